@@ -1,0 +1,1 @@
+"""Nouns and errors that every room shares. numpy and the standard library only."""

@@ -1,0 +1,72 @@
+"""One error family. Every error says what was found; its hint says what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GsrError(Exception):
+    """Something a user can act on. `str(error)` is one line; `.hint` is the next step, when there is one."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(" ".join(message.split()))
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), str(self), self.hint)
+
+
+def _rebuild(kind: type[GsrError], message: str, hint: str) -> GsrError:
+    error = kind.__new__(kind)
+    GsrError.__init__(error, message, hint=hint)
+    return error
+
+
+class InvalidScale(GsrError):
+    """A scale or size that cannot be read or is out of range."""
+
+
+class InvalidArgument(GsrError):
+    """A value handed to the library that it cannot work with; the message names the argument."""
+
+
+class ImageError(GsrError):
+    """An image that cannot be read or written."""
+
+
+class WeightsError(GsrError):
+    """Weights that are missing, broken, or do not fit the network."""
+
+
+class BackendError(GsrError):
+    """A forced backend that cannot run."""
+
+
+class Cancelled(GsrError):
+    """The work was stopped on request."""
+
+
+class UnknownName(GsrError):
+    """A name that is not in a known set."""
+
+    def __init__(self, found: str, known: Iterable[str], *, what: str, where: str) -> None:
+        choices = sorted(known)
+        near = nearest(found, choices)
+        ask = f" Did you mean {near!r}?" if near else f" Known: {', '.join(choices)}."
+        super().__init__(f"{what} {found!r} is not in {where}.{ask}")
+        self.nearest = near
+
+
+class UnknownMethod(UnknownName):
+    """A method id that the catalogue does not have."""
+
+    def __init__(self, found: str, known: Iterable[str]) -> None:
+        super().__init__(found, known, what="Method", where="the catalogue")
+        self.hint = "List the methods with: python -m gsr_app models"
+
+
+def nearest(found: str, known: Iterable[str]) -> str | None:
+    """The known name most like `found`, or None when nothing is close."""
+    close = difflib.get_close_matches(found.lower(), list(known), n=1, cutoff=0.5)
+    return close[0] if close else None

@@ -1,0 +1,243 @@
+"""The nouns of the house: frozen, small, numpy and stdlib only.
+
+Sizes are (height, width); points are (x, y). Source-pixel units put pixel centres at +0.5 and y down.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gsr_app.core.errors import InvalidArgument, InvalidScale
+
+MIN_SCALE, MAX_SCALE = 0.01, 64.0
+# A pair such as "2.5x4" is two factors; from here on up, integers in a pair are pixels ("1920x1080").
+_SMALLEST_PIXEL_PAIR = 65
+
+# Room for the rounding of `target / source * source` in float64, far below any real fraction of a pixel.
+_SIZE_SLACK = 1e-6
+
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_FORMS = "Write a factor (3.7), one per axis, vertical first (2.5x4), or a size in pixels, width first: 1920x1080, 1920x, x1080, fit:3840x2160"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Output pixels per input pixel, per axis."""
+
+    y: float
+    x: float
+
+    def __post_init__(self) -> None:
+        for axis, value in (("y", self.y), ("x", self.x)):
+            if not math.isfinite(value):
+                raise InvalidScale(f"Scale {axis} must be a finite number, found {value!r}.", hint=_FORMS)
+            if not MIN_SCALE <= value <= MAX_SCALE:
+                raise InvalidScale(
+                    f"Scale {axis} must be between {MIN_SCALE:g} and {MAX_SCALE:g}, found {value:g}.",
+                    hint=_FORMS,
+                )
+
+    @classmethod
+    def parse(cls, text: str, source_size: tuple[int, int] | None = None) -> Scale:
+        """Read "3.7", "4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
+
+        Target sizes are written width first, as everywhere: "1920x1080", "1920x" and "x1080" (the other side
+        keeps the aspect), "fit:3840x2160" (the largest that fits inside).
+        """
+        form = text.strip().lower().replace("×", "x").replace(" ", "")
+        if match := re.fullmatch(rf"x?{_NUMBER}", form):
+            if not form.startswith("x") or source_size is None:
+                factor = float(match[1])
+                return cls(factor, factor)
+        if match := re.fullmatch(rf"{_NUMBER}x{_NUMBER}", form):
+            first, second = float(match[1]), float(match[2])
+            in_pixels = first.is_integer() and second.is_integer() and max(first, second) >= _SMALLEST_PIXEL_PAIR
+            if not in_pixels:
+                return cls(first, second)
+        return cls._parse_size(text, form, source_size)
+
+    @classmethod
+    def parse_size(cls, text: str, source_size: tuple[int, int]) -> Scale:
+        """Like `parse`, for text that can only be a size in pixels: "48x48" is 48 by 48 pixels here."""
+        return cls._parse_size(text, text.strip().lower().replace("×", "x").replace(" ", ""), source_size)
+
+    @classmethod
+    def _parse_size(cls, text: str, form: str, source_size: tuple[int, int] | None) -> Scale:
+        match = re.fullmatch(r"(fit:)?(\d*)x(\d*)", form)
+        if match is None or not (match[2] or match[3]) or (match[1] and not (match[2] and match[3])):
+            raise InvalidScale(f"Cannot read the scale {text!r}.", hint=_FORMS)
+        if source_size is None:
+            raise InvalidScale(f"The size {text!r} needs the source's size to become a scale.", hint=_FORMS)
+        height, width = source_size
+        x = int(match[2]) / width if match[2] else None
+        y = int(match[3]) / height if match[3] else None
+        if match[1] and x is not None and y is not None:
+            x = y = min(x, y)
+        return cls(y=x if y is None else y, x=y if x is None else x)  # type: ignore[arg-type]
+
+    @property
+    def is_uniform(self) -> bool:
+        return self.y == self.x
+
+    def output_size(self, source_size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the picture: every whole output pixel that the source covers, at least one."""
+        height, width = source_size
+        return max(1, math.floor(height * self.y + _SIZE_SLACK)), max(1, math.floor(width * self.x + _SIZE_SLACK))
+
+    def __str__(self) -> str:
+        return f"{self.y:.6g}" if self.is_uniform else f"{self.y:.6g}x{self.x:.6g}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which rectangle of the source plane to draw, and into how many pixels. A frame, a tile and a zoom are Views."""
+
+    origin: tuple[float, float]  # (x, y) of the rectangle's top left corner, source pixels
+    span: tuple[float, float]  # (height, width), source pixels
+    size: tuple[int, int]  # (height, width), output pixels
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(v) for v in (*self.origin, *self.span)) or min(self.span) <= 0:
+            raise InvalidArgument(f"A view needs a finite origin and a positive span, found {self}.")
+        if min(self.size) < 1:
+            raise InvalidArgument(f"A view needs at least one pixel, found size {self.size}.")
+
+    @classmethod
+    def whole(cls, source_size: tuple[int, int], scale: Scale) -> View:
+        """The whole picture at a scale, in exact geometry: a fraction of a pixel at the far edge is left out."""
+        size = scale.output_size(source_size)
+        return cls((0.0, 0.0), (size[0] / scale.y, size[1] / scale.x), size)
+
+    @property
+    def scale(self) -> Scale:
+        return Scale(self.size[0] / self.span[0], self.size[1] / self.span[1])
+
+    def crop(self, top: int, left: int, height: int, width: int) -> View:
+        """The view of a rectangle of this view's pixels."""
+        sy, sx = self.size[0] / self.span[0], self.size[1] / self.span[1]
+        origin = (self.origin[0] + left / sx, self.origin[1] + top / sy)
+        return View(origin, (height / sy, width / sx), (height, width))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussianField:
+    """An image as 2-D Gaussians. Scale-free: drawing at scale s multiplies means and sigmas by s.
+
+    The arrays are numpy arrays or torch tensors, all of one kind; whoever draws converts them.
+    """
+
+    mean: Any  # [N, 2] (x, y), source pixels, pixel centres at +0.5, y down
+    sigma: Any  # [N, 2] (x, y), source pixels
+    rho: Any  # [N] correlation, within -1..1
+    color: Any  # [N, C], opacity already multiplied in
+    source_size: tuple[int, int]  # (height, width)
+    normalize: bool = False  # divide by the summed weights when drawing
+    window: tuple[float, float] | None = None  # (x, y) hard half-widths that a checkpoint was run with, source pixels
+
+    def __post_init__(self) -> None:
+        count = len(self.mean)
+        shapes = {"mean": (count, 2), "sigma": (count, 2), "rho": (count,)}
+        for name, expected in shapes.items():
+            if tuple(getattr(self, name).shape) != expected:
+                raise InvalidArgument(f"{name} must have shape {expected}, found {tuple(getattr(self, name).shape)}.")
+        if self.color.ndim != 2 or len(self.color) != count:
+            raise InvalidArgument(f"color must have shape ({count}, C), found {tuple(self.color.shape)}.")
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __repr__(self) -> str:
+        kind = "normalised" if self.normalize else "additive"
+        return f"GaussianField({len(self):,} {kind} Gaussians, source {self.source_size[1]}x{self.source_size[0]})"
+
+
+STAGES = ("read", "encode", "decode", "bin", "render", "resize", "write")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time went. Stages in ms; when repeated, the median, and the inter-quartile range beside it."""
+
+    stages_ms: Mapping[str, float] = field(default_factory=dict[str, float])
+    peak_bytes: int | None = None
+    backend: str = ""
+    device: str = ""
+    repeats: int = 1
+    iqr_ms: Mapping[str, float] = field(default_factory=dict[str, float])
+    cold: bool = False  # the first run of a model in this process: loading included
+
+    @property
+    def total_ms(self) -> float:
+        return sum(self.stages_ms.values())
+
+    def including(self, **stages_ms: float) -> Timing:
+        """This timing with further stages added to it."""
+        merged = dict(self.stages_ms)
+        for name, value in stages_ms.items():
+            merged[name] = merged.get(name, 0.0) + value
+        return replace(self, stages_ms=merged)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of long work."""
+
+    stage: str
+    done: int
+    total: int
+
+    @property
+    def fraction(self) -> float:
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upscaled:
+    """A finished picture and the truth about how it was made."""
+
+    image: Any  # same kind as the input: dtype, channels
+    timing: Timing
+    method: str
+    scale: Scale
+    done: str  # what was really done, e.g. "x2 network, then resized to x2.7"
+    field: FieldHandle | None = None
+    weights_id: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """A drawn view."""
+
+    image: Any
+    timing: Timing
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldHandle:
+    """A picklable name for an encoded image that a session keeps."""
+
+    id: str
+    method: str
+    count: int
+    source_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """What runs an op and, if something better was not taken, why. Truthy means it fell back."""
+
+    backend: str
+    fell_back: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.fell_back
+
+    def __str__(self) -> str:
+        return self.backend + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
