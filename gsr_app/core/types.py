@@ -21,7 +21,10 @@ _SMALLEST_PIXEL_PAIR = 65
 _SIZE_SLACK = 1e-6
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
-_FORMS = "Write a factor (3.7), one per axis, vertical first (2.5x4), or a size in pixels, width first: 1920x1080, 1920x, x1080, fit:3840x2160"
+_FORMS = (
+    "Write a factor (3.7), one per axis, vertical first (2.5x4), "
+    "or a size in pixels, width first: 1920x1080, 1920x, x1080, fit:3840x2160"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,8 @@ class Scale:
         keeps the aspect), "fit:3840x2160" (the largest that fits inside).
         """
         form = text.strip().lower().replace("×", "x").replace(" ", "")
-        if match := re.fullmatch(rf"x?{_NUMBER}", form):
-            if not form.startswith("x") or source_size is None:
-                factor = float(match[1])
-                return cls(factor, factor)
+        if match := re.fullmatch(_NUMBER, form):
+            return cls(float(match[1]), float(match[1]))
         if match := re.fullmatch(rf"{_NUMBER}x{_NUMBER}", form):
             first, second = float(match[1]), float(match[2])
             in_pixels = first.is_integer() and second.is_integer() and max(first, second) >= _SMALLEST_PIXEL_PAIR
