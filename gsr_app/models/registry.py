@@ -20,7 +20,7 @@ Kind = Literal["resize", "field", "pixels", "continuous", "video"]
 """How the engine runs an architecture.
 
 resize      a kernel; no network, `ops.resize` does it
-field       image -> GaussianField, drawn at any view
+field       `module.encode(lr) -> features`, `module.field(features, scale) -> GaussianField`, drawn at any view
 pixels      `module(lr) -> sr` at one native scale
 continuous  `module(lr, (H, W)) -> sr`; when tileable also `module.encode(lr) -> features` and
             `module.query(features, view) -> sr` of any View of the source plane
@@ -42,6 +42,8 @@ class Architecture:
     overlap: int = 16  # source pixels of context that a tile needs on each side
     tileable: bool = True
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
+    lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice
+    window_fraction: float | None = None  # field: half-width of the published hard window, over half the frame
     parts: tuple[str, ...] = ()  # submodules that have a weight file each ("encoder", "decoder"); empty: one file
 
 
