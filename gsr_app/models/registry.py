@@ -6,15 +6,25 @@ registered by importing something, and a duplicate id is an error.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from gsr_app.core.errors import GsrError, UnknownName
+from gsr_app.core.errors import GsrError, InvalidArgument, UnknownMethod, UnknownName, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from torch import nn
+
+CATALOG = Path(__file__).with_name("catalog.toml")
 
 Kind = Literal["resize", "field", "pixels", "continuous", "video"]
 """How the engine runs an architecture.
@@ -68,3 +78,121 @@ def architecture(arch_id: str) -> Architecture:
 def build(arch_id: str) -> nn.Module:
     """A network with fresh weights, in eval mode."""
     return architecture(arch_id).build().eval()
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file of weights and where it comes from: exactly one of `asset`, `repo` with `paths`, or `url`."""
+
+    asset: str = ""  # a file of the assets folder, shipped with the app
+    repo: str = ""  # a Hugging Face repository, "owner/name",
+    revision: str = "main"
+    paths: tuple[str, ...] = ()  # and the file in it; several are candidates, the first that exists is taken
+    url: str = ""
+    part: str = ""  # the submodule it belongs to, when a network comes in several files
+    sha256: str = ""
+    bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the file is called, wherever it comes from."""
+        return (self.asset or self.url or self.paths[0]).rpartition("/")[2]
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people."""
+        return self.url or self.asset or f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})"
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that can be run: an architecture with particular weights, or a resize kernel."""
+
+    id: str
+    title: str
+    family: str
+    kind: Kind
+    code_licence: str
+    arch: str = ""
+    kernel: str = ""  # resize: what ops.resize calls it
+    scales: tuple[float, float] | None = None  # the range it was trained for; None: any will do
+    native_scale: int | None = None  # pixels: the one factor the network makes
+    parameters: int | None = None
+    weights_licence: str = ""
+    paper: str = ""
+    paper_url: str = ""
+    repository: str = ""
+    note: str = ""
+    color: str = "#7f7f7f"
+    convention: str = ""  # the protocol under which the published scores were measured
+    published: tuple[Mapping[str, float | str], ...] = ()  # {"dataset": "Set5", "scale": 2, "psnr_y": 33.66, …}
+    files: tuple[WeightFile, ...] = ()
+
+    @property
+    def bytes(self) -> int | None:
+        """What there is to download; None when it is not known."""
+        sizes = [file.bytes for file in self.files]
+        return sum(size or 0 for size in sizes) if all(size is not None for size in sizes) else None
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it runs without any download."""
+        return all(file.asset for file in self.files)
+
+    def is_trained_for(self, scale: float) -> bool:
+        return self.scales is None or self.scales[0] - 1e-6 <= scale <= self.scales[1] + 1e-6
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Method]:
+    """Every method by its id, in the order of the file. Reads no network, no torch."""
+    return read_catalogue(CATALOG.read_text(encoding="utf-8"))
+
+
+def method(method_id: str) -> Method:
+    """The method of an id."""
+    if method_id not in catalogue():
+        raise UnknownMethod(method_id, catalogue())
+    return catalogue()[method_id]
+
+
+def read_catalogue(text: str) -> dict[str, Method]:
+    """The methods of a catalogue in TOML. What it does not understand is an error."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:  # an id that is used twice ends here, too
+        raise InvalidArgument(f"The catalogue is not valid TOML: {error}") from None
+    return {method_id: _read_method(method_id, table) for method_id, table in tables.items()}
+
+
+def _read_method(method_id: str, table: Mapping[str, Any]) -> Method:
+    values = dict(table, id=method_id)
+    values["files"] = tuple(_construct(WeightFile, file, f"{method_id}.files") for file in table.get("files", ()))
+    found = _construct(Method, values, method_id)
+    if found.kind not in get_args(Kind):
+        raise InvalidArgument(f"{method_id}: kind {found.kind!r} is not one of {', '.join(get_args(Kind))}.")
+    if bool(found.kernel) != (found.kind == "resize") or bool(found.arch) == (found.kind == "resize"):
+        raise InvalidArgument(f"{method_id}: a resize names a kernel, everything else an arch.")
+    if found.scales is not None and len(found.scales) != 2:
+        raise InvalidArgument(f"{method_id}: scales must be [lowest, highest], found {list(found.scales)}.")
+    for file in found.files:
+        if bool(file.asset) + bool(file.repo and file.paths) + bool(file.url) != 1:
+            raise InvalidArgument(f"{method_id}: a weight file comes from an asset, a repo with paths, or a url.")
+    return found
+
+
+_Table = TypeVar("_Table", Method, WeightFile)
+
+
+def _construct(kind: type[_Table], table: Mapping[str, Any], where: str) -> _Table:
+    """A dataclass from a TOML table, refusing keys that it does not have."""
+    known = {one.name: one for one in fields(kind)}
+    for key in table:
+        if key not in known:
+            near = nearest(key, known)
+            raise InvalidArgument(f"{where}: unknown key {key!r}." + (f" Did you mean {near!r}?" if near else ""))
+    for name, one in known.items():
+        if name not in table and one.default is MISSING:
+            raise InvalidArgument(f"{where}: {name!r} is missing.")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return kind(**values)
