@@ -1,0 +1,27 @@
+"""The gradient of `gsr::splat` is `gsr::splat_backward`, whatever implements either."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gsr_app.ops.schema import LIBRARY
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.frame = inputs[4:]
+
+
+def _register(name: str) -> None:
+    def pull_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        backward = getattr(torch.ops.gsr, f"{name}_backward")
+        return *backward(grad.contiguous(), *ctx.saved_tensors, *ctx.frame), *(None for _ in ctx.frame)
+
+    torch.library.register_autograd(f"gsr::{name}", pull_back, setup_context=_save, lib=LIBRARY)
+
+
+_register("splat")
+_register("splat_reference")
