@@ -1,0 +1,131 @@
+"""What the viewer is told: the scene, its panes, and what each knows. Plain data; `as_json` is what travels.
+
+The viewer reads exactly these names; a test keeps both sides in step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class PaneProgress:
+    stage: str = ""
+    fraction: float | None = None
+    ahead: int = 0  # jobs of the queue before this one
+
+
+@dataclass(frozen=True)
+class PaneError:
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class PaneMetrics:
+    convention: str  # what was compared how: channel, border, rounding
+    psnr_y: float | None = None
+    ssim_y: float | None = None
+
+
+@dataclass(frozen=True)
+class PaneTiming:
+    stages_ms: Mapping[str, float]
+    total_ms: float
+    peak_bytes: int | None = None
+    backend: str = ""
+    device: str = ""
+    repeats: int = 1
+    cold: bool = False
+
+
+@dataclass(frozen=True)
+class PaneField:
+    id: str  # an unguessable name, good for this visitor only
+    count: int
+    live: bool = True  # whether somebody can draw views of it
+
+
+@dataclass(frozen=True)
+class PaneSpec:
+    """One picture of the stage."""
+
+    id: str
+    name: str
+    colour: str
+    kind: Literal["method", "input", "reference"] = "method"
+    state: State = "waiting"
+    progress: PaneProgress | None = None
+    error: PaneError | None = None
+    url: str | None = None  # an 8-bit PNG, pixel for pixel
+    alpha: bool = False
+    span: tuple[float, float] | None = None  # (height, width) of the source plane that the picture covers
+    hidden: bool = False  # not shown until asked for
+    download_url: str | None = None
+    download_name: str | None = None
+    field: PaneField | None = None
+    timing: PaneTiming | None = None
+    megapixels_per_second: float | None = None
+    metrics: PaneMetrics | None = None
+    done: str = ""  # what was really done
+    weights_id: str = ""
+    licence: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    key: str  # changes when the picture changes
+    name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The output's pixel plane."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the source plane, in whole source pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything on the stage."""
+
+    panes: tuple[PaneSpec, ...] = ()
+    source: Source | None = None
+    frame: Frame | None = None
+    scale: Mapping[str, float] | None = None  # {"x": ..., "y": ...}
+    regions: tuple[Region, ...] = ()
+    running: bool = False
+
+
+def as_json(value: object) -> Any:
+    """Nested dataclasses as JSON data. What JSON has no word for (an infinite PSNR of identical pictures) becomes
+    a large finite number, so that it still sorts as the best."""
+    if is_dataclass(value):
+        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else math.copysign(999.0, value)
+    return value

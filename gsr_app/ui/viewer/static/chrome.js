@@ -1,0 +1,223 @@
+/* What stands around the pictures: the bar above, the tags on them, the line below, the help. */
+
+import { SCALES } from "./difference.js";
+import { dot, el, segmented, select } from "./dom.js";
+import { percent, signed, times } from "./format.js";
+import { KEYS } from "./keys.js";
+import { COLOURINGS, OVERLAYS } from "./overlay.js";
+
+const MODES = [
+  ["grid", "Grid", "Side by side (G)"],
+  ["wipe", "Wipe", "Two pictures, one divider (W)"],
+  ["blink", "Blink", "Two pictures in turn (B; hold Space)"],
+  ["difference", "Difference", "What differs, amplified (D)"],
+  ["loupe", "Loupe", "Magnify the point under the pointer in every picture (L)"],
+];
+
+export class Bar {
+  constructor(viewer) {
+    const button = (text, title, onclick) => el("button", { type: "button", className: "gsr-plain", title, onclick }, text);
+    this.viewer = viewer;
+    this.modes = segmented("Mode", MODES, (mode) => viewer.setMode(mode));
+    const overlays = OVERLAYS.slice(1).map((mode) => [mode, mode[0].toUpperCase() + mode.slice(1), `Gaussians as ${mode} (O)`]);
+    this.overlays = segmented("Gaussians", overlays, (mode) => viewer.setOverlay(viewer.overlay === mode ? "off" : mode));
+    this.colouring = select("Colour of the Gaussians", (value) => viewer.set({ colouring: value }));
+    this.base = select("Compare against", (id) => viewer.setBaseId(id));
+    this.gain = el("input", {
+      type: "range", min: 0, max: 6, step: 1, "aria-label": "Difference gain", title: "Gain ([ and ])",
+      oninput: (event) => viewer.setGain(2 ** Number(event.target.value)),
+    });
+    this.gainText = el("output", {});
+    this.scale = select("Colour scale of the difference", (value) => viewer.set({ colourScale: value }));
+    this.auto = button("auto", "Blink by itself (B)", () => viewer.toggleAuto());
+    this.context = el("div", { className: "gsr-context" }, el("label", {}, "against"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
+    this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
+    this.crisp = button("crisp", "Crisp or smooth pixels (S)", () => viewer.toggle("smooth"));
+    this.region = button("region", "Draw a region (R)", () => viewer.startRegion());
+    this.percent = el("span", { className: "gsr-percent" });
+    this.node = el(
+      "div",
+      { className: "gsr-bar", role: "toolbar", "aria-label": "Viewer" },
+      this.modes.node,
+      this.overlays.node,
+      this.colouring.node,
+      this.context,
+      this.badge,
+      el("span", { className: "gsr-spring" }),
+      this.region,
+      this.crisp,
+      button("fit", "Whole picture (0)", () => viewer.fit()),
+      button("1:1", "One output pixel per screen pixel (Z)", () => viewer.oneToOne()),
+      this.percent,
+      button("?", "Keys", () => viewer.toggleHelp()),
+    );
+  }
+
+  update() {
+    const { viewer } = this;
+    const { mode, panes } = { mode: viewer.mode, panes: viewer.shown };
+    this.modes.show(mode);
+    this.modes.buttons.forEach((button) => (button.disabled = !panes.length));
+    const withField = panes.some((pane) => pane.spec.field);
+    this.overlays.node.hidden = !withField;
+    this.overlays.show(viewer.overlay);
+    const colours = withField && (viewer.overlay === "centres" || viewer.overlay === "ellipses");
+    this.colouring.node.hidden = !colours;
+    this.colouring.fill(COLOURINGS.map((c) => [c, c === "plain" ? "one colour" : `by ${c}`]), viewer.colouring);
+    const against = panes.length > 1 && ["wipe", "blink", "difference"].includes(mode);
+    this.context.hidden = !against;
+    this.base.fill(panes.map((pane) => [pane.spec.id, viewer.nameOf(pane)]), viewer.base?.spec.id);
+    for (const node of [this.gain, this.gainText, this.scale.node]) node.hidden = mode !== "difference";
+    this.auto.hidden = mode !== "blink";
+    this.auto.setAttribute("aria-pressed", String(viewer.blinkAuto));
+    this.gain.value = Math.log2(viewer.gain);
+    this.gainText.textContent = `×${viewer.gain}`;
+    this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
+    this.crisp.textContent = viewer.smooth ? "smooth" : "crisp";
+    this.region.hidden = !panes.length;
+    this.region.setAttribute("aria-pressed", String(viewer.drawing));
+    this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
+    this.#badge(withField);
+  }
+
+  #badge(withField) {
+    const { viewer } = this;
+    const past = viewer.view.zoom > 1.001;
+    this.badge.hidden = !withField || !past;
+    if (this.badge.hidden) return;
+    const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
+    const { zoomer } = pane ?? {};
+    let text = "plain pixels";
+    let state = "off";
+    if (pane) {
+      state = zoomer.failed ? "failed" : zoomer.current ? "on" : "busy";
+      const drawn = zoomer.frame ? times(zoomer.frame.zoom * viewer.scene.scale.x) : "";
+      text = zoomer.failed ? "true zoom failed" : zoomer.current ? `true zoom · drawn at ${drawn}` : "true zoom · drawing …";
+    }
+    this.badge.title = zoomer?.failed || "Past the drawn resolution the field itself is drawn (P: plain pixels)";
+    this.badge.textContent = text;
+    this.badge.dataset.state = state;
+  }
+}
+
+/** The small tag on each picture, and the message where there is no picture yet. */
+export class Tags {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.node = el("div", { className: "gsr-tags" });
+    this.key = "";
+  }
+
+  update(cells) {
+    const { viewer } = this;
+    const key = JSON.stringify([
+      cells.map(({ pane, rect }) => [pane?.spec, pane?.problem, pane?.fieldNote, Boolean(pane?.picture), rect]),
+      [viewer.mode, viewer.blind, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
+    ]);
+    if (key === this.key) return;
+    this.key = key;
+    const nodes = [];
+    for (const { pane, rect } of cells) {
+      nodes.push(this.#tag(pane, rect, 8, null));
+      if (viewer.mode === "wipe" && viewer.base) nodes.push(this.#tag(viewer.base, rect, null, 8));
+      if (!pane.picture) nodes.push(this.#message(pane, rect));
+    }
+    this.node.replaceChildren(...nodes);
+  }
+
+  #place(rect, left, right) {
+    const { dpr } = this.viewer;
+    const box = { top: `${rect.y / dpr + 8}px`, maxWidth: `${rect.w / dpr - 16}px` };
+    if (left !== null) box.left = `${rect.x / dpr + left}px`;
+    else box.right = `${right}px`;
+    return box;
+  }
+
+  #tag(pane, rect, left, right) {
+    const { viewer } = this;
+    const isBase = pane === viewer.base && ["difference", "wipe", "blink"].includes(viewer.mode);
+    const number = viewer.shown.indexOf(pane) + 1;
+    return el(
+      "div",
+      { className: "gsr-tag", style: this.#place(rect, left, right), "data-pane": pane.spec.id, "data-state": pane.spec.state },
+      dot(pane.spec.colour),
+      el("span", {}, viewer.nameOf(pane)),
+      el("span", { className: "gsr-figures" }, viewer.blind ? "" : summary(pane)),
+      isBase && el("span", { className: "gsr-isbase" }, "compared against"),
+      el("kbd", {}, number),
+    );
+  }
+
+  #message(pane, rect) {
+    const { dpr } = this.viewer;
+    const { spec } = pane;
+    const style = { left: `${rect.x / dpr}px`, top: `${rect.y / dpr}px`, width: `${rect.w / dpr}px`, height: `${rect.h / dpr}px` };
+    const fraction = spec.progress?.fraction ?? null;
+    const body = pane.failed
+      ? [el("strong", {}, spec.error.message), el("p", {}, spec.error.hint)]
+      : pane.problem
+        ? [el("strong", {}, pane.problem)]
+        : [
+            el("span", { className: "gsr-figures" }, summary(pane) || "…"),
+            el("progress", { max: 1, value: fraction, "aria-label": `Progress of ${spec.name}` }),
+          ];
+    return el("div", { className: "gsr-message", style, role: pane.failed ? "alert" : null }, el("div", {}, ...body));
+  }
+}
+
+/** One line about a pane's state: figures when it is done, stage and per cent while it runs. */
+export function summary({ spec, fieldNote }) {
+  if (spec.state === "failed") return "failed";
+  if (spec.state === "cancelled") return "stopped";
+  if (spec.state === "waiting") return spec.progress?.ahead ? `waiting · ${spec.progress.ahead} ahead` : "waiting";
+  if (spec.state === "running") {
+    const { stage, fraction } = spec.progress ?? {};
+    return stage ? `${stage} ${Math.round(100 * (fraction ?? 0))} %` : "starting";
+  }
+  const parts = [];
+  if (spec.metrics?.psnr_y !== null && spec.metrics?.psnr_y !== undefined) parts.push(`${spec.metrics.psnr_y.toFixed(2)} dB`);
+  if (spec.timing) {
+    const ms = spec.timing.total_ms;
+    parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
+  }
+  if (fieldNote) parts.push(fieldNote);
+  return parts.join("  ");
+}
+
+/** The line under the pictures: where the pointer is and what is there. */
+export class Foot {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.values = el("div", { className: "gsr-values" });
+    this.gaussians = el("span", { className: "gsr-count" });
+    this.node = el("div", { className: "gsr-foot" }, this.values, this.gaussians);
+  }
+
+  update() {
+    const { viewer } = this;
+    this.values.replaceChildren(...this.#readout());
+    this.gaussians.textContent = viewer.gaussianNote();
+  }
+
+  #readout() {
+    const { viewer } = this;
+    const spot = viewer.spot();
+    if (!spot) return [el("span", { className: "gsr-quiet" }, viewer.shown.length ? viewer.sizeNote() : "")];
+    const nodes = [el("span", { "data-role": "position" }, `x ${spot.x.toFixed(1)}  y ${spot.y.toFixed(1)}`)];
+    for (const { pane, value } of spot.values) {
+      nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), `${viewer.nameOf(pane)} `, el("b", {}, value.join(" "))));
+    }
+    if (spot.delta) nodes.push(el("span", { "data-role": "delta" }, `Δ ${spot.delta.map(signed).join(" ")}`));
+    return nodes;
+  }
+}
+
+export function helpDialog() {
+  const rows = KEYS.map(([key, text]) => el("tr", {}, el("td", {}, ...key.split(" ").map((k) => el("kbd", {}, k))), el("td", {}, text)));
+  const dialog = el("dialog", { className: "gsr-help", "aria-label": "Keys" });
+  const more = "Wheel: zoom to the pointer. Drag: pan. Pinch, double click: as you expect.";
+  const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  dialog.append(el("h3", {}, "Keys"), el("table", {}, ...rows), el("p", { className: "gsr-quiet" }, more), close);
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  return dialog;
+}

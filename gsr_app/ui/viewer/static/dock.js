@@ -1,0 +1,139 @@
+/* Below the pictures: one row per method with the clock and the figures, and the region crops beside it. */
+
+import { copyText, dot, download, el } from "./dom.js";
+import { bytes, count, milliseconds, rate } from "./format.js";
+import { RegionStrip } from "./regions.js";
+
+const STAGES = ["read", "encode", "decode", "bin", "render", "resize", "write"];
+const STAGE_NAMES = { bin: "sort", render: "draw" };
+
+// Columns: header, value of a pane, text of the value, which way is better (+1, -1, 0).
+const COLUMNS = [
+  ["total", (s) => s.timing?.total_ms, milliseconds, 0],
+  ["MP/s", (s) => s.megapixels_per_second, rate, 0],
+  ["memory", (s) => s.timing?.peak_bytes, bytes, 0],
+  ["Gaussians", (s) => s.field?.count, count, 0],
+  ["PSNR-Y", (s) => s.metrics?.psnr_y, (v) => v.toFixed(2), 1],
+  ["SSIM-Y", (s) => s.metrics?.ssim_y, (v) => v.toFixed(4), 1],
+];
+
+export class Dock {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.regions = new RegionStrip(viewer);
+    this.table = el("div", { className: "gsr-tablebox" });
+    const tool = (text, title, onclick) => el("button", { type: "button", className: "gsr-plain", title, onclick }, text);
+    this.tools = el(
+      "div",
+      { className: "gsr-docktools" },
+      tool("copy", "Copy the figures as text", (event) => this.#copy(event.target)),
+      tool("CSV", "Download the figures", () => download("gsr.csv", "text/csv", this.csv(","))),
+      tool("JSON", "Download everything that was measured", () => download("gsr.json", "application/json", this.json())),
+    );
+    this.fold = tool("hide figures", "Fold or unfold", () => this.#fold());
+    this.tools.append(this.fold);
+    this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
+    this.node = el("div", { className: "gsr-dock" }, this.tools, this.body);
+    this.key = "";
+  }
+
+  #fold() {
+    const folded = this.node.classList.toggle("is-folded");
+    this.fold.textContent = folded ? "show figures" : "hide figures";
+  }
+
+  async #copy(button) {
+    if (!(await copyText(this.csv("\t")))) return;
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = "copy"), 1500);
+  }
+
+  update() {
+    const { viewer } = this;
+    this.regions.update();
+    const specs = viewer.allPanes.map((pane) => pane.spec);
+    this.node.hidden = !specs.length || Boolean(viewer.blind);
+    const key = JSON.stringify([specs, [...viewer.hidden], viewer.active?.spec.id]);
+    if (key === this.key) return;
+    this.key = key;
+    const runs = viewer.allPanes.filter((pane) => pane.spec.kind === "method");
+    const used = COLUMNS.filter(([, of]) => runs.some(({ spec }) => of(spec) !== null && of(spec) !== undefined));
+    const longest = Math.max(1, ...runs.map(({ spec }) => spec.timing?.total_ms ?? 0));
+    const best = used.map(([, of, , way]) => {
+      const values = runs.map(({ spec }) => of(spec)).filter((v) => v !== null && v !== undefined);
+      return way && values.length > 1 ? Math.max(...values.map((v) => v * way)) * way : null;
+    });
+    const convention = runs.map(({ spec }) => spec.metrics?.convention).find(Boolean) ?? "";
+    const head = el("tr", {}, el("th", { scope: "col" }, "method"), el("th", { scope: "col", className: "gsr-barcell" }, "time"),
+      ...used.map(([name]) => el("th", { scope: "col", title: /-Y/.test(name) ? convention : "" }, name)));
+    const rows = viewer.allPanes.map((pane) => this.#row(pane, used, best, longest));
+    const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
+    const notes = [convention && `Metrics: ${convention}`, ...new Set(runs.flatMap(({ spec }) => spec.warnings ?? []))].filter(Boolean);
+    this.table.replaceChildren(table, ...notes.map((note) => el("p", { className: "gsr-quiet" }, note)));
+  }
+
+  #row(pane, used, best, longest) {
+    const { viewer } = this;
+    const { spec } = pane;
+    const box = el("input", {
+      type: "checkbox",
+      checked: !viewer.hidden.has(spec.id),
+      "aria-label": `Show ${spec.name}`,
+      onchange: (event) => viewer.showPane(spec.id, event.target.checked),
+    });
+    const name = el("th", { scope: "row" }, el("label", {}, box, dot(spec.colour), el("span", { title: rowNote(spec) }, spec.name)),
+      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture" }, "save"));
+    const cells = used.map(([label, of, text], i) => {
+      const value = of(spec);
+      const missing = spec.kind !== "method" ? "" : spec.state === "running" ? "…" : "–";
+      const shown = value === null || value === undefined ? missing : text(value);
+      return el("td", { className: best[i] !== null && value === best[i] ? "is-best" : "", "data-label": label }, shown);
+    });
+    return el("tr", { "data-pane": spec.id, "data-state": spec.state }, name, el("td", { className: "gsr-barcell" }, stageBar(spec, longest)), ...cells);
+  }
+
+  csv(separator) {
+    const quote = (value) => (/[",\n\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "convention", "backend", "device", "cold", "repeats"];
+    const { scale } = this.viewer.scene;
+    const rows = this.viewer.allPanes
+      .filter(({ spec }) => spec.kind === "method")
+      .map(({ spec: s }) => [
+        s.id, scale.x === scale.y ? scale.x : `${scale.y}x${scale.x}`, s.state,
+        ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
+        s.timing?.total_ms, s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
+        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.convention,
+        s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats,
+      ]);
+    return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";
+  }
+
+  json() {
+    const { scene, regions } = this.viewer;
+    const panes = scene.panes.map(({ url, download_url, ...rest }) => rest);
+    return JSON.stringify({ ...scene, panes, regions }, null, 2);
+  }
+}
+
+function rowNote(spec) {
+  const { timing } = spec;
+  return [
+    spec.done,
+    timing && `${timing.backend} on ${timing.device}${timing.cold ? ", first run: loading included" : ""}${timing.repeats > 1 ? `, median of ${timing.repeats}` : ""}`,
+    spec.weights_id && `weights ${spec.weights_id}`,
+    spec.licence,
+  ]
+    .filter(Boolean)
+    .join("\n");
+}
+
+function stageBar(spec, longest) {
+  if (spec.state === "failed") return el("span", { className: "gsr-failed", title: spec.error.hint }, spec.error.message);
+  if (!spec.timing) return spec.state === "running" ? el("progress", { max: 1, value: spec.progress?.fraction ?? null }) : "";
+  const stages = STAGES.filter((stage) => spec.timing.stages_ms[stage] > 0);
+  const label = stages.map((s) => `${STAGE_NAMES[s] ?? s} ${milliseconds(spec.timing.stages_ms[s])}`).join(", ");
+  const parts = stages.map((stage) =>
+    el("i", { className: `gsr-stage-${stage}`, style: { width: `${(100 * spec.timing.stages_ms[stage]) / longest}%` } }),
+  );
+  return el("div", { className: "gsr-stagebar", role: "img", title: label, "aria-label": label }, ...parts);
+}

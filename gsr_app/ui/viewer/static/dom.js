@@ -1,0 +1,59 @@
+/* Building the page. Text goes in as text: nothing a user typed is ever parsed as HTML. */
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.assign(node.style, value);
+    else if (name in node && name !== "list" && name !== "role") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** A row of buttons of which one is pressed. `choices` are [value, label, hint]. */
+export function segmented(label, choices, onpick) {
+  const buttons = choices.map(([value, text, hint]) =>
+    el("button", { type: "button", title: hint, "aria-pressed": "false", onclick: () => onpick(value) }, text),
+  );
+  const node = el("div", { className: "gsr-segments", role: "group", "aria-label": label }, ...buttons);
+  const show = (current) =>
+    buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(choices[i][0] === current)));
+  return { node, show, buttons };
+}
+
+export function select(label, onpick) {
+  const node = el("select", { "aria-label": label, title: label, onchange: () => onpick(node.value) });
+  let key = "";
+  const fill = (choices, current) => {
+    const wanted = JSON.stringify(choices);
+    if (wanted !== key) node.replaceChildren(...choices.map(([value, text]) => el("option", { value }, text)));
+    key = wanted;
+    node.value = current;
+  };
+  return { node, fill };
+}
+
+export const dot = (colour) => el("i", { className: "gsr-dot", style: { background: colour }, "aria-hidden": "true" });
+
+export function download(name, type, data) {
+  const url = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = el("textarea", { value: text, style: { position: "fixed", opacity: "0" } });
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}

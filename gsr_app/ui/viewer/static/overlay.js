@@ -1,0 +1,133 @@
+/* Gaussians over the picture: dots, one-sigma ellipses, or a density map where there are too many to tell apart. */
+
+import { heat } from "./difference.js";
+
+export const OVERLAYS = ["off", "centres", "ellipses", "density"];
+export const COLOURINGS = ["plain", "colour", "opacity", "size"];
+
+const DEVICE_PIXELS_PER_DOT = 20; // closer than this and dots run together: density says more
+const MOST_ELLIPSES = 6000; // strokes per frame that keep panning fluent
+const DENSITY_BIN = 6; // device pixels
+
+let scratch = null;
+
+/** Draws one pane's overlay; answers {count, shown}: Gaussians in view, and the mode that was really drawn. */
+export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPerSource, dpr) {
+  const [kx, ky] = pixelsPerSource; // device pixels per source pixel
+  const box = [
+    (rect.x - origin.x) / kx,
+    (rect.y - origin.y) / ky,
+    (rect.x + rect.w - origin.x) / kx,
+    (rect.y + rect.h - origin.y) / ky,
+  ];
+  const count = field.countIn(...box);
+  const [, , height, width] = [0, 0, ...field.source];
+  const covered = Math.min(rect.w, width * kx) * Math.min(rect.h, height * ky);
+  let shown = mode;
+  if (mode === "ellipses" && count > MOST_ELLIPSES) shown = "centres";
+  if (shown !== "density" && count * DEVICE_PIXELS_PER_DOT * dpr > covered) shown = "density";
+  const place = (x, y) => [origin.x + x * kx, origin.y + y * ky];
+  if (shown === "density") drawDensity(ctx, field, box, rect, place);
+  else if (shown === "ellipses") drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr);
+  else drawCentres(ctx, field, box, colouring, place, dpr);
+  return { count, shown };
+}
+
+function colourOf(field, i, colouring) {
+  if (colouring === "plain") return "rgba(255,246,226,0.85)";
+  const color = field.color(i);
+  const most = Math.max(...color.map(Math.abs));
+  if (colouring === "colour") {
+    const gain = field.normalize ? 255 : 255 / Math.max(most, 1e-6);
+    return `rgb(${color.map((c) => Math.round(Math.min(255, Math.max(0, c * gain)))).join(" ")})`;
+  }
+  const [low, high] = field.sizes;
+  const t = colouring === "opacity" ? most / field.peak : (Math.max(...field.sigma(i)) - low) / Math.max(1e-6, high - low);
+  return `rgb(${heat(0.15 + 0.85 * t).map(Math.round).join(" ")})`;
+}
+
+function drawCentres(ctx, field, box, colouring, place, dpr) {
+  const size = 2 * dpr;
+  ctx.fillStyle = colourOf(field, 0, "plain");
+  field.forEachIn(...box, (i, mx, my) => {
+    const [x, y] = place(mx, my);
+    if (colouring !== "plain") ctx.fillStyle = colourOf(field, i, colouring);
+    ctx.fillRect(Math.round(x - size / 2), Math.round(y - size / 2), size, size);
+  });
+}
+
+function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
+  ctx.lineWidth = dpr;
+  ctx.strokeStyle = colourOf(field, 0, "plain");
+  const plain = colouring === "plain";
+  if (plain) ctx.beginPath();
+  // Ellipses whose centre is just outside still reach in.
+  const reach = 3 * (field.sizes[1] || 1);
+  field.forEachIn(box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
+    const [x, y] = place(mx, my);
+    const { major, minor, angle } = field.ellipse(i);
+    if (!plain) {
+      ctx.beginPath();
+      ctx.strokeStyle = colourOf(field, i, colouring);
+    }
+    if (kx === ky) ctx.moveTo(x + major * kx * Math.cos(angle), y + major * kx * Math.sin(angle));
+    ellipsePath(ctx, x, y, major, minor, angle, kx, ky);
+    if (!plain) ctx.stroke();
+  });
+  if (plain) ctx.stroke();
+}
+
+export function ellipsePath(ctx, x, y, major, minor, angle, kx, ky) {
+  if (kx === ky) return ctx.ellipse(x, y, Math.max(0.3, major * kx), Math.max(0.3, minor * kx), angle, 0, 2 * Math.PI);
+  for (let k = 0; k <= 32; k++) {
+    const [c, s] = [major * Math.cos((k * Math.PI) / 16), minor * Math.sin((k * Math.PI) / 16)];
+    const px = x + (c * Math.cos(angle) - s * Math.sin(angle)) * kx;
+    const py = y + (c * Math.sin(angle) + s * Math.cos(angle)) * ky;
+    if (k) ctx.lineTo(px, py);
+    else ctx.moveTo(px, py);
+  }
+}
+
+function drawDensity(ctx, field, box, rect, place) {
+  const columns = Math.max(1, Math.ceil(rect.w / DENSITY_BIN));
+  const rows = Math.max(1, Math.ceil(rect.h / DENSITY_BIN));
+  const bins = new Float32Array(columns * rows);
+  field.forEachIn(...box, (_, mx, my) => {
+    const [x, y] = place(mx, my);
+    const c = Math.min(columns - 1, Math.max(0, Math.floor((x - rect.x) / DENSITY_BIN)));
+    const r = Math.min(rows - 1, Math.max(0, Math.floor((y - rect.y) / DENSITY_BIN)));
+    bins[r * columns + c]++;
+  });
+  let most = 1;
+  for (const n of bins) if (n > most) most = n;
+  scratch ??= document.createElement("canvas").getContext("2d");
+  Object.assign(scratch.canvas, { width: columns, height: rows });
+  const image = scratch.createImageData(columns, rows);
+  for (let i = 0; i < bins.length; i++) {
+    const [r, g, b] = heat(bins[i] / most);
+    image.data.set([r, g, b, bins[i] ? 190 : 0], 4 * i);
+  }
+  scratch.putImageData(image, 0, 0);
+  ctx.imageSmoothingEnabled = false;
+  ctx.drawImage(scratch.canvas, rect.x, rect.y, columns * DENSITY_BIN, rows * DENSITY_BIN);
+}
+
+/** One Gaussian, outlined, with its numbers. */
+export function drawChosen(ctx, field, i, origin, kx, ky, dpr) {
+  const { major, minor, angle } = field.ellipse(i);
+  const x = origin.x + field.mean[2 * i] * kx;
+  const y = origin.y + field.mean[2 * i + 1] * ky;
+  ctx.lineWidth = 2 * dpr;
+  ctx.strokeStyle = "#58b39a";
+  ctx.beginPath();
+  ellipsePath(ctx, x, y, Math.max(major, 2 / kx), Math.max(minor, 2 / ky), angle, kx, ky);
+  ctx.stroke();
+}
+
+export function describe(field, i) {
+  const number = (value) => (Math.abs(value) < 0.0005 ? "0" : value.toPrecision(3));
+  const [sx, sy] = field.sigma(i).map(number);
+  const color = field.color(i).map(number).join(" ");
+  const at = [field.mean[2 * i], field.mean[2 * i + 1]].map((v) => v.toFixed(2)).join(" ");
+  return `Gaussian at ${at} · σ ${sx} ${sy} · ρ ${number(field.rho(i))} · colour ${color}`;
+}

@@ -1,0 +1,109 @@
+/* Regions: rectangles of the source plane with names; their crops at equal zoom, and how far each is from the
+ * reference. */
+
+import { dot, el } from "./dom.js";
+
+/** A rectangle between two points of the frame, as whole source pixels. */
+export function regionBetween(a, b, scale, source) {
+  const x0 = Math.max(0, Math.floor(Math.min(a.u, b.u) / scale.x));
+  const y0 = Math.max(0, Math.floor(Math.min(a.v, b.v) / scale.y));
+  const x1 = Math.min(source.width, Math.ceil(Math.max(a.u, b.u) / scale.x));
+  const y1 = Math.min(source.height, Math.ceil(Math.max(a.v, b.v) / scale.y));
+  return { x: x0, y: y0, width: Math.max(1, x1 - x0), height: Math.max(1, y1 - y0) };
+}
+
+/** The picture pixels of a pane under a region. */
+export function pixelsUnder(pane, region, scale) {
+  const kx = pane.picture.width / pane.place.width;
+  const ky = pane.picture.height / pane.place.height;
+  const x = Math.max(0, Math.round(region.x * scale.x * kx));
+  const y = Math.max(0, Math.round(region.y * scale.y * ky));
+  return {
+    x,
+    y,
+    width: Math.min(pane.picture.width - x, Math.max(1, Math.round(region.width * scale.x * kx))),
+    height: Math.min(pane.picture.height - y, Math.max(1, Math.round(region.height * scale.y * ky))),
+  };
+}
+
+const luma = (d, i) => 16 + (65.481 * d[i] + 128.553 * d[i + 1] + 24.966 * d[i + 2]) / 255;
+
+/** PSNR on Y (BT.601, 16 to 235) of 8-bit pixels, no border left out; null where the sizes do not meet. */
+export function regionPsnr(pane, reference, region, scale) {
+  if (!pane?.picture || !reference?.picture || pane === reference) return null;
+  const a = pixelsUnder(pane, region, scale);
+  const b = pixelsUnder(reference, region, scale);
+  if (pane.picture.width !== reference.picture.width || pane.picture.height !== reference.picture.height) return null;
+  if (a.width * a.height > 4e6) return null;
+  const p = pane.picture.read(a.x, a.y, a.width, a.height).data;
+  const q = reference.picture.read(b.x, b.y, a.width, a.height).data;
+  let sum = 0;
+  for (let i = 0; i < p.length; i += 4) sum += (luma(p, i) - luma(q, i)) ** 2;
+  return sum ? 10 * Math.log10(255 ** 2 / (sum / (p.length / 4))) : Infinity;
+}
+
+/** A canvas with a pane's crop of a region, every pane's at the same size. */
+export function cropCanvas(pane, region, scale, side, smooth) {
+  const canvas = el("canvas");
+  const aspect = (region.width * scale.x) / (region.height * scale.y);
+  canvas.width = Math.max(1, Math.round(aspect >= 1 ? side : side * aspect));
+  canvas.height = Math.max(1, Math.round(aspect >= 1 ? side / aspect : side));
+  const { x, y, width, height } = pixelsUnder(pane, region, scale);
+  const ctx = canvas.getContext("2d");
+  ctx.imageSmoothingEnabled = smooth || canvas.width < width;
+  ctx.imageSmoothingQuality = "high";
+  ctx.drawImage(pane.picture.bitmap, x, y, width, height, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+/** The strip of crops beside the table. */
+export class RegionStrip {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.node = el("section", { className: "gsr-regions", "aria-label": "Region crops" });
+    this.key = "";
+  }
+
+  update() {
+    const { viewer } = this;
+    const { region, regions, scene } = viewer;
+    const panes = viewer.allPanes.filter((pane) => pane.picture);
+    const key = JSON.stringify([region, regions.length, panes.map((p) => [p.spec.id, p.loaded]), viewer.smooth, viewer.blind]);
+    if (key === this.key) return;
+    this.key = key;
+    if (!region) {
+      this.node.replaceChildren(
+        el("h3", {}, "Regions"),
+        el("p", { className: "gsr-quiet" }, panes.length ? "Press R and drag over the picture to compare a detail." : "Details you mark appear here."),
+      );
+      return;
+    }
+    const side = Math.round(96 * viewer.dpr);
+    const name = el("input", {
+      className: "gsr-name",
+      value: region.name,
+      maxLength: 24,
+      "aria-label": "Name of the region",
+      onchange: (event) => viewer.renameRegion(region, event.target.value),
+    });
+    const tools = el(
+      "div",
+      { className: "gsr-regiontools" },
+      el("span", {}, "Region"),
+      name,
+      regions.length > 1 && el("button", { type: "button", onclick: () => viewer.nextRegion() }, `next of ${regions.length}`),
+      el("button", { type: "button", onclick: () => viewer.showRegion(region) }, "look"),
+      el("button", { type: "button", title: "Remove this region", onclick: () => viewer.removeRegion(region) }, "remove"),
+    );
+    const crops = panes.map((pane) => {
+      const psnr = regionPsnr(pane, viewer.reference, region, scene.scale);
+      return el(
+        "figure",
+        {},
+        cropCanvas(pane, region, scene.scale, side, viewer.smooth),
+        el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", {}, `${psnr.toFixed(2)} dB`)),
+      );
+    });
+    this.node.replaceChildren(tools, el("div", { className: "gsr-crops" }, ...crops));
+  }
+}

@@ -1,0 +1,202 @@
+/* Painting the stage: which rectangles there are in each mode, and what goes into them. */
+
+import { Difference } from "./difference.js";
+import { drawChosen, drawOverlay } from "./overlay.js";
+import { drawGrid, drawPicture } from "./picture.js";
+import { arrange } from "./view.js";
+
+const STAGE = "#202225";
+const LOUPE_CSS = 168; // side of one loupe, CSS pixels
+export const LOUPE_GAIN = 4;
+
+export class Stage {
+  constructor(viewer, canvas) {
+    this.viewer = viewer;
+    this.canvas = canvas;
+    this.ctx = canvas.getContext("2d", { alpha: false });
+    this.difference = new Difference();
+    this.inView = { count: 0, shown: "off" };
+  }
+
+  /** [{pane, rect}], in order; in the single-picture modes the active pane fills the stage. */
+  cells() {
+    const { viewer, canvas } = this;
+    const whole = { x: 0, y: 0, w: canvas.width, h: canvas.height };
+    const panes = viewer.shown;
+    if (!panes.length) return [];
+    if (viewer.mode === "grid" || viewer.mode === "difference") {
+      const { width, height } = viewer.view.frame;
+      const rects = arrange(panes.length, whole.w, whole.h, width / height, Math.round(2 * viewer.dpr));
+      return panes.map((pane, i) => ({ pane, rect: rects[i] }));
+    }
+    return [{ pane: viewer.mode === "blink" && viewer.showsBase ? viewer.base : viewer.active, rect: whole }];
+  }
+
+  /** A pane's picture and, where it is on, the true-zoom frame over it; no decoration. */
+  paintPane = (ctx, pane, rect) => {
+    const { view, smooth } = this.viewer;
+    this.paintAt(ctx, pane, rect, view.zoom, view.origin(rect), smooth);
+  };
+
+  paintAt(ctx, pane, rect, zoom, origin, smooth) {
+    if (!pane.picture) return;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(rect.x, rect.y, rect.w, rect.h);
+    ctx.clip();
+    drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
+    const frame = this.viewer.usesTrueZoom(pane) ? pane.zoomer.frame : null;
+    if (frame) drawPicture(ctx, frame.picture, frame.place, rect, zoom, origin, true);
+    ctx.restore();
+  }
+
+  draw() {
+    const { viewer, ctx, canvas } = this;
+    ctx.setTransform(1, 0, 0, 1, 0, 0);
+    ctx.fillStyle = STAGE;
+    ctx.fillRect(0, 0, canvas.width, canvas.height);
+    const cells = this.cells();
+    this.inView = { count: 0, shown: "off" };
+    for (const { pane, rect } of cells) {
+      if (viewer.mode === "difference" && pane !== viewer.base) this.#drawDifference(pane, rect);
+      else if (viewer.mode === "wipe") this.#drawWipe(rect);
+      else this.#drawPicture(pane, rect);
+    }
+    if (viewer.mode === "loupe" && viewer.pointer) this.#drawLoupes(cells[0]);
+    return cells;
+  }
+
+  #drawPicture(pane, rect) {
+    this.paintPane(this.ctx, pane, rect);
+    this.#decorate(pane, rect, rect);
+  }
+
+  #drawDifference(pane, rect) {
+    const { viewer, ctx } = this;
+    if (!pane.picture || !viewer.base?.picture) return;
+    this.difference.draw(ctx, rect, pane, viewer.base, this.paintPane, viewer.gain, viewer.colourScale);
+    // Outside the picture there is nothing to compare.
+    const origin = viewer.view.origin(rect);
+    const right = origin.x + viewer.view.frame.width * viewer.view.zoom;
+    const bottom = origin.y + viewer.view.frame.height * viewer.view.zoom;
+    ctx.fillStyle = STAGE;
+    const blank = (x0, y0, x1, y1) => x1 > x0 && y1 > y0 && ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
+    blank(rect.x, rect.y, Math.min(origin.x, rect.x + rect.w), rect.y + rect.h);
+    blank(Math.max(Math.ceil(right), rect.x), rect.y, rect.x + rect.w, rect.y + rect.h);
+    blank(rect.x, rect.y, rect.x + rect.w, Math.min(origin.y, rect.y + rect.h));
+    blank(rect.x, Math.max(Math.ceil(bottom), rect.y), rect.x + rect.w, rect.y + rect.h);
+    this.#regions(rect);
+  }
+
+  #drawWipe(rect) {
+    const { viewer, ctx } = this;
+    const split = Math.round(rect.w * viewer.wipe);
+    const left = { x: rect.x, y: rect.y, w: split, h: rect.h };
+    const right = { x: rect.x + split, y: rect.y, w: rect.w - split, h: rect.h };
+    for (const [pane, part] of [
+      [viewer.active, left],
+      [viewer.base, right],
+    ]) {
+      if (!pane || part.w < 1) continue;
+      const { view, smooth } = viewer;
+      // The geometry is the whole stage's; only the clip differs.
+      this.paintAt(ctx, pane, part, view.zoom, view.origin(rect), smooth);
+      this.#decorate(pane, part, rect);
+    }
+    ctx.fillStyle = "rgba(255,255,255,0.9)";
+    ctx.fillRect(rect.x + split - Math.round(viewer.dpr / 2), rect.y, Math.max(1, Math.round(viewer.dpr)), rect.h);
+  }
+
+  // Grid, Gaussians, regions: over the picture, inside `part`, in the geometry of `rect`.
+  #decorate(pane, part, rect) {
+    const { viewer, ctx } = this;
+    if (!pane?.picture) return;
+    const { view } = viewer;
+    const origin = view.origin(rect);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(part.x, part.y, part.w, part.h);
+    ctx.clip();
+    const drawn = viewer.usesTrueZoom(pane) && pane.zoomer.frame;
+    if (viewer.grid && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
+    if (viewer.overlay !== "off" && pane.field) {
+      const { scale } = viewer.scene;
+      const density = [scale.x * view.zoom, scale.y * view.zoom];
+      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr);
+      if (pane === viewer.overlaid) this.inView = seen;
+      const chosen = viewer.chosen;
+      if (chosen?.pane === pane) drawChosen(ctx, pane.field, chosen.index, origin, ...density, viewer.dpr);
+    }
+    ctx.restore();
+    this.#regions(part, rect);
+  }
+
+  #regions(part, rect = part) {
+    const { viewer, ctx } = this;
+    const { view, dpr } = viewer;
+    const origin = view.origin(rect);
+    const { scale } = viewer.scene;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(part.x, part.y, part.w, part.h);
+    ctx.clip();
+    ctx.lineWidth = Math.max(1, Math.round(dpr));
+    ctx.font = `${11 * dpr}px ui-monospace, "DejaVu Sans Mono", monospace`;
+    for (const region of viewer.regions.concat(viewer.draft ?? [])) {
+      const x = origin.x + region.x * scale.x * view.zoom;
+      const y = origin.y + region.y * scale.y * view.zoom;
+      const w = region.width * scale.x * view.zoom;
+      const h = region.height * scale.y * view.zoom;
+      ctx.strokeStyle = region === viewer.region ? "#f3d9a4" : "rgba(243,217,164,0.6)";
+      ctx.strokeRect(Math.round(x) - 0.5, Math.round(y) - 0.5, Math.round(w) + 1, Math.round(h) + 1);
+      if (!region.name) continue;
+      ctx.fillStyle = "rgba(32,34,37,0.55)";
+      ctx.fillRect(Math.round(x), Math.round(y - 16 * dpr), ctx.measureText(region.name).width + 8 * dpr, 14 * dpr);
+      ctx.fillStyle = "#f3d9a4";
+      ctx.fillText(region.name, x + 4 * dpr, y - 5 * dpr);
+    }
+    ctx.restore();
+  }
+
+  #drawLoupes({ rect }) {
+    const { viewer, ctx } = this;
+    const { dpr, view, pointer } = viewer;
+    const panes = viewer.shown.filter((pane) => pane.picture);
+    const gap = 6 * dpr;
+    const side = Math.round(Math.min(LOUPE_CSS * dpr, (rect.w - gap) / Math.min(panes.length, rect.w < 700 * dpr ? 2 : 6) - gap));
+    const perRow = Math.max(1, Math.floor((rect.w - gap) / (side + gap)));
+    const zoom = Math.min(64, Math.max(view.zoom * LOUPE_GAIN, 4));
+    const below = pointer.y < rect.h / 2;
+    const rows = Math.ceil(panes.length / perRow);
+    const top = below ? rect.h - rows * (side + gap) : gap;
+    const { u, v } = view.toFrame(rect, pointer.x, pointer.y);
+    ctx.font = `${11 * dpr}px Inter, system-ui, sans-serif`;
+    panes.forEach((pane, i) => {
+      const inRow = Math.min(perRow, panes.length - Math.floor(i / perRow) * perRow);
+      const left = Math.round((rect.w - inRow * (side + gap) + gap) / 2);
+      const box = {
+        x: left + (i % perRow) * (side + gap),
+        y: Math.round(top + Math.floor(i / perRow) * (side + gap)),
+        w: side,
+        h: side,
+      };
+      const origin = { x: Math.round(box.x + side / 2 - u * zoom), y: Math.round(box.y + side / 2 - v * zoom) };
+      ctx.fillStyle = STAGE;
+      ctx.fillRect(box.x - 2 * dpr, box.y - 2 * dpr, side + 4 * dpr, side + 4 * dpr);
+      this.paintAt(ctx, pane, box, zoom, origin, viewer.smooth);
+      ctx.fillStyle = "rgba(32,34,37,0.8)";
+      ctx.fillRect(box.x, box.y + side - 20 * dpr, side, 20 * dpr);
+      ctx.fillStyle = pane.spec.colour;
+      ctx.beginPath();
+      ctx.arc(box.x + 10 * dpr, box.y + side - 10 * dpr, 3.5 * dpr, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.fillStyle = "#f2f2f2";
+      ctx.fillText(viewer.nameOf(pane), box.x + 20 * dpr, box.y + side - 6 * dpr, side - 26 * dpr);
+    });
+    // What the loupes magnify.
+    const half = (side / 2 / zoom) * view.zoom;
+    ctx.strokeStyle = "rgba(255,255,255,0.8)";
+    ctx.lineWidth = Math.max(1, dpr);
+    ctx.strokeRect(pointer.x - half, pointer.y - half, 2 * half, 2 * half);
+  }
+}

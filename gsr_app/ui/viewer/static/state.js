@@ -1,0 +1,303 @@
+/* What the viewer knows and the verbs that change it. Every verb ends in `changed()`, which draws on the next frame. */
+
+import { describe, COLOURINGS, OVERLAYS } from "./overlay.js";
+import { MOST_PANES } from "./panes.js";
+import { regionBetween } from "./regions.js";
+import { contains, View } from "./view.js";
+
+const BLINK_MS = 600;
+const MODES = ["grid", "wipe", "blink", "difference", "loupe"];
+const EMPTY_SCENE = { panes: [], scale: { x: 1, y: 1 }, source: null, frame: null };
+
+export class ViewerState {
+  scene = EMPTY_SCENE;
+  view = new View();
+  panes = new Map(); // id -> Pane
+  hidden = new Set(); // ids of panes that are not shown
+  mode = "grid";
+  activeId = null;
+  baseId = null;
+  wipe = 0.5;
+  blinkAuto = true;
+  held = false;
+  phase = false;
+  gain = 8;
+  colourScale = "heat";
+  smooth = false;
+  grid = true;
+  trueZoom = true;
+  minimapOn = true;
+  overlay = "off";
+  colouring = "plain";
+  pointer = null; // device pixels of the stage
+  chosen = null; // {pane, index}: the Gaussian under the pointer
+  regions = [];
+  region = null;
+  draft = null;
+  drawing = false;
+  blind = null; // {id: letter} while the names are hidden
+  dpr = 1;
+
+  changed() {}
+
+  get allPanes() {
+    return this.scene.panes.map((spec) => this.panes.get(spec.id)).filter(Boolean);
+  }
+
+  get shown() {
+    return this.allPanes.filter((pane) => !this.hidden.has(pane.spec.id)).slice(0, MOST_PANES);
+  }
+
+  get active() {
+    return this.shown.find((pane) => pane.spec.id === this.activeId) ?? this.shown[0] ?? null;
+  }
+
+  /** The pane compared against: the chosen one, or the reference, or the first that is not active. */
+  get base() {
+    const { shown, active } = this;
+    const others = shown.filter((pane) => pane !== active);
+    const chosen = shown.find((pane) => pane.spec.id === this.baseId);
+    if (chosen && (chosen !== active || this.mode === "difference")) return chosen;
+    return others.find((pane) => pane.spec.kind === "reference") ?? others[0] ?? active;
+  }
+
+  get reference() {
+    return this.allPanes.find((pane) => pane.spec.kind === "reference") ?? null;
+  }
+
+  /** The pane whose Gaussians are counted: the one under the pointer, else the first with a field. */
+  get overlaid() {
+    const under = this.cellAt(this.pointer)?.pane;
+    return under?.field ? under : (this.shown.find((pane) => pane.field) ?? null);
+  }
+
+  get showsBase() {
+    return this.held !== (this.blinkAuto && this.phase);
+  }
+
+  nameOf(pane) {
+    return this.blind?.[pane.spec.id] ?? pane.spec.name;
+  }
+
+  usesTrueZoom(pane) {
+    return Boolean(this.trueZoom && pane.spec.field?.live && this.view.zoom > 1.001);
+  }
+
+  cellAt(point) {
+    return point ? (this.cells.find(({ rect }) => contains(rect, point.x, point.y)) ?? null) : null;
+  }
+
+  // ---- verbs
+
+  set(values) {
+    Object.assign(this, values);
+    this.changed();
+  }
+
+  toggle(name) {
+    const key = name === "minimap" ? "minimapOn" : name;
+    this.set({ [key]: !this[key] });
+  }
+
+  setMode(mode) {
+    if (!MODES.includes(mode)) return;
+    this.mode = mode;
+    this.held = this.phase = false;
+    clearInterval(this.blinkTimer);
+    if (mode === "blink") this.blinkTimer = setInterval(() => this.set({ phase: !this.phase }), BLINK_MS);
+    this.changed();
+  }
+
+  setActive(index) {
+    const pane = this.shown[index];
+    if (pane) this.set({ activeId: pane.spec.id, phase: false });
+  }
+
+  setBase(index) {
+    const pane = this.shown[index];
+    if (pane) this.set({ baseId: pane.spec.id });
+  }
+
+  setBaseId(id) {
+    this.set({ baseId: id });
+  }
+
+  setWipe(fraction) {
+    this.set({ wipe: Math.min(1, Math.max(0, fraction)) });
+  }
+
+  setGain(gain) {
+    this.set({ gain: Math.min(64, Math.max(1, gain)) });
+  }
+
+  setOverlay(overlay) {
+    this.chosen = null;
+    this.set({ overlay });
+    if (overlay !== "off") for (const pane of this.shown) pane.loadField();
+  }
+
+  cycleOverlay() {
+    this.setOverlay(OVERLAYS[(OVERLAYS.indexOf(this.overlay) + 1) % OVERLAYS.length]);
+  }
+
+  cycleColouring() {
+    this.set({ colouring: COLOURINGS[(COLOURINGS.indexOf(this.colouring) + 1) % COLOURINGS.length] });
+  }
+
+  showPane(id, show) {
+    if (show) this.hidden.delete(id);
+    else if (this.shown.length > 1) this.hidden.add(id);
+    this.changed();
+  }
+
+  fit() {
+    this.view.fit();
+    this.changed();
+  }
+
+  oneToOne() {
+    this.look(this.view.cx, this.view.cy, 1);
+  }
+
+  look(u, v, zoom) {
+    this.view.set(u, v, zoom);
+    this.changed();
+  }
+
+  pan(dx, dy) {
+    this.view.pan(dx, dy);
+    this.changed();
+  }
+
+  zoomAt(x, y, zoom) {
+    const rect = (this.cellAt({ x, y }) ?? this.cells[0])?.rect;
+    if (!rect) return;
+    this.view.zoomAt(rect, x, y, zoom);
+    this.changed();
+  }
+
+  /** From the keyboard or a button: about the pointer where there is one, else about the middle. */
+  zoomStep(direction) {
+    const zoom = this.view.step(direction);
+    if (this.cellAt(this.pointer)) this.zoomAt(this.pointer.x, this.pointer.y, zoom);
+    else this.look(this.view.cx, this.view.cy, zoom);
+  }
+
+  hold(on) {
+    if (this.mode === "blink" && this.held !== on) this.set({ held: on });
+  }
+
+  toggleAuto() {
+    this.set({ blinkAuto: !this.blinkAuto, phase: false });
+  }
+
+  pointTo(x, y) {
+    this.pointer = x === null ? null : { x, y };
+    this.chosen = this.#gaussianUnderPointer();
+    this.changed();
+  }
+
+  #gaussianUnderPointer() {
+    const cell = this.cellAt(this.pointer);
+    if (this.overlay === "off" || !cell?.pane.field) return null;
+    const { u, v } = this.view.toFrame(cell.rect, this.pointer.x, this.pointer.y);
+    const { scale } = this.scene;
+    const reach = (10 * this.dpr) / this.view.zoom / scale.x;
+    const index = cell.pane.field.nearest(u / scale.x, v / scale.y, reach);
+    return index < 0 ? null : { pane: cell.pane, index };
+  }
+
+  click(x, y) {
+    const cell = this.cellAt({ x, y });
+    if (cell && this.mode !== "wipe") this.activeId = cell.pane.spec.id;
+    this.changed();
+  }
+
+  // ---- regions
+
+  startRegion() {
+    if (this.shown.length) this.set({ drawing: !this.drawing, draft: null });
+  }
+
+  beginRegion(x, y) {
+    const cell = this.cellAt({ x, y });
+    if (cell) this.corner = { rect: cell.rect, ...this.view.toFrame(cell.rect, x, y) };
+  }
+
+  growRegion(x, y) {
+    if (!this.corner) return;
+    const end = this.view.toFrame(this.corner.rect, x, y);
+    this.set({ draft: regionBetween(this.corner, end, this.scene.scale, this.scene.source) });
+  }
+
+  endRegion() {
+    if (this.draft) this.addRegion(this.draft);
+    this.corner = null;
+    this.set({ drawing: false, draft: null });
+  }
+
+  addRegion({ x, y, width, height, name }) {
+    const taken = new Set(this.regions.map((region) => region.name));
+    let n = this.regions.length + 1;
+    while (taken.has(`region ${n}`)) n++;
+    this.region = { x, y, width, height, name: String(name || `region ${n}`).slice(0, 24) };
+    this.regions = [...this.regions, this.region];
+    this.changed();
+  }
+
+  renameRegion(region, name) {
+    region.name = name.trim() || region.name;
+    this.changed();
+  }
+
+  removeRegion(region) {
+    this.regions = this.regions.filter((other) => other !== region);
+    this.region = this.regions.at(-1) ?? null;
+    this.changed();
+  }
+
+  nextRegion() {
+    this.set({ region: this.regions[(this.regions.indexOf(this.region) + 1) % this.regions.length] });
+  }
+
+  showRegion({ x, y, width, height }) {
+    const { scale } = this.scene;
+    const { w, h } = this.view.pane;
+    const zoom = 0.8 * Math.min(w / (width * scale.x), h / (height * scale.y));
+    this.look((x + width / 2) * scale.x, (y + height / 2) * scale.y, zoom);
+  }
+
+  // ---- what the foot says
+
+  /** Position in source pixels and every pane's value under the pointer. */
+  spot() {
+    const cell = this.cellAt(this.pointer);
+    const { frame } = this.view;
+    if (!cell || !this.scene.source) return null;
+    const { u, v } = this.view.toFrame(cell.rect, this.pointer.x, this.pointer.y);
+    if (u < 0 || v < 0 || u >= frame.width || v >= frame.height) return null;
+    const { scale } = this.scene;
+    const values = this.shown
+      .map((pane) => ({ pane, value: pane.valueAt(u, v, this.usesTrueZoom(pane)) }))
+      .filter(({ value }) => value);
+    const of = (pane) => values.find((entry) => entry.pane === pane)?.value;
+    const here = this.mode === "grid" || this.mode === "difference" ? cell.pane : this.active;
+    const [a, b] = [of(here), of(this.base === here ? this.active : this.base)];
+    const delta = a && b && here !== this.base ? [0, 1, 2].map((c) => a[c] - b[c]) : null;
+    return { x: u / scale.x, y: v / scale.y, values, delta };
+  }
+
+  gaussianNote() {
+    if (this.overlay === "off") return "";
+    if (this.chosen) return describe(this.chosen.pane.field, this.chosen.index);
+    if (!this.overlaid) return this.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
+    const { count, shown } = this.inView;
+    const instead = shown === this.overlay ? "" : ` · too many for ${this.overlay}: shown as ${shown}`;
+    return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
+  }
+
+  sizeNote() {
+    const { source, frame } = this.scene;
+    return source && frame ? `${source.width} × ${source.height} → ${frame.width} × ${frame.height}` : "";
+  }
+}

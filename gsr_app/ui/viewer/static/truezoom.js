@@ -1,0 +1,86 @@
+/* True zoom: past the drawn resolution the server draws the visible rectangle of the field itself.
+ *
+ * Newest wins: one request per pane is under way, at most one waits, and a waiting one is replaced, not queued. The
+ * old frame stays on screen until the new one is there. */
+
+import { Picture } from "./picture.js";
+
+const SETTLE_MS = 120;
+const MOST_PIXELS = 4_000_000;
+
+/** The whole device pixels of a pane that the frame covers, and the rectangle of the frame under them. */
+export function visibleRectangle(view, rect) {
+  const origin = view.origin(rect);
+  const { zoom, frame } = view;
+  const x0 = Math.max(rect.x, origin.x);
+  const y0 = Math.max(rect.y, origin.y);
+  const x1 = Math.min(rect.x + rect.w, Math.floor(origin.x + frame.width * zoom));
+  const y1 = Math.min(rect.y + rect.h, Math.floor(origin.y + frame.height * zoom));
+  if (x1 <= x0 || y1 <= y0) return null;
+  const [w, h] = [x1 - x0, y1 - y0];
+  const place = { u: (x0 - origin.x) / zoom, v: (y0 - origin.y) / zoom, width: w / zoom, height: h / zoom };
+  return { place, w, h };
+}
+
+export class TrueZoom {
+  constructor(render, changed) {
+    this.render = render; // ({x, y, width, height}, [w, h]) in source pixels and screen pixels -> {url, ms}
+    this.changed = changed;
+    this.frame = null; // {picture, place, zoom, ms}
+    this.wanted = null;
+    this.busy = false;
+    this.failed = "";
+    this.timer = 0;
+  }
+
+  /** Ask for what the pane shows now. */
+  want(view, rect, scale) {
+    const seen = visibleRectangle(view, rect);
+    if (!seen || seen.w * seen.h > MOST_PIXELS) return;
+    const key = [seen.place.u, seen.place.v, seen.w, seen.h, view.zoom].join();
+    if (key === this.key) return;
+    this.key = key;
+    this.wanted = { ...seen, zoom: view.zoom, scale, key };
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#next(), SETTLE_MS);
+  }
+
+  async #next() {
+    if (this.busy || !this.wanted) return;
+    const { place, w, h, zoom, scale, key } = this.wanted;
+    this.wanted = null;
+    this.busy = true;
+    try {
+      const rectangle = {
+        x: place.u / scale.x,
+        y: place.v / scale.y,
+        width: place.width / scale.x,
+        height: place.height / scale.y,
+      };
+      const answer = await this.render(rectangle, [w, h]);
+      const picture = await Picture.load(answer.url);
+      this.frame?.picture.close();
+      this.frame = { picture, place, zoom, ms: answer.ms, backend: answer.backend ?? "", key };
+      this.failed = "";
+    } catch (error) {
+      this.failed = String(error.message ?? error);
+    } finally {
+      this.busy = false;
+      this.changed();
+    }
+    if (this.wanted) this.#next();
+  }
+
+  drop() {
+    clearTimeout(this.timer);
+    this.wanted = null;
+    this.key = null;
+    this.frame?.picture.close();
+    this.frame = null;
+  }
+
+  /** Whether the frame shows exactly what the pane shows now. */
+  get current() {
+    return Boolean(this.frame) && this.frame.key === this.key;
+  }
+}

@@ -1,0 +1,206 @@
+/* The viewer: puts the parts together inside one element, takes in scenes, draws when something changed.
+ *
+ *   const viewer = new Viewer(element, {
+ *     renderView: async (fieldId, {x, y, width, height}, [w, h]) => ({url, ms}),   // source pixels; screen pixels
+ *     fieldUrl: async (fieldId) => url,
+ *     notify: (event, data) => {},                                                 // "example", "choose", "state"
+ *   });
+ *   viewer.setScene(scene);
+ *
+ * The scene is described in contract.py; contract.test keeps the two in step. */
+
+import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
+import { Dock } from "./dock.js";
+import { el } from "./dom.js";
+import { listen } from "./input.js";
+import { Minimap } from "./minimap.js";
+import { MOST_PANES, Pane } from "./panes.js";
+import { Stage } from "./stage.js";
+import { ViewerState } from "./state.js";
+
+const STANDALONE = {
+  renderView: async () => {
+    throw new Error("There is no server to draw the field.");
+  },
+  fieldUrl: async () => {
+    throw new Error("The Gaussians are not part of this page.");
+  },
+  notify: () => {},
+};
+
+export class Viewer extends ViewerState {
+  cells = []; // [{pane, rect}], as last drawn
+
+  constructor(element, services = {}) {
+    super();
+    this.element = element;
+    this.services = { ...STANDALONE, ...services };
+    this.bar = new Bar(this);
+    this.tags = new Tags(this);
+    this.foot = new Foot(this);
+    this.minimap = new Minimap(this);
+    this.dock = new Dock(this);
+    this.help = helpDialog();
+    this.canvas = el("canvas", { className: "gsr-canvas" });
+    this.divider = this.#makeDivider();
+    this.empty = el("div", { className: "gsr-empty" });
+    this.stageNode = el(
+      "div",
+      { className: "gsr-stage", tabIndex: 0, role: "application", "aria-label": "Pictures. Press question mark for the keys." },
+      this.canvas,
+      this.tags.node,
+      this.divider,
+      this.minimap.node,
+      this.empty,
+    );
+    element.classList.add("gsr-viewer");
+    element.replaceChildren(this.bar.node, this.stageNode, this.foot.node, this.dock.node, this.help);
+    element.viewer = this;
+    this.painter = new Stage(this, this.canvas);
+    listen(this, this.stageNode, this.canvas);
+    this.observer = new ResizeObserver(() => this.#resize());
+    this.observer.observe(this.stageNode);
+    this.#resize();
+  }
+
+  #makeDivider() {
+    const move = (event) => {
+      if (!event.buttons) return;
+      const box = this.canvas.getBoundingClientRect();
+      this.setWipe((event.clientX - box.left) / box.width);
+    };
+    const node = el("div", { className: "gsr-divider", tabIndex: 0, role: "slider", "aria-label": "Wipe", "aria-valuemin": 0, "aria-valuemax": 100 });
+    node.addEventListener("pointerdown", (event) => node.setPointerCapture(event.pointerId));
+    node.addEventListener("pointermove", move);
+    node.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -0.01, ArrowRight: 0.01, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 }[event.key];
+      if (step === undefined) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.setWipe(this.wipe + step * (event.shiftKey ? 10 : 1));
+    });
+    return node;
+  }
+
+  /** Take in what the server says; pictures that are already here stay. */
+  setScene(scene) {
+    if (!scene?.panes) return;
+    const before = this.scene;
+    this.scene = scene;
+    const sameSource = before.source && before.source.key === scene.source?.key;
+    if (!sameSource) {
+      this.regions = [];
+      this.region = null;
+    }
+    const ids = new Set(scene.panes.map((spec) => spec.id));
+    for (const [id, pane] of this.panes) {
+      if (ids.has(id) && sameSource) continue;
+      pane.close();
+      this.panes.delete(id);
+    }
+    for (const spec of scene.panes) {
+      let pane = this.panes.get(spec.id);
+      if (!pane) {
+        pane = new Pane(spec, this.services, () => this.changed());
+        this.panes.set(spec.id, pane);
+        if (spec.hidden || this.shown.length > MOST_PANES) this.hidden.add(spec.id);
+        else this.hidden.delete(spec.id);
+      }
+      pane.update(spec, scene.scale);
+      if (this.overlay !== "off") pane.loadField();
+    }
+    if (scene.frame && (!sameSource || before.frame?.width !== scene.frame.width || before.frame?.height !== scene.frame.height)) {
+      this.view.setFrame(scene.frame.width, scene.frame.height, sameSource);
+    }
+    if (scene.regions && !this.regions.length) for (const region of scene.regions) this.addRegion(region);
+    this.changed();
+  }
+
+  setEmpty(...nodes) {
+    this.empty.replaceChildren(...nodes);
+  }
+
+  changed() {
+    this.request ??= requestAnimationFrame(() => {
+      this.request = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.canvas.width) return;
+    const count = this.mode === "grid" || this.mode === "difference" ? this.shown.length : Math.min(1, this.shown.length);
+    const layout = `${this.mode}/${count}/${this.canvas.width}/${this.canvas.height}/${this.view.frame.width}/${this.view.frame.height}`;
+    this.cells = this.painter.cells();
+    if (layout !== this.layout && this.cells.length) {
+      this.layout = layout;
+      this.view.setPane(this.cells[0].rect.w, this.cells[0].rect.h);
+    }
+    this.painter.draw();
+    this.inView = this.painter.inView;
+    this.#askForFrames();
+    this.bar.update();
+    this.tags.update(this.cells);
+    this.foot.update();
+    this.minimap.draw();
+    this.dock.update();
+    this.empty.hidden = this.shown.length > 0;
+    this.divider.hidden = this.mode !== "wipe" || this.shown.length < 2;
+    this.divider.style.left = `${100 * this.wipe}%`;
+    this.divider.setAttribute("aria-valuenow", Math.round(100 * this.wipe));
+    this.stageNode.classList.toggle("is-drawing", this.drawing);
+    this.#mirror();
+  }
+
+  #askForFrames() {
+    const wanted = new Map(this.cells.map(({ pane, rect }) => [pane, rect]));
+    if (this.mode === "wipe" && this.base) wanted.set(this.base, this.cells[0].rect);
+    for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane)) pane.zoomer.want(this.view, rect, this.scene.scale);
+  }
+
+  // The state, on the element, for permalinks and tests.
+  #mirror() {
+    const { view, mode, active, base } = this;
+    const state = {
+      mode,
+      zoom: view.zoom,
+      cx: view.cx,
+      cy: view.cy,
+      active: active?.spec.id ?? null,
+      base: base?.spec.id ?? null,
+      overlay: this.overlay,
+      loaded: this.allPanes.filter((pane) => pane.picture && pane.loaded === pane.spec.url).map((pane) => pane.spec.id),
+      drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && pane.zoomer.current).map((pane) => pane.spec.id),
+      fields: this.shown.filter((pane) => pane.field).map((pane) => pane.spec.id),
+    };
+    const text = JSON.stringify(state);
+    if (text === this.element.dataset.state) return;
+    this.element.dataset.state = text;
+    this.services.notify("state", state);
+  }
+
+  #resize() {
+    const box = this.stageNode.getBoundingClientRect();
+    this.dpr = window.devicePixelRatio || 1;
+    const [w, h] = [Math.round(box.width * this.dpr), Math.round(box.height * this.dpr)];
+    if (!w || !h || (w === this.canvas.width && h === this.canvas.height)) return;
+    Object.assign(this.canvas, { width: w, height: h });
+    this.draw();
+  }
+
+  toggleHelp() {
+    if (this.help.open) this.help.close();
+    else this.help.showModal();
+  }
+
+  escape() {
+    if (this.help.open) this.help.close();
+    this.set({ drawing: false, draft: null });
+  }
+
+  close() {
+    this.observer.disconnect();
+    clearInterval(this.blinkTimer);
+    for (const pane of this.panes.values()) pane.close();
+  }
+}

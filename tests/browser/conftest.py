@@ -1,0 +1,63 @@
+"""One Chromium for the whole run; pages are cheap, browsers are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Pages that fail the test when a script of theirs fails."""
+    contexts: list[Any] = []
+    problems: list[str] = []
+
+    def make(**options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not problems, problems
+
+
+def state_of(page: Any) -> dict[str, Any]:
+    return json.loads(page.locator(".gsr-viewer").first.get_attribute("data-state") or "{}")
+
+
+def wait_for(page: Any, condition: str, argument: object = None) -> None:
+    """Until a JavaScript condition over `viewer` holds, and one more frame has been drawn."""
+    page.wait_for_function(
+        f"(argument) => {{ const viewer = document.querySelector('.gsr-viewer')?.viewer; return viewer && ({condition}); }}",
+        arg=argument,
+    )
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def write_page(path: Path, body: str) -> str:
+    path.write_text(body, encoding="utf-8")
+    return path.as_uri()
