@@ -33,7 +33,7 @@ GSR_FN float most(float a, float b) { return a > b ? a : b; }
 struct Cut {
   float value;     // contributions below this are left out: eps, or the smallest normal float when eps is 0
   float exponent;  // its log2
-  float reach;     // size of the support's ellipse in units of sigma; infinite when eps is 0
+  float reach;     // size of the support's ellipse in units of sigma; finite even when eps is 0
   float window_x, window_y;  // half-sizes of the hard window; infinite for none
 };
 
@@ -41,7 +41,7 @@ GSR_FN Cut make_cut(float eps, float window_x, float window_y) {
   Cut cut;
   cut.exponent = eps > 0.0f ? most(log2f(eps), kLeastExponent) : kLeastExponent;
   cut.value = most(eps, 1.17549435e-38f);
-  cut.reach = eps > 0.0f ? sqrtf(-2.0f * logf(eps)) : kInfinity;
+  cut.reach = sqrtf(-cut.exponent) / kRootHalfLog2E;
   cut.window_x = window_x;
   cut.window_y = window_y;
   return cut;
