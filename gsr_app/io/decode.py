@@ -1,0 +1,198 @@
+"""From a file to stored values: what it is, whether it may be opened, turned upright, in a colour space we work in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsr_app.core.errors import ImageError
+from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
+from gsr_app.io.metadata import icc_space, text_of_xmp, upright_exif, upright_xmp
+from gsr_app.io.picture import FULL, MM_PER_INCH, UNKNOWN_DPI, Depth, Metadata
+from gsr_app.io.vips import explaining, load_vips, printable
+
+_BROKEN_HINT = "The file is damaged or was cut off; get a whole copy of it."
+_DTYPES: dict[str, type[np.generic]] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file whose header is read and whose pixels are decoded as they are asked for."""
+
+    image: Any  # a libvips image of 1 to 4 bands: grey or RGB, then alpha; uchar, ushort or float
+    full: float  # the stored value of white
+    meta: Metadata
+    path: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image.height, self.image.width
+
+    def read_all(self) -> NDArray[Any]:  # [H, W, bands]
+        with explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
+            return self._shape(self.image.write_to_memory(), self.image.height)
+
+    def start_strips(self) -> Any:
+        """What `read_strip` reads from; one at a time, top to bottom."""
+        return load_vips().Region.new(self.image)
+
+    def read_strip(self, region: Any, top: int, rows: int) -> NDArray[Any]:  # [rows, W, bands]
+        with explaining(f"{self.name} cannot be decoded at row {top}", _BROKEN_HINT):
+            return self._shape(region.fetch(0, top, self.image.width, rows), rows)
+
+    @property
+    def name(self) -> str:
+        return printable(self.path.name)
+
+    def _shape(self, buffer: Any, rows: int) -> NDArray[Any]:
+        flat = np.frombuffer(buffer, _DTYPES[self.image.format])
+        return flat.reshape(rows, self.image.width, self.image.bands)
+
+
+def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
+    """Open a file by its content. Raises `ImageError` for whatever is wrong with it so far."""
+    path = Path(path)
+    fmt, notes = _recognise(path)
+    name = printable(path.name)
+    with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
+        image = _load(fmt, path, access="sequential")
+        height, width = image.height, image.width
+        multi_scan = any(_has(image, field) and bool(image.get(field)) for field in ("interlaced", "jpeg-multiscan"))
+        # Passes over the whole picture: the decoder holds all of it, however little is asked for.
+        check_pixels(name, height, width, "whole" if multi_scan and fmt.id == "png" else use)
+        pages = image.get("n-pages") if _has(image, "n-pages") else 1
+        if pages > 1:
+            notes += (f"{name} has {pages} frames or pages; the first one is used.",)
+        orientation = image.get("orientation") if _has(image, "orientation") else 1
+        if 3 <= orientation <= 8:  # rows come out in another order than they lie in the file
+            image = _load(fmt, path, access="random")
+        dpi = _dpi(image, turned=5 <= orientation <= 8)
+        image = image.autorot()
+        image, depth, colour_notes = _to_working_space(image)
+        meta = _read_metadata(image, fmt, depth)
+    full = FULL[depth]
+    if fmt.id == "avif" and depth == 16 and _has(image, "bits-per-sample"):
+        bits = image.get("bits-per-sample")  # libvips shifts 10 and 12 bits up: white is not 65535
+        full = float(((1 << bits) - 1) << (16 - bits)) if 8 <= bits <= 16 else full
+    meta = replace(meta, dpi=dpi, source=path, notes=notes + colour_notes + meta.notes)
+    return Opened(image, full, meta, path)
+
+
+def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
+    """The format by content, with a note when the name says another."""
+    name = printable(path.name)
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError(
+                f"{name} is a folder, not an image.", hint="Name a file, or let the batch command walk it."
+            )
+        if not stat.S_ISREG(mode):
+            raise ImageError(f"{name} is a device, pipe or socket, not a file.", hint="Save the image to a file first.")
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{name} does not exist in {printable(str(path.parent))}.", hint="Check the path's spelling."
+        ) from error
+    except PermissionError as error:
+        raise ImageError(f"{name} may not be read: permission denied.", hint="Check the file's permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
+    if not head:
+        raise ImageError(f"{name} is empty (zero bytes).", hint="Get a whole copy of the file.")
+    fmt = sniff_format(head)
+    if fmt is None:
+        known = ", ".join(known.name for known in FORMATS.values())
+        raise ImageError(f"{name} is {describe_foreign(head)}.", hint=f"Images that are read: {known}.")
+    named = format_of_name(path)
+    if path.suffix and named is not fmt:
+        return fmt, (f"{name} is a {fmt.name} file by its content; its name's ending was ignored.",)
+    return fmt, ()
+
+
+def _load(fmt: Format, path: Path, access: str) -> Any:
+    # The loader is called by name: the general one would read "photo[1].png" as a file with options.
+    return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error")
+
+
+def _has(image: Any, field: str) -> bool:
+    return image.get_typeof(field) != 0
+
+
+def _blob(image: Any, field: str) -> bytes | None:
+    return bytes(image.get(field)) if _has(image, field) else None
+
+
+def _dpi(image: Any, *, turned: bool) -> tuple[float, float] | None:
+    x, y = image.xres * MM_PER_INCH, image.yres * MM_PER_INCH  # libvips counts pixels per mm
+    # Loaders fill in 1 per mm or 72 dpi when a file says nothing, and nobody says 72 to mean it.
+    unknown = x == y and (image.xres == 1 or abs(x - UNKNOWN_DPI) < 0.1)
+    if unknown or not (0 < x < 1e6 and 0 < y < 1e6):
+        return None
+    return (y, x) if turned else (x, y)
+
+
+def _to_working_space(image: Any) -> tuple[Any, Depth, tuple[str, ...]]:
+    """Grey or RGB, perhaps with alpha, in uchar, ushort or float. RGB values stay, whatever their profile."""
+    notes: tuple[str, ...] = ()
+    space, stored = str(image.interpretation), str(image.format)
+    if image.coding != "none":
+        image = image.colourspace("srgb")
+    elif space == "cmyk":
+        # Coated-paper numbers mean nothing to a network. A damaged profile falls back to libvips' own.
+        depth = 16 if stored == "ushort" else 8
+        embedded = icc_space(_blob(image, "icc-profile-data") or b"") == "CMYK"
+        image = image.icc_transform("srgb", embedded=embedded, input_profile="cmyk", depth=depth)
+        notes += ("CMYK was converted to sRGB.",)
+    elif space in {"lab", "labs", "labq", "lch", "xyz", "yxy", "cmc", "hsv"}:
+        image = image.colourspace("rgb16" if stored != "uchar" else "srgb")
+        notes += (f"{space.upper()} was converted to sRGB.",)
+    stored = str(image.format)
+    if image.bands > 4:
+        notes += (f"It has {image.bands} channels; the first three were taken as RGB.",)
+        image = image.extract_band(0, n=3)
+    if stored == "uint":
+        image, stored = (image / 65537).rint().cast("ushort"), "ushort"
+        notes += ("32-bit integers were reduced to 16 bits.",)
+    elif stored == "double":
+        image, stored = image.cast("float"), "float"
+    if stored not in _DTYPES:
+        raise ImageError(
+            f"The file stores {stored} values, which are not colours.", hint="Convert it to 8-bit, 16-bit or float."
+        )
+    depths: dict[str, Depth] = {"uchar": 8, "ushort": 16, "float": 32}
+    return image, depths[stored], notes
+
+
+def _read_metadata(image: Any, fmt: Format, depth: Depth) -> Metadata:
+    notes: tuple[str, ...] = ()
+    grey = image.bands < 3
+    icc = _blob(image, "icc-profile-data")
+    if icc is not None and icc_space(icc) != ("GRAY" if grey else "RGB"):
+        # After a conversion to sRGB the profile no longer applies; a damaged or misplaced one never did.
+        icc = None
+    exif, xmp = _blob(image, "exif-data"), _blob(image, "xmp-data")
+    comments = {
+        field.split("-", 3)[3]: str(image.get(field))
+        for field in image.get_fields()
+        if field.startswith("png-comment-") and field.count("-") >= 3
+    }
+    return Metadata(
+        format=fmt.id,
+        depth=depth,
+        grey=grey,
+        palette=fmt.id == "gif" or (_has(image, "palette") and bool(image.get("palette"))),
+        icc=icc,
+        exif=upright_exif(exif) if exif else None,
+        xmp=upright_xmp(xmp) if xmp else None,
+        comments=comments,
+        text=text_of_xmp(xmp) if xmp else {},
+        notes=notes,
+    )

@@ -1,0 +1,188 @@
+"""From stored values to a file: what the format can hold of them, and a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gsr_app.core.errors import ImageError
+from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
+from gsr_app.io.metadata import icc_space, xmp_with_text
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Depth, Metadata
+from gsr_app.io.vips import explaining, load_vips, printable
+
+_TEXT_PREFIX = "gsr:"
+_JPEG_SEGMENT_BYTES = 65000
+_CLASSIC_TIFF_BYTES = 3 * 2**30  # leaves room for what compression may add below TIFF's 4 GiB
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that is whole, and what the user should know about it."""
+
+    path: Path
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a picture will lie in its file, with a note for whatever the format cannot hold."""
+
+    format: Format
+    size: tuple[int, int]  # (height, width)
+    depth: Depth
+    grey: bool
+    alpha: bool
+    flatten: bool  # there is an alpha that the format cannot hold
+    meta: Metadata
+    notes: tuple[str, ...]
+
+    @property
+    def bands(self) -> int:
+        return (1 if self.grey else 3) + self.alpha
+
+    @classmethod
+    def plan(cls, fmt: Format, meta: Metadata, size: tuple[int, int], *, has_alpha: bool) -> Storage:
+        if max(size) > fmt.max_side:
+            raise ImageError(
+                f"A {fmt.name} file holds at most {fmt.max_side} pixels per side, "
+                f"the picture is {size[1]} x {size[0]}.",
+                hint="Write a .png or .tif.",
+            )
+        notes: list[str] = []
+        depth = fmt.deepest(meta.depth)
+        if depth != meta.depth:
+            found = "floating point" if meta.depth == 32 else f"{meta.depth} bits"
+            notes.append(f"{fmt.name} cannot hold {found}: written with {depth} bits. TIFF keeps it.")
+        if fmt.id == "avif" and depth == 16:
+            notes.append("AVIF holds at most 12 bits: the lowest 4 of 16 are lost. PNG and TIFF keep them.")
+        if not fmt.lossless:
+            notes.append(f"{fmt.name} loses detail (quality 95, full chroma). PNG, TIFF and WebP are lossless.")
+        flatten = has_alpha and not fmt.holds_alpha
+        if flatten:
+            notes.append(f"{fmt.name} has no alpha: transparent parts became white.")
+        grey = meta.grey and fmt.holds_grey
+        if meta.icc is not None and icc_space(meta.icc) != ("GRAY" if grey else "RGB"):
+            notes.append(f"The {icc_space(meta.icc)} profile does not fit the written channels and was left out.")
+            meta = replace(meta, icc=None)
+        alpha = has_alpha and fmt.holds_alpha
+        return cls(fmt, size, depth, grey, alpha, flatten, meta, tuple(notes))
+
+
+def save(
+    image: Any, storage: Storage, path: Path, *, strip_metadata: bool, text: Mapping[str, str], name: str
+) -> tuple[str, ...]:
+    """Encode a libvips image of `storage`'s layout into a file. Returns notes."""
+    fmt, meta = storage.format, storage.meta
+    notes: tuple[str, ...] = ()
+    spaces = {8: "srgb", 16: "rgb16", 32: "scrgb"}
+    greys = {8: "b-w", 16: "grey16", 32: "b-w"}
+    interpretation = (greys if storage.grey else spaces)[storage.depth]
+    options = dict(SAVE_OPTIONS[fmt.id])
+    if fmt.id == "tiff":
+        height, width = storage.size
+        bytes_total = height * width * storage.bands * storage.depth // 8
+        options |= {"predictor": "float"} if storage.depth == 32 else {}
+        options |= {"bigtiff": bytes_total > _CLASSIC_TIFF_BYTES}
+    if fmt.id == "avif":
+        options |= {"bitdepth": 12 if storage.depth == 16 else 8}
+    with explaining(f"{name} cannot be written as {fmt.name}", "Is the disk full? Nothing was left behind."):
+        x_dpi, y_dpi = (None if strip_metadata else meta.dpi) or (UNKNOWN_DPI, UNKNOWN_DPI)
+        image = image.copy(interpretation=interpretation, xres=x_dpi / MM_PER_INCH, yres=y_dpi / MM_PER_INCH)
+        if meta.icc is not None:
+            _set_blob(image, "icc-profile-data", meta.icc)
+        if not strip_metadata:
+            notes += _attach(image, storage, text)
+        options["keep"] = "icc" if strip_metadata else "all"
+        load_vips().Operation.call(fmt.saver, image, os.fsencode(path), **options)
+    return notes
+
+
+def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str, ...]:
+    fmt, meta = storage.format, storage.meta
+    notes: tuple[str, ...] = ()
+    xmp = xmp_with_text(meta.xmp, text)
+    if fmt.id == "jpeg" and xmp is not None and len(xmp) > _JPEG_SEGMENT_BYTES:
+        notes += ("The source's XMP is too large for JPEG and was left out.",)
+        xmp = xmp_with_text(None, text)
+    exif = meta.exif
+    if fmt.id == "jpeg" and exif is not None and len(exif) > _JPEG_SEGMENT_BYTES:
+        notes += ("The source's EXIF is too large for JPEG and was left out.",)
+        exif = None
+    if fmt.id == "tiff" and exif is not None:
+        notes += ("TIFF files are written without EXIF; the other formats keep it.",)
+        exif = None
+    if xmp is not None:
+        _set_blob(image, "xmp-data", xmp)
+    if exif is not None:
+        _set_blob(image, "exif-data", exif)
+    if fmt.id == "png":
+        kept = {key: value for key, value in meta.comments.items() if not key.startswith(_TEXT_PREFIX)}
+        chunks = kept | {_TEXT_PREFIX + key: value for key, value in text.items()}
+        for number, (key, value) in enumerate(chunks.items()):
+            if 1 <= len(key) <= 79 and key.isascii() and key.isprintable():  # PNG's rule for keywords
+                string = load_vips().GValue.gstr_type
+                image.set_type(string, f"png-comment-{number}-{key}", value.replace("\0", ""))
+    return notes
+
+
+def _set_blob(image: Any, field: str, data: bytes) -> None:
+    image.set_type(load_vips().GValue.blob_type, field, data)
+
+
+def check_target(path: Path, *, overwrite: bool, source: Path | None) -> Format:
+    """The output's format; raises `ImageError` if it must not or cannot be written, before any work is done."""
+    name = printable(path.name)
+    if path.is_dir():
+        raise ImageError(f"The output {name} is a folder.", hint="Name a file in it.")
+    fmt = output_format(path)
+    if not path.parent.is_dir():
+        raise ImageError(f"The output folder {printable(str(path.parent))} does not exist.", hint="Create it first.")
+    if path.exists():
+        if source is not None and source.exists() and path.samefile(source):
+            raise ImageError(f"The output {name} is the input itself.", hint="Choose another name or folder.")
+        if not path.is_file():
+            raise ImageError(f"The output {name} is not a regular file.", hint="Choose another name.")
+        if not overwrite:
+            raise ImageError(f"The output {name} exists already.", hint="Choose another name or allow overwriting.")
+    return fmt
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool) -> Generator[Path, None, None]:
+    """A temporary file beside `path` that takes its place when the block ends well, and vanishes when not."""
+    target = Path(os.path.realpath(path))  # write through a link, not over it
+    # A short name of its own: the output's may already be as long as the file system allows.
+    temporary = target.with_name(f".gsr-{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        _create(temporary, target)
+        yield temporary
+        _commit(temporary, target, overwrite=overwrite)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _create(temporary: Path, target: Path) -> None:
+    with explaining(f"The output {printable(target.name)} cannot be written", "Check the folder's permissions."):
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _commit(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    name = printable(target.name)
+    with explaining(f"The output {name} cannot be written", "Choose another name or folder."):
+        if not overwrite:
+            try:
+                os.link(temporary, target)  # unlike a rename, fails when another process was faster
+                return
+            except FileExistsError as error:
+                raise ImageError(f"The output {name} appeared meanwhile.", hint="Choose another name.") from error
+            except OSError:
+                pass  # a file system without hard links
+        os.replace(temporary, target)

@@ -1,0 +1,164 @@
+"""Which image formats are read and written, how they are recognised, and what each can hold."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gsr_app.core.errors import ImageError
+from gsr_app.io.picture import Depth
+
+_GIGAPIXEL = 10**9
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a format can hold, and the libvips operations that read and write it."""
+
+    id: str
+    name: str
+    suffixes: tuple[str, ...]
+    loader: str
+    saver: str | None  # None: read only
+    depths: tuple[Depth, ...] = (8,)
+    holds_grey: bool = True
+    holds_alpha: bool = True
+    max_side: int = 10_000_000
+    lossless: bool = True
+
+    def deepest(self, wanted: Depth) -> Depth:
+        """The depth to store `wanted` in: the same where it exists, else the deepest below."""
+        best = self.depths[0]
+        for depth in self.depths:
+            if depth <= wanted:
+                best = depth
+        return best
+
+
+FORMATS: dict[str, Format] = {
+    fmt.id: fmt
+    for fmt in (
+        Format("png", "PNG", (".png",), "pngload", "pngsave", depths=(8, 16)),
+        Format("tiff", "TIFF", (".tif", ".tiff"), "tiffload", "tiffsave", depths=(8, 16, 32)),
+        Format("webp", "WebP", (".webp",), "webpload", "webpsave", holds_grey=False, max_side=16383),
+        Format(
+            "jpeg",
+            "JPEG",
+            (".jpg", ".jpeg", ".jpe", ".jfif"),
+            "jpegload",
+            "jpegsave",
+            holds_alpha=False,
+            max_side=65500,
+            lossless=False,
+        ),
+        # 16 bits shrink to the 12 that AV1 has; encoders refuse larger frames.
+        Format("avif", "AVIF", (".avif",), "heifload", "heifsave", depths=(8, 16), holds_grey=False, max_side=16384),
+        # 256 colours would throw away what upscaling made.
+        Format("gif", "GIF", (".gif",), "gifload", None),
+    )
+}
+
+# Recognised so that the error can say what the file is.
+_FOREIGN = (
+    (b"BM", "a BMP image"),
+    (b"8BPS", "a Photoshop document"),
+    (b"%PDF", "a PDF document"),
+    (b"<svg", "an SVG drawing"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR image"),
+    (b"#?RADIANCE", "a Radiance HDR image"),
+    (b"DDS ", "a DDS texture"),
+    (b"P6", "a PPM image"),
+    (b"P5", "a PGM image"),
+    (b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
+    (b"PK\x03\x04", "a ZIP archive"),
+)
+_HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc")
+
+
+def sniff_format(head: bytes) -> Format | None:
+    """The format that a file's first bytes belong to, whatever its name says."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return FORMATS["png"]
+    if head.startswith(b"\xff\xd8\xff"):
+        return FORMATS["jpeg"]
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return FORMATS["gif"]
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return FORMATS["webp"]
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return FORMATS["tiff"]
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return FORMATS["avif"]
+    return None
+
+
+def describe_foreign(head: bytes) -> str:
+    """What a file that is not read here looks like."""
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            return what
+    if head[4:8] == b"ftyp":
+        return "a video or another ISO media file"
+    return "not an image"
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    return tuple(suffix for fmt in FORMATS.values() for suffix in fmt.suffixes)
+
+
+def writable_suffixes() -> tuple[str, ...]:
+    return tuple(suffix for fmt in FORMATS.values() if fmt.saver for suffix in fmt.suffixes)
+
+
+def format_of_name(path: Path) -> Format | None:
+    return next((fmt for fmt in FORMATS.values() if path.suffix.lower() in fmt.suffixes), None)
+
+
+def output_format(path: Path) -> Format:
+    """The format that an output's name asks for."""
+    fmt = format_of_name(path)
+    if fmt is not None and fmt.saver:
+        return fmt
+    ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+    why = "holds only 256 colours and is not written" if fmt else "is not an output format"
+    raise ImageError(
+        f"The output {path.name!r} {ending}, which {why}.",
+        hint=f"Choose one of: {', '.join(writable_suffixes())}",
+    )
+
+
+def max_pixels(use: Literal["whole", "strips"]) -> int:
+    """The largest picture that is accepted, in pixels: GSR_MAX_PIXELS in memory, 64 times that strip by strip."""
+    text = os.environ.get("GSR_MAX_PIXELS", "")
+    try:
+        limit = int(float(text)) if text else 2**28
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise ImageError(f"GSR_MAX_PIXELS is {text!r}.", hint="Set it to a number of pixels, such as 268435456.")
+    return limit if use == "whole" else 64 * limit
+
+
+def check_pixels(name: str, height: int, width: int, use: Literal["whole", "strips"]) -> None:
+    """Refuse a picture that claims more pixels than the limit, before anything is allocated for it."""
+    limit = max_pixels(use)
+    if height * width > limit:
+        raise ImageError(
+            f"{name} claims {width} x {height} pixels ({height * width / _GIGAPIXEL:.3g} gigapixels); "
+            f"the limit is {limit / _GIGAPIXEL:.3g}.",
+            hint="If the size is real and memory suffices, raise GSR_MAX_PIXELS.",
+        )
+
+
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"compression": 6},
+    "tiff": {"compression": "deflate", "predictor": "horizontal"},
+    "webp": {"lossless": True, "exact": True},  # exact: keep the colours below alpha 0
+    "jpeg": {"Q": 95, "subsample_mode": "off", "optimize_coding": True},
+    "avif": {"compression": "av1", "lossless": True, "subsample_mode": "off"},
+}

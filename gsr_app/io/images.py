@@ -1,0 +1,75 @@
+"""Images in and out without loss. What is kept, converted and refused is written down in core/conventions.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gsr_app.io.decode import open_image
+from gsr_app.io.encode import Storage, Written, check_target, replacing, save
+from gsr_app.io.formats import readable_suffixes, writable_suffixes
+from gsr_app.io.picture import Metadata, Picture, flatten_pixels, pack_pixels, unpack_pixels
+from gsr_app.io.strips import StripReader, StripWriter
+from gsr_app.io.vips import load_vips, printable
+
+
+def read_image(path: str | os.PathLike[str]) -> Picture:
+    """The whole picture, upright. Raises `ImageError` if any part of it is missing or damaged."""
+    opened = open_image(path, "whole")
+    rgb, alpha = unpack_pixels(opened.read_all(), opened.full)
+    return Picture(rgb, alpha, opened.meta)
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    picture: Picture,
+    *,
+    overwrite: bool = False,
+    strip_metadata: bool = False,  # leaves out EXIF, XMP, texts and resolution; the ICC profile is part of the colours
+    text: Mapping[str, str] | None = None,
+) -> Written:
+    """Write in the format that the name asks for, as much like the source was stored as that format can."""
+    path = Path(path)
+    fmt = check_target(path, overwrite=overwrite, source=picture.meta.source)
+    storage = Storage.plan(fmt, picture.meta, picture.size, has_alpha=picture.alpha is not None)
+    rgb, alpha = flatten_pixels(picture.rgb, picture.alpha) if storage.flatten else (picture.rgb, picture.alpha)
+    packed = pack_pixels(rgb, alpha, storage.depth, grey=storage.grey)
+    image = load_vips().Image.new_from_array(packed)
+    with replacing(path, overwrite=overwrite) as temporary:
+        notes = save(
+            image,
+            storage,
+            temporary,
+            strip_metadata=strip_metadata,
+            text=text or {},
+            name=printable(path.name),
+        )
+        bytes_written = temporary.stat().st_size
+    return Written(path, bytes_written, storage.notes + notes)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> tuple[tuple[int, int], Metadata]:
+    """((height, width), metadata) from the header alone."""
+    opened = open_image(path, "strips")
+    return opened.size, opened.meta
+
+
+def read_text(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    """The lines that `write_image(text=…)` put into a file."""
+    return open_image(path, "strips").meta.text
+
+
+__all__ = [
+    "Metadata",
+    "Picture",
+    "StripReader",
+    "StripWriter",
+    "Written",
+    "read_image",
+    "read_metadata",
+    "read_text",
+    "readable_suffixes",
+    "writable_suffixes",
+    "write_image",
+]

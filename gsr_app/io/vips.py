@@ -1,0 +1,49 @@
+"""libvips, loaded at first use, quiet, and with its errors in this program's words."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from gsr_app.core.errors import GsrError, ImageError
+
+
+@cache
+def load_vips() -> Any:
+    """The pyvips module."""
+    os.environ.setdefault("VIPS_WARNING", "0")  # its presence keeps libvips' own warnings off stderr
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())  # and this those that pyvips passes on
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise GsrError(
+            f"Images cannot be read: pyvips does not load ({error}).", hint="pip install 'pyvips[binary]'"
+        ) from error
+    # The operation cache answers by file name: a file that has changed would be read as it was.
+    pyvips.cache_set_max(0)
+    return pyvips
+
+
+@contextmanager
+def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
+    """Turn libvips' errors, and the system's, into `ImageError`: `what` and the reason."""
+    vips = load_vips()
+    try:
+        yield
+    except vips.Error as error:
+        lines = [line.strip() for line in str(error.detail or error).splitlines() if line.strip()]
+        reason = lines[0] if lines else str(error).splitlines()[0]
+        raise ImageError(f"{what}: {printable(reason)}.", hint=hint) from error
+    except MemoryError as error:
+        raise ImageError(f"{what}: not enough memory.", hint="Use a smaller picture or strips.") from error
+    except OSError as error:
+        raise ImageError(f"{what}: {error.strerror or error}.", hint=hint) from error
+
+
+def printable(text: str) -> str:
+    """The text on one line, without control characters that a broken file may have put into it."""
+    return "".join(c if c.isprintable() else "?" for c in text).rstrip(".")[:300]
