@@ -19,7 +19,7 @@ from gsr_app.core.errors import GsrError, InvalidArgument, UnknownMethod, Unknow
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,8 @@ class Architecture:
     pad_mode: Literal["reflect", "replicate", "zeros"] = "reflect"
     overlap: int = 16  # source pixels of context that a tile needs on each side
     tileable: bool = True
+    bytes_per_pixel: int = 20_000  # peak memory of a forward pass per source pixel, roughly: it sizes the tiles
+    channels_last: bool = False  # whether convolutions run faster in that layout
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice
     window_fraction: float | None = None  # field: half-width of the published hard window, over half the frame

@@ -1,0 +1,23 @@
+"""Where things lie on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+"""What ships with the app: the default weights, examples, benchmark tables."""
+
+
+def cache_folder() -> Path:
+    """`GSR_CACHE`, or the platform's folder for what can be made or fetched again. May not exist yet."""
+    if chosen := os.environ.get("GSR_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "gsr"

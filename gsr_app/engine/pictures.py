@@ -1,0 +1,92 @@
+"""Arrays from outside become float planes inside, and go back as the kind they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gsr_app.core.errors import InvalidArgument
+
+_KINDS = "uint8, uint16 or float32 in 0..1"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What kind of array an image is, so that an answer can be of the same kind."""
+
+    dtype: np.dtype[Any]
+    channels: int  # 0: an array without a channel axis
+
+    def restore(self, color: Tensor, alpha: Tensor | None) -> np.ndarray:
+        """[1, C, H, W] in 0..1, clipped, as an array of this form."""
+        if self.channels < 3 and color.shape[1] == 3:  # a network answers a grey picture in colour
+            color = color.mean(1, keepdim=True)
+        planes = color if alpha is None else torch.cat([color, alpha], 1)
+        values = planes[0].permute(1, 2, 0).clamp(0, 1)
+        if self.dtype == np.uint8:
+            array = (values * 255).round().to(torch.uint8).numpy()
+        elif self.dtype == np.uint16:
+            array = (values * 65535).round().to(torch.int32).numpy().astype(np.uint16)
+        else:
+            array = values.numpy()
+        return np.ascontiguousarray(array if self.channels else array[:, :, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image, ready to compute with."""
+
+    color: Tensor  # [1, 1 or 3, h, w] float32 in 0..1, not premultiplied
+    alpha: Tensor | None  # [1, 1, h, w] float32 in 0..1
+    form: Form
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Picture:
+        """From [H, W] or [H, W, 1 to 4] of uint8, uint16 or float32."""
+        if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers come from outside
+            raise InvalidArgument(f"image must be a path or a numpy array, found {type(array).__name__}.")
+        if array.ndim not in {2, 3} or (array.ndim == 3 and not 1 <= array.shape[2] <= 4) or 0 in array.shape:
+            raise InvalidArgument(f"image must have shape [H, W], [H, W, 3] or [H, W, 4], found {array.shape}.")
+        if array.dtype.name not in {"uint8", "uint16", "float32"}:
+            raise InvalidArgument(f"image must be {_KINDS}, found {array.dtype}.")
+        planes = array[:, :, None] if array.ndim == 2 else array
+        if array.dtype == np.float32:
+            if not np.isfinite(planes).all():
+                raise InvalidArgument("image holds values that are not finite.")
+            values = torch.from_numpy(planes.copy())
+        else:
+            planes = planes if array.dtype == np.uint8 else planes.astype(np.int32)
+            values = torch.from_numpy(np.ascontiguousarray(planes))
+        values = values.permute(2, 0, 1)[None].contiguous().float()  # [1, C, H, W]
+        if array.dtype != np.float32:
+            # Divided, not multiplied by a reciprocal: k/255 must come out as the float nearest to it.
+            values = values / float(np.iinfo(array.dtype).max)
+        channels = planes.shape[2]
+        form = Form(array.dtype, channels if array.ndim == 3 else 0)
+        if channels in {2, 4}:
+            return cls(values[:, :-1].contiguous(), values[:, -1:].contiguous(), form)
+        return cls(values, None, form)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.color.shape[-2], self.color.shape[-1]
+
+
+def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:  # [1, C, h, w], [1, 1, h, w] -> [1, C, h, w]
+    """Colours spread from visible pixels into fully transparent ones, so that nothing unseen bleeds into edges."""
+    seen = (alpha > 0).to(color)
+    return color if bool(seen.all()) or not bool(seen.any()) else _spread(color, seen)
+
+
+def _spread(color: Tensor, seen: Tensor) -> Tensor:
+    if bool(seen.all()):
+        return color
+    halves = [F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in (color * seen, seen)]
+    coarse = _spread(halves[0] / halves[1].clamp_min(1e-6), (halves[1] > 0).to(color))
+    wide = F.interpolate(coarse, size=color.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.where(seen > 0, color, wide)

@@ -1,0 +1,266 @@
+"""What the app and the command line call: pictures in, pictures and the truth about them out.
+
+    session = Session()
+    up = session.upscale("cat.png", method="bicubic", scale=Scale(3.7, 3.7))    # Upscaled
+    handle = session.encode("cat.png", method="swift")                          # FieldHandle
+    frame = session.render(handle, View((10, 10), (40, 60), (700, 1000)))       # Rendered
+
+A session is cheap and thread-safe; loaded networks are shared by all sessions of a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
+from gsr_app.engine import devices, modules, runners
+from gsr_app.engine.cache import ByteLru, fingerprint
+from gsr_app.engine.pictures import Form, Picture, fill_hidden
+from gsr_app.engine.runners import Job, Steps
+from gsr_app.engine.timing import Stopwatch
+from gsr_app.models import registry
+from gsr_app.models.registry import Method
+
+Image = str | Path | np.ndarray
+Window = Literal["published", "none"]
+_Result = TypeVar("_Result")
+
+_MEMORY_BYTES = int(os.environ.get("GSR_MEMORY_BYTES") or 1 << 30)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What a field handle stands for."""
+
+    color: GaussianField
+    alpha: GaussianField | float | None  # a field of its own, one value everywhere, or none
+    form: Form
+
+
+class Session:
+    """One way of running methods: where, how precisely, with which weights, in which tiles."""
+
+    def __init__(
+        self,
+        device: str = "auto",
+        precision: str = "auto",
+        weights: str | Path | None = None,
+        tile: int | None = None,  # side of a tile's core in source pixels; None: whatever fits into memory
+        memory_bytes: int = _MEMORY_BYTES,  # for features and fields that may be asked for again
+    ) -> None:
+        if tile is not None and tile < 1:
+            raise InvalidArgument(f"tile must be at least one pixel, found {tile}.")
+        self.device = devices.choose_device(device)
+        self.dtype = devices.choose_precision(precision, self.device)
+        self.weights = weights
+        self.tile = tile
+        self.memory = ByteLru(memory_bytes)
+
+    # ---- verbs --------------------------------------------------------------------------------------------------
+
+    def upscale(self, image: Image, *, method: str, scale: Scale | float, window: Window = "published") -> Upscaled:
+        """The picture at another scale."""
+        return _finish(self._upscale(image, method, scale, window))
+
+    def stream(
+        self,
+        image: Image,
+        *,
+        method: str,
+        scale: Scale | float,
+        window: Window = "published",  # of checkpoints that were run with one; "none" draws Gaussians to their end
+        cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
+    ) -> Generator[Progress | Upscaled, None, None]:
+        """As `upscale`, step by step: `Progress` after every tile, the `Upscaled` last. Closing it stops the work."""
+        steps = self._upscale(image, method, scale, window)
+        try:
+            while True:
+                with modules.cancelling(
+                    cancel
+                ):  # anew for each step: nothing is left set while the caller has its turn
+                    event = next(steps)
+                yield event
+        except StopIteration as end:
+            yield end.value
+        finally:
+            steps.close()
+
+    def encode(
+        self, image: Image, *, method: str, scale: Scale | float = 4.0, window: Window = "published"
+    ) -> FieldHandle:
+        """The image as a field to draw from, kept by this session. `scale` matters to networks that ask for it."""
+        found, array = registry.method(method), _read(image)
+        if found.kind != "field":
+            raise InvalidArgument(f"{found.id} answers in pixels and has no field.", hint="Choose one of kind 'field'.")
+        watch = Stopwatch(self.device)
+        handle, _, _ = _finish(self._encode(found, array, Picture.of(array), _scale(scale), window, watch))
+        if not self.has(handle):
+            raise GsrError(
+                f"The field of {handle.count:,} Gaussians is larger than what this session keeps.",
+                hint=f"Allow more than {self.memory.limit_bytes >> 20:,} MiB with GSR_MEMORY_BYTES.",
+            )
+        return handle
+
+    def render(self, field: FieldHandle | GaussianField, view: View) -> Rendered:
+        """Draw a view: of a handle as the kind of image it was made from, of a field as float32 [H, W, C]."""
+        watch = Stopwatch(self.device)
+        if isinstance(field, FieldHandle):
+            image = _finish(_draw(self._kept(field), view, watch))
+        else:
+            image = _finish(runners.draw(field, view, watch))[0].permute(1, 2, 0).contiguous().numpy()
+        backend = runners.backend("field", self.device)
+        return Rendered(image, watch.timing(backend=backend, device=devices.describe(self.device)), backend)
+
+    def field(self, handle: FieldHandle) -> GaussianField:
+        """The Gaussians behind a handle."""
+        return self._kept(handle).color
+
+    def has(self, handle: FieldHandle) -> bool:
+        """Whether the field of a handle is still kept."""
+        return self.memory.get(handle.id) is not None
+
+    def close(self) -> None:
+        """Forget everything that was kept for later."""
+        self.memory.clear()
+
+    # ---- how ----------------------------------------------------------------------------------------------------
+
+    def _upscale(self, image: Image, method_id: str, scale: Scale | float, window: Window) -> Steps[Upscaled]:
+        method, scale = registry.method(method_id), _scale(scale)
+        watch = Stopwatch(self.device)
+        with watch("read"):
+            array = _read(image)
+            picture = Picture.of(array)
+        handle, weights_id = None, ""
+        if method.kind == "field":
+            handle, kept, weights_id = yield from self._encode(method, array, picture, scale, window, watch)
+            result = yield from _draw(kept, View.whole(picture.size, scale), watch)
+            handle = handle if self.has(handle) else None
+            done = f"field of {len(kept.color):,} Gaussians drawn at x{scale}"
+        else:
+            job = None if method.kind == "resize" else (yield from self._job(method, array, scale, window, watch))
+            weights_id = job.loaded.weights_id if job else ""
+            color = yield from _paint(method, job, _visible(picture, method), scale, watch)
+            alpha: Tensor | None = None
+            if (level := _level(picture)) is not None:
+                alpha = color.new_full((1, 1, *color.shape[-2:]), level)
+            elif picture.alpha is not None:
+                alpha = (yield from _paint(method, job, picture.alpha, scale, watch)).mean(1, keepdim=True)
+            with watch("write"):
+                result = picture.form.restore(color, alpha)
+            done = _describe(method, scale)
+        backend = runners.backend(method.kind, self.device)
+        timing = watch.timing(backend=backend, device=devices.describe(self.device))
+        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, _warnings(method, scale))
+
+    def _encode(
+        self, method: Method, array: np.ndarray, picture: Picture, scale: Scale, window: Window, watch: Stopwatch
+    ) -> Steps[tuple[FieldHandle, _Kept, str]]:
+        job = yield from self._job(method, array, scale, window, watch)
+        belongs_to = scale if job.loaded.arch.scale_conditioned else "any scale"
+        options = f"{job.source_id} {job.loaded.weights_id} {self.tile} {self.dtype} {window} {belongs_to}"
+        key = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
+        kept: _Kept | None = self.memory.get(key)
+        if kept is None:
+            color = yield from runners.encode_field(job, _visible(picture, method), "color")
+            alpha: GaussianField | float | None = _level(picture)
+            if picture.alpha is not None and alpha is None:
+                alpha = yield from runners.encode_field(job, _in_color(picture.alpha), "alpha")
+            kept = _Kept(color, alpha, picture.form)
+            self.memory.put(key, kept)
+        return FieldHandle(key, method.id, len(kept.color), picture.size), kept, job.loaded.weights_id
+
+    def _job(self, method: Method, array: np.ndarray, scale: Scale, window: Window, watch: Stopwatch) -> Steps[Job]:
+        with watch("read"):
+            loaded, watch.cold = yield from modules.load(method, self.device, self.weights)
+            source_id = fingerprint(array) if method.kind == "field" else ""
+        return Job(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
+
+    def _kept(self, handle: FieldHandle) -> _Kept:
+        kept = self.memory.get(handle.id)
+        if kept is None:
+            raise GsrError(f"The field {handle.id[:8]} of {handle.method} is no longer kept.", hint="Encode it again.")
+        return kept
+
+
+def _paint(method: Method, job: Job | None, plane: Tensor, scale: Scale, watch: Stopwatch) -> Steps[Tensor]:
+    """A plane at another scale, for every kind that answers in pixels."""
+    if job is None:
+        return (yield from runners.resize(plane, method.kernel, scale, watch))
+    run = runners.pixels if method.kind == "pixels" else runners.continuous
+    return (yield from run(job, _in_color(plane)))
+
+
+def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
+    color = yield from runners.draw(kept.color, view, watch)
+    alpha: Tensor | None = None
+    if isinstance(kept.alpha, GaussianField):
+        alpha = (yield from runners.draw(kept.alpha, view, watch)).mean(1, keepdim=True)
+    elif kept.alpha is not None:
+        alpha = color.new_full((1, 1, *view.size), kept.alpha)
+    with watch("write"):
+        return kept.form.restore(color, alpha)
+
+
+def _describe(method: Method, scale: Scale) -> str:
+    if method.kind == "pixels":
+        return runners.describe_pixels(method.native_scale or 1, scale)
+    return f"{method.kernel} at x{scale}" if method.kind == "resize" else f"network asked at x{scale}"
+
+
+def _warnings(method: Method, scale: Scale) -> tuple[str, ...]:
+    if method.scales is None or (method.is_trained_for(scale.y) and method.is_trained_for(scale.x)):
+        return ()
+    low, high = method.scales
+    trained = f"x{low:g}" if low == high else f"x{low:g} to x{high:g}"
+    return (f"not trained for x{scale}: {method.id} was trained for {trained}",)
+
+
+def _read(image: Image) -> np.ndarray:
+    if not isinstance(image, str | Path):
+        return image  # an array, or something that Picture.of refuses
+    from gsr_app.io import images
+
+    return images.read_image(image).to_array()
+
+
+def _scale(scale: Scale | float) -> Scale:
+    return scale if isinstance(scale, Scale) else Scale(scale, scale)
+
+
+def _visible(picture: Picture, method: Method) -> Tensor:
+    """The colours to work on. Nearest takes each pixel as it is; all others look at neighbours."""
+    if method.kernel == "nearest":
+        return picture.color
+    color = picture.color if picture.alpha is None else fill_hidden(picture.color, picture.alpha)
+    return color if method.kind == "resize" else _in_color(color)
+
+
+def _in_color(plane: Tensor) -> Tensor:  # [1, 1 or 3, h, w] -> [1, 3, h, w]
+    return plane.expand(1, 3, *plane.shape[-2:])
+
+
+def _level(picture: Picture) -> float | None:
+    """The one value that alpha has everywhere, or None."""
+    if picture.alpha is None:
+        return None
+    low, high = float(picture.alpha.min()), float(picture.alpha.max())
+    return low if low == high else None
+
+
+def _finish(steps: Steps[_Result]) -> _Result:
+    """Run steps to their end without looking at the progress."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,159 @@
+"""Cutting a picture into tiles and putting the answers together without seams. Pure geometry and tensors.
+
+A tile is its core, which it answers for, and some context around it, which it only looks at. Cores start at multiples
+of what the network divides its input into, so that its windows fall where they would fall in the whole picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gsr_app.core.types import Scale
+from gsr_app.models.registry import Architecture
+
+MIN_TILE = 32
+# The most that a tile may measure: beyond it a tile gains nothing, and progress and cancelling become coarse.
+_LARGEST_TILE = {"cpu": 512}
+_LARGEST_TILE_GPU = 1024
+_SHARE_OF_FREE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One tile along one axis, source pixels: core [start, stop) within what it reads, [begin, end)."""
+
+    start: int
+    stop: int
+    begin: int
+    end: int
+    is_first: bool
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    y: Span
+    x: Span
+
+    def read(self, source: Tensor) -> Tensor:
+        """What the network sees of the source. [1, C, h, w]"""
+        return source[..., self.y.begin : self.y.end, self.x.begin : self.x.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """All tiles of a picture, row by row."""
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    def __iter__(self) -> Iterator[Tile]:
+        return itertools.starmap(Tile, itertools.product(self.rows, self.columns))
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+def plan(source_size: tuple[int, int], arch: Architecture, tile: int | None) -> Grid:
+    """The tiles of a picture; a single one when `tile` is None or the network cannot be cut."""
+    if tile is None or not arch.tileable:
+        tile = max(source_size)
+    return Grid(*(split(length, tile, arch.overlap, arch.multiple_of) for length in source_size))
+
+
+def split(length: int, tile: int, overlap: int, multiple_of: int = 1) -> tuple[Span, ...]:
+    """Cut one axis into cores of about equal length, at most `tile` (in whole multiples), with context around."""
+    if length <= tile:
+        return (Span(0, length, 0, length, True, True),)
+    step = math.ceil(length / math.ceil(length / tile) / multiple_of) * multiple_of
+    context = math.ceil(overlap / multiple_of) * multiple_of
+    starts = range(0, length, step)
+    return tuple(
+        Span(
+            start,
+            min(start + step, length),
+            max(0, start - context),
+            min(start + step + context, length),
+            start == 0,
+            start + step >= length,
+        )
+        for start in starts
+    )
+
+
+def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: int, device: str) -> int | None:
+    """The side of a core that fits into the free memory; None when the whole picture does."""
+    largest = _LARGEST_TILE.get(device, _LARGEST_TILE_GPU)
+    fits = math.isqrt(max(1, int(free_bytes * _SHARE_OF_FREE / arch.bytes_per_pixel)))
+    if not arch.tileable or (max(source_size) <= largest and source_size[0] * source_size[1] <= fits * fits):
+        return None
+    side = min(largest, fits) - 2 * arch.overlap
+    return max(MIN_TILE, side // arch.multiple_of * arch.multiple_of)
+
+
+def pad(x: Tensor, arch: Architecture) -> Tensor:  # [1, C, h, w] -> [1, C, hp, wp]
+    """Bottom and right, to what the network can take. Mirrors where the side is long enough, else repeats the edge."""
+    missing = [-side % arch.multiple_of for side in x.shape[-2:]]
+    for axis, side in enumerate(x.shape[-2:]):
+        least = math.ceil(arch.minimum_size / arch.multiple_of) * arch.multiple_of
+        missing[axis] = max(missing[axis], least - side)
+    for axis, count in zip((-2, -1), missing, strict=True):
+        if count <= 0:
+            continue
+        amounts = (0, 0, 0, count) if axis == -2 else (0, count, 0, 0)
+        mode = {"zeros": "constant", "replicate": "replicate", "reflect": "reflect"}[arch.pad_mode]
+        x = F.pad(x, amounts, mode="replicate" if mode == "reflect" and count >= x.shape[axis] else mode)
+    return x
+
+
+class Mosaic:
+    """A picture under construction: tiles fade into each other across the borders of their cores.
+
+    A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale.
+    """
+
+    def __init__(self, grid: Grid, size: tuple[int, int], scale: Scale, overlap: int) -> None:
+        self.picture = torch.zeros(1, 3, *size)
+        self._y = _fades(grid.rows, scale.y, size[0], overlap)
+        self._x = _fades(grid.columns, scale.x, size[1], overlap)
+
+    def reach(self, tile: Tile) -> tuple[slice, slice]:
+        """The rows and columns of the picture that a tile has a part in."""
+        return self._y[tile.y][0], self._x[tile.x][0]
+
+    def add(self, tile: Tile, part: Tensor) -> None:  # [1, 3, *reach]
+        (rows, weight_y), (columns, weight_x) = self._y[tile.y], self._x[tile.x]
+        self.picture[..., rows, columns] += part.to(self.picture) * weight_y[:, None] * weight_x
+
+
+def _fades(spans: tuple[Span, ...], scale: float, length: int, overlap: int) -> dict[Span, tuple[slice, Tensor]]:
+    """For each tile along an axis the output pixels it has a part in, and its share of each."""
+    fade = max(1, int(overlap * scale / 2))  # over the half of the context that is nearer to the core
+    shares: dict[Span, tuple[slice, Tensor]] = {}
+    total = torch.zeros(length)
+    for span in spans:
+        start, stop = round(span.start * scale), length if span.is_last else min(round(span.stop * scale), length)
+        first = start if span.is_first else max(start - fade, math.ceil(span.begin * scale))
+        last = stop if span.is_last else min(stop + fade, math.floor(span.end * scale), length)
+        at = torch.arange(first, last) + 0.5
+        share = torch.ones(last - first)
+        if not span.is_first:
+            share *= ((at - start) / (2 * fade) + 0.5).clamp(0, 1)
+        if not span.is_last:
+            share *= ((stop - at) / (2 * fade) + 0.5).clamp(0, 1)
+        total[first:last] += share
+        shares[span] = slice(first, last), share
+    return {span: (where, share / total[where]) for span, (where, share) in shares.items()}
+
+
+def strips(height: int, width: int, pixels: int) -> Iterator[tuple[int, int]]:
+    """Rows [start, stop) of about that many pixels each."""
+    step = max(1, pixels // max(1, width))
+    return ((start, min(start + step, height)) for start in range(0, height, step))

@@ -1,0 +1,101 @@
+"""From a weight file to a loaded network: read safely, unwrap, check, copy in. Touches no network."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from gsr_app.core.errors import WeightsError
+
+# Training programs wrap the weights in these, the outermost first; the averaged weights win over the raw ones.
+_WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
+_PREFIX = "module."  # left by data-parallel training
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file, unwrapped. Runs no code from the file."""
+    if not path.is_file():
+        raise WeightsError(f"There is no weight file {path}.", hint="Check the path given with --weights.")
+    if path.stat().st_size == 0:
+        raise WeightsError(f"{path} is empty.", hint="Delete it and download it again.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            stored: Any = load_file(path)
+        else:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "unsupported global" in str(error).lower():
+            raise WeightsError(
+                f"{path} holds more than tensors, and reading it would run its code.",
+                hint="Ask its author for a safetensors file or a plain state dict.",
+            ) from None
+        raise WeightsError(f"{path} is not a weight file.", hint="Expected .safetensors or torch's .pth.") from None
+    except Exception as error:  # safetensors, zip and torch each raise their own kinds for a broken file
+        raise WeightsError(
+            f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {str(error).splitlines()[0][:120]}",
+            hint="Delete it and download it again.",
+        ) from None
+    return unwrap(stored, path)
+
+
+def unwrap(stored: Any, path: Path | str = "the file") -> dict[str, Tensor]:
+    """The bare state dict out of whatever a training program put around it."""
+    while isinstance(stored, Mapping):
+        stored = cast("Mapping[str, Any]", stored)
+        tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
+        wrapper = next((key for key in _WRAPPERS if isinstance(stored.get(key), Mapping)), None)
+        if wrapper is not None:
+            stored = stored[wrapper]
+            continue
+        if not tensors or len(tensors) != len(stored):
+            break
+        if all(key.startswith(_PREFIX) for key in tensors):
+            tensors = {key[len(_PREFIX) :]: value for key, value in tensors.items()}
+        return tensors
+    raise WeightsError(
+        f"{path} does not hold a state dict.",
+        hint=f"Expected tensors by name, alone or under one of {', '.join(_WRAPPERS)}.",
+    )
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path | str = "the weights") -> None:
+    """Copy a state dict into a network, strictly; what does not fit is named."""
+    own = module.state_dict()
+    for key, value in state.items():
+        if key in own and own[key].shape != value.shape:
+            raise WeightsError(
+                f"{path} does not fit: {key} is {_size(value)}, the network wants {_size(own[key])}.",
+                hint="These are weights of another size of network; choose the method they belong to.",
+            )
+    result = module.load_state_dict(dict(state), strict=False)
+    problems = [f"{what} {_some(keys)}" for what, keys in (
+        ("is missing", result.missing_keys), ("has the unknown", result.unexpected_keys)) if keys]  # fmt: skip
+    if problems:
+        raise WeightsError(
+            f"{path} does not fit: it {' and '.join(problems)}.",
+            hint="These are weights of another network; choose the method they belong to.",
+        )
+
+
+def load_files(module: nn.Module, files: Mapping[str, Path]) -> nn.Module:
+    """Load one file per part ("encoder", "decoder"), or the one file "" for the whole network."""
+    for part, path in files.items():
+        load_state(module.get_submodule(part), read_state(path), path)
+    return module
+
+
+def _size(value: Tensor) -> str:
+    return "x".join(str(side) for side in value.shape) or "a single number"
+
+
+def _some(keys: Iterable[str], most: int = 3) -> str:
+    named = list(keys)
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(named[:most]) + more
