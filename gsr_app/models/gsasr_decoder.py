@@ -1,0 +1,319 @@
+"""The Gaussian decoder of GSASR: image features and a scale in, sixteen Gaussians per source pixel out.
+
+Chen et al., "Generalized and Efficient 2D Gaussian Splatting for Arbitrary-scale Super-Resolution", ICCV 2025,
+arXiv 2501.06838. https://github.com/ChrisDud0257/GSASR, Apache-2.0. Parameter names follow its checkpoints.
+
+Learned seeds, one per pixel of a window, look at the image features of their window (cross blocks), then at each other
+(self blocks), always conditioned on the scale. The result is upsampled 4 × 4 and read out by five small heads. The
+enhanced decoder has rotary positions and a convolution at the end of each block; the paper's has a learned bias instead.
+
+What differs from the original program, with equal results: every key and value of the scale attention is one and the
+same vector, so its softmax is uniform and it adds `out_proj(W_v e + b_v)` whatever the query; the seeds are one window
+until the features tell windows apart; and upsampling and heads run strip by strip, as their intermediates would be
+16 · 768 floats per source pixel and head.
+
+Quirks that the weights need: only the features shift in cross attention, nothing shifts back; no attention is masked;
+the steps of a self layer use its norms in the order 3, 4, 1, 2; the reciprocal of the scale enters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gsr_app.core.types import Scale
+from gsr_app.models.layers.rope import fresh_frequencies, raster_positions, rotate, rotation
+from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relative_positions, to_image, to_plane
+
+LATTICE = 4  # Gaussians per source pixel and axis
+HEADS = (("sigma", 2), ("rho", 1), ("alpha", 1), ("rgb", 3), ("mean", 2))  # the columns of the raw output
+
+# Rows that upsampling and heads handle at a time: large enough for full speed, small enough to stay in the cache.
+ROWS_PER_READOUT = 8192
+PIXELS_PER_STRIP = 4096
+
+# Python once iterated over a set of floats to number the differences -11..11; the paper's weights were trained with that.
+DIFFERENCE_RANKS = (22, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 0, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 1)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    channels: int = 192
+    heads: int = 6
+    window: int = 12  # side; there is one seed per pixel of a window
+    cross_blocks: int = 1
+    cross_layers: int = 2
+    self_blocks: int = 6
+    self_layers: int = 6
+    paper: bool = False  # learned position biases and no convolutions; else rotary positions and convolutions
+
+
+class MLP(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, channels)
+        self.fc2 = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu_(self.fc1(x)))
+
+
+class ScaleAttention(nn.Module):
+    """Attention to copies of one vector: a constant. The checkpoints carry query and key weights that cannot matter."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, e: Tensor) -> Tensor:
+        """The scale's vector [b, C] -> what every token of that image gets [b, 1, 1, C]"""
+        channels = e.shape[-1]
+        value = F.linear(e, self.in_proj_weight[2 * channels :], self.in_proj_bias[2 * channels :])
+        return self.out_proj(value)[:, None, None]
+
+
+class SeedAttention(nn.Module):
+    """Multi-head attention of seeds in a window, with rotary positions or, given its index, a learned bias."""
+
+    rope_t_x: Tensor
+    rope_t_y: Tensor
+    relative_position_index: Tensor
+
+    def __init__(self, config: DecoderConfig, *, bias_index: Tensor | None) -> None:
+        super().__init__()
+        channels = config.channels
+        self.heads = config.heads
+        self.biased = bias_index is not None
+        if bias_index is None:
+            self.rope_freqs = nn.Parameter(fresh_frequencies(config.heads, channels // config.heads))
+            x, y = raster_positions(config.window)
+            self.register_buffer("rope_t_x", x)
+            self.register_buffer("rope_t_y", y)
+        else:
+            self.relative_position_bias_table = nn.Parameter(torch.empty((2 * config.window - 1) ** 2, config.heads))
+            nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+            self.register_buffer("relative_position_index", bias_index)
+        self.qhead = nn.Linear(channels, channels)
+        self.khead = nn.Linear(channels, channels)
+        self.vhead = nn.Linear(channels, channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, seeds: Tensor, context: Tensor) -> Tensor:
+        """seeds [b, 1 or windows, S, C], context [b, windows, S, C] -> [b, windows, S, C]"""
+        q, k, v = (  # [b, windows, S, heads, C/heads]
+            project(tokens).unflatten(-1, (self.heads, -1))
+            for project, tokens in ((self.qhead, seeds), (self.khead, context), (self.vhead, context))
+        )
+        mask = None
+        if self.biased:
+            mask = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None].to(q.dtype)
+        else:
+            turn = rotation(self.rope_freqs, self.rope_t_x, self.rope_t_y)
+            q, k = rotate(q, turn), rotate(k, turn)
+        q = q.expand_as(k)
+        q, k, v = (t.flatten(0, 1).transpose(1, 2) for t in (q, k, v))  # [b·windows, heads, S, C/heads]
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(out.transpose(1, 2).flatten(2).view_as(context))
+
+
+def _norms(channels: int) -> Iterator[nn.LayerNorm]:
+    return (nn.LayerNorm(channels) for _ in range(4))
+
+
+class CrossLayer(nn.Module):
+    """Seeds attend to the scale, then to the features of their window."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.gs_cross_attn_scale = ScaleAttention(channels)
+        self.norm1, self.norm2, self.norm3, self.norm4 = _norms(channels)
+        self.window_cross_attn = SeedAttention(
+            config, bias_index=ranked_positions(config.window) if config.paper else None
+        )
+        self.mlp_crossattn_scale = MLP(channels)
+        self.mlp_crossattn_feature = MLP(channels)
+
+    def forward(self, y: Tensor, e: Tensor, position: Tensor, features: Tensor) -> Tensor:
+        y = y + self.gs_cross_attn_scale(e)
+        y = y + self.mlp_crossattn_scale(self.norm2(y))
+        y = y + self.window_cross_attn(self.norm3(y) + position, features)
+        return y + self.mlp_crossattn_feature(self.norm4(y))
+
+
+class SelfLayer(nn.Module):
+    """Seeds attend to the scale, then to each other; with `shift`, in windows half a window further on."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.norm1, self.norm2, self.norm3, self.norm4 = _norms(channels)
+        self.gs_self_attn = SeedAttention(
+            config, bias_index=relative_positions(config.window) if config.paper else None
+        )
+        self.mlp_selfattn = MLP(channels)
+        self.gs_cross_attn_scale = ScaleAttention(channels)
+        self.mlp_crossattn = MLP(channels)
+
+    def forward(self, y: Tensor, e: Tensor, shift: tuple[Tensor, Tensor] | None) -> Tensor:
+        y = y + self.gs_cross_attn_scale(e)
+        y = y + self.mlp_crossattn(self.norm4(y))
+        seeds = self.norm1(y)
+        if shift is None:
+            y = y + self.gs_self_attn(seeds, seeds)
+        else:
+            there, back = shift
+            seeds = gather(seeds, there).view_as(y)
+            y = y + gather(self.gs_self_attn(seeds, seeds), back).view_as(y)
+        return y + self.mlp_selfattn(self.norm2(y))
+
+
+class SeedBlock(nn.Module):
+    """A residual block of layers with an MLP and, in the enhanced decoder, a convolution over the plane of seeds."""
+
+    def __init__(self, config: DecoderConfig, layer: type[CrossLayer] | type[SelfLayer], count: int) -> None:
+        super().__init__()
+        channels = config.channels
+        self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, channels))
+        self.norm = nn.LayerNorm(channels)
+        self.blocks = nn.ModuleList(layer(config) for _ in range(count))
+        self.conv = None if config.paper else nn.Conv2d(channels, channels, 3, padding=1)
+
+
+def ranked_positions(window: int) -> Tensor:
+    """The index of the paper decoder's cross bias [S, S]: rank(dy) · 22 + rank(dx), d = seed - pixel."""
+    token = torch.arange(window * window)
+    y, x = torch.div(token, window, rounding_mode="floor"), token % window
+    rank = torch.tensor(DIFFERENCE_RANKS)
+    dy, dx = y[:, None] - y[None, :] + window - 1, x[:, None] - x[None, :] + window - 1
+    return rank[dy] * 22 + rank[dx]  # 22, not 23: some pairs of differences share a row of the table
+
+
+def _readout(channels: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(channels, channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(channels, 4 * channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(4 * channels, outputs),
+    )
+
+
+class GaussianDecoder(nn.Module):
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        channels, seeds = config.channels, config.window**2
+        self.window = config.window
+        self.gs_embedding = nn.Parameter(torch.randn(seeds, channels))
+        self.pos_embedding = nn.Parameter(torch.randn(seeds, channels))
+        self.img_feat_proj = nn.Sequential(
+            nn.Conv2d(64, channels, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+        self.window_crossattn_blocks = nn.ModuleList(
+            SeedBlock(config, CrossLayer, config.cross_layers) for _ in range(config.cross_blocks)
+        )
+        self.gs_selfattn_blocks = nn.ModuleList(
+            SeedBlock(config, SelfLayer, config.self_layers) for _ in range(config.self_blocks)
+        )
+        for name, outputs in HEADS:
+            self.add_module(f"mlp_block_{name}", _readout(channels, outputs))
+        self.scale_mlp = nn.Sequential(
+            nn.Linear(1, 4 * channels), nn.ReLU(inplace=True), nn.Linear(4 * channels, channels)
+        )
+        self.UPNet = nn.Sequential(
+            nn.Conv2d(channels, 4 * channels, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.Conv2d(channels, 4 * channels, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+        self.conv_final = None if config.paper else nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor, scale: float | Tensor | Scale) -> Tensor:
+        """features [b, 64, h, w], scale (one, or one per image [b]) -> raw Gaussians [b, 16·h·w, 9].
+
+        They go row by row over the 4h × 4w lattice. Columns: sigma (vertical, horizontal), rho, alpha, red, green,
+        blue, all before their activations, and the mean (x, y) as a fraction of the frame.
+        """
+        if isinstance(scale, Scale):  # one scale for both axes was trained; two differing ones count as their mean
+            scale = scale.y if scale.is_uniform else math.sqrt(scale.y * scale.x)
+        scales = torch.as_tensor(scale, dtype=torch.float32, device=features.device).expand(len(features))
+        plane = self._refine(features, scales)
+        raw = torch.cat([self._read_out(strip) for strip in self._upsample(plane)], dim=1)  # [b, 4h, 4w, 9]
+        height, width = raw.shape[1:3]
+        y, x = torch.meshgrid(
+            torch.arange(height, device=raw.device), torch.arange(width, device=raw.device), indexing="ij"
+        )
+        lattice = torch.stack(((x + 0.5) / width, (y + 0.5) / height), dim=-1)
+        cell = torch.tensor((width, height), device=raw.device)
+        raw[..., 7:] = lattice + raw[..., 7:] / cell
+        return raw.flatten(1, 2)
+
+    def _refine(self, features: Tensor, scale: Tensor) -> Tensor:
+        """Seeds after all blocks, on the plane of source pixels [b, h, w, C]."""
+        b, _, h, w = features.shape
+        grid = WindowGrid(b, h, w, self.window, features.device)
+        order = grid.order()
+        home = inverse(order)
+        shifted = grid.order(self.window // 2)
+        # From windows to shifted windows, and back.
+        shift = (home[shifted], inverse(home[shifted]))
+        split = (b, grid.windows // b, self.window**2, -1)
+
+        def convolve(conv: nn.Conv2d, y: Tensor) -> Tensor:
+            folded = to_image(gather(y, home).view(b, h, w, -1))
+            return gather(to_plane(conv(folded)), order).view(split)
+
+        e = self.scale_mlp(scale.reciprocal()[:, None].to(features.dtype))  # [b, C]
+        projected = to_plane(self.img_feat_proj(features.contiguous(memory_format=torch.channels_last)))
+        contexts = (gather(projected, order).view(split), gather(projected, shifted).view(split))
+        seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are alike until they see the features
+        for block in self.window_crossattn_blocks:
+            y = block.norm(seeds)
+            for i, layer in enumerate(block.blocks):
+                y = layer(y, e, self.pos_embedding, contexts[i % 2])
+            y = block.mlp(y)
+            seeds = seeds + (y if block.conv is None else convolve(block.conv, y))
+        looked = seeds
+        for block in self.gs_selfattn_blocks:
+            y = block.norm(seeds)
+            for i, layer in enumerate(block.blocks):
+                y = layer(y, e, shift if i % 2 else None)
+            y = block.mlp(y)
+            seeds = seeds + (y if block.conv is None else convolve(block.conv, y))
+        if self.conv_final is not None:
+            seeds = convolve(self.conv_final, seeds)
+        return gather(seeds + looked, home).view(b, h, w, -1)
+
+    def _upsample(self, plane: Tensor) -> Iterator[Tensor]:
+        """[b, h, w, C] -> strips [b, rows, 4w, C] from top to bottom."""
+        height, width = plane.shape[1:3]
+        step = max(4, PIXELS_PER_STRIP // (width * len(plane)))
+        first, shuffle, second, _ = self.UPNet
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            # One row of context at twice the size is one source row; that row's own context is another one.
+            above, below = min(top, 2), min(height - bottom, 2)
+            x = shuffle(first(to_image(plane[:, top - above : bottom + below])))  # [b, C, 2·rows, 2w]
+            x = x[:, :, 2 * above - (above > 0) : x.shape[2] - 2 * below + (below > 0)]
+            x = second(x.contiguous(memory_format=torch.channels_last))
+            x = x[:, :, int(above > 0) : x.shape[2] - int(below > 0)]
+            yield to_plane(shuffle(x))
+
+    def _read_out(self, strip: Tensor) -> Tensor:
+        """The five heads at every position of a strip [..., C] -> [..., 9], float32."""
+        heads = [self.get_submodule(f"mlp_block_{name}") for name, _ in HEADS]
+        weight, bias = (torch.cat([getattr(head[0], name) for head in heads]) for name in ("weight", "bias"))
+        rows: list[Tensor] = []
+        for z in strip.flatten(0, -2).split(ROWS_PER_READOUT):
+            hidden = F.relu_(F.linear(z, weight, bias)).chunk(len(heads), dim=-1)
+            outputs = [head[4](F.relu_(head[2](part))) for head, part in zip(heads, hidden, strict=True)]
+            rows.append(torch.cat(outputs, dim=-1).float())
+        return torch.cat(rows).view(*strip.shape[:-1], -1)

@@ -1,0 +1,84 @@
+"""Cutting a plane into square windows, shifted or not, as one gather of rows.
+
+Every token is one row of memory, and going from raster order to window order (or from one shift to another) only
+permutes rows. One `index_select` does in a single copy what roll, view, permute and reshape do in three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """A batch of planes of whole windows. Windows go row by row, tokens inside a window as well."""
+
+    batch: int
+    height: int
+    width: int
+    side: int
+    device: torch.device
+
+    @property
+    def windows(self) -> int:
+        """Windows in the whole batch."""
+        return self.batch * (self.height // self.side) * (self.width // self.side)
+
+    def order(self, shift: int = 0) -> Tensor:
+        """For every token in window order, its row in raster order; the plane is first rolled by (-shift, -shift)."""
+        rows = torch.arange(self.batch * self.height * self.width, device=self.device)
+        plane = rows.view(self.batch, self.height, self.width).roll((-shift, -shift), (1, 2))
+        split = plane.unflatten(1, (-1, self.side)).unflatten(3, (-1, self.side))  # [b, m, side, n, side]
+        return split.transpose(2, 3).reshape(-1)
+
+    def order_by_edge(self, shift: int) -> tuple[Tensor, tuple[int, int, int, int]]:
+        """`order`, with the windows sorted by the edges of the rolled plane that they touch.
+
+        Windows inside come first, then those at the right, at the bottom, and in the corner: only the latter three mix
+        tokens from opposite sides of the plane, each in one way. Also returns how many windows each kind has.
+        """
+        m, n = self.height // self.side, self.width // self.side
+        kind = torch.zeros(self.batch, m, n, dtype=torch.long, device=self.device)
+        kind[:, :, -1] += 1
+        kind[:, -1, :] += 2
+        sequence = torch.argsort(kind.flatten(), stable=True)
+        order = self.order(shift).view(-1, self.side * self.side)[sequence].flatten()
+        return order, (
+            self.batch * (m - 1) * (n - 1),
+            self.batch * (m - 1),
+            self.batch * (n - 1),
+            self.batch,
+        )
+
+
+def inverse(order: Tensor) -> Tensor:
+    """The permutation that undoes `order`."""
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    return back
+
+
+def gather(tokens: Tensor, order: Tensor) -> Tensor:
+    """Tokens [..., C] reordered as rows [rows, C]."""
+    return tokens.reshape(-1, tokens.shape[-1]).index_select(0, order)
+
+
+def to_plane(image: Tensor) -> Tensor:
+    """[b, C, h, w] -> [b, h, w, C]; no copy for a channels-last image."""
+    return image.permute(0, 2, 3, 1).contiguous()
+
+
+def to_image(plane: Tensor) -> Tensor:
+    """[b, h, w, C] -> [b, C, h, w] in channels-last memory; no copy."""
+    return plane.permute(0, 3, 1, 2)
+
+
+def relative_positions(side: int) -> Tensor:
+    """The usual index of the bias of a query and a key token [side², side²]: (dy + side-1) · (2·side-1) + dx + side-1."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
+    return (dy + side - 1) * (2 * side - 1) + dx + side - 1
