@@ -60,7 +60,15 @@ class Architecture:
 
 
 # The whole list, in the order in which a reader meets them: architecture id -> the file that defines it in ARCHS.
-_FILES: dict[str, str] = {}
+_FILES: dict[str, str] = {
+    "gsasr-edsr": "gsasr",
+    "gsasr-rdn": "gsasr",
+    "gsasr-swin": "gsasr",
+    "gsasr-hatl": "gsasr",
+    "gsasr-paper-edsr": "gsasr",
+    "gsasr-paper-rdn": "gsasr",
+    "gsasr-paper-swin": "gsasr",
+}
 
 
 def architecture_ids() -> tuple[str, ...]:
