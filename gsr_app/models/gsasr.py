@@ -57,9 +57,7 @@ class GSASR(nn.Module):
         return self.decoder(self.encode(lr), scale)
 
 
-def _architecture(
-    name: str, encoder: type[nn.Module], config: DecoderConfig, *, multiple_of: int
-) -> Architecture:
+def _architecture(name: str, encoder: type[nn.Module], config: DecoderConfig, *, multiple_of: int) -> Architecture:
     return Architecture(
         id=f"gsasr-{name}",
         build=lambda: GSASR(encoder(), GaussianDecoder(config)),

@@ -5,7 +5,7 @@ arXiv 2501.06838. https://github.com/ChrisDud0257/GSASR, Apache-2.0. Parameter n
 
 Learned seeds, one per pixel of a window, look at the image features of their window (cross blocks), then at each other
 (self blocks), always conditioned on the scale. The result is upsampled 4 × 4 and read out by five small heads. The
-enhanced decoder has rotary positions and a convolution at the end of each block; the paper's has a learned bias instead.
+enhanced decoder has rotary positions and a convolution at the end of each block; the paper's has learned biases.
 
 What differs from the original program, with equal results: every key and value of the scale attention is one and the
 same vector, so its softmax is uniform and it adds `out_proj(W_v e + b_v)` whatever the query; the seeds are one window
@@ -19,8 +19,9 @@ the steps of a self layer use its norms in the order 3, 4, 1, 2; the reciprocal 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ HEADS = (("sigma", 2), ("rho", 1), ("alpha", 1), ("rgb", 3), ("mean", 2))  # the
 ROWS_PER_READOUT = 8192
 PIXELS_PER_STRIP = 4096
 
-# Python once iterated over a set of floats to number the differences -11..11; the paper's weights were trained with that.
+# The differences -11..11 were once numbered in the order in which Python iterates over a set of floats, and the paper's
+# weights were trained with that.
 DIFFERENCE_RANKS = (22, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 0, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 1)
 
 
@@ -176,6 +178,34 @@ class SelfLayer(nn.Module):
         return y + self.mlp_selfattn(self.norm2(y))
 
 
+@dataclass(frozen=True)
+class SeedPlane:
+    """How seeds in windows [b, windows, S, C] lie on the plane of source pixels [b, h, w, C]."""
+
+    batch: int
+    height: int
+    width: int
+    side: int
+    order: Tensor  # for every seed in window order, its row on the plane
+    home: Tensor  # the inverse
+    shifted: Tensor  # like `order`, for windows half a window further on
+
+    @classmethod
+    def of(cls, features: Tensor, side: int) -> SeedPlane:
+        grid = WindowGrid(features.shape[0], features.shape[2], features.shape[3], side, features.device)
+        order = grid.order()
+        return cls(grid.batch, grid.height, grid.width, side, order, inverse(order), grid.order(side // 2))
+
+    def cut(self, plane: Tensor, order: Tensor) -> Tensor:
+        return gather(plane, order).view(self.batch, -1, self.side**2, plane.shape[-1])
+
+    def join(self, seeds: Tensor) -> Tensor:
+        return gather(seeds, self.home).view(self.batch, self.height, self.width, -1)
+
+    def convolve(self, seeds: Tensor, conv: nn.Module) -> Tensor:
+        return self.cut(to_plane(conv(to_image(self.join(seeds)))), self.order)
+
+
 class SeedBlock(nn.Module):
     """A residual block of layers with an MLP and, in the enhanced decoder, a convolution over the plane of seeds."""
 
@@ -186,6 +216,14 @@ class SeedBlock(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.blocks = nn.ModuleList(layer(config) for _ in range(count))
         self.conv = None if config.paper else nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, seeds: Tensor, plane: SeedPlane, given: tuple[Tensor, ...], alternating: Sequence[Any]) -> Tensor:
+        """`given` goes to every layer, the items of `alternating` to even and odd ones."""
+        y = self.norm(seeds)
+        for i, layer in enumerate(self.blocks):
+            y = layer(y, *given, alternating[i % 2])
+        y = self.mlp(y)
+        return seeds + (y if self.conv is None else plane.convolve(y, self.conv))
 
 
 def ranked_positions(window: int) -> Tensor:
@@ -258,39 +296,20 @@ class GaussianDecoder(nn.Module):
 
     def _refine(self, features: Tensor, scale: Tensor) -> Tensor:
         """Seeds after all blocks, on the plane of source pixels [b, h, w, C]."""
-        b, _, h, w = features.shape
-        grid = WindowGrid(b, h, w, self.window, features.device)
-        order = grid.order()
-        home = inverse(order)
-        shifted = grid.order(self.window // 2)
-        # From windows to shifted windows, and back.
-        shift = (home[shifted], inverse(home[shifted]))
-        split = (b, grid.windows // b, self.window**2, -1)
-
-        def convolve(conv: nn.Conv2d, y: Tensor) -> Tensor:
-            folded = to_image(gather(y, home).view(b, h, w, -1))
-            return gather(to_plane(conv(folded)), order).view(split)
-
-        e = self.scale_mlp(scale.reciprocal()[:, None].to(features.dtype))  # [b, C]
+        plane = SeedPlane.of(features, self.window)
+        e = self.scale_mlp(scale.reciprocal()[:, None])  # [b, C]
         projected = to_plane(self.img_feat_proj(features.contiguous(memory_format=torch.channels_last)))
-        contexts = (gather(projected, order).view(split), gather(projected, shifted).view(split))
+        contexts = plane.cut(projected, plane.order), plane.cut(projected, plane.shifted)
         seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are alike until they see the features
         for block in self.window_crossattn_blocks:
-            y = block.norm(seeds)
-            for i, layer in enumerate(block.blocks):
-                y = layer(y, e, self.pos_embedding, contexts[i % 2])
-            y = block.mlp(y)
-            seeds = seeds + (y if block.conv is None else convolve(block.conv, y))
-        looked = seeds
+            seeds = block(seeds, plane, (e, self.pos_embedding), contexts)
+        there = plane.home[plane.shifted]  # from windows to shifted windows
+        looked, shift = seeds, (there, inverse(there))
         for block in self.gs_selfattn_blocks:
-            y = block.norm(seeds)
-            for i, layer in enumerate(block.blocks):
-                y = layer(y, e, shift if i % 2 else None)
-            y = block.mlp(y)
-            seeds = seeds + (y if block.conv is None else convolve(block.conv, y))
+            seeds = block(seeds, plane, (e,), (None, shift))
         if self.conv_final is not None:
-            seeds = convolve(self.conv_final, seeds)
-        return gather(seeds + looked, home).view(b, h, w, -1)
+            seeds = plane.convolve(seeds, self.conv_final)
+        return plane.join(seeds + looked)
 
     def _upsample(self, plane: Tensor) -> Iterator[Tensor]:
         """[b, h, w, C] -> strips [b, rows, 4w, C] from top to bottom."""
@@ -310,10 +329,11 @@ class GaussianDecoder(nn.Module):
     def _read_out(self, strip: Tensor) -> Tensor:
         """The five heads at every position of a strip [..., C] -> [..., 9], float32."""
         heads = [self.get_submodule(f"mlp_block_{name}") for name, _ in HEADS]
-        weight, bias = (torch.cat([getattr(head[0], name) for head in heads]) for name in ("weight", "bias"))
+        weight, bias = (torch.cat([head.get_parameter(f"0.{name}") for head in heads]) for name in ("weight", "bias"))
+        after_first = [nn.Sequential(*list(head.children())[2:]) for head in heads]
         rows: list[Tensor] = []
         for z in strip.flatten(0, -2).split(ROWS_PER_READOUT):
             hidden = F.relu_(F.linear(z, weight, bias)).chunk(len(heads), dim=-1)
-            outputs = [head[4](F.relu_(head[2](part))) for head, part in zip(heads, hidden, strict=True)]
+            outputs = [rest(part) for rest, part in zip(after_first, hidden, strict=True)]
             rows.append(torch.cat(outputs, dim=-1).float())
         return torch.cat(rows).view(*strip.shape[:-1], -1)

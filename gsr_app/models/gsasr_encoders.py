@@ -3,8 +3,9 @@
 Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017, arXiv 1707.02921.
 Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018, arXiv 1802.08797.
 
-Parameter names follow the GSASR checkpoints (https://github.com/ChrisDud0257/GSASR, Apache-2.0). Two things differ from the papers, and the
-weights need them: EDSR returns the trunk without the long skip; RDN adds the first shallow feature, not the second.
+Parameter names follow the checkpoints of GSASR, https://github.com/ChrisDud0257/GSASR, Apache-2.0.
+Two things differ from what a reader might expect, and the weights need them: EDSR returns the trunk without the long
+skip; RDN adds the first shallow feature, not the second.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The HAT-L encoder of GSASR, with mixed rotary positions, ending in 64 feature channels.
 
 Chen et al., "Activating More Pixels in Image Super-Resolution Transformer", CVPR 2023, arXiv 2205.04437.
-Parameter names follow the GSASR checkpoints (https://github.com/ChrisDud0257/GSASR, Apache-2.0). What the weights need and a reader might not expect:
+Parameter names follow the checkpoints of GSASR, https://github.com/ChrisDud0257/GSASR, Apache-2.0.
+What the weights need and a reader might not expect:
 shifted windows are not masked; queries of the overlapping attention take their positions from the 24-wide table of the
 keys; keys and values beyond the border are exactly zero and take part in the softmax; the final LeakyReLU has slope
 0.01; no mean is subtracted. The channel attention averages over the whole image, so a tile differs a little from the
@@ -21,6 +22,9 @@ WINDOW = 16
 OVERLAPPED = 24  # side of the windows that keys and values of the overlapping attention come from
 MARGIN = (OVERLAPPED - WINDOW) // 2
 BRANCH_WEIGHT = 0.01  # of the channel branch
+
+# For straight and for shifted layers: the way to the windows and the way back.
+Routes = tuple[tuple[Tensor, Tensor], ...]
 
 
 class MLP(nn.Module):
@@ -145,12 +149,20 @@ class ResidualGroup(nn.Module):
         self.blocks = nn.ModuleList(Layer(channels, heads, hidden) for _ in range(layers))
         self.overlap_attn = OverlapAttention(channels, heads, hidden)
 
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        for i, layer in enumerate(self.blocks):
+            x = layer(x, *routes[i % 2])
+        return self.overlap_attn(x, *routes[0])
+
 
 class Stage(nn.Module):
     def __init__(self, channels: int, heads: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.residual_group = ResidualGroup(channels, heads, hidden, layers)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        return x + to_plane(self.conv(to_image(self.residual_group(x, routes))))
 
 
 class PatchEmbedding(nn.Module):
@@ -183,7 +195,9 @@ class HATEncoder(nn.Module):
         self.layers = nn.ModuleList(Stage(channels, heads, hidden, layers) for _ in range(stages))
         self.norm = nn.LayerNorm(channels)
         self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_before_upsample = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True))
+        self.conv_before_upsample = nn.Sequential(
+            nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True)
+        )
 
     def forward(self, lr: Tensor) -> Tensor:
         """[b, 3, h, w] in 0..1, sides divisible by 16 -> [b, 64, h, w]"""
@@ -195,10 +209,6 @@ class HATEncoder(nn.Module):
 
         x = self.patch_embed.norm(to_plane(shallow))  # [b, h, w, C]
         for stage in self.layers:
-            y = x
-            for i, layer in enumerate(stage.residual_group.blocks):
-                y = layer(y, *routes[i % 2])
-            y = stage.residual_group.overlap_attn(y, *routes[0])
-            x = x + to_plane(stage.conv(to_image(y)))
+            x = stage(x, routes)
         deep = self.conv_after_body(to_image(self.norm(x)))
         return self.conv_before_upsample(deep + shallow)

@@ -1,7 +1,8 @@
 """The SwinIR encoder of GSASR: the trunk of SwinIR, ending in 64 feature channels.
 
 Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCVW 2021, arXiv 2108.10257.
-Parameter names follow the GSASR checkpoints (https://github.com/ChrisDud0257/GSASR, Apache-2.0). What the weights need and a reader might not expect:
+Parameter names follow the checkpoints of GSASR, https://github.com/ChrisDud0257/GSASR, Apache-2.0.
+What the weights need and a reader might not expect:
 the final LeakyReLU has slope 0.01, and no mean is subtracted from the image.
 """
 
@@ -23,6 +24,9 @@ from gsr_app.models.layers.window_grid import (
 WINDOW = 8
 # The checkpoints carry the shift mask of an image of this side. Four of its windows hold all that there is to know.
 MASKED_SIDE = 48
+
+# For straight and for shifted layers: the way to the windows, the way back, and how many windows take each mask.
+Routes = tuple[tuple[Tensor, Tensor, tuple[int, ...]], ...]
 
 
 class MLP(nn.Module):
@@ -51,7 +55,9 @@ class WindowAttention(nn.Module):
         """[windows, 64, C]; `counts` windows take each of `masks` [kinds, 64, 64], in this order."""
         # [3, windows, heads, 64, C/heads]
         q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # [1, heads, 64, 64]
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[
+            None
+        ]  # [1, heads, 64, 64]
         biases = (bias,) if masks is None else tuple(bias + mask for mask in masks)
         parts = [
             F.scaled_dot_product_attention(q_, k_, v_, attn_mask=bias_.to(q.dtype))
@@ -62,7 +68,7 @@ class WindowAttention(nn.Module):
 
 
 def shift_mask(side: int, shift: int) -> Tensor:
-    """-100 between tokens of a window of the rolled side × side image that were not neighbours before [windows, 64, 64]."""
+    """-100 between a window's tokens that the rolling brought together [windows of side × side pixels, 64, 64]."""
     region = torch.zeros(side, dtype=torch.long)
     region[-WINDOW:] = 1
     region[-shift:] = 2
@@ -102,12 +108,22 @@ class ResidualGroup(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Layer(channels, heads, hidden, shifted=i % 2 == 1) for i in range(layers))
 
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        for i, layer in enumerate(self.blocks):
+            x = layer(x, *routes[i % 2])
+        return x
+
 
 class Stage(nn.Module):
     def __init__(self, channels: int, heads: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.residual_group = ResidualGroup(channels, heads, hidden, layers)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: tuple[int, ...], routes: Routes) -> Tensor:
+        """x [b·h·w, C], size (b, h, w, C)"""
+        y = self.residual_group(x, routes)
+        return x + to_plane(self.conv(to_image(y.view(size)))).view_as(x)
 
 
 class PatchEmbedding(nn.Module):
@@ -128,7 +144,9 @@ class SwinIREncoder(nn.Module):
         self.layers = nn.ModuleList(Stage(channels, heads, hidden, layers) for _ in range(stages))
         self.norm = nn.LayerNorm(channels)
         self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_before_upsample = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True))
+        self.conv_before_upsample = nn.Sequential(
+            nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True)
+        )
 
     def forward(self, lr: Tensor) -> Tensor:
         """[b, 3, h, w] in 0..1, sides divisible by 8 -> [b, 64, h, w]"""
@@ -140,9 +158,6 @@ class SwinIREncoder(nn.Module):
 
         x = self.patch_embed.norm(to_plane(shallow)).flatten(0, 2)  # [b·h·w, C]
         for stage in self.layers:
-            y = x
-            for i, layer in enumerate(stage.residual_group.blocks):
-                y = layer(y, *routes[i % 2])
-            x = x + to_plane(stage.conv(to_image(y.view(b, h, w, -1)))).flatten(0, 2)
+            x = stage(x, (b, h, w, x.shape[-1]), routes)
         deep = self.conv_after_body(to_image(self.norm(x).view(b, h, w, -1)))
         return self.conv_before_upsample(deep + shallow)

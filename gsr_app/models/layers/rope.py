@@ -1,5 +1,6 @@
-"""Mixed rotary positions in two dimensions (Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024,
-arXiv 2403.13298): every pair of channels of a head turns by an angle that is linear in x and y with learned frequencies.
+"""Mixed rotary positions in two dimensions: channel pairs turn by an angle linear in x and y, with learned frequencies.
+
+Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024, arXiv 2403.13298.
 """
 
 from __future__ import annotations

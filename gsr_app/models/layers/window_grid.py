@@ -77,7 +77,7 @@ def to_image(plane: Tensor) -> Tensor:
 
 
 def relative_positions(side: int) -> Tensor:
-    """The usual index of the bias of a query and a key token [side², side²]: (dy + side-1) · (2·side-1) + dx + side-1."""
+    """The usual index of the bias of query and key tokens [side², side²]: (dy + side-1) · (2·side-1) + dx + side-1."""
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     y, x = y.flatten(), x.flatten()
     dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
