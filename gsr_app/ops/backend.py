@@ -1,7 +1,82 @@
-"""Which implementation of `gsr::splat` runs, and why not a better one."""
+"""Which implementation of `gsr::splat` runs, and why not a better one.
+
+`GSR_BACKEND` = auto | reference | cpu | cuda. With `auto`, a device gets its native kernels if they load, else the
+reference; a backend asked for by name loads or is an error. Nothing is tried before the first drawing.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
 
-def load(device_type: str) -> None:
-    """Make the best implementation for a device available. Until one is built, the reference serves every device."""
+import torch
+
+from gsr_app.core.errors import BackendError
+from gsr_app.core.types import BackendReport
+
+CHOICES = ("auto", "reference", "cpu", "cuda")
+
+_lock = threading.RLock()
+_reports: dict[str, BackendReport] = {}
+_failures: dict[str, BackendError] = {}
+
+
+def load(device_type: str) -> BackendReport:
+    """Make the best implementation for a device available and say which it is. Tried once per process."""
+    # Read without the lock: this runs at every drawing.
+    if (report := _reports.get(device_type)) is not None:
+        return report
+    with _lock:
+        if device_type in _failures:
+            raise _failures[device_type]
+        if device_type not in _reports:
+            try:
+                _reports[device_type] = _choose(device_type)
+            except BackendError as error:
+                _failures[device_type] = error
+                raise
+        return _reports[device_type]
+
+
+def _choose(device_type: str) -> BackendReport:
+    wanted = os.environ.get("GSR_BACKEND", "auto").strip().lower() or "auto"
+    if wanted not in CHOICES:
+        raise BackendError(f"GSR_BACKEND={wanted!r} is not a backend. Supported values: {', '.join(CHOICES)}.")
+    if wanted == "reference":
+        return BackendReport("reference", reasons=("GSR_BACKEND=reference asks for it",))
+    if wanted in ("cpu", "cuda") and wanted != device_type:
+        raise BackendError(
+            f"GSR_BACKEND={wanted} cannot draw tensors on {device_type}.",
+            hint=f"Choose the device {wanted}, or unset GSR_BACKEND.",
+        )
+    loader = _LOADERS.get(device_type)
+    if loader is None:
+        return BackendReport("reference", True, (f"there are no kernels for {device_type}",))
+    try:
+        loader(wanted != "auto")
+    except Exception as error:
+        if wanted != "auto":
+            raise BackendError(
+                f"GSR_BACKEND={wanted} does not load: {error}", hint=getattr(error, "hint", "")
+            ) from error
+        return BackendReport("reference", True, (f"{device_type} kernels: {error}",))
+    return BackendReport(device_type)
+
+
+def _load_cpu(is_forced: bool) -> None:
+    from gsr_app.ops.build import cpu_library
+
+    torch.ops.load_library(str(cpu_library(retry=is_forced)))
+
+
+def _load_cuda(is_forced: bool) -> None:
+    # The module brings the kernels onto the current GPU and registers them for torch's CUDA key.
+    if importlib.util.find_spec("gsr_app.ops.nvrtc") is None:
+        raise BackendError("this version has no CUDA kernels")
+    importlib.import_module("gsr_app.ops.nvrtc").load()
+
+
+_LOADERS: dict[str, Callable[[bool], None]] = {"cpu": _load_cpu, "cuda": _load_cuda}

@@ -20,11 +20,17 @@ static_assert(kTileWidth % kLanes == 0);
 
 // A batch bounds the memory: at most this many Gaussians, and this many (Gaussian, tile) pairs if it can be split.
 constexpr int64_t kBatch = 1 << 22;
-constexpr int64_t kMaxPairs = 1 << 26;
+constexpr int64_t kMaxPairs = 1 << 24;
 
 struct Tiles {
   int first_column, first_row, columns, rows;
   int count() const { return columns * rows; }
+
+  // Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame.
+  Bounds bounds() const {
+    return {first_column << kTileWidthBits, ((first_column + columns) << kTileWidthBits) - 1,
+            first_row << kTileHeightBits, ((first_row + rows) << kTileHeightBits) - 1};
+  }
 };
 
 Tiles tiles_of(const Frame& frame) {
@@ -160,7 +166,7 @@ void draw(const Scene& scene, const Frame& frame, const Threads& threads, float*
     threads.run([&](int thread) {
       const FlushDenormals flush;
       const int64_t from = share(thread), to = share(thread + 1);
-      make_ready(scene, frame, first + from, to - from, ready.get() + from);
+      make_ready(scene, frame.cut, tiles.bounds(), first + from, to - from, ready.get() + from);
       int64_t* mine = place.data() + static_cast<int64_t>(thread) * tiles.count();
       for (int64_t i = from; i < to; ++i)
         for_each_tile(ready[i], tiles, frame.cut, [&](int tile) { ++mine[tile]; });

@@ -47,14 +47,19 @@ struct Ready {
   Footprint shape;
   float bend;    // 2^-(second difference of the exponent down a column): the factor between successive ratios
   float depth;   // -log2 of the least value anywhere in its box
-  int first_x, last_x, first_y, last_y;  // its pixels' box within the frame; empty when first > last
+  int first_x, last_x, first_y, last_y;  // its box within the bounds; empty when first > last
 
   bool is_visible() const { return first_x <= last_x && first_y <= last_y; }
 };
 
+// Pixels first to last, both included.
+struct Bounds {
+  int first_x, last_x, first_y, last_y;
+};
+
 // Makes Gaussians first .. first + count - 1 ready. Every Gaussian goes through the same instructions wherever it stands
 // in the scene: a subset draws the same bits.
-void make_ready(const Scene& scene, const Frame& frame, int64_t first, int64_t count, Ready* out);
+void make_ready(const Scene& scene, const Cut& cut, const Bounds& bounds, int64_t first, int64_t count, Ready* out);
 
 // Down a column the exponent is quadratic: a value needs two multiplications per row. A run restarts after this many
 // rows, which keeps the accumulated rounding below 4e-6.

@@ -96,7 +96,8 @@ template <int C>
 void pull_block(const Scene& scene, const Frame& frame, int64_t first, int64_t count, const float* grad, int stride,
                 const SceneGradient& out) {
   Ready ready[kBlock];
-  make_ready(scene, frame, first, count, ready);
+  const Bounds bounds = {frame.left, frame.left + frame.width - 1, frame.top, frame.top + frame.height - 1};
+  make_ready(scene, frame.cut, bounds, first, count, ready);
   for (int64_t k = 0; k < count; ++k) pull_one<C>(ready[k], scene, first + k, frame, grad, stride, out);
 }
 

@@ -5,9 +5,7 @@
 
 namespace gsr::cpu {
 
-void make_ready(const Scene& scene, const Frame& frame, int64_t first, int64_t count, Ready* out) {
-  const Cut cut = frame.cut;
-  const int right = frame.left + frame.width - 1, bottom = frame.top + frame.height - 1;
+void make_ready(const Scene& scene, const Cut& cut, const Bounds& bounds, int64_t first, int64_t count, Ready* out) {
   for (int64_t start = 0; start < count; start += kLanes) {
     const int64_t here = std::min<int64_t>(kLanes, count - start);
     Footprint shape[kLanes];
@@ -30,10 +28,10 @@ void make_ready(const Scene& scene, const Frame& frame, int64_t first, int64_t c
       const float x = 1.02f * f.ellipse_x, y = f.ellipse_y, u = f.ux * x + fabsf(f.uy) * y, w = f.wy * y;
       depth[lane] = u * u + w * w;
       const float half_x = least(f.ellipse_x, cut.window_x), half_y = least(f.ellipse_y, cut.window_y);
-      box[0][lane] = first_pixel(f.mean_x, half_x, frame.left, right);
-      box[1][lane] = last_pixel(f.mean_x, half_x, frame.left, right);
-      box[2][lane] = first_pixel(f.mean_y, half_y, frame.top, bottom);
-      box[3][lane] = last_pixel(f.mean_y, half_y, frame.top, bottom);
+      box[0][lane] = first_pixel(f.mean_x, half_x, bounds.first_x, bounds.last_x);
+      box[1][lane] = last_pixel(f.mean_x, half_x, bounds.first_x, bounds.last_x);
+      box[2][lane] = first_pixel(f.mean_y, half_y, bounds.first_y, bounds.last_y);
+      box[3][lane] = last_pixel(f.mean_y, half_y, bounds.first_y, bounds.last_y);
     }
     alignas(64) float bend[kLanes];
     store(bend, exp2(load(second_difference)));

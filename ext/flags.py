@@ -1,0 +1,71 @@
+"""What the native code is built from and with: the one list, for `setup.py` and for the build at first use alike.
+
+Standard library only; `gsr_app/ops/build.py` loads this file by its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from pathlib import Path
+
+CSRC = Path(__file__).resolve().parent / "csrc"
+CPU_SOURCES = ("cpu/draw.cpp", "cpu/pull.cpp", "cpu/ready.cpp", "cpu/register.cpp")
+CPU_HEADERS = ("splat.h", "cpu/kernels.h", "cpu/lanes.h")
+
+# Not -ffast-math: kernels mean the order in which they add, and linking with it would flip flush-to-zero for the whole
+# process. These two let square roots and comparisons become vector instructions; results do not change.
+CPU_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
+
+# The oldest torch whose stable ABI has all that is used: 2.10.
+TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+
+# What a processor needs to run a library that was built for a level rather than for one machine.
+LEVELS = {"x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}}
+
+
+def source_key() -> str:
+    """Changes with every source, header and flag."""
+    digest = hashlib.sha256(repr((CPU_SOURCES, CPU_FLAGS, TORCH_TARGET)).encode())
+    for name in (*CPU_SOURCES, *CPU_HEADERS):
+        digest.update((CSRC / name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def processor_features() -> frozenset[str]:
+    """What this processor can do, as far as the system says."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return frozenset(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return frozenset((platform.machine(), platform.processor()))
+
+
+def processor_key() -> str:
+    features = " ".join((platform.machine(), *sorted(processor_features())))
+    return hashlib.sha256(features.encode()).hexdigest()[:8]
+
+
+def library_name(target: str) -> str:
+    """The file name of a library; target is a processor's key or a level."""
+    return f"gsr_cpu-{source_key()}-{target}.so"
+
+
+def compile_command(compiler: str, output: Path, torch_root: Path, level: str = "") -> list[str]:
+    """One plain compiler call, for this very machine or for a level such as x86-64-v3."""
+    native = "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native"
+    shared = ["-dynamiclib", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+    return [
+        compiler,
+        *CPU_FLAGS,
+        f"-march={level}" if level else native,
+        TORCH_TARGET,
+        *("-isystem", str(torch_root / "include")),
+        *(str(CSRC / name) for name in CPU_SOURCES),
+        *shared,
+        *("-o", str(output)),
+        *("-L", str(torch_root / "lib"), "-ltorch_cpu"),
+    ]

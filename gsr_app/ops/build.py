@@ -1,0 +1,129 @@
+"""Finds the CPU kernels' library, or builds it: one compiler call at first use, then a file in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+
+from gsr_app.core.errors import BackendError
+from gsr_app.core.folders import cache_folder
+
+_LOG = logging.getLogger("gsr_app")
+_COMPILE_LIMIT_S = 300
+
+
+def cpu_library(*, retry: bool = False) -> Path:
+    """The library of the CPU kernels for this machine. Builds it when there is none; a failure is remembered on disk.
+
+    retry: try again where an earlier attempt with the same sources and compiler failed.
+    """
+    flags = _load_flags()
+    if ready := _find_prebuilt(flags):
+        return ready
+    compiler = _find_compiler()
+    folder = cache_folder() / "kernels"
+    target = f"{flags.processor_key()}-{_compiler_key(compiler)}"
+    library: Path = folder / flags.library_name(target)
+    if library.exists():
+        return library
+    failure = library.with_suffix(".failed")
+    with _locked(folder):
+        if library.exists():  # another process was faster
+            return library
+        if failure.exists() and not retry:
+            raise BackendError(
+                f"an earlier build failed: {failure.read_text()}", hint=f"Delete {failure} to try again."
+            )
+        _LOG.warning("Building the CPU kernels with %s, once: this takes about ten seconds.", Path(compiler).name)
+        _compile(flags, compiler, library, failure)
+    return library
+
+
+def _load_flags() -> ModuleType:
+    """`ext/flags.py`, beside the app in a checkout, or installed as the package `gsr_ext`."""
+    root = Path(__file__).resolve().parents[2] / "ext"
+    if not (root / "flags.py").is_file():
+        installed = importlib.util.find_spec("gsr_ext")
+        if installed is None or not installed.submodule_search_locations:
+            raise BackendError("the kernels' sources (ext/) are not installed")
+        root = Path(installed.submodule_search_locations[0])
+    spec = importlib.util.spec_from_file_location("gsr_ext_flags", root / "flags.py")
+    assert spec is not None
+    assert spec.loader is not None
+    flags = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(flags)
+    return flags
+
+
+def _find_prebuilt(flags: ModuleType) -> Path | None:
+    """A library that `ext/setup.py` built from these very sources and that this processor can run."""
+    installed = importlib.util.find_spec("gsr_ext")
+    if installed is None or not installed.submodule_search_locations:
+        return None
+    folder = Path(installed.submodule_search_locations[0])
+    features: frozenset[str] = flags.processor_features()
+    targets = [flags.processor_key(), *(level for level, needed in flags.LEVELS.items() if needed <= features)]
+    found = (folder / flags.library_name(target) for target in targets)
+    return next((path for path in found if path.is_file()), None)
+
+
+def _find_compiler() -> str:
+    wanted = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
+    for name in wanted:
+        if name and (found := shutil.which(name)):
+            return found
+    raise BackendError("no C++ compiler is on the PATH (g++ or clang++)", hint="On Debian: apt install g++")
+
+
+def _compiler_key(compiler: str) -> str:
+    # Asking the compiler for its version would cost a process at every start; its file says as much.
+    real = Path(compiler).resolve()
+    about = real.stat()
+    return hashlib.sha256(f"{real} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:8]
+
+
+def _compile(flags: ModuleType, compiler: str, library: Path, failure: Path) -> None:
+    import torch
+
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        built = Path(scratch) / library.name
+        command: list[str] = flags.compile_command(compiler, built, Path(torch.__file__).parent)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_LIMIT_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise BackendError(f"{Path(compiler).name} took longer than {_COMPILE_LIMIT_S} s") from None
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+            reason = f"{Path(compiler).name} failed: {errors[0] if errors else f'exit code {done.returncode}'}"
+            failure.write_text(reason)
+            raise BackendError(reason, hint=f"The whole call was: {' '.join(command)}")
+        os.replace(built, library)
+        failure.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[None, None, None]:
+    """One process builds, the others wait for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise BackendError(
+            f"the cache folder cannot be written: {error}", hint="Choose another folder with GSR_CACHE."
+        ) from None
+    with lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
