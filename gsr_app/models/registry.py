@@ -61,6 +61,8 @@ class Architecture:
 
 # The whole list, in the order in which a reader meets them: architecture id -> the file that defines it in ARCHS.
 _FILES: dict[str, str] = {
+    "swift": "swift",
+    "swift-train": "swift",
     "gsasr-edsr": "gsasr",
     "gsasr-rdn": "gsasr",
     "gsasr-swin": "gsasr",

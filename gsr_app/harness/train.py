@@ -1,0 +1,127 @@
+"""`train RECIPE`: train a network on a folder of pictures, with progress, resumable at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gsr_app.core.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gsr_app.training.loop import Status, Trainer
+    from gsr_app.training.recipe import Recipe
+
+SUMMARY = "train a network from a recipe"
+_INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+_HELD_OUT_AT_MOST = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr")
+    parser.add_argument("--data", type=Path, required=True, help="folder of pictures to train on")
+    parser.add_argument(
+        "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
+    )
+    parser.add_argument("--out", type=Path, help="where the run lives (default: runs/RECIPE)")
+    parser.add_argument("--steps", type=int, help="length of the run, instead of the recipe's")
+    parser.add_argument("--minutes", type=float, help="anneal by the clock, to end after so many minutes of training")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, help="CPU threads of this process")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from gsr_app.training.data import load_pictures
+    from gsr_app.training.loop import Trainer
+    from gsr_app.training.recipe import find_recipe, read_recipe
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    path = find_recipe(args.recipe)
+    recipe = _with_overrides(read_recipe(path), steps=args.steps, seed=args.seed)
+    out = args.out or Path("runs") / path.stem
+    if (out / "last.pt").exists() and not args.resume:
+        raise InvalidArgument(f"{out} already holds a run.", hint="Go on with it by --resume, or name another --out.")
+    pictures = load_pictures(args.data)
+    validation = load_pictures(args.validate) if args.validate else None
+    if validation is None:
+        pictures, validation = hold_out(pictures)
+    trainer = Trainer(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
+    if args.resume:
+        trainer.resume()
+    return _watch(trainer)
+
+
+def hold_out(pictures: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Pictures to train on and pictures to judge by; of very few, the same for both."""
+    count = min(_HELD_OUT_AT_MOST, len(pictures) // 10)
+    if count == 0:
+        return pictures, pictures[:1]
+    stride = len(pictures) // count
+    held = set(range(stride - 1, stride * count, stride))
+    return [one for i, one in enumerate(pictures) if i not in held], [pictures[i] for i in sorted(held)]
+
+
+def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None) -> Recipe:
+    changes: dict[str, Any] = {}
+    if steps is not None:
+        # A short run warms up and is judged in proportion.
+        changes["schedule"] = dataclasses.replace(
+            recipe.schedule, steps=steps, warmup_steps=min(recipe.schedule.warmup_steps, steps // 10)
+        )
+        changes["validation"] = dataclasses.replace(recipe.validation, every=min(recipe.validation.every, steps))
+    if seed is not None:
+        changes["seed"] = seed
+    return dataclasses.replace(recipe, **changes)
+
+
+def _choose_device(wish: str) -> str:
+    import torch
+
+    if wish != "auto":
+        return wish
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _watch(trainer: Trainer) -> int:
+    """Run to the end, telling how it goes. The first Ctrl-C stops after the step at hand; a second one at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for status in trainer.run(stop=lambda: bool(asked)):
+            if trainer.team.leads:
+                print(_describe(status), flush=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not trainer.team.leads:
+        return 0
+    if asked:
+        print(f"Stopped at step {trainer.step}. Go on with --resume; the state is in {trainer.out}.", file=sys.stderr)
+        return _INTERRUPTED
+    trainer.export(trainer.out / "final.safetensors")
+    print(f"Done: {trainer.out / 'final.safetensors'}; the best by validation is best.safetensors beside it.")
+    return 0
+
+
+def _describe(status: Status) -> str:
+    minutes, seconds = divmod(round(max(0.0, status.seconds_left)), 60)
+    scores = "  ".join(f"{name} {value:.2f} dB" for name, value in status.scores.items())
+    return (
+        f"step {status.step}/{status.steps}  loss {status.loss:.5f}  {status.step_ms:.0f} ms/step  "
+        f"{minutes}:{seconds:02d} left  {scores}{'  best so far' if status.is_best else ''}"
+    ).rstrip()

@@ -1,0 +1,107 @@
+"""Photographs in memory, and the patches of a step.
+
+A step's patches follow from (seed, step, process) alone, so that a run that was cut and resumed sees what an unbroken
+one sees. The low resolution is made of the very patch, mirrored at its border, as a test makes it of a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyvips
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.ops.resize import resize
+from gsr_app.training.recipe import Data
+
+_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+
+
+@dataclass(frozen=True)
+class Batch:
+    lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255
+    hr: tuple[Tensor, ...]  # B pictures [3, H, W], 0..1; H and W differ from one to the next
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.lr.to(device), tuple(one.to(device) for one in self.hr))
+
+
+def load_pictures(folder: Path) -> list[Tensor]:
+    """Every picture of a folder, [3, H, W] uint8, in the order of their names."""
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures with --data.")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
+    if not files:
+        raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(_ENDINGS))}.")
+    return [_load(path) for path in files]
+
+
+def _load(path: Path) -> Tensor:
+    try:
+        picture = pyvips.Image.new_from_file(str(path)).autorot().colourspace("srgb")
+        picture = picture.flatten() if picture.hasalpha() else picture
+        array: np.ndarray = picture.cast("uchar").numpy()
+    except pyvips.Error as error:
+        raise ImageError(f"Cannot read {path}: {error}") from None
+    array = array.reshape(*array.shape[:2], -1)
+    array = array.repeat(3, axis=2) if array.shape[2] == 1 else array
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def quantise(picture: Tensor) -> Tensor:
+    """Rounded to the 256 levels of a file, still 0..1."""
+    return (picture.clamp(0, 1) * 255).round() / 255
+
+
+def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / scale), ceil(W / scale)]
+    """The low resolution of a whole picture, as the tests of the field make it."""
+    return quantise(resize(hr[None], scale=1 / scale))
+
+
+class Patches:
+    """Random patches of a set of pictures."""
+
+    def __init__(self, pictures: list[Tensor], data: Data) -> None:
+        least_px = math.ceil(data.patch_px * data.scales[0])
+        self.pictures = [one for one in pictures if min(one.shape[1:]) >= least_px]
+        self.data = data
+        if not self.pictures:
+            raise InvalidArgument(
+                f"None of {len(pictures)} pictures has {least_px} pixels on its shorter side.",
+                hint="Train on larger pictures, or set a smaller patch_px in the recipe.",
+            )
+
+    def draw(self, *seed: int, count: int) -> Batch:
+        """The patches of one step."""
+        rng = np.random.default_rng(seed)
+        scale = self._draw_scale(rng)
+        hr = [self._draw_patch(rng, self._draw_scale(rng) if self.data.scale_per == "patch" else scale)
+              for _ in range(count)]  # fmt: skip
+        size = (self.data.patch_px, self.data.patch_px)
+        return Batch(torch.cat([quantise(resize(one[None], size=size)) for one in hr]), tuple(hr))
+
+    def _draw_scale(self, rng: np.random.Generator) -> float:
+        low, high = self.data.scales
+        if rng.random() < self.data.favourite_share:
+            return float(rng.choice(self.data.favourites))
+        return (
+            math.exp(rng.uniform(math.log(low), math.log(high)))
+            if self.data.spread == "log"
+            else rng.uniform(low, high)
+        )
+
+    def _draw_patch(self, rng: np.random.Generator, scale: float) -> Tensor:  # [3, H, W] float
+        picture = self.pictures[rng.integers(len(self.pictures))]
+        height, width = picture.shape[1:]
+        # A picture that is too small for the scale serves at the largest that it allows.
+        side = min(max(round(scale * self.data.patch_px), self.data.patch_px), height, width)
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        patch = picture[:, top : top + side, left : left + side]
+        patch = patch.rot90(int(rng.integers(4)), (1, 2))
+        patch = patch.flip(2) if rng.random() < 0.5 else patch
+        return patch.float() / 255

@@ -1,0 +1,267 @@
+"""The training loop: one process or several, on CPU or GPU, cut and resumed at will."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gsr_app.core.errors import InvalidArgument, WeightsError
+from gsr_app.core.types import Scale
+from gsr_app.engine.metrics import convention, psnr
+from gsr_app.models.registry import architecture
+from gsr_app.ops import render
+from gsr_app.training.data import Patches, shrink
+from gsr_app.training.log import CsvLog, draw_curve
+from gsr_app.training.losses import mix
+from gsr_app.training.optim import build_optimizers, follow, rate_factor, set_rate
+from gsr_app.training.predict import Draw, predict
+from gsr_app.training.recipe import Recipe
+
+_COLUMNS = ("step", "loss", "rate", "seconds", "psnr_y", "scores")
+_LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train together: `torchrun` says how many, one is the default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Team:
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """The mean over the processes, in one message."""
+        if self.size == 1:
+            return
+        gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+        message = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(message)
+        message /= self.size
+        for gradient, mean in zip(gradients, message.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view(gradient.shape))
+
+    def agree(self, flag: bool) -> bool:
+        """True for all as soon as it is true for one."""
+        if self.size == 1:
+            return flag
+        votes = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return bool(votes.item())
+
+
+@dataclass
+class Status:
+    """Where a run stands; what the caller shows."""
+
+    step: int
+    steps: int
+    loss: float
+    rate_factor: float
+    step_ms: float
+    seconds_left: float
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    is_best: bool = False
+
+
+class Trainer:
+    """A recipe on its way. `run` yields a Status every few steps; closing it early leaves a state to resume."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        pictures: list[Tensor],  # [3, H, W] uint8 each
+        validation: list[Tensor],
+        out: Path,
+        *,
+        device: str = "cpu",
+        minutes: float | None = None,  # anneal by the clock instead of by the step, to end in time
+        draw: Draw = render,
+    ) -> None:
+        self.recipe, self.out, self.draw, self.minutes = recipe, out, draw, minutes
+        self.device = torch.device(device)
+        self.team = Team.join(self.device)
+        if recipe.data.batch % self.team.size:
+            raise InvalidArgument(f"A batch of {recipe.data.batch} cannot be shared by {self.team.size} processes.")
+        torch.manual_seed(recipe.seed)
+        self.arch = architecture(recipe.arch)
+        self.module = self.arch.build().to(self.device).train()
+        self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
+        self.optimizers = build_optimizers(self.module, recipe.optimizer)
+        self.loss = mix(recipe.loss)
+        self.patches = Patches(pictures, recipe.data)
+        self.validation = validation
+        self.log = CsvLog(out / "log.csv", _COLUMNS)
+        self.step, self.seconds, self.best = 0, 0.0, float("-inf")
+
+    # ---- running ---------------------------------------------------------------------------------------------
+
+    def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Status]:
+        """Train to the end of the schedule, or until `stop` says so; the state is saved either way."""
+        if self.team.leads:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.log.begin(after_step=self.step)
+        steps, every = self.recipe.schedule.steps, self.recipe.validation.every
+        began, before, total, count = time.monotonic(), self.seconds, torch.zeros(()), 0
+        last_save, first_step = began, self.step
+        while not self._is_done() and not self.team.agree(stop()):
+            factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
+            total, count = total + self._take_step(factor), count + 1
+            self.seconds = before + time.monotonic() - began
+            is_validated = bool(every) and (self.step % every == 0 or self._is_done())
+            if not (is_validated or self.step % _LOG_EVERY == 0):
+                continue
+            scores = self.validate() if is_validated and self.team.leads else {}
+            step_ms = 1e3 * (self.seconds - before) / max(1, self.step - first_step)
+            status = Status(
+                self.step, steps, float(total) / count, factor, step_ms, self._seconds_left(step_ms), scores
+            )
+            total, count = torch.zeros(()), 0
+            if self.team.leads:
+                self._record(status)
+                if is_validated or time.monotonic() - last_save > 120:
+                    self.save()
+                    last_save = time.monotonic()
+            yield status
+        if self.team.leads:
+            self.save()
+
+    def _take_step(self, factor: float) -> Tensor:
+        share = self.recipe.data.batch // self.team.size
+        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=share).to(self.device)
+        set_rate(self.optimizers, factor)
+        sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
+        loss = self.loss(
+            predict(self.module, self.arch, batch.lr, sizes, amp=self.recipe.amp, draw=self.draw), batch.hr
+        )
+        for weight in self.module.parameters():
+            weight.grad = None
+        loss.backward()
+        self.team.average_gradients(self.module)
+        if self.recipe.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.optimizer.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        follow(self.average, self.module, step=self.step, decay=self.recipe.schedule.ema)
+        self.step += 1
+        return loss.detach().cpu()
+
+    def _progress(self) -> float:
+        if self.minutes is not None:
+            return self.seconds / (60 * self.minutes)
+        return self.step / self.recipe.schedule.steps
+
+    def _is_done(self) -> bool:
+        return self._progress() >= 1
+
+    def _seconds_left(self, step_ms: float) -> float:
+        if self.minutes is not None:
+            return 60 * self.minutes - self.seconds
+        return (self.recipe.schedule.steps - self.step) * step_ms / 1e3
+
+    def _record(self, status: Status) -> None:
+        if status.scores:
+            mean = sum(status.scores.values()) / len(status.scores)
+            status.is_best = mean > self.best
+            if status.is_best:
+                self.best = mean
+                self.export(self.out / "best.safetensors")
+        shown = {name: f"{value:.3f}" for name, value in status.scores.items()}
+        self.log.add(
+            {
+                "step": status.step,
+                "loss": f"{status.loss:.6f}",
+                "rate": f"{status.rate_factor:.5f}",
+                "seconds": f"{self.seconds:.1f}",
+                "psnr_y": f"{mean:.4f}" if status.scores else "",  # type: ignore[possibly-undefined]
+                "scores": json.dumps(shown) if shown else "",
+            }
+        )
+        draw_curve(self.log.path, self.out / "curve.png")
+
+    # ---- judging ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean PSNR-Y of the averaged weights over the validation pictures, by scale."""
+        return {f"x{scale:g}": self._validate_at(scale) for scale in self._scales()} if self.validation else {}
+
+    def _scales(self) -> tuple[float, ...]:
+        if self.arch.kind == "pixels":
+            return (float(self.arch.native_scale or 1),)
+        return self.recipe.validation.scales
+
+    def _validate_at(self, scale: float) -> float:
+        by, total = convention(self.recipe.validation.convention), 0.0
+        for picture in self.validation:
+            hr = picture.float() / 255
+            if scale == int(scale):  # the field crops to a multiple first, so that the grids agree at both borders
+                hr = hr[:, : hr.shape[1] // int(scale) * int(scale), : hr.shape[2] // int(scale) * int(scale)]
+            lr = shrink(hr, scale).to(self.device)
+            sr = predict(
+                self.average, self.arch, lr, [(hr.shape[1], hr.shape[2])], scale=Scale(scale, scale),
+                amp=self.recipe.amp, draw=self.draw,
+            )[0]  # fmt: skip
+            total += psnr(sr.cpu().permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale)
+        return total / len(self.validation)
+
+    # ---- keeping ---------------------------------------------------------------------------------------------
+
+    def export(self, path: Path) -> None:
+        """The averaged weights in their inference form."""
+        fuse: Callable[[], nn.Module] | None = getattr(self.average, "fuse", None)
+        module = fuse() if fuse is not None else self.average
+        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, path)
+
+    def save(self) -> None:
+        """Everything that a later process needs to go on as if nothing had happened."""
+        state: dict[str, Any] = {
+            "recipe": json.dumps(dataclasses.asdict(self.recipe)),
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+        partial = self.out / "last.pt.partial"
+        torch.save(state, partial)
+        os.replace(partial, self.out / "last.pt")
+
+    def resume(self) -> None:
+        """Take up the state in the output folder."""
+        path = self.out / "last.pt"
+        if not path.exists():
+            raise WeightsError(f"{self.out} holds no state to resume.", hint="Leave --resume out to start afresh.")
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if json.loads(state["recipe"])["arch"] != self.recipe.arch:
+            raise WeightsError(f"{path} belongs to another architecture than {self.recipe.arch!r}.")
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            full = [group["full_rate"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(kept)
+            for group, rate in zip(optimizer.param_groups, full, strict=True):
+                group["full_rate"] = rate  # the recipe at hand decides
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]

@@ -1,0 +1,62 @@
+"""What a wrong pixel costs. A recipe mixes these by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import UnknownName
+
+_BT601 = (0.299, 0.587, 0.114)
+
+
+def l1(sr: Tensor, hr: Tensor) -> Tensor:
+    return (sr - hr).abs().mean()
+
+
+def l2(sr: Tensor, hr: Tensor) -> Tensor:
+    return (sr - hr).square().mean()
+
+
+def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 that is round at zero: below a quarter of a level the error is noise."""
+    return ((sr - hr).square() + 1e-6).sqrt().mean()
+
+
+def luma(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 of the brightness, which the eye and PSNR-Y look at."""
+    weights = sr.new_tensor(_BT601)
+    return torch.einsum("...chw,c->...hw", sr - hr, weights).abs().mean()
+
+
+def frequency(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 between spectra: holds on to texture that a pixel-wise loss would rather blur."""
+    return torch.view_as_real(torch.fft.rfft2(sr - hr, norm="ortho")).abs().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "l2": l2,
+    "charbonnier": charbonnier,
+    "luma": luma,
+    "frequency": frequency,
+}
+
+
+def mix(weights: Mapping[str, float]) -> Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]:
+    """A loss over pictures of different sizes, each of which counts the same."""
+    for name in weights:
+        if name not in LOSSES:
+            raise UnknownName(name, LOSSES, what="Loss", where="gsr_app/training/losses.py")
+
+    def loss(sr: Sequence[Tensor], hr: Sequence[Tensor]) -> Tensor:
+        each = [
+            weight * LOSSES[name](one, other)
+            for one, other in zip(sr, hr, strict=True)
+            for name, weight in weights.items()
+        ]
+        return torch.stack(each).sum() / len(sr)
+
+    return loss

@@ -1,0 +1,58 @@
+"""One way to ask any kind of network for a picture of a size, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.models.registry import Architecture
+from gsr_app.ops import render
+
+Size = tuple[int, int]
+Draw = Callable[[GaussianField, View], Tensor]
+
+
+def predict(
+    module: nn.Module,
+    arch: Architecture,
+    lr: Tensor,  # [B, 3, h, w]
+    sizes: Sequence[Size],
+    *,
+    scale: Scale | None = None,  # the exact one where sizes were rounded; otherwise size / input
+    amp: bool = False,
+    draw: Draw = render,
+) -> list[Tensor]:  # B of [3, H, W]
+    """The network's pictures of a batch, each of its own size. The drawing is always in float32."""
+    with torch.autocast(lr.device.type, torch.bfloat16, enabled=amp and lr.device.type == "cuda"):
+        if arch.kind == "pixels":
+            return [one.float() for one in module(lr)]
+        if arch.kind == "continuous":
+            return [module(one[None], size)[0].float() for one, size in zip(lr, sizes, strict=True)]
+        if arch.kind != "field":
+            raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}; training knows field, pixels and continuous.")
+        features = module.encode(lr)  # type: ignore[operator]
+        scales = [scale or Scale(size[0] / lr.shape[2], size[1] / lr.shape[3]) for size in sizes]
+        fields: list[GaussianField] = [
+            module.field(features[i : i + 1], one)  # type: ignore[operator]
+            for i, one in enumerate(scales)
+        ]
+    return [
+        draw(_in_float32(field), View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size))
+        for field, size, one in zip(fields, sizes, scales, strict=True)
+    ]
+
+
+def _in_float32(field: GaussianField) -> GaussianField:
+    return GaussianField(
+        field.mean.float(),
+        field.sigma.float(),
+        field.rho.float(),
+        field.color.float(),
+        field.source_size,
+        normalize=field.normalize,
+        window=field.window,
+    )

@@ -1,0 +1,117 @@
+"""What a training run is made of, read from TOML. A key that a recipe does not know is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from gsr_app.core.errors import InvalidArgument, UnknownName, nearest
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Data:
+    patch_px: int = 48  # side of a low-resolution patch
+    batch: int = 8  # patches of one step, over all processes
+    scales: tuple[float, float] = (1.0, 4.0)  # the range that scales are drawn from
+    scale_per: Literal["patch", "batch"] = "batch"
+    spread: Literal["uniform", "log"] = "uniform"
+    favourites: tuple[float, ...] = ()  # scales that people use most
+    favourite_share: float = 0.0  # and how often they are drawn
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    name: Literal["adam", "muon"] = "adam"
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0  # decoupled, as in AdamW
+    muon_rate: float = 0.02  # for the parts below; everything else goes by `rate`
+    muon_parts: tuple[str, ...] = ()  # submodules whose kernels Muon moves
+    muon_momentum: float = 0.95
+    clip_norm: float = 0.0  # 0: gradients are not clipped
+
+
+@dataclass(frozen=True)
+class Schedule:
+    steps: int = 1000
+    warmup_steps: int = 0
+    kind: Literal["cosine", "halve"] = "cosine"
+    halve_at: tuple[float, ...] = ()  # fractions of the run
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class Validation:
+    every: int = 500
+    scales: tuple[float, ...] = (2.0, 3.0, 4.0)
+    convention: str = "basicsr"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    arch: str
+    seed: int = 0
+    amp: bool = False  # bfloat16 around the network, on a GPU only
+    loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    data: Data = Data()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    validation: Validation = Validation()
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by its path, or one that is shipped by its name or by `recipes/name.toml`."""
+    if (path := Path(name)).is_file():
+        return path
+    shipped = {one.stem: one for one in SHIPPED.glob("*.toml")}
+    if path.stem not in shipped:
+        raise UnknownName(name, shipped, what="Recipe", where="gsr_app/training/recipes")
+    return shipped[path.stem]
+
+
+def read_recipe(path: Path) -> Recipe:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidArgument(f"{path.name} is not valid TOML: {error}") from None
+    for section, kind in _SECTIONS.items():
+        if section in table:
+            table[section] = _construct(kind, table[section], f"{path.name} [{section}]")
+    return _construct(Recipe, table, path.name)
+
+
+_Table = TypeVar("_Table")
+_SECTIONS: dict[str, type[Any]] = {
+    "data": Data,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "validation": Validation,
+}
+
+
+def _construct(kind: type[_Table], table: Mapping[str, Any], where: str) -> _Table:
+    known = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            near = nearest(key, known)
+            raise InvalidArgument(f"{where}: unknown key {key!r}." + (f" Did you mean {near!r}?" if near else ""))
+        values[key] = tuple(value) if isinstance(value, list) else value
+    missing = [
+        name
+        for name, one in known.items()
+        if name not in values and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InvalidArgument(f"{where}: {missing[0]!r} is missing.")
+    return kind(**values)

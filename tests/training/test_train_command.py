@@ -1,0 +1,93 @@
+"""`train RECIPE` from the outside: progress, a state that survives Ctrl-C, and errors that help."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import pyvips
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.harness import train
+from gsr_app.training.recipe import SHIPPED
+
+from .test_training import draw_pictures
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("pictures")
+    for i, picture in enumerate(draw_pictures(4, (80, 90))):
+        pyvips.Image.new_from_array(picture.permute(1, 2, 0).numpy()).write_to_file(str(place / f"{i}.png"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped recipe at a size that a test can afford."""
+    text = (SHIPPED / "swift.toml").read_text()
+    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 8", "batch = 2")
+    path = tmp_path_factory.mktemp("recipe") / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_a_short_run_reports_and_leaves_its_weights(
+    folder: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = (str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu")
+    assert train.run(parse(*words, "--steps", "3")) == 0
+    said = capsys.readouterr().out
+    assert "step 3/3" in said and "x2 " in said and "final.safetensors" in said
+    assert {path.name for path in out.iterdir()} >= {
+        "last.pt", "log.csv", "curve.png", "best.safetensors", "final.safetensors"
+    }  # fmt: skip
+    with pytest.raises(InvalidArgument, match="already holds a run") as error:
+        train.run(parse(*words))
+    assert "--resume" in error.value.hint
+    assert train.run(parse(*words, "--steps", "4", "--resume")) == 0
+    assert "step 4/4" in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import argparse, sys; from gsr_app.harness import train; p = argparse.ArgumentParser();"
+        "train.add_arguments(p); sys.exit(train.run(p.parse_args()))"
+    )
+    words = (str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu", "--threads", "1")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith("step 50/")
+        run.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, complaint = run.communicate(timeout=120)
+        assert time.monotonic() - began < 60
+    assert run.returncode == 130
+    assert "Go on with --resume" in complaint
+    assert (out / "last.pt").exists()
+
+
+def test_a_few_pictures_are_held_out_to_judge_by() -> None:
+    pictures = draw_pictures(25, (16, 16))
+    rest, held = train.hold_out(pictures)
+    assert (len(rest), len(held)) == (23, 2)
+    assert not any(one is other for one in rest for other in held)
+    few = pictures[:4]
+    assert train.hold_out(few) == (few, few[:1])

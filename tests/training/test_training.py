@@ -1,0 +1,289 @@
+"""A run learns, stops and resumes; what it keeps is what it judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
+from gsr_app.models.registry import architecture_ids, build
+from gsr_app.ops.resize import resize
+from gsr_app.training import losses
+from gsr_app.training.data import Patches, load_pictures, shrink
+from gsr_app.training.log import CsvLog, draw_curve, read_rows
+from gsr_app.training.loop import Trainer
+from gsr_app.training.optim import follow, orthogonalise, rate_factor
+from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def draw_pictures(count: int, size: tuple[int, int] = (56, 64)) -> list[torch.Tensor]:
+    """Discs and bars on gradients: edges of every direction, [3, H, W] uint8."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    pictures = []
+    for _ in range(count):
+        picture = np.stack([(x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) + rng.uniform(60, 200) for _ in range(3)])
+        for _ in range(6):
+            color = rng.uniform(0, 255, 3)[:, None]
+            cx, cy, r = rng.uniform(0, size[1]), rng.uniform(0, size[0]), rng.uniform(3, 16)
+            inside = np.hypot(x - cx, y - cy) < r if rng.random() < 0.5 else abs(x - cx + (y - cy) * r / 9) < 2
+            picture[:, inside] = color
+        pictures.append(torch.from_numpy(picture.clip(0, 255).astype(np.uint8)))
+    return pictures
+
+
+def small_recipe(**changes: object) -> Recipe:
+    recipe = Recipe(
+        arch="swift-train",
+        data=Data(patch_px=14, batch=2, scales=(1.5, 3.0), scale_per="patch"),
+        optimizer=Optimizer("muon", rate=1e-3, muon_parts=("blocks", "join"), clip_norm=1.0),
+        schedule=Schedule(steps=6, warmup_steps=2, ema=0.9),
+        validation=Validation(every=3, scales=(2.0,)),
+    )
+    return dataclasses.replace(recipe, **changes)
+
+
+def train(recipe: Recipe, out: Path, *, stop_at: int | None = None, resume: bool = False) -> Trainer:
+    pictures = draw_pictures(4)
+    trainer = Trainer(recipe, pictures, pictures[:1], out)
+    if resume:
+        trainer.resume()
+    for _ in trainer.run(stop=lambda: trainer.step == stop_at):
+        pass
+    return trainer
+
+
+# ---- the loop ------------------------------------------------------------------------------------------------
+
+
+def test_thirty_steps_lower_the_loss(tmp_path: Path) -> None:
+    recipe = small_recipe(schedule=Schedule(steps=30, ema=0.9), validation=Validation(every=10, scales=(2.0,)))
+    pictures = draw_pictures(4)
+    trainer = Trainer(recipe, pictures, pictures[:1], tmp_path)
+    before = trainer.validate()["x2"]
+    losses_seen = [status.loss for status in trainer.run()]
+    assert losses_seen[-1] < losses_seen[0]
+    assert trainer.validate()["x2"] > before + 0.3
+
+
+def test_a_resumed_run_has_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = train(small_recipe(), tmp_path / "unbroken")
+    cut = train(small_recipe(), tmp_path / "cut", stop_at=4)
+    assert cut.step == 4
+    resumed = train(small_recipe(), tmp_path / "cut", resume=True)
+    for one, other in ((unbroken.module, resumed.module), (unbroken.average, resumed.average)):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+    steps = [row["step"] for row in read_rows(tmp_path / "cut" / "log.csv")]
+    assert steps == [row["step"] for row in read_rows(tmp_path / "unbroken" / "log.csv")]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(tmp_path: Path) -> None:
+    schedule = Schedule(steps=2)
+    runs = [train(small_recipe(seed=s, schedule=schedule), tmp_path / str(i)) for i, s in enumerate((1, 1, 2))]
+    one, two, other = (run.module.state_dict()["tail.weight"] for run in runs)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_the_best_by_validation_is_kept_in_the_form_that_ships(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    trainer = train(small_recipe(), tmp_path)
+    assert trainer.best > 0
+    build("swift").load_state_dict(load_file(tmp_path / "best.safetensors"), strict=True)
+    rows = read_rows(tmp_path / "log.csv")
+    assert trainer.best == pytest.approx(max(float(row["psnr_y"]) for row in rows if row["psnr_y"]), abs=1e-3)
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_average_is_the_exponential_mean_of_the_weights() -> None:
+    module, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    expected = float(average.weight)
+    for step in range(30):
+        with torch.no_grad():
+            module.weight.fill_(step)
+        follow(average, module, step=step, decay=0.8)
+        decay = min(0.8, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert float(average.weight) == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    """Gradients of the two halves are averaged, so both processes stay equal to the last bit."""
+    script = (
+        "import sys, pathlib, torch; sys.path[:0] = [sys.argv[2], sys.argv[3]]; torch.set_num_threads(1)\n"
+        "from test_training import small_recipe, draw_pictures; from gsr_app.training.loop import Trainer\n"
+        "from gsr_app.training.recipe import Schedule\n"
+        "out = pathlib.Path(sys.argv[1]); pictures = draw_pictures(3)\n"
+        "t = Trainer(small_recipe(schedule=Schedule(steps=2)), pictures, [], out)\n"
+        "list(t.run()); torch.save(t.module.state_dict(), out.parent / f'rank{t.team.rank}.pt')\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    place = ("-c", script, str(tmp_path / "run"), str(ROOT), str(Path(__file__).parent))
+    port = str(20000 + os.getpid() % 20000)
+    env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    team = [subprocess.Popen([sys.executable, *place], env=env | {"RANK": str(rank)}) for rank in range(2)]
+    assert [process.wait(120) for process in team] == [0, 0]
+    one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    start = Trainer(small_recipe(), draw_pictures(3), [], tmp_path / "fresh").module.state_dict()
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+    assert not torch.equal(one["tail.weight"], start["tail.weight"])
+
+
+def test_resuming_where_nothing_ran_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no state to resume") as error:
+        train(small_recipe(), tmp_path, resume=True)
+    assert "--resume" in error.value.hint
+
+
+# ---- the data ------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_is_a_turned_window_of_a_picture_and_its_low_resolution_is_matlabs() -> None:
+    picture = draw_pictures(1)[0]
+    batch = Patches([picture], Data(patch_px=10, scales=(2.0, 2.0))).draw(3, count=2)
+    windows = picture.unfold(1, 20, 1).unfold(2, 20, 1).permute(1, 2, 0, 3, 4).reshape(-1, 3, 20, 20)
+    for lr, hr in zip(batch.lr, batch.hr, strict=True):
+        whole = (hr * 255).round().to(torch.uint8)
+        turned = [whole.rot90(k, (1, 2)) for k in range(4)]
+        assert any((windows == one).flatten(1).all(1).any() for t in turned for one in (t, t.flip(2)))
+        assert torch.equal(lr, (resize(hr[None], scale=0.5)[0].clamp(0, 1) * 255).round() / 255)
+
+
+def test_scales_cover_their_range_and_favour_the_favourites() -> None:
+    data = Data(patch_px=10, scales=(1.2, 4.0), scale_per="patch", favourites=(2.0, 3.0), favourite_share=0.5)
+    sides = [one.shape[1] for one in Patches(draw_pictures(2), data).draw(0, count=400).hr]
+    assert min(sides) == 12 and max(sides) >= 39
+    assert 0.4 < sum(side in (20, 30) for side in sides) / 400 < 0.7
+
+
+def test_one_scale_serves_a_whole_batch_when_the_recipe_says_so() -> None:
+    patches = Patches(draw_pictures(2), Data(patch_px=10, scales=(1.0, 4.0), scale_per="batch"))
+    for step in range(5):
+        assert len({one.shape for one in patches.draw(step, count=4).hr}) == 1
+
+
+def test_pictures_too_small_for_a_patch_are_named() -> None:
+    with pytest.raises(InvalidArgument, match="None of 2 pictures has 60 pixels") as error:
+        Patches(draw_pictures(2, (40, 50)), Data(patch_px=30, scales=(2.0, 4.0)))
+    assert "patch_px" in error.value.hint
+
+
+def test_a_folder_is_read_in_the_order_of_names_as_rgb(tmp_path: Path) -> None:
+    import pyvips
+
+    grey = np.full((20, 30), 77, np.uint8)
+    color = np.random.default_rng(0).integers(0, 255, (20, 30, 4), dtype=np.uint8)
+    color[..., 3] = 255
+    pyvips.Image.new_from_array(color).copy(interpretation="srgb").write_to_file(str(tmp_path / "b.png"))
+    pyvips.Image.new_from_array(grey).copy(interpretation="b-w").write_to_file(str(tmp_path / "a.png"))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    first, second = load_pictures(tmp_path)
+    assert first.shape == second.shape == (3, 20, 30)
+    assert (first == 77).all()
+    assert np.array_equal(second.permute(1, 2, 0).numpy(), color[..., :3])
+    with pytest.raises(GsrError, match="no folder"):
+        load_pictures(tmp_path / "nowhere")
+
+
+@pytest.mark.shared
+def test_validation_shrinks_pictures_as_the_field_does(shared: Path) -> None:
+    """The mean PSNR-Y of bicubic on Set5 that every paper prints: 33.66, 30.39, 28.42 (from rounded luma)."""
+    pictures = load_pictures(shared / "data" / "val" / "Set5")
+    from gsr_app.engine.metrics import convention, psnr
+
+    for scale, published in ((2, 33.66), (3, 30.39), (4, 28.42)):
+        scores = []
+        for picture in pictures:
+            hr = picture[:, : picture.shape[1] // scale * scale, : picture.shape[2] // scale * scale].float() / 255
+            sr = resize(shrink(hr, scale), scale=scale)[0]
+            by = convention("basicsr")
+            scores.append(psnr(sr.permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale))
+        assert sum(scores) / 5 == pytest.approx(published, abs=0.03)
+
+
+# ---- losses, optimizers, recipes -------------------------------------------------------------------------------
+
+
+def test_losses_match_their_formulas() -> None:
+    hr = torch.zeros(3, 4, 6)
+    sr = torch.full((3, 4, 6), 0.5)
+    sr[0] = -0.25
+    assert float(losses.l1(sr, hr)) == pytest.approx((0.25 + 0.5 + 0.5) / 3)
+    assert float(losses.l2(sr, hr)) == pytest.approx((0.0625 + 0.25 + 0.25) / 3)
+    assert float(losses.charbonnier(sr, hr)) == pytest.approx((0.25 + 0.5 + 0.5) / 3, abs=1e-4)
+    assert float(losses.luma(sr, hr)) == pytest.approx(-0.25 * 0.299 + 0.5 * 0.701, abs=1e-6)
+    assert float(losses.frequency(sr, sr)) == 0
+    wave = torch.cos(2 * torch.pi * torch.arange(6) / 6).expand(1, 4, 6)
+    # One line of the spectrum, of height 1/2 * sqrt(24), among 4 * 4 complex numbers.
+    assert float(losses.frequency(wave, 0 * wave)) == pytest.approx(0.5 * 24**0.5 / 32, rel=1e-5)
+    with pytest.raises(GsrError, match="Did you mean 'charbonnier'"):
+        losses.mix({"charbonier": 1.0})
+
+
+def test_every_picture_of_a_batch_counts_the_same_whatever_its_size() -> None:
+    loss = losses.mix({"l1": 1.0, "l2": 2.0})
+    sr = [torch.ones(3, 8, 8), torch.full((3, 2, 2), 0.5)]
+    assert float(loss(sr, [torch.zeros_like(one) for one in sr])) == pytest.approx((1 + 2 + 0.5 + 0.5) / 2)
+
+
+def test_orthogonalised_updates_keep_directions_and_even_out_lengths() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(1, 12, 30, dtype=torch.float64)
+    for given in (matrix, matrix.mT):
+        u, s, vh = torch.linalg.svd(orthogonalise(given)[0], full_matrices=False)
+        assert 0.6 < float(s.min()) and float(s.max()) < 1.3
+        nearest_u, _, nearest_vh = torch.linalg.svd(given[0], full_matrices=False)
+        # Singular vectors stay: in the basis of the input's, the result is diagonal.
+        inner = nearest_u.T @ (u * s) @ vh @ nearest_vh.T
+        assert float((inner - torch.diag(inner.diagonal())).abs().max()) < 1e-8
+
+
+def test_the_rate_warms_up_and_anneals() -> None:
+    cosine = Schedule(steps=100, warmup_steps=10)
+    assert rate_factor(0, 0.0, cosine) == pytest.approx(0.1)
+    assert rate_factor(50, 0.5, cosine) == pytest.approx(0.5)
+    assert rate_factor(100, 1.0, cosine) == pytest.approx(0.0)
+    halving = Schedule(steps=100, kind="halve", halve_at=(0.5, 0.8))
+    assert [rate_factor(0, at, halving) for at in (0.4, 0.5, 0.9)] == [1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_can_be_read(path: Path) -> None:
+    recipe = read_recipe(find_recipe(path.stem))
+    assert recipe.arch in architecture_ids()
+    losses.mix(recipe.loss)
+
+
+def test_a_misspelt_key_of_a_recipe_is_an_error_that_helps(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('arch = "swift-train"\n[data]\npatch = 32\n')
+    with pytest.raises(InvalidArgument, match=r"mine.toml \[data\]: unknown key 'patch'. Did you mean 'patch_px'"):
+        read_recipe(path)
+    with pytest.raises(GsrError, match="Did you mean 'swift'"):
+        find_recipe("swifft")
+
+
+def test_a_curve_can_be_drawn_of_any_log(tmp_path: Path) -> None:
+    import pyvips
+
+    log = CsvLog(tmp_path / "log.csv", ("step", "loss", "psnr_y"))
+    log.begin(after_step=0)
+    draw_curve(log.path, tmp_path / "empty.png")
+    for step in range(50, 500, 50):
+        log.add({"step": step, "loss": 1 / step, "psnr_y": step / 10 if step % 100 == 0 else ""})
+    draw_curve(log.path, tmp_path / "curve.png")
+    curve = pyvips.Image.new_from_file(str(tmp_path / "curve.png")).numpy()
+    drawn = (curve == (38, 70, 140)).all(2)
+    assert drawn[:360].any(0).sum() > 500 and drawn[360:].any(0).sum() > 500
