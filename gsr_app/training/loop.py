@@ -152,9 +152,7 @@ class Trainer:
         batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=share).to(self.device)
         set_rate(self.optimizers, factor)
         sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
-        loss = self.loss(
-            predict(self.module, self.arch, batch.lr, sizes, amp=self.recipe.amp, draw=self.draw), batch.hr
-        )
+        loss = self.loss(self._predict(self.module, batch.lr, sizes), batch.hr)
         for weight in self.module.parameters():
             weight.grad = None
         loss.backward()
@@ -215,16 +213,25 @@ class Trainer:
     def _validate_at(self, scale: float) -> float:
         by, total = convention(self.recipe.validation.convention), 0.0
         for picture in self.validation:
-            hr = picture.float() / 255
-            if scale == int(scale):  # the field crops to a multiple first, so that the grids agree at both borders
-                hr = hr[:, : hr.shape[1] // int(scale) * int(scale), : hr.shape[2] // int(scale) * int(scale)]
+            hr = self._crop(picture, scale).float() / 255
             lr = shrink(hr, scale).to(self.device)
-            sr = predict(
-                self.average, self.arch, lr, [(hr.shape[1], hr.shape[2])], scale=Scale(scale, scale),
-                amp=self.recipe.amp, draw=self.draw,
-            )[0]  # fmt: skip
+            sr = self._predict(self.average, lr, [(hr.shape[1], hr.shape[2])], Scale(scale, scale))[0]
             total += psnr(sr.cpu().permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale)
         return total / len(self.validation)
+
+    def _crop(self, picture: Tensor, scale: float) -> Tensor:
+        """Whole source pixels only, as the tests of the field have it, and as many as the network asks for."""
+        multiple = self.arch.multiple_of
+        if scale != int(scale) and multiple == 1:
+            return picture
+        height, width = (int(int(side / scale) // multiple * multiple * scale) for side in picture.shape[1:])
+        return picture[:, :height, :width]
+
+    def _predict(
+        self, module: nn.Module, lr: Tensor, sizes: list[tuple[int, int]], scale: Scale | None = None
+    ) -> list[Tensor]:
+        amp, window = self.recipe.amp, self.recipe.window_fraction
+        return predict(module, self.arch, lr, sizes, scale=scale, amp=amp, window_fraction=window, draw=self.draw)
 
     # ---- keeping ---------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ def predict(
     *,
     scale: Scale | None = None,  # the exact one where sizes were rounded; otherwise size / input
     amp: bool = False,
+    window_fraction: float | None = None,  # a hard window, as in `Architecture.window_fraction`
     draw: Draw = render,
 ) -> list[Tensor]:  # B of [3, H, W]
     """The network's pictures of a batch, each of its own size. The drawing is always in float32."""
@@ -41,18 +43,21 @@ def predict(
             for i, one in enumerate(scales)
         ]
     return [
-        draw(_in_float32(field), View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size))
+        draw(_prepare(field, size, one, window_fraction), View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size))
         for field, size, one in zip(fields, sizes, scales, strict=True)
     ]
 
 
-def _in_float32(field: GaussianField) -> GaussianField:
-    return GaussianField(
-        field.mean.float(),
-        field.sigma.float(),
-        field.rho.float(),
-        field.color.float(),
-        field.source_size,
-        normalize=field.normalize,
-        window=field.window,
+def _prepare(field: GaussianField, size: Size, scale: Scale, window_fraction: float | None) -> GaussianField:
+    window = field.window
+    if window_fraction is not None:
+        half_px = [window_fraction * (side - 1) / 2 for side in size]
+        window = (half_px[1] / scale.x, half_px[0] / scale.y)
+    return replace(
+        field,
+        mean=field.mean.float(),
+        sigma=field.sigma.float(),
+        rho=field.rho.float(),
+        color=field.color.float(),
+        window=window,
     )

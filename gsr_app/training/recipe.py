@@ -62,6 +62,7 @@ class Recipe:
     arch: str
     seed: int = 0
     amp: bool = False  # bfloat16 around the network, on a GPU only
+    window_fraction: float | None = None  # field: half-width of a hard window while training, over half the frame
     loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
     data: Data = Data()
     optimizer: Optimizer = Optimizer()

@@ -52,7 +52,9 @@ def test_a_short_run_reports_and_leaves_its_weights(
     words = (str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu")
     assert train.run(parse(*words, "--steps", "3")) == 0
     said = capsys.readouterr().out
-    assert "step 3/3" in said and "x2 " in said and "final.safetensors" in said
+    assert "step 3/3" in said
+    assert "x2 " in said
+    assert "final.safetensors" in said
     assert {path.name for path in out.iterdir()} >= {
         "last.pt", "log.csv", "curve.png", "best.safetensors", "final.safetensors"
     }  # fmt: skip

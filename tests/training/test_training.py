@@ -108,14 +108,14 @@ def test_the_best_by_validation_is_kept_in_the_form_that_ships(tmp_path: Path) -
 
 def test_the_average_is_the_exponential_mean_of_the_weights() -> None:
     module, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
-    expected = float(average.weight)
+    expected = average.weight.item()
     for step in range(30):
         with torch.no_grad():
             module.weight.fill_(step)
         follow(average, module, step=step, decay=0.8)
         decay = min(0.8, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    assert float(average.weight) == pytest.approx(expected, rel=1e-5)
+    assert average.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) -> None:
@@ -141,6 +141,26 @@ def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
     assert not torch.equal(one["tail.weight"], start["tail.weight"])
 
 
+def test_gsasrs_own_recipe_takes_real_steps(tmp_path: Path) -> None:
+    """Random scale, L1 on the whole patch, Adam, the window of its training; only the sizes are a test's."""
+    shipped = read_recipe(find_recipe("gsasr"))
+    recipe = dataclasses.replace(
+        shipped,
+        data=dataclasses.replace(shipped.data, patch_px=12, batch=1),
+        schedule=dataclasses.replace(shipped.schedule, steps=2, warmup_steps=0),
+        validation=Validation(every=0),
+    )
+    trainer = Trainer(recipe, draw_pictures(2), [], tmp_path)
+    before = {name: value.clone() for name, value in trainer.module.state_dict().items()}
+    for _ in trainer.run():
+        pass
+    after = trainer.module.state_dict()
+    for part in ("encoder.", "decoder."):
+        moved = [name for name in after if name.startswith(part) and not torch.equal(after[name], before[name])]
+        assert len(moved) > 10
+    assert all(torch.isfinite(value).all() for value in after.values())
+
+
 def test_resuming_where_nothing_ran_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no state to resume") as error:
         train(small_recipe(), tmp_path, resume=True)
@@ -163,9 +183,10 @@ def test_a_patch_is_a_turned_window_of_a_picture_and_its_low_resolution_is_matla
 
 def test_scales_cover_their_range_and_favour_the_favourites() -> None:
     data = Data(patch_px=10, scales=(1.2, 4.0), scale_per="patch", favourites=(2.0, 3.0), favourite_share=0.5)
-    sides = [one.shape[1] for one in Patches(draw_pictures(2), data).draw(0, count=400).hr]
-    assert min(sides) == 12 and max(sides) >= 39
-    assert 0.4 < sum(side in (20, 30) for side in sides) / 400 < 0.7
+    sides = [one.shape[1] for one in Patches(draw_pictures(2), data).draw(0, count=150).hr]
+    assert min(sides) <= 13
+    assert max(sides) >= 38
+    assert 0.4 < sum(side in (20, 30) for side in sides) / 150 < 0.7
 
 
 def test_one_scale_serves_a_whole_batch_when_the_recipe_says_so() -> None:
@@ -243,7 +264,8 @@ def test_orthogonalised_updates_keep_directions_and_even_out_lengths() -> None:
     matrix = torch.randn(1, 12, 30, dtype=torch.float64)
     for given in (matrix, matrix.mT):
         u, s, vh = torch.linalg.svd(orthogonalise(given)[0], full_matrices=False)
-        assert 0.6 < float(s.min()) and float(s.max()) < 1.3
+        assert float(s.min()) > 0.6
+        assert float(s.max()) < 1.3
         nearest_u, _, nearest_vh = torch.linalg.svd(given[0], full_matrices=False)
         # Singular vectors stay: in the basis of the input's, the result is diagonal.
         inner = nearest_u.T @ (u * s) @ vh @ nearest_vh.T
@@ -286,4 +308,5 @@ def test_a_curve_can_be_drawn_of_any_log(tmp_path: Path) -> None:
     draw_curve(log.path, tmp_path / "curve.png")
     curve = pyvips.Image.new_from_file(str(tmp_path / "curve.png")).numpy()
     drawn = (curve == (38, 70, 140)).all(2)
-    assert drawn[:360].any(0).sum() > 500 and drawn[360:].any(0).sum() > 500
+    assert drawn[:360].any(0).sum() > 500
+    assert drawn[360:].any(0).sum() > 500

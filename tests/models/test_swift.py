@@ -1,0 +1,147 @@
+"""What swift promises by construction, with any weights; and what its shipped weights achieve."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.models.registry import architecture, build
+from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig
+from gsr_app.ops import render
+
+LATTICE = architecture("swift").lattice
+
+
+def wild(*, branches: bool = False) -> Swift:
+    """A network whose Gaussians move, stretch, lean and colour, as random weights of ordinary size make them."""
+    torch.manual_seed(1)
+    module = Swift(SwiftConfig(branches=branches)).eval()
+    with torch.no_grad():
+        module.tail.weight.normal_(std=0.03)
+        for part in module.modules():
+            if isinstance(part, BranchedConv):
+                part.identity.normal_(std=0.3)
+    return module
+
+
+@torch.no_grad()
+def encode(module: Swift, lr: Tensor) -> GaussianField:
+    return module.field(module.encode(lr), Scale(2, 2))
+
+
+@torch.no_grad()
+def draw(module: Swift, lr: Tensor, scale: float) -> Tensor:
+    return render(encode(module, lr), View.whole((lr.shape[2], lr.shape[3]), Scale(scale, scale)))
+
+
+def noise(height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- by construction -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.2, 0.5, 0.9), (1.0, 0.0, 0.0)])
+def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, float]) -> None:
+    flat = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 13, 17)
+    for scale in (2.0, 3.7):
+        assert float((draw(wild(), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
+
+
+def test_light_added_to_the_picture_is_added_to_the_answer() -> None:
+    lr = 0.5 * noise(12, 14)
+    assert float((draw(wild(), lr + 0.25, 2.5) - draw(wild(), lr, 2.5) - 0.25).abs().max()) < 1e-4
+
+
+def test_every_gaussian_stays_in_its_own_cell_of_the_lattice_in_row_major_order() -> None:
+    height, width = 9, 11
+    field = encode(wild(), noise(height, width))
+    cell = (field.mean * LATTICE).floor().view(height * LATTICE, width * LATTICE, 2)
+    assert torch.equal(cell[..., 0], torch.arange(width * LATTICE).float().expand(height * LATTICE, -1))
+    assert torch.equal(cell[..., 1], torch.arange(height * LATTICE).float()[:, None].expand(-1, width * LATTICE))
+    config = SwiftConfig()
+    assert config.sigma_least <= float(field.sigma.min())
+    assert float(field.sigma.max()) <= config.sigma_most
+    assert float(field.sigma.std()) > 0.01
+    assert float(field.rho.std()) > 0.01
+
+
+def test_the_field_does_not_depend_on_the_scale() -> None:
+    module, lr = wild(), noise(8, 8)
+    features = module.encode(lr)
+    one, other = (module.field(features, Scale(s, s)) for s in (1.5, 8.0))
+    for name in ("mean", "sigma", "rho", "color"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_the_training_form_and_the_fused_form_agree() -> None:
+    branched = wild(branches=True)
+    fused = branched.fuse()
+    assert not fused.config.branches
+    assert {name.rpartition(".")[2] for name, _ in fused.named_parameters()} == {"weight"}
+    lr = noise(20, 18)
+    with torch.no_grad():
+        assert float((branched.encode(lr) - fused.encode(lr)).abs().max()) < 1e-4
+    # Without a cut-off, whose edge a rounding error may cross.
+    view = View.whole((20, 18), Scale(3.0, 3.0))
+    pictures = [render(encode(form, lr), view, eps=0) for form in (branched, fused)]
+    assert float((pictures[0] - pictures[1]).abs().max()) < 1e-4
+
+
+def test_the_registry_builds_both_forms() -> None:
+    fused, branched = build("swift"), build("swift-train")
+    assert isinstance(fused, Swift)
+    assert isinstance(branched, Swift)
+    assert not fused.training
+    fused.load_state_dict(branched.fuse().state_dict(), strict=True)
+    assert sum(p.numel() for p in fused.parameters()) < 330_000
+
+
+def test_a_zoomed_view_is_the_crop_of_the_whole_drawing() -> None:
+    lr = noise(16, 20)
+    field = encode(wild(), lr)
+    view = View.whole((16, 20), Scale(3.3, 3.3))
+    whole = render(field, view)
+    for top, left, height, width in ((0, 0, 10, 12), (17, 23, 20, 31), (40, 50, 12, 16)):
+        part = render(field, view.crop(top, left, height, width))
+        assert float((part - whole[:, top : top + height, left : left + width]).abs().max()) < 1e-5
+
+
+def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole() -> None:
+    arch, module, lr = architecture("swift"), wild(), noise(44, 52)
+    whole = encode(module, lr)
+    tile = encode(module, lr[:, :, :40, :44])
+    core = (40 - arch.overlap, 44 - arch.overlap)  # what lies further than the overlap from the cut
+    for name in ("mean", "sigma", "rho", "color"):
+        big, small = getattr(whole, name), getattr(tile, name)
+        big = big.view(44 * LATTICE, 52 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
+        small = small.view(40 * LATTICE, 44 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
+        assert float((big - small).abs().max()) < 1e-5
+
+
+def test_a_fresh_network_starts_close_to_bicubic() -> None:
+    from gsr_app.ops.resize import resize
+
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 24).expand(1, 3, 24, 24)
+    sr = draw(Swift().eval(), ramp.contiguous(), 2.0)
+    assert float((sr - resize(ramp, scale=2)[0]).abs().max()) < 0.02
+
+
+def test_gradients_reach_every_weight_through_the_drawing() -> None:
+    module = Swift(SwiftConfig(channels=16, blocks=2, branches=True))
+    field = module.field(module.encode(noise(8, 8)), Scale(2, 2))
+    target = noise(16, 16, seed=3)[0]
+    (render(field, View.whole((8, 8), Scale(2, 2))) - target).square().mean().backward()
+    for name, weight in module.named_parameters():
+        assert weight.grad is not None, name
+        assert bool((weight.grad != 0).any()), name
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SwiftConfig().channels = 3  # type: ignore[misc]
