@@ -103,7 +103,9 @@ def _depth_of(dtype: np.dtype[Any]) -> Depth | None:
 def unpack_pixels(stored: NDArray[Any], full: float) -> tuple[Floats, Floats | None]:
     """Stored values [H, W, 1..4] as (rgb [H, W, 3], alpha [H, W] or None) in [0, 1]."""
     bands = stored.shape[2]
-    values = np.divide(stored, np.float32(full), dtype=np.float32)
+    values: Floats = np.array(stored, np.float32)
+    if full != 1:
+        values /= np.float32(full)
     alpha = np.ascontiguousarray(values[..., -1]) if bands in (2, 4) else None
     rgb = np.repeat(values[..., :1], 3, axis=2) if bands < 3 else np.ascontiguousarray(values[..., :3])
     return rgb, alpha

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import struct
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +22,8 @@ from gsr_app.io.picture import Floats, Metadata, flatten_pixels, pack_pixels, un
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _FETCH_ROWS = 256
-_VIPS_FORMATS = {8: "uchar", 16: "ushort", 32: "float"}
+_SPOOL_STRIP_BYTES = 2**20
+_OWN_FIELDS = 10  # width … yres: what every libvips image has; the loader's findings come after
 
 
 class StripReader:
@@ -72,8 +75,9 @@ class StripReader:
 class StripWriter:
     """A file written in strips of any height; it appears when the block ends well.
 
-    The rows wait in a raw temporary file beside the output, which libvips then encodes in one pass: every format and
-    option of `write_image` works, in little memory.
+    The rows wait beside the output in a temporary file, which libvips then encodes in one pass: every format and
+    option of `write_image` works, in little memory. That file is an uncompressed TIFF and not just raw numbers, because
+    libvips maps raw files into memory, where 40000 x 40000 pixels count as 5 GB.
 
         with StripWriter(path, size, meta) as writer:
             writer.append(rgb)
@@ -106,6 +110,7 @@ class StripWriter:
             self._spool = open(self._spool_path, "xb")
         self._cleanup.callback(self._spool_path.unlink, missing_ok=True)
         self._cleanup.callback(self._spool.close)
+        self._spool.write(_spool_header(self._storage))
         return self
 
     def append(self, rgb: Floats, alpha: Floats | None = None) -> None:  # [h, W, 3], [h, W]
@@ -137,20 +142,15 @@ class StripWriter:
         return printable(self._path.name)
 
     def _finish(self) -> None:
-        height, width = self._storage.size
+        height = self._storage.size[0]
         if self._rows != height:
             raise InvalidArgument(f"{self._name} got {self._rows} of its {height} rows.")
         with explaining(f"{self._name} cannot be written", "Is the disk full? Nothing was left behind."):
             self._spool.flush()
-            image = load_vips().Operation.call(
-                "rawload",
-                os.fsencode(self._spool_path),
-                width,
-                height,
-                self._storage.bands,
-                format=_VIPS_FORMATS[self._storage.depth],
-                access="sequential",
-            )
+            image = load_vips().Operation.call("tiffload", os.fsencode(self._spool_path), access="sequential")
+            image = image.copy()
+            for field in image.get_fields()[_OWN_FIELDS:]:  # nothing of the spool's own goes into the output
+                image.remove(field)
         with replacing(self._path, overwrite=self._overwrite) as temporary:
             notes = save(
                 image,
@@ -162,3 +162,39 @@ class StripWriter:
             )
             size_bytes = temporary.stat().st_size
         self.written = Written(self._path, size_bytes, self._storage.notes + notes)
+
+
+def _spool_header(storage: Storage) -> bytes:
+    """All of an uncompressed BigTIFF that comes before its rows; its layout is known before the first of them."""
+    (height, width), bands = storage.size, storage.bands
+    order = "<" if sys.byteorder == "little" else ">"
+    row_bytes = width * bands * storage.depth // 8
+    strip_rows = min(height, max(1, _SPOOL_STRIP_BYTES // row_bytes))
+    strips = -(-height // strip_rows)
+    short, long, long8 = (3, "H"), (4, "I"), (16, "Q")
+    tags: list[tuple[int, tuple[int, str], list[int]]] = [
+        (256, long, [width]),
+        (257, long, [height]),
+        (258, short, [storage.depth] * bands),
+        (259, short, [1]),  # not compressed
+        (262, short, [1 if storage.grey else 2]),  # grey, black is zero; or RGB
+        (273, long8, []),  # where each strip starts: filled in below
+        (277, short, [bands]),
+        (278, long, [strip_rows]),
+        (279, long8, [min(strip_rows, height - top) * row_bytes for top in range(0, height, strip_rows)]),
+        (339, short, [3 if storage.depth == 32 else 1] * bands),  # float, or unsigned
+    ]
+    if storage.alpha:
+        tags.insert(-1, (338, short, [2]))  # the extra channel is an alpha that is not multiplied in
+    directory_bytes = 16 + 8 + 20 * len(tags) + 8
+    first_row = directory_bytes + 2 * 8 * strips
+    tags[5] = (273, long8, [first_row + strip * strip_rows * row_bytes for strip in range(strips)])
+
+    out = struct.pack(order + "2sHHHQQ", b"II" if order == "<" else b"MM", 43, 8, 0, 16, len(tags))
+    arrays = b""
+    for tag, (kind, code), values in tags:
+        packed = struct.pack(f"{order}{len(values)}{code}", *values)
+        if len(packed) > 8:
+            arrays, packed = arrays + packed, struct.pack(order + "Q", directory_bytes + len(arrays))
+        out += struct.pack(order + "HHQ", tag, kind, len(values)) + packed.ljust(8, b"\0")
+    return (out + struct.pack(order + "Q", 0) + arrays).ljust(first_row, b"\0")
