@@ -74,8 +74,8 @@ class Scale:
         if source_size is None:
             raise InvalidScale(f"The size {text!r} needs the source's size to become a scale.", hint=_FORMS)
         height, width = source_size
-        x = int(match[2]) / width if match[2] else None
-        y = int(match[3]) / height if match[3] else None
+        x = float(match[2]) / width if match[2] else None
+        y = float(match[3]) / height if match[3] else None
         if match[1] and x is not None and y is not None:
             x = y = min(x, y)
         return cls(y=x if y is None else y, x=y if x is None else x)  # type: ignore[arg-type]
