@@ -24,7 +24,9 @@ constexpr float kMinOneMinusRho2 = 1e-6f;
 constexpr float kMinSigmaPx = 1e-6f;        // a thinner Gaussian is drawn this thin
 constexpr float kRootHalfLog2E = 0.849321800288f;  // sqrt(log2(e) / 2)
 constexpr float kLeastExponent = -126.0f;   // 2^-126 is the smallest normal float: below it a value counts as 0
+#ifndef __CUDACC_RTC__  // has no such builtin, nor needs one
 constexpr float kInfinity = __builtin_huge_valf();
+#endif
 
 GSR_FN float least(float a, float b) { return a < b ? a : b; }
 GSR_FN float most(float a, float b) { return a > b ? a : b; }
