@@ -24,6 +24,17 @@ TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
 # What a processor needs to run a library that was built for a level rather than for one machine.
 LEVELS = {"x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}}
 
+CUDA_SOURCE = "cuda/splat.cu"
+CUDA_HEADERS = {"../splat.h": "splat.h"}  # as the source includes it: where it lies
+
+# For nvcc and NVRTC alike. Denormals are flushed, so that exp2f is one instruction; division and square root are good
+# to two units in the last place, without a call to a slow path.
+CUDA_FLAGS = ("-std=c++17", "-ftz=true", "-prec-div=false", "-prec-sqrt=false")
+
+# Compute capabilities that are built ahead of time. Each serves the later ones of its generation, too: 8.0 serves 8.6
+# and 8.9, 12.0 serves 12.1. Other GPUs compile at first use.
+CUDA_TARGETS = (75, 80, 90, 100, 120)
+
 
 def source_key() -> str:
     """Changes with every source, header and flag."""
@@ -68,4 +79,26 @@ def compile_command(compiler: str, output: Path, torch_root: Path, level: str = 
         *shared,
         *("-o", str(output)),
         *("-L", str(torch_root / "lib"), "-ltorch_cpu"),
+    ]
+
+
+def cuda_library_name() -> str:
+    """The file name of the GPU kernels' machine code; changes with every source, header and flag."""
+    digest = hashlib.sha256(repr((CUDA_FLAGS, CUDA_TARGETS)).encode())
+    for name in (CUDA_SOURCE, *CUDA_HEADERS.values()):
+        digest.update((CSRC / name).read_bytes())
+    return f"gsr_cuda-{digest.hexdigest()[:12]}.fatbin"
+
+
+def cuda_command(nvcc: str, output: Path, targets: tuple[int, ...] = CUDA_TARGETS, channels: int = 0) -> list[str]:
+    """One nvcc call for all targets; of the kernels for one number of channels, or 0 for those of all."""
+    return [
+        nvcc,
+        "-fatbin",
+        *CUDA_FLAGS,
+        *((f"-DCHANNELS={channels}",) if channels else ()),
+        *(f"-gencode=arch=compute_{target},code=sm_{target}" for target in targets),
+        "--threads=0",
+        *("-o", str(output)),
+        str(CSRC / CUDA_SOURCE),
     ]

@@ -1,4 +1,4 @@
-"""Builds the CPU kernels ahead of time, for images and wheels:
+"""Builds the CPU kernels ahead of time, for images and wheels, and where nvcc is on the PATH those for GPUs:
 
     pip install --no-build-isolation ./ext
 
@@ -39,6 +39,17 @@ class BuildKernels(build_py):
         if compiler is None:
             raise SystemExit("No C++ compiler is on the PATH (g++ or clang++).")
         subprocess.run(flags.compile_command(compiler, library, Path(torch.__file__).parent, level), check=True)
+        if nvcc := shutil.which("nvcc"):
+            self.build_cuda(nvcc, package)
+
+    def build_cuda(self, nvcc: str, package: Path) -> None:
+        """For as many GPUs as this nvcc knows. Without them the app still has NVRTC at first use: no reason to fail."""
+        listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True, check=False).stdout.split()
+        targets = tuple(target for target in flags.CUDA_TARGETS if f"sm_{target}" in listed)
+        library = package / flags.cuda_library_name()
+        if not targets or subprocess.run(flags.cuda_command(nvcc, library, targets), check=False).returncode:
+            library.unlink(missing_ok=True)
+            self.warn("nvcc could not build the GPU kernels; they will be compiled at first use.")
 
 
 class BinaryDistribution(Distribution):

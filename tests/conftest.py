@@ -30,6 +30,7 @@ NEEDS = {
     "shared": (lambda: SHARED.is_dir(), "needs the reference material in ../shared"),
     "browser": (lambda: _chromium() is not None, "needs Chromium"),
     "compiler": (lambda: bool(shutil.which("g++") or shutil.which("clang++")), "needs a C++ compiler"),
+    "nvcc": (lambda: shutil.which("nvcc") is not None, "needs NVIDIA's nvcc"),
     "gpu": (_has_gpu, "needs an NVIDIA GPU"),
 }
 

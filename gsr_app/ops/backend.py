@@ -6,8 +6,6 @@ reference; a backend asked for by name loads or is an error. Nothing is tried be
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import threading
 from collections.abc import Callable
@@ -73,10 +71,9 @@ def _load_cpu(is_forced: bool) -> None:
 
 
 def _load_cuda(is_forced: bool) -> None:
-    # The module brings the kernels onto the current GPU and registers them for torch's CUDA key.
-    if importlib.util.find_spec("gsr_app.ops.nvrtc") is None:
-        raise BackendError("this version has no CUDA kernels")
-    importlib.import_module("gsr_app.ops.nvrtc").load()
+    from gsr_app.ops import cuda
+
+    cuda.register()
 
 
 _LOADERS: dict[str, Callable[[bool], None]] = {"cpu": _load_cpu, "cuda": _load_cuda}

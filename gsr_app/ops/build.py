@@ -27,7 +27,7 @@ def cpu_library(*, retry: bool = False) -> Path:
 
     retry: try again where an earlier attempt with the same sources and compiler failed.
     """
-    flags = _load_flags()
+    flags = load_flags()
     if ready := _find_prebuilt(flags):
         return ready
     compiler = _find_compiler()
@@ -49,14 +49,14 @@ def cpu_library(*, retry: bool = False) -> Path:
     return library
 
 
-def _load_flags() -> ModuleType:
+def load_flags() -> ModuleType:
     """`ext/flags.py`, beside the app in a checkout, or installed as the package `gsr_ext`."""
     root = Path(__file__).resolve().parents[2] / "ext"
     if not (root / "flags.py").is_file():
-        installed = importlib.util.find_spec("gsr_ext")
-        if installed is None or not installed.submodule_search_locations:
+        installed = prebuilt_folder()
+        if installed is None:
             raise BackendError("the kernels' sources (ext/) are not installed")
-        root = Path(installed.submodule_search_locations[0])
+        root = installed
     spec = importlib.util.spec_from_file_location("gsr_ext_flags", root / "flags.py")
     assert spec is not None
     assert spec.loader is not None
@@ -65,12 +65,19 @@ def _load_flags() -> ModuleType:
     return flags
 
 
-def _find_prebuilt(flags: ModuleType) -> Path | None:
-    """A library that `ext/setup.py` built from these very sources and that this processor can run."""
+def prebuilt_folder() -> Path | None:
+    """Where `ext/setup.py` has installed what it built, if it has."""
     installed = importlib.util.find_spec("gsr_ext")
     if installed is None or not installed.submodule_search_locations:
         return None
-    folder = Path(installed.submodule_search_locations[0])
+    return Path(installed.submodule_search_locations[0])
+
+
+def _find_prebuilt(flags: ModuleType) -> Path | None:
+    """A library that `ext/setup.py` built from these very sources and that this processor can run."""
+    folder = prebuilt_folder()
+    if folder is None:
+        return None
     features: frozenset[str] = flags.processor_features()
     targets = [flags.processor_key(), *(level for level, needed in flags.LEVELS.items() if needed <= features)]
     found = (folder / flags.library_name(target) for target in targets)
