@@ -77,8 +77,32 @@ class Picture:
         return self.color.shape[-2], self.color.shape[-1]
 
 
+# What a fully transparent pixel still counts: next to nothing beside a visible one, everything among its own kind.
+_HIDDEN = 1e-4
+
+
+def stack(color: Tensor, alpha: Tensor | None, kernel: str) -> Tensor:  # [1, C, h, w], [1, 1, h, w] -> [1, C', h, w]
+    """Planes for a kernel to resize together. Where it mixes neighbours, colours count as much as they are seen."""
+    if alpha is None:
+        return color
+    if kernel == "nearest":
+        return torch.cat([color, alpha], 1)
+    weight = alpha + _HIDDEN
+    return torch.cat([color * weight, weight, alpha], 1)
+
+
+def unstack(planes: Tensor, kernel: str, *, has_alpha: bool) -> tuple[Tensor, Tensor | None]:
+    """Colour and alpha out of resized planes."""
+    if not has_alpha:
+        return planes, None
+    if kernel == "nearest":
+        return planes[:, :-1], planes[:, -1:]
+    weight = planes[:, -2:-1]  # the negative lobes of a kernel may leave none: that pixel is unseen
+    return torch.where(weight > _HIDDEN / 100, planes[:, :-2] / weight, 0.0), planes[:, -1:]
+
+
 def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:  # [1, C, h, w], [1, 1, h, w] -> [1, C, h, w]
-    """Colours spread from visible pixels into fully transparent ones, so that nothing unseen bleeds into edges."""
+    """Colours spread from visible pixels into fully transparent ones: what a network sees has no unseen edges."""
     seen = (alpha > 0).to(color)
     return color if bool(seen.all()) or not bool(seen.any()) else _spread(color, seen)
 

@@ -24,7 +24,7 @@ from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.engine import devices, modules, runners
 from gsr_app.engine.cache import ByteLru, fingerprint
-from gsr_app.engine.pictures import Form, Picture, fill_hidden
+from gsr_app.engine.pictures import Form, Picture, fill_hidden, stack, unstack
 from gsr_app.engine.runners import Job, Steps
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -149,12 +149,7 @@ class Session:
         else:
             job = None if method.kind == "resize" else (yield from self._job(method, array, scale, window, watch))
             weights_id = job.loaded.weights_id if job else ""
-            color = yield from _paint(method, job, _visible(picture, method), scale, watch)
-            alpha: Tensor | None = None
-            if (level := _level(picture)) is not None:
-                alpha = color.new_full((1, 1, *color.shape[-2:]), level)
-            elif picture.alpha is not None:
-                alpha = (yield from _paint(method, job, picture.alpha, scale, watch)).mean(1, keepdim=True)
+            color, alpha = yield from _paint(method, job, picture, scale, watch)
             with watch("write"):
                 result = picture.form.restore(color, alpha)
             done = _describe(method, scale)
@@ -171,10 +166,10 @@ class Session:
         key = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
         kept: _Kept | None = self.memory.get(key)
         if kept is None:
-            color = yield from runners.encode_field(job, _visible(picture, method), "color")
+            color = yield from runners.encode_field(job, _in_color(picture), "color")
             alpha: GaussianField | float | None = _level(picture)
             if picture.alpha is not None and alpha is None:
-                alpha = yield from runners.encode_field(job, _in_color(picture.alpha), "alpha")
+                alpha = yield from runners.encode_field(job, picture.alpha.expand(1, 3, *picture.size), "alpha")
             kept = _Kept(color, alpha, picture.form)
             self.memory.put(key, kept)
         return FieldHandle(key, method.id, len(kept.color), picture.size), kept, job.loaded.weights_id
@@ -192,12 +187,21 @@ class Session:
         return kept
 
 
-def _paint(method: Method, job: Job | None, plane: Tensor, scale: Scale, watch: Stopwatch) -> Steps[Tensor]:
-    """A plane at another scale, for every kind that answers in pixels."""
+def _paint(
+    method: Method, job: Job | None, picture: Picture, scale: Scale, watch: Stopwatch
+) -> Steps[tuple[Tensor, Tensor | None]]:
+    """Colour and alpha at another scale, for every kind that answers in pixels."""
+    level = _level(picture)
+    varying = picture.alpha if level is None else None
     if job is None:
-        return (yield from runners.resize(plane, method.kernel, scale, watch))
-    run = runners.pixels if method.kind == "pixels" else runners.continuous
-    return (yield from run(job, _in_color(plane)))
+        planes = yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch)
+        color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
+    else:
+        run = runners.pixels if method.kind == "pixels" else runners.continuous
+        color, alpha = (yield from run(job, _in_color(picture))), None
+        if varying is not None:
+            alpha = (yield from run(job, varying.expand(1, 3, *picture.size))).mean(1, keepdim=True)
+    return color, alpha if level is None else color.new_full((1, 1, *color.shape[-2:]), level)
 
 
 def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
@@ -237,16 +241,10 @@ def _scale(scale: Scale | float) -> Scale:
     return scale if isinstance(scale, Scale) else Scale(scale, scale)
 
 
-def _visible(picture: Picture, method: Method) -> Tensor:
-    """The colours to work on. Nearest takes each pixel as it is; all others look at neighbours."""
-    if method.kernel == "nearest":
-        return picture.color
+def _in_color(picture: Picture) -> Tensor:  # [1, 3, h, w]
+    """What a network gets to see."""
     color = picture.color if picture.alpha is None else fill_hidden(picture.color, picture.alpha)
-    return color if method.kind == "resize" else _in_color(color)
-
-
-def _in_color(plane: Tensor) -> Tensor:  # [1, 1 or 3, h, w] -> [1, 3, h, w]
-    return plane.expand(1, 3, *plane.shape[-2:])
+    return color.expand(1, 3, *picture.size)
 
 
 def _level(picture: Picture) -> float | None:

@@ -19,7 +19,7 @@ from typing import Any
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
 from gsr_app.core.types import Progress
-from gsr_app.models.registry import Method, WeightFile
+from gsr_app.models.registry import Method, WeightFile, catalogue
 
 Report = Callable[[Progress], None]
 """Called while bytes arrive; may raise to stop the download."""
@@ -35,6 +35,20 @@ class Weights:
 
     files: dict[str, Path]
     id: str  # names the exact bytes: "rt4ksr-x2@9ec75000"
+
+
+def is_present(method: Method, weights: str | Path | None = None) -> bool:
+    """Whether the method can run without fetching anything. Reads no file."""
+    try:
+        return all(_find_file(method, file, weights) for file in method.files)
+    except WeightsError:
+        return False
+
+
+def default_method() -> str:
+    """What runs when nobody chose: the best method that ships with the app."""
+    packaged = (one for one in catalogue().values() if one.files and one.is_packaged and is_present(one))
+    return next((one.id for one in packaged if one.kind == "field"), "bicubic")
 
 
 def find(method: Method, weights: str | Path | None = None) -> Weights | None:

@@ -1,0 +1,124 @@
+"""Which files to make out of which, and what became of each.
+
+A finished output is the record of the work: it appears whole or not at all, so whatever is there is done, and a batch
+that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gsr_app.core.errors import InvalidArgument
+
+_LOSSLESS = {".png", ".tif", ".tiff"}
+_TEMPORARY = re.compile(r"\.gsr-(\d+)-[0-9a-f]+\..+")
+
+
+@dataclass(frozen=True)
+class Task:
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    task: Task
+    status: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    hint: str = ""
+
+
+def plan(inputs: Sequence[str], out: Path, mark: str, readable: Iterable[str], suffix: str = "") -> list[Task]:
+    """One task per image. `mark` ("swift_x4") goes into the names; `suffix` chooses the format of all outputs."""
+    found = _expand(inputs, out, {one.lower() for one in readable})
+    if len(found) == 1 and not Path(inputs[0]).is_dir() and out.suffix and not out.is_dir():
+        return [Task(found[0][0], out)]
+    if out.is_file():
+        raise InvalidArgument(
+            f"{out} is a file, and there are {len(found)} images to make.", hint="Give a folder with -o."
+        )
+
+    def name(source: Path, stem: str) -> str:
+        kept = source.suffix.lower() if source.suffix.lower() in _LOSSLESS else ".png"
+        return f"{stem}_{mark}{suffix or kept}"
+
+    targets = [out / inside / name(source, source.stem) for source, inside in found]
+    clashes = {target for target, count in Counter(targets).items() if count > 1}
+    for index, (source, inside) in enumerate(found):
+        if targets[index] in clashes:  # cat.jpg beside cat.png
+            targets[index] = out / inside / name(source, source.name.replace(".", "_"))
+    if len(set(targets)) < len(targets):
+        twice = next(target for target, count in Counter(targets).items() if count > 1)
+        raise InvalidArgument(f"Two inputs would both become {twice}.", hint="Upscale them into different folders.")
+    return [Task(source, target) for (source, _), target in zip(found, targets, strict=True)]
+
+
+def _expand(inputs: Sequence[str], out: Path, readable: set[str]) -> list[tuple[Path, Path]]:
+    """(file, folder below the output) of every image that the inputs name, each once, in order."""
+    found: dict[Path, Path] = {}
+    for text in inputs:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            for file, inside in _images_below(path, out, readable):
+                found.setdefault(file, inside)
+        elif not path.exists() and glob.has_magic(text):
+            matches = sorted(glob.glob(os.path.expanduser(text), recursive=True))
+            if not matches:
+                raise InvalidArgument(f"Nothing matches {text}.")
+            for match in map(Path, matches):
+                if match.is_file():
+                    found.setdefault(match, Path())
+        else:
+            found.setdefault(path, Path())  # a missing file fails in its turn, with its reason
+    if not found:
+        raise InvalidArgument(
+            f"There is no image in {', '.join(inputs)}.", hint=f"Read: {', '.join(sorted(readable))}."
+        )
+    return list(found.items())
+
+
+def _images_below(folder: Path, out: Path, readable: set[str]) -> Iterable[tuple[Path, Path]]:
+    """The images of a folder and its folders, without what is hidden and without our own output."""
+    own = out.resolve()
+    if own == folder.resolve():
+        raise InvalidArgument(f"The output folder {out} is the input folder.", hint="Give another folder with -o.")
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith(".") and (Path(here) / one).resolve() != own)
+        for one in sorted(names):
+            if not one.startswith(".") and Path(one).suffix.lower() in readable:
+                yield Path(here) / one, Path(here).relative_to(folder)
+
+
+def sweep(folders: Iterable[Path]) -> int:
+    """Remove half-written files that killed runs left in the output folders; returns how many."""
+    count = 0
+    for folder in set(folders):
+        with suppress(OSError):
+            for entry in os.scandir(folder):
+                match = _TEMPORARY.fullmatch(entry.name)
+                if match and not _is_alive(int(match[1])):
+                    os.unlink(entry.path)
+                    count += 1
+    return count
+
+
+def _is_alive(process_id: int) -> bool:
+    if process_id == os.getpid():
+        return True
+    if os.name == "nt":  # signal 0 would end the process there: leave the file
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

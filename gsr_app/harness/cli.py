@@ -1,0 +1,77 @@
+"""The command line: `gsr COMMAND …` or `python -m gsr_app COMMAND …`.
+
+A command is a module with `add_arguments(parser)` and `run(arguments) -> exit code`. It is imported when it is
+called, so that help and a typo answer at once. Exit codes: 0 all is well, 1 something failed, 2 it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gsr_app import __version__
+from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownName, nearest
+
+# command: (module, what it does)
+COMMANDS = {
+    "upscale": ("gsr_app.harness.upscale", "make images larger (or smaller), one or a whole folder"),
+    "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
+    "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something better"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words[0] if words else ""
+    if command in {"--version", "-V"}:
+        print(f"gsr {__version__}")
+        return 0
+    if command not in COMMANDS:
+        asked = command in {"-h", "--help", "help"}
+        if command and not asked:
+            near = nearest(command, COMMANDS)
+            print(f"gsr: unknown command {command!r}." + (f" Did you mean {near!r}?" if near else ""), file=sys.stderr)
+        print(_overview(), file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    module_name, summary = COMMANDS[command]
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"gsr {command}", description=summary[0].upper() + summary[1:] + ".")
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(words[1:])))
+    except SystemExit as end:  # argparse: help is 0, a wrong call is 2
+        return end.code if isinstance(end.code, int) else 2
+    except GsrError as error:
+        print_error(error)
+        return 2 if isinstance(error, InvalidScale | InvalidArgument | UnknownName) else 1
+    except KeyboardInterrupt:
+        print("gsr: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `gsr models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def print_error(error: GsrError) -> None:
+    print(f"gsr: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"     {error.hint}", file=sys.stderr)
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: gsr COMMAND …        (or python -m gsr_app COMMAND …)",
+            "",
+            "Super-resolve an image at any scale and judge methods side by side.",
+            "",
+            *lines,
+            "",
+            "gsr COMMAND --help explains a command; gsr --version prints the version.",
+        ]
+    )

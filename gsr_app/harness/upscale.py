@@ -1,0 +1,231 @@
+"""`gsr upscale`: files, folders and patterns in; larger images out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownMethod
+from gsr_app.core.types import Scale
+from gsr_app.harness import batch
+from gsr_app.harness.batch import Outcome, Task
+from gsr_app.harness.progress import ProgressLine, clock
+from gsr_app.models import registry, weights
+
+if TYPE_CHECKING:
+    from gsr_app.engine.files import Saved
+    from gsr_app.engine.session import Session
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image files, folders, or patterns such as 'in/*.png'"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a folder, or a file for a single input")
+    parser.add_argument("--method", metavar="ID", help="see `gsr models`; default: the best one that is shipped")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--scale", metavar="S", help="4, 2.7, or vertical x horizontal: 2.5x4 (default: 4)")
+    size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 1920x, x1080, fit:3840x2160")
+    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (recent GPUs)")
+    parser.add_argument("--tile", type=int, metavar="PX", help="side of a tile, source pixels (default: what fits)")
+    parser.add_argument(
+        "--format", metavar="EXT", help="png, tif, webp, jpg …; default: as the input if lossless, else png"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make outputs again that are there already")
+    parser.add_argument("--resume", action="store_true", help="skip outputs that are there already: always so")
+    parser.add_argument("--strip-metadata", action="store_true", help="write pixels and colour profile only")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    method = arguments.method or weights.default_method()
+    if method not in registry.catalogue():
+        raise UnknownMethod(method, registry.catalogue())
+    wanted = arguments.size or arguments.scale or "4"
+    _check_scale(wanted, in_pixels=bool(arguments.size))
+    if arguments.tile is not None and arguments.tile < 1:
+        raise InvalidArgument(f"--tile must be at least 1, found {arguments.tile}.")
+
+    from gsr_app.io import images
+
+    suffix = f".{arguments.format.lower().lstrip('.')}" if arguments.format else ""
+    if suffix and suffix not in images.writable_suffixes():
+        known = ", ".join(sorted(images.writable_suffixes()))
+        raise InvalidArgument(f"--format {arguments.format} cannot be written.", hint=f"Known: {known}.")
+    mark = f"{method}_{wanted if arguments.size else f'x{wanted}'}".replace(":", "-").replace("×", "x")
+    tasks = batch.plan(arguments.inputs, Path(arguments.output).expanduser(), mark, images.readable_suffixes(), suffix)
+    folders = {task.target.parent for task in tasks}
+    for folder in folders:
+        _make_folder(folder)
+    batch.sweep(folders)
+
+    from gsr_app.engine.session import Session
+
+    session = Session(arguments.device, arguments.precision, arguments.weights, arguments.tile)
+    report = _Report(method, wanted, len(tasks), as_json=arguments.json)
+    try:
+        for task in tasks:
+            report.begin(task)
+            report.end(*_process(task, session, method, arguments, report))
+    except KeyboardInterrupt:
+        report.close(stopped=True)
+        return 130
+    return report.close()
+
+
+def _process(
+    task: Task, session: Session, method: str, arguments: argparse.Namespace, report: _Report
+) -> tuple[Outcome, Saved | None]:
+    if task.target.exists() and not arguments.overwrite:
+        return Outcome(task, "skipped", "already there", "Make it again with --overwrite."), None
+
+    from gsr_app.engine.files import upscale_file
+
+    def choose(size: tuple[int, int]) -> Scale:
+        return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "4", size)
+
+    steps = upscale_file(
+        session,
+        task.source,
+        task.target,
+        method=method,
+        choose_scale=choose,
+        overwrite=arguments.overwrite,
+        strip_metadata=arguments.strip_metadata,
+    )
+    try:
+        while True:
+            progress = next(steps)
+            report.show(progress.stage, progress.fraction)
+    except StopIteration as end:
+        return Outcome(task, "done"), end.value
+    except GsrError as error:
+        return Outcome(task, "failed", str(error), error.hint), None
+    except Exception as error:  # one broken image must not end a batch of thousands
+        return Outcome(
+            task, "failed", f"{type(error).__name__}: {error}", "This is a defect of gsr, please report it."
+        ), None
+    finally:
+        steps.close()
+
+
+def _check_scale(text: str, *, in_pixels: bool) -> None:
+    """A wrong scale is a wrong call, found before any work."""
+    parse = Scale.parse_size if in_pixels else Scale.parse
+    try:
+        parse(text, (1000, 1000))
+    except InvalidScale as error:
+        if "Cannot read" in str(error) or not in_pixels:
+            raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GsrError(f"Cannot make the folder {folder}: {error.strerror}.", hint="Choose another with -o.") from None
+
+
+class _Report:
+    """What the user sees: a line per file, progress in between, a summary at the end; or one JSON document."""
+
+    def __init__(self, method: str, wanted: str, total: int, *, as_json: bool) -> None:
+        self._head = {"method": method, "scale": wanted}
+        self._as_json = as_json
+        self._line = ProgressLine(total)
+        self._count = {"done": 0, "skipped": 0, "failed": 0}
+        self._results: list[dict[str, Any]] = []
+        self._name = ""
+        self._total_ms = 0.0
+
+    def begin(self, task: Task) -> None:
+        self._name = task.source.name
+        self.show("read", 0.0)
+
+    def show(self, stage: str, fraction: float) -> None:
+        self._line.update(sum(self._count.values()) + min(fraction, 0.99), f"{self._name}: {stage} {fraction:.0%}")
+
+    def end(self, outcome: Outcome, saved: Saved | None) -> None:
+        self._count[outcome.status] += 1
+        if self._as_json:
+            self._results.append(_as_data(outcome, saved))
+        elif outcome.status == "failed":
+            self._line.print(f"{outcome.task.source}: {outcome.reason}")
+            if outcome.hint:
+                self._line.print(f"    {outcome.hint}")
+        elif outcome.status == "skipped" and self._line.total <= 20:
+            self._line.print(f"{outcome.task.target}: {outcome.reason}; {outcome.hint}", sys.stdout)
+        if saved is not None:
+            self._total_ms += saved.timing.total_ms
+            if not self._as_json:
+                self._print_saved(outcome.task, saved)
+
+    def _print_saved(self, task: Task, saved: Saved) -> None:
+        (height, width), (source_height, source_width) = saved.size, saved.source_size
+        sizes = f"{source_width}x{source_height} -> {width}x{height}"
+        self._line.print(f"{task.source} -> {saved.path}  {sizes}  {saved.done}", sys.stdout)
+        if self._line.total == 1:
+            self._line.print("  " + timing_text(_timing(saved)), sys.stdout)
+        for note in saved.notes:
+            self._line.print(f"    note: {note}")
+
+    def close(self, *, stopped: bool = False) -> int:
+        """Print the summary; returns the exit code."""
+        self._line.clear()
+        if self._as_json:
+            print(json.dumps({**self._head, **self._count, "stopped": stopped, "results": self._results}, indent=2))
+        elif stopped or self._line.total > 1 or self._count["failed"]:
+            counts = ", ".join(f"{count} {status}" for status, count in self._count.items())
+            print(f"{'stopped: ' if stopped else ''}{counts} of {self._line.total} in {clock(self._total_ms / 1e3)}")
+        return 1 if self._count["failed"] else 0
+
+
+def timing_text(timing: dict[str, Any]) -> str:
+    """One line: "read 12 ms, model 340 ms, write 20 ms, total 372 ms, peak memory 410 MB"."""
+    stages = ", ".join(f"{name} {timing[f'{name}_ms']:.0f} ms" for name in ("read", "model", "write", "total"))
+    peak = timing["peak_bytes"]
+    text = stages + (f", peak memory {peak / 1e6:.0f} MB" if peak else "")
+    return text + (" (the network was loaded for this)" if timing["cold"] else "")
+
+
+def _timing(saved: Saved) -> dict[str, Any]:
+    stages = saved.timing.stages_ms
+    read, write = stages.get("read", 0.0), stages.get("write", 0.0)
+    return {
+        "read_ms": round(read, 2),
+        "model_ms": round(saved.timing.total_ms - read - write, 2),
+        "write_ms": round(write, 2),
+        "total_ms": round(saved.timing.total_ms, 2),
+        "stages_ms": {name: round(value, 2) for name, value in stages.items()},
+        "peak_bytes": saved.timing.peak_bytes,
+        "cold": saved.timing.cold,
+        "backend": saved.timing.backend,
+        "device": saved.timing.device,
+    }
+
+
+def _as_data(outcome: Outcome, saved: Saved | None) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "input": str(outcome.task.source),
+        "output": str(outcome.task.target),
+        "status": outcome.status,
+    }
+    if outcome.reason:
+        data |= {"reason": outcome.reason, "hint": outcome.hint}
+    if saved is not None:
+        data |= {
+            "source_size": list(saved.source_size),
+            "size": list(saved.size),
+            "bytes": saved.bytes,
+            "scale": [saved.scale.y, saved.scale.x],
+            "done": saved.done,
+            "weights_id": saved.weights_id,
+            "notes": list(saved.notes),
+            "timing": _timing(saved),
+        }
+    return data

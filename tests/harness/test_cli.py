@@ -1,0 +1,102 @@
+"""The command line: quick to answer, honest in its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gsr_app import __version__
+from gsr_app.harness import cli
+from gsr_app.models.registry import catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def best_seconds(*arguments: str) -> float:
+    """The quickest of several runs: what the program takes, without what else the machine is doing."""
+    times: list[float] = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def test_importing_the_package_takes_under_300_ms() -> None:
+    assert best_seconds("-c", "import gsr_app") < 0.3
+
+
+def test_help_takes_under_600_ms() -> None:
+    assert best_seconds("-m", "gsr_app", "--help") < 0.6
+
+
+@pytest.mark.parametrize("words", [["--help"], ["models"], ["upscale", "--help"]])
+def test_what_computes_nothing_imports_no_torch(words: list[str]) -> None:
+    code = f"import sys; from gsr_app.harness.cli import main; main({words!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True).returncode == 0
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"  {name}" in overview
+        assert cli.main([name, "--help"]) == 0
+        assert f"usage: gsr {name}" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"gsr {__version__}"
+
+
+def test_a_wrong_call_is_exit_code_2_with_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert cli.main(["upscal"]) == 2
+    assert "Did you mean 'upscale'" in capsys.readouterr().err
+    assert cli.main(["upscale"]) == 2
+    assert cli.main(["upscale", "a.png", "-o", "out", "--scale", "banana"]) == 2
+    assert "banana" in capsys.readouterr().err
+    assert cli.main(["upscale", "a.png", "-o", "out", "--method", "bicubik"]) == 2
+    assert "Did you mean 'bicubic'" in capsys.readouterr().err
+
+
+def test_models_lists_the_catalogue_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["id"] for row in rows] == list(catalogue())
+    for row in rows:
+        assert {"id", "family", "kind", "scales", "licence", "weights_licence", "weights_present"} <= set(row)
+        assert isinstance(row["weights_present"], bool)
+    assert next(row for row in rows if row["id"] == "bicubic")["weights_present"]
+
+
+def test_models_prints_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(catalogue())
+    assert lines[1].startswith("bicubic")
+
+
+def test_doctor_says_what_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--json", "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"machine", "drawing", "versions", "folders", "weights"} <= set(found)
+    assert found["machine"]["threads"] >= 1
+    assert found["machine"]["precision"] == "float32"
+    assert found["drawing"]["backend"]
+    assert cli.main(["doctor"]) == 0
+    assert "drawing" in capsys.readouterr().out
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error() -> None:
+    ended = subprocess.run(
+        f"'{sys.executable}' -m gsr_app models --json | head -c 10; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,263 @@
+"""`gsr upscale`: names, batches, what it leaves behind when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.engine import files
+from gsr_app.harness import batch, cli
+from gsr_app.io import images
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def save(path: Path, height: int = 12, width: int = 9, seed: int = 0, channels: int = 3) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    images.write_image(path, images.Picture.from_array(pixels), overwrite=True)
+    return path
+
+
+def upscale(*words: object) -> int:
+    return cli.main(["upscale", *map(str, words), "--method", "bicubic"])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_becomes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save(tmp_path / "cat.png")
+    assert upscale(source, "-o", tmp_path / "big.png", "--scale", "2.5") == 0
+    assert images.read_image(tmp_path / "big.png").size == (30, 22)
+    said = capsys.readouterr().out
+    for word in ("read", "model", "write", "total", "peak memory"):
+        assert word in said
+
+
+def test_names_carry_method_and_scale(tmp_path: Path) -> None:
+    save(tmp_path / "cat.png")
+    for scale in (["--scale", "4"], ["--scale", "2.5x4"], ["--size", "90x"], ["--size", "fit:50x50"]):
+        assert upscale(tmp_path / "cat.png", "-o", tmp_path / "out", *scale) == 0
+    assert names(tmp_path / "out") == [
+        "cat_bicubic_90x.png",
+        "cat_bicubic_fit-50x50.png",
+        "cat_bicubic_x2.5x4.png",
+        "cat_bicubic_x4.png",
+    ]
+    assert images.read_image(tmp_path / "out" / "cat_bicubic_90x.png").size == (120, 90)
+
+
+def test_a_folder_keeps_its_shape_and_lossy_inputs_become_png(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "sub" / "b.jpg")
+    save(tmp_path / "in" / ".hidden.png")
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "in" / "out", "--scale", "2") == 0
+    assert names(tmp_path / "in" / "out") == ["a_bicubic_x2.png", "sub/b_bicubic_x2.png"]
+    # Its own output inside the input is no input the next time.
+    assert upscale(tmp_path / "in", "-o", tmp_path / "in" / "out", "--scale", "2") == 0
+    assert len(names(tmp_path / "in" / "out")) == 2
+
+
+def test_patterns_and_formats(tmp_path: Path) -> None:
+    save(tmp_path / "a1.png")
+    save(tmp_path / "a2.png")
+    save(tmp_path / "b.png")
+    assert upscale(tmp_path / "a*.png", "-o", tmp_path / "out", "--scale", "2", "--format", "tif") == 0
+    assert names(tmp_path / "out") == ["a1_bicubic_x2.tif", "a2_bicubic_x2.tif"]
+    assert upscale(tmp_path / "c*.png", "-o", tmp_path / "out") == 2
+    assert upscale(tmp_path / "b.png", "-o", tmp_path / "out", "--format", "docx") == 2
+
+
+def test_two_inputs_never_become_one_output(tmp_path: Path) -> None:
+    save(tmp_path / "cat.png", seed=1)
+    save(tmp_path / "cat.tif", seed=2)
+    assert upscale(tmp_path / "cat.png", tmp_path / "cat.tif", "-o", tmp_path / "out", "--format", "png") == 0
+    assert names(tmp_path / "out") == ["cat_png_bicubic_x4.png", "cat_tif_bicubic_x4.png"]
+    save(tmp_path / "x" / "cat.png")
+    with pytest.raises(InvalidArgument, match="Two inputs"):
+        batch.plan([str(tmp_path / "cat.png"), str(tmp_path / "x" / "cat.png")], tmp_path / "o", "m_x2", {".png"})
+
+
+def test_an_output_that_is_there_is_skipped_unless_asked(tmp_path: Path) -> None:
+    source, out = save(tmp_path / "a.png"), tmp_path / "b.png"
+    out.write_bytes(b"mine")
+    assert upscale(source, "-o", out, "--scale", "2") == 0
+    assert out.read_bytes() == b"mine"
+    assert upscale(source, "-o", out, "--scale", "2", "--overwrite") == 0
+    assert images.read_image(out).size == (24, 18)
+
+
+def test_a_broken_image_fails_alone_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    (tmp_path / "in" / "c.png").write_bytes(b"")
+    save(tmp_path / "in" / "d.png")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--scale", "2") == 1
+    said = capsys.readouterr()
+    assert names(tmp_path / "out") == ["a_bicubic_x2.png", "d_bicubic_x2.png"]
+    assert "b.png" in said.err
+    assert "c.png" in said.err
+    assert "2 done, 0 skipped, 2 failed of 4" in said.out
+
+
+def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--scale", "2", "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["done"], document["skipped"], document["failed"]) == (1, 0, 1)
+    done, failed = document["results"]
+    assert done["size"] == [24, 18]
+    assert {"read_ms", "model_ms", "write_ms", "total_ms", "peak_bytes"} <= set(done["timing"])
+    assert failed["reason"]
+    assert upscale(tmp_path / "in", "-o", tmp_path / "out", "--scale", "2", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+
+
+def test_the_file_says_how_it_was_made_unless_stripped(tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png")
+    assert upscale(source, "-o", tmp_path / "b.png", "--scale", "2") == 0
+    text = images.read_text(tmp_path / "b.png")
+    assert text["method"] == "bicubic"
+    assert text["scale"] == "2"
+    assert "version" in text
+    assert upscale(source, "-o", tmp_path / "c.png", "--scale", "2", "--strip-metadata") == 0
+    assert not images.read_text(tmp_path / "c.png")
+
+
+def test_the_output_folder_cannot_be_the_input(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    assert upscale(tmp_path, "-o", tmp_path) == 2
+    assert upscale(tmp_path / "a.png", "-o", tmp_path / "a.png", "--overwrite") == 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_strips_give_what_the_whole_gives(tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = save(tmp_path / "a.png", 150, 90, channels=channels)
+    for method in ("bicubic", "nearest"):
+        words = ["upscale", str(source), "--method", method, "--scale", "2.3", "-o"]
+        assert cli.main([*words, str(tmp_path / f"whole_{method}.png")]) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "STREAM_PIXELS", 0)
+            patch.setattr(files, "_STRIP_PIXELS", 4000)
+            assert cli.main([*words, str(tmp_path / f"strips_{method}.png")]) == 0
+        whole = images.read_image(tmp_path / f"whole_{method}.png").to_array()
+        strips = images.read_image(tmp_path / f"strips_{method}.png").to_array()
+        assert (whole == strips).all()
+        assert "in strips" in images.read_text(tmp_path / f"strips_{method}.png")["done"]
+
+
+LIMITED = """
+import resource, sys
+from gsr_app.harness.cli import main
+import torch, pyvips
+from gsr_app.engine import files
+files._STRIP_PIXELS = 1 << 20
+code = main(["upscale", sys.argv[1], "-o", sys.argv[2], "--method", "bicubic", "--scale", "2"])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print("PEAK", peak)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_a_large_picture_goes_through_in_little_memory(tmp_path: Path) -> None:
+    """4500x4500 doubled: as float32 the output alone would be 972 MB, and there is more than one copy on the way."""
+    import pyvips
+
+    pyvips.Image.black(4500, 4500, bands=3).copy(interpretation="srgb").pngsave(
+        str(tmp_path / "big.png"), compression=1
+    )
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "big.png"), str(tmp_path / "out.png")],
+        check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    peak = int(ended.stdout.split("PEAK")[1])
+    print(f"peak memory {peak / 1e6:.0f} MB")
+    assert peak < 800e6
+    assert images.read_metadata(tmp_path / "out.png")[0] == (9000, 9000)
+
+
+def start(source: Path, out: Path) -> subprocess.Popen[str]:
+    words = ["upscale", str(source), "-o", str(out), "--method", "bicubic", "--scale", "2"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "gsr_app", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_outputs(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("*.png"))) < count:
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def check_killed_batch(tmp_path: Path, count: int) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for index in range(count):
+        save(source / f"{index:04}.png", 8, 8, seed=index)
+    process = start(source, out)
+    wait_for_outputs(out, count // 2, process)
+    process.kill()
+    process.wait()
+    half = list(out.glob("*.png"))
+    assert count // 2 <= len(half) < count
+    (out / f".gsr-{process.pid}-0123abcd.part").write_bytes(b"what a kill in the middle of a write leaves")
+    before = {path: path.stat().st_mtime_ns for path in half}
+    said, errors = start(source, out).communicate(timeout=300)
+    assert f"{count - len(half)} done, {len(half)} skipped, 0 failed of {count}" in said, errors
+    assert len(names(out)) == count, "no stray temporary may stay"
+    assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
+    for index in range(count):
+        whole = images.read_image(out / f"{index:04}_bicubic_x2.png").to_array()
+        assert whole.shape == (16, 16, 3)
+    single = tmp_path / "single.png"
+    assert upscale(source / "0003.png", "-o", single, "--scale", "2") == 0
+    assert (images.read_image(single).to_array() == images.read_image(out / "0003_bicubic_x2.png").to_array()).all()
+
+
+def test_a_killed_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    check_killed_batch(tmp_path, 150)
+
+
+@pytest.mark.slow
+def test_a_killed_batch_of_two_thousand_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    check_killed_batch(tmp_path, 2000)
+
+
+def test_an_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
+    for index in range(150):
+        save(tmp_path / "in" / f"{index:04}.png", 60, 60, seed=index)
+    process = start(tmp_path / "in", tmp_path / "out")
+    wait_for_outputs(tmp_path / "out", 5, process)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped:" in said
+    assert "Traceback" not in errors
+    assert all(name.endswith("_bicubic_x2.png") and not name.startswith(".") for name in names(tmp_path / "out"))
+    for path in (tmp_path / "out").iterdir():
+        assert images.read_image(path).size == (120, 120)
+
+
+def test_the_temporary_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
+    alive = tmp_path / f".gsr-{os.getpid()}-00ff.part"
+    alive.write_bytes(b"")
+    assert batch.sweep([tmp_path]) == 0
+    assert alive.exists()
