@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownMethod
+from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, InvalidScale, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
 from gsr_app.harness.progress import ProgressLine, clock
+from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
@@ -68,18 +70,28 @@ def run(arguments: argparse.Namespace) -> int:
 
     session = Session(arguments.device, arguments.precision, arguments.weights, arguments.tile)
     report = _Report(method, wanted, len(tasks), as_json=arguments.json)
-    try:
+    with stop_on_interrupt() as stopped:
         for task in tasks:
             report.begin(task)
-            report.end(*_process(task, session, method, arguments, report))
-    except KeyboardInterrupt:
-        report.close(stopped=True)
-        return 130
-    return report.close()
+            try:
+                report.end(*_process(task, session, method, arguments, report, stopped))
+            except (Cancelled, KeyboardInterrupt):
+                break
+            if stopped():
+                break
+        else:
+            return report.close()
+    report.close(stopped=True)
+    return 130
 
 
 def _process(
-    task: Task, session: Session, method: str, arguments: argparse.Namespace, report: _Report
+    task: Task,
+    session: Session,
+    method: str,
+    arguments: argparse.Namespace,
+    report: _Report,
+    stopped: Callable[[], bool],
 ) -> tuple[Outcome, Saved | None]:
     if task.target.exists() and not arguments.overwrite:
         return Outcome(task, "skipped", "already there", "Make it again with --overwrite."), None
@@ -97,6 +109,7 @@ def _process(
         choose_scale=choose,
         overwrite=arguments.overwrite,
         strip_metadata=arguments.strip_metadata,
+        cancel=stopped,
     )
     try:
         while True:
@@ -104,6 +117,8 @@ def _process(
             report.show(progress.stage, progress.fraction)
     except StopIteration as end:
         return Outcome(task, "done"), end.value
+    except Cancelled:
+        raise
     except GsrError as error:
         return Outcome(task, "failed", str(error), error.hint), None
     except Exception as error:  # one broken image must not end a batch of thousands
