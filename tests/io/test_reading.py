@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from gsr_app.io.images import read_image, read_metadata
 
 Pixels = Callable[..., np.ndarray]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -219,3 +222,17 @@ def test_the_header_alone_tells_size_and_metadata(tmp_path: Path, random_pixels:
     size, meta = read_metadata(tmp_path / "a.png")
     assert size == (9, 5)
     assert meta.format == "png"
+
+
+def test_importing_the_reader_loads_neither_libvips_nor_torch() -> None:
+    code = "import sys, gsr_app.io.images; print(sorted({'pyvips', 'torch', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_interlaced_png_is_read(tmp_path: Path, random_pixels: Pixels, mode: str) -> None:
+    pixels = random_pixels(19, 23, 4)[..., : {"L": 1, "RGB": 3, "RGBA": 4}[mode]].squeeze()
+    image = pyvips.Image.new_from_array(pixels)
+    image.copy(interpretation="b-w" if mode == "L" else "srgb").pngsave(str(tmp_path / "a.png"), interlace=True)
+    assert np.array_equal(read_image(tmp_path / "a.png").to_array(), pixels)
