@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 from gsr_app.core.errors import InvalidArgument
 
 _NAMESPACE = "urn:gsr:text#"
+_SPACE = "__"  # what a space in a key becomes in the name of an XML element
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _OURS = re.compile(rf'<rdf:Description rdf:about="" xmlns:gsr="{_NAMESPACE}">.*?</rdf:Description>'.encode(), re.DOTALL)
 _EMPTY_XMP = (
@@ -59,14 +60,15 @@ def icc_space(icc: bytes) -> str | None:
 def xmp_with_text(xmp: bytes | None, text: Mapping[str, str]) -> bytes | None:
     """The XMP packet with this program's lines in it, in place of those of an earlier run."""
     for key in text:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key):
-            raise InvalidArgument(f"A metadata key is letters, digits, '_' and '-', found {key!r}.")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*([ _][A-Za-z0-9-]+)*", key):
+            raise InvalidArgument(f"A metadata key is words of letters, digits and '-', found {key!r}.")
     packet = _OURS.sub(b"", xmp) if xmp else None
     if not text:
         return packet
     if packet is None or b"</rdf:RDF>" not in packet:
         packet = _EMPTY_XMP
-    lines = "".join(f"<gsr:{key}>{escape(_xml_text(value))}</gsr:{key}>" for key, value in text.items())
+    names = {key: key.replace(" ", _SPACE) for key in text}
+    lines = "".join(f"<gsr:{names[key]}>{escape(_xml_text(value))}</gsr:{names[key]}>" for key, value in text.items())
     ours = f'<rdf:Description rdf:about="" xmlns:gsr="{_NAMESPACE}">{lines}</rdf:Description>'.encode()
     head, tail = packet.rsplit(b"</rdf:RDF>", 1)
     return head + ours + b"</rdf:RDF>" + tail
@@ -84,7 +86,7 @@ def text_of_xmp(xmp: bytes) -> dict[str, str]:
     for node in root.iter(f"{{{_RDF}}}Description"):
         found |= {key.removeprefix(prefix): value for key, value in node.attrib.items() if key.startswith(prefix)}
         found |= {child.tag.removeprefix(prefix): child.text or "" for child in node if child.tag.startswith(prefix)}
-    return found
+    return {key.replace(_SPACE, " "): value for key, value in found.items()}
 
 
 def _xml_text(value: str) -> str:

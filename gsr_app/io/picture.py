@@ -68,7 +68,10 @@ class Picture:
 
     @classmethod
     def from_array(cls, array: NDArray[Any], *, meta: Metadata | None = None) -> Picture:
-        """[H, W], [H, W, 3] or [H, W, 4] of uint8, uint16, or float32 in [0, 1]."""
+        """[H, W], [H, W, 3] or [H, W, 4] of uint8, uint16, or float32 in [0, 1].
+
+        With the `meta` of a grey file with alpha, which as an array has four channels, it stays grey with alpha.
+        """
         depth = _depth_of(array.dtype)
         shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
         if depth is None or not shaped or not array.size:
@@ -77,7 +80,9 @@ class Picture:
                 f"found {array.dtype} {list(array.shape)}."
             )
         rgb, alpha = unpack_pixels(array if array.ndim == 3 else array[..., None], FULL[depth])
-        return cls(rgb, alpha, replace(meta or Metadata(), depth=depth, grey=array.ndim == 2))
+        meta = meta or Metadata()
+        grey = array.ndim == 2 or (meta.grey and alpha is not None)
+        return cls(rgb, alpha, replace(meta, depth=depth, grey=grey))
 
     def to_array(self, dtype: Any = None) -> NDArray[Any]:
         """The picture as its source was stored: [H, W] when it was grey, else [H, W, 3], or [H, W, 4] with alpha."""

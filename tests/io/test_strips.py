@@ -137,9 +137,8 @@ def pass_through(tmp_path: Path, side: int, suffix: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_picture_passes_through_memory_far_smaller_than_itself(tmp_path: Path, suffix: str) -> None:
-    peak_bytes = pass_through(tmp_path, 3000, suffix)
+def test_a_picture_passes_through_memory_far_smaller_than_itself(tmp_path: Path) -> None:
+    peak_bytes = pass_through(tmp_path, 3000, "png")
     pixels_bytes = 6000 * 6000 * 3 * 4
     print(f"peak {peak_bytes / 2**20:.0f} MiB for {pixels_bytes / 2**20:.0f} MiB of float pixels")
     assert peak_bytes < 200 * 2**20

@@ -18,7 +18,7 @@ from gsr_app.io.formats import SAVE_OPTIONS
 from gsr_app.io.images import Metadata, Picture, read_image, read_text, write_image
 
 Pixels = Callable[..., np.ndarray]
-TEXT = {"method": "gsasr-edsr-df2k", "scale": "3.7", "weights_licence": "CC BY-NC 4.0 <&> é 漢"}
+TEXT = {"method": "gsasr-edsr-df2k", "scale": "3.7", "weights_id": "a_b", "weights licence": "CC BY-NC 4.0 <&> é 漢"}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -28,6 +28,17 @@ def test_arrays_come_back_as_they_went_in(random_pixels: Pixels, dtype: type, sh
     back = Picture.from_array(array).to_array()
     assert back.dtype == array.dtype
     assert np.array_equal(back, array)
+
+
+def test_grey_with_alpha_stays_so_through_an_array(
+    tmp_path: Path, random_pixels: Pixels, encode_png: Callable[..., bytes]
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(random_pixels(9, 7, 2)))
+    picture = read_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png", Picture.from_array(picture.to_array(), meta=picture.meta))
+    with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
+        assert after.mode == "LA"
+        assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
 def test_every_stored_level_survives_the_way_through_float() -> None:
@@ -44,7 +55,7 @@ def test_other_arrays_are_refused_by_name(dtype: type, shape: tuple[int, ...]) -
         Picture.from_array(np.zeros(shape, dtype))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -307,8 +318,8 @@ def test_the_longest_names_can_be_written(tmp_path: Path, smooth_photo: np.ndarr
 
 
 def test_metadata_keys_must_be_plain(tmp_path: Path, smooth_photo: np.ndarray) -> None:
-    with pytest.raises(InvalidArgument, match="'a b'"):
-        write_image(tmp_path / "a.png", Picture.from_array(smooth_photo), text={"a b": "1"})
+    with pytest.raises(InvalidArgument, match="'a<b'"):
+        write_image(tmp_path / "a.png", Picture.from_array(smooth_photo), text={"a<b": "1"})
     assert not list(tmp_path.iterdir())
 
 
