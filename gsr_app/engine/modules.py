@@ -47,16 +47,21 @@ def load(
         if key in _loaded:
             return _loaded[key], False
         arch = registry.architecture(method.arch)
-        module: Any = checkpoint.load_files(registry.build(method.arch), found.files)
-        if hasattr(module, "fuse"):  # the same function in fewer layers
-            module = module.fuse().eval()
-        module = module.requires_grad_(False).to(device)
-        if arch.channels_last:
-            module = module.to(memory_format=torch.channels_last)
-        for part in module.modules():
-            part.register_forward_pre_hook(_stop_if_cancelled)
+        module = prepare(checkpoint.load_files(registry.build(method.arch), found.files), arch, device)
         _loaded[key] = Loaded(method, arch, module, found.id)
         return _loaded[key], True
+
+
+def prepare(module: Any, arch: Architecture, device: torch.device) -> nn.Module:
+    """A network in the form in which it runs: fused, frozen, on its device, ready to be cancelled."""
+    if hasattr(module, "fuse"):  # the same function in fewer layers
+        module = module.fuse().eval()
+    module = module.requires_grad_(False).to(device)
+    if arch.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    for part in module.modules():
+        part.register_forward_pre_hook(_stop_if_cancelled)
+    return module
 
 
 def forget_all() -> None:

@@ -64,6 +64,7 @@ def _architecture(name: str, encoder: type[nn.Module], config: DecoderConfig, *,
         kind="field",
         multiple_of=multiple_of,  # the least common multiple of the encoder's and the decoder's windows
         overlap=24,
+        channels_last=True,
         scale_conditioned=True,
         lattice=LATTICE,
         window_fraction=0.1,  # the `dmax` of the published results

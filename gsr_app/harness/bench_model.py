@@ -1,0 +1,217 @@
+"""`bench model`: where a method's time and memory go, at given input sizes and scales.
+
+Values do not change the speed of a network, so a method whose weights are not here is measured with random ones, and
+says so. Beside milliseconds stands a figure that carries over between machines: the time in units of one forward pass
+of the EDSR-baseline encoder (1.2 M parameters, plain layout) on the same input in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import statistics
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import STAGES, Scale, Timing, View
+from gsr_app.models import registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from gsr_app.engine.modules import Loaded
+
+SUMMARY = "measure networks: encoder, decoder, drawing, peak memory"
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one size and scale."""
+
+    method: str
+    weights: str  # "found" or "random"
+    size: tuple[int, int]  # (height, width) of the input
+    scale: str
+    timing: Timing
+    edsr_encoder_ms: float
+
+    @property
+    def networks_ms(self) -> float:
+        """Encoder and decoder together."""
+        return sum(self.timing.stages_ms.get(stage, 0.0) for stage in ("encode", "decode"))
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "weights": self.weights,
+            "input": list(self.size),
+            "scale": self.scale,
+            **dataclasses.asdict(self.timing),
+            "total_ms": self.timing.total_ms,
+            "edsr_encoder_ms": self.edsr_encoder_ms,
+            "networks_in_edsr_encoders": self.networks_ms / self.edsr_encoder_ms,
+        }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", nargs="+", required=True, metavar="ID", help="methods of the catalogue")
+    parser.add_argument("--size", nargs="+", default=["48x48", "96x96"], metavar="WxH", help="input sizes")
+    parser.add_argument("--scale", nargs="+", default=["4"], metavar="S", help="scales, such as 2 or 3.7")
+    parser.add_argument("--repeats", type=int, default=5, help="runs per row after a first that does not count")
+    parser.add_argument("--quick", action="store_true", help="the first size and scale, two repeats")
+    parser.add_argument("--tile", type=int, help="side of a tile's core; default: by free memory")
+    parser.add_argument("--weights", metavar="PATH", help="look for weights there first")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    parser.add_argument("--json", action="store_true", help="print a JSON list with everything that was measured")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.repeats < 1:
+        raise InvalidArgument(f"repeats must be 1 or more, found {arguments.repeats}.")
+    sizes = [_read_size(text) for text in arguments.size]
+    scales = [Scale.parse(text) for text in arguments.scale]
+    if arguments.quick:
+        sizes, scales, arguments.repeats = sizes[:1], scales[:1], min(arguments.repeats, 2)
+    rows: list[Row] = []
+    for method_id in arguments.method:
+        for size in sizes:
+            for scale in scales:
+                rows.append(measure(method_id, size, scale, arguments))
+                if not arguments.json:
+                    _print(rows)
+    if arguments.json:
+        print(json.dumps([row.plain() for row in rows], indent=2))
+    return 0
+
+
+def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argparse.Namespace) -> Row:
+    """Run a method the way the app does, several times."""
+    import torch
+
+    from gsr_app.engine import devices, runners
+    from gsr_app.engine.cache import ByteLru
+    from gsr_app.engine.timing import Stopwatch
+
+    method = registry.method(method_id)
+    if method.kind in {"resize", "video"}:
+        raise InvalidArgument(f"{method_id} is of kind {method.kind}; bench model measures networks for single images.")
+    device = devices.choose_device(arguments.device)
+    dtype = devices.choose_precision(arguments.precision, device)
+    loaded, weights = _load(method, device, arguments.weights)
+    generator = torch.Generator().manual_seed(0)
+    lr = torch.rand(1, 3, *size, generator=generator)
+
+    def once() -> Timing:
+        watch = Stopwatch(device)
+        job = runners.Job(loaded, scale, arguments.tile, device, dtype, watch, ByteLru(0), "bench")
+        if method.kind == "field":
+            field = _finish(runners.encode_field(job, lr, "color"))
+            _finish(runners.draw(field, View.whole(size, scale), watch))
+        else:
+            _finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr))
+        return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
+
+    once()
+    return Row(
+        method_id, weights, size, str(scale), _median([once() for _ in range(arguments.repeats)]),
+        _edsr_encoder_ms(lr.to(device), arguments.repeats),
+    )  # fmt: skip
+
+
+def _load(method: registry.Method, device: torch.device, given: str | None) -> tuple[Loaded, str]:
+    from gsr_app.engine import modules
+    from gsr_app.models import weights
+
+    if weights.find(method, given) is not None:
+        return _finish(modules.load(method, device, given))[0], "found"
+    arch = registry.architecture(method.arch)
+    return modules.Loaded(method, arch, modules.prepare(registry.build(method.arch), arch, device), "random"), "random"
+
+
+def _median(timings: list[Timing]) -> Timing:
+    stages = [stage for stage in STAGES if stage in timings[0].stages_ms]
+    spread: dict[str, float] = {}
+    middle: dict[str, float] = {}
+    for stage in stages:
+        values = sorted(timing.stages_ms[stage] for timing in timings)
+        middle[stage] = statistics.median(values)
+        quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+        spread[stage] = quarters[2] - quarters[0]
+    peaks = [timing.peak_bytes for timing in timings if timing.peak_bytes is not None]
+    return dataclasses.replace(
+        timings[0],
+        stages_ms=middle,
+        iqr_ms=spread,
+        peak_bytes=max(peaks, default=None),
+        repeats=len(timings),
+    )
+
+
+def _edsr_encoder_ms(lr: torch.Tensor, repeats: int) -> float:
+    """The unit: EDSR-baseline without its upsampler, written plainly."""
+    import torch
+    import torch.nn.functional as F
+
+    from gsr_app.engine.timing import synchronize
+
+    weights = torch.randn(33, 64, 64, 3, 3, device=lr.device) * 0.04
+    first = torch.randn(64, 3, 3, 3, device=lr.device) * 0.2
+    bias = torch.zeros(64, device=lr.device)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        x = F.conv2d(lr, first, bias, padding=1)
+        for block in range(16):
+            y = F.relu(F.conv2d(x, weights[2 * block], bias, padding=1))
+            x = x + F.conv2d(y, weights[2 * block + 1], bias, padding=1)
+        F.conv2d(x, weights[32], bias, padding=1)
+        synchronize(lr.device)
+
+    forward()
+    times: list[float] = []
+    for _ in range(max(5, repeats)):
+        start = time.perf_counter()
+        forward()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def _read_size(text: str) -> tuple[int, int]:
+    """(height, width) of "640x480", width first."""
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip().lower())
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise InvalidArgument(f"Cannot read the size {text!r}.", hint="Write width x height in pixels, such as 96x96.")
+    return int(match[2]), int(match[1])
+
+
+def _print(rows: list[Row]) -> None:
+    """The newest row; before the first, what the columns are."""
+    row = rows[-1]
+    timing = row.timing
+    if len(rows) == 1:
+        print(f"{timing.device}; drawing by {timing.backend}; median of {timing.repeats}")
+        print(f"{'METHOD':<24}{'INPUT':>10}{'SCALE':>7}{'ENCODE':>10}{'DECODE':>10}{'DRAW':>9}{'PEAK':>10}  EDSR UNITS")
+    stage = timing.stages_ms
+    cells = (f"{stage.get(name, 0):>{width},.0f} ms" for name, width in (("encode", 7), ("decode", 7), ("render", 6)))
+    peak = "?" if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:,.0f} MiB"
+    size = f"{row.size[1]}x{row.size[0]}"
+    note = " (random weights)" if row.weights == "random" else ""
+    units = f"{row.networks_ms / row.edsr_encoder_ms:.1f} x {row.edsr_encoder_ms:.0f} ms{note}"
+    print(f"{row.method:<24}{size:>10}{row.scale:>7}{''.join(cells)}{peak:>10}  {units}", flush=True)
+
+
+def _finish(steps: Generator[Any, None, _Result]) -> _Result:
+    """Run steps to their end without looking at the progress."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
