@@ -263,8 +263,7 @@ def backend(kind: str, device: torch.device) -> str:
         return f"torch {torch.__version__}"
     from gsr_app.ops import backend as drawing
 
-    report: Any = getattr(drawing, "report", None)
-    return str(report(device.type)) if report else "reference"
+    return str(drawing.load(device.type))
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------

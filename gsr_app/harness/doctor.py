@@ -89,10 +89,7 @@ def _drawing(device_type: str) -> dict[str, Any]:
 
     compiler = next((path for name in ("g++", "clang++") if (path := shutil.which(name))), "none found")
     found: dict[str, Any] = {"compiler": compiler, "GSR_BACKEND": os.environ.get("GSR_BACKEND", "auto")}
-    report: Any = getattr(backend, "report", None)
-    if report is None:
-        return {"backend": "reference", **found}
-    said = report(device_type)
+    said = backend.load(device_type)
     reasons = {f"because {index}": reason for index, reason in enumerate(said.reasons, 1)}
     return {"backend": said.backend, "fell back": bool(said), **reasons, **found}
 

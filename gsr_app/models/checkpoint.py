@@ -23,6 +23,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"There is no weight file {path}.", hint="Check the path given with --weights.")
     if path.stat().st_size == 0:
         raise WeightsError(f"{path} is empty.", hint="Delete it and download it again.")
+    if path.suffix != ".safetensors" and not _looks_like_torch(path):
+        raise WeightsError(f"{path} is not a weight file.", hint="Expected .safetensors or torch's .pth.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -30,19 +32,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
             stored: Any = load_file(path)
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported global" in str(error).lower():
-            raise WeightsError(
-                f"{path} holds more than tensors, and reading it would run its code.",
-                hint="Ask its author for a safetensors file or a plain state dict.",
-            ) from None
-        raise WeightsError(f"{path} is not a weight file.", hint="Expected .safetensors or torch's .pth.") from None
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} holds more than tensors, and reading it would run its code.",
+            hint="Ask its author for a safetensors file or a plain state dict.",
+        ) from None
     except Exception as error:  # safetensors, zip and torch each raise their own kinds for a broken file
         raise WeightsError(
             f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {str(error).splitlines()[0][:120]}",
             hint="Delete it and download it again.",
         ) from None
     return unwrap(stored, path)
+
+
+def _looks_like_torch(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
 
 def unwrap(stored: Any, path: Path | str = "the file") -> dict[str, Tensor]:

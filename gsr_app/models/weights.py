@@ -246,7 +246,9 @@ def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
     folder = cache_folder() / "weights" / file.repo.replace("/", "--") / file.revision
-    options: dict[str, Any] = {"endpoint": os.environ.get("HF_ENDPOINT") or None}
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    _check_reachable(method, file, endpoint)
+    options: dict[str, Any] = {"endpoint": endpoint}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # huggingface_hub 1.1 and later
         options["tqdm_class"] = _reporting_bar(report)
     for path in file.paths:
@@ -272,6 +274,16 @@ def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
     raise WeightsError(
         f"None of {', '.join(file.paths)} is in huggingface.co/{file.repo} ({file.revision}).", hint=_by_hand(method)
     )
+
+
+def _check_reachable(method: Method, file: WeightFile, endpoint: str) -> None:
+    """huggingface_hub waits and tries again for half a minute where there is no network; ask once before it does."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_TIMEOUT_S / 2).close()
+    except urllib.error.HTTPError:
+        return  # it answers
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        raise _unreachable(method, file, getattr(error, "reason", error)) from None
 
 
 def _reporting_bar(report: Report) -> type[Any]:

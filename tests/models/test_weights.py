@@ -1,0 +1,405 @@
+"""Weights are found, fetched, checked and loaded; each way in which that can go wrong has its own error.
+
+The servers are on the loopback interface and the files are made here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from gsr_app.core.errors import Cancelled, WeightsError
+from gsr_app.core.types import Progress
+from gsr_app.models import checkpoint, weights
+from gsr_app.models.registry import Method, WeightFile
+
+BODY = bytes(range(256)) * 4000  # 1 MB
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+@dataclass
+class Site:
+    """What the server has and what it was asked for."""
+
+    address: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    status: dict[str, int] = field(default_factory=dict)  # answers of their own by path
+    cut_after: int | None = None  # breaks every body off there
+    ranges: bool = True
+    asked: list[tuple[str, str, str]] = field(default_factory=list)  # (verb, path, range)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+    """A web server that knows ranges and what huggingface_hub asks for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None: ...
+
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def _answer(self, *, with_body: bool) -> None:
+            wanted = self.headers.get("Range", "")
+            found.asked.append((self.command, self.path, wanted))
+            status = found.status.get(self.path, 200 if self.path in found.files else 404)
+            body = found.files.get(self.path, b"") if status == 200 else b""
+            start = 0
+            if wanted and found.ranges and status == 200:
+                start = int(wanted.removeprefix("bytes=").split("-")[0])
+                status = 206 if start < len(body) else 416
+            self.send_response(status)
+            if status in {401, 403}:
+                self.send_header("X-Error-Code", "GatedRepo")
+            if status == 404:
+                self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            part = body[start:] if status in {200, 206} else b""
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            if with_body:
+                self.wfile.write(part if found.cut_after is None else part[: found.cut_after])
+                if found.cut_after is not None:
+                    self.close_connection = True
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Site(f"http://127.0.0.1:{server.server_port}")
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", found.address)
+    for name in ("GSR_WEIGHTS_DIR", "GSR_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+def method(*files: WeightFile, name: str = "m") -> Method:
+    return Method(name, name, "f", "pixels", "MIT", arch="a", files=files)
+
+
+def from_url(site: Site, sha256: str = SHA) -> Method:
+    site.files.setdefault("/w.pth", BODY)
+    return method(WeightFile(url=f"{site.address}/w.pth", sha256=sha256))
+
+
+def from_hub(*paths: str, sha256: str = "") -> Method:
+    return method(WeightFile(repo="owner/name", paths=paths, revision="main", sha256=sha256))
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Whatever carries a weight file's name or could be taken for one."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and path.suffix in {".pth", ".safetensors"}]
+
+
+# ---- fetching ---------------------------------------------------------------------------------------------------
+
+
+def test_a_url_is_fetched_once_and_checked(site: Site) -> None:
+    wanted = from_url(site)
+    assert not weights.is_present(wanted)
+    assert weights.find(wanted) is None
+    seen: list[Progress] = []
+    got = weights.obtain(wanted, report=seen.append)
+    assert got.files[""].read_bytes() == BODY
+    assert got.id.startswith("m@")
+    assert (seen[-1].done, seen[-1].total) == (len(BODY), len(BODY))
+    assert weights.obtain(wanted) == got
+    assert len(site.asked) == 1
+    assert weights.is_present(wanted)
+    assert weights.verify(wanted)
+    assert weights.remove(wanted) == len(BODY)
+    assert not weights.is_present(wanted)
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(site: Site, tmp_path: Path) -> None:
+    wanted = from_url(site)
+    site.cut_after = 300_000
+    with pytest.raises(WeightsError, match="broke off") as caught:
+        weights.obtain(wanted)
+    assert "goes on from there" in caught.value.hint
+    assert leftovers(tmp_path) == []
+    site.cut_after = None
+    assert weights.obtain(wanted).files[""].read_bytes() == BODY
+    assert site.asked[-1][2].startswith("bytes=")
+    assert int(site.asked[-1][2].removeprefix("bytes=").rstrip("-")) > 0
+
+
+def test_a_server_without_ranges_starts_from_the_beginning(site: Site) -> None:
+    wanted = from_url(site)
+    site.cut_after = 300_000
+    with pytest.raises(WeightsError):
+        weights.obtain(wanted)
+    site.cut_after, site.ranges = None, False
+    assert weights.obtain(wanted).files[""].read_bytes() == BODY
+
+
+def test_a_part_is_not_trusted_where_nothing_can_check_the_whole(site: Site) -> None:
+    wanted = from_url(site, sha256="")
+    site.cut_after = 300_000
+    with pytest.raises(WeightsError):
+        weights.obtain(wanted)
+    site.cut_after = None
+    assert weights.obtain(wanted).files[""].read_bytes() == BODY
+    assert site.asked[-1][2] == ""
+
+
+def test_a_wrong_hash_is_refused_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has sha256 .*, expected 0000"):
+        weights.obtain(from_url(site, sha256="0" * 64))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(404, "does not exist any more"), (403, "is gated"), (401, "is gated"), (500, "HTTP 500")]
+)
+def test_what_a_server_refuses_is_said(site: Site, tmp_path: Path, status: int, text: str) -> None:
+    site.status["/w.pth"] = status
+    with pytest.raises(WeightsError, match=text) as caught:
+        weights.obtain(from_url(site))
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_no_connection_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = method(WeightFile(url="http://127.0.0.1:9/w.pth"))
+    with pytest.raises(WeightsError, match="Cannot reach") as caught:
+        weights.obtain(closed)
+    assert "--weights PATH" in caught.value.hint
+    monkeypatch.setenv("GSR_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="GSR_OFFLINE is set"):
+        weights.obtain(from_url(site))
+    assert site.asked == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="Cannot write") as caught:
+        weights.obtain(from_url(site))
+    assert "GSR_CACHE" in caught.value.hint
+
+
+def test_a_report_may_stop_the_download(site: Site, tmp_path: Path) -> None:
+    def stop(_: Progress) -> None:
+        raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        weights.obtain(from_url(site), report=stop)
+    assert leftovers(tmp_path) == []
+
+
+def test_the_hub_is_asked_for_each_candidate_in_turn(site: Site) -> None:
+    site.files["/owner/name/resolve/main/new/encoder.pth"] = BODY
+    wanted = from_hub("old/encoder.pth", "new/encoder.pth", sha256=SHA)
+    seen: list[Progress] = []
+    got = weights.obtain(wanted, report=seen.append)
+    assert got.files[""].read_bytes() == BODY
+    assert [path for verb, path, _ in site.asked if verb == "HEAD" and path != "/"] == [
+        "/owner/name/resolve/main/old/encoder.pth",
+        "/owner/name/resolve/main/new/encoder.pth",
+    ]
+    count = len(site.asked)
+    assert weights.obtain(wanted) == got
+    assert len(site.asked) == count
+    assert seen == [] or seen[-1].done == len(BODY)
+
+
+def test_the_hubs_refusals_are_said(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"None of a\.pth, b\.pth is in huggingface\.co/owner/name"):
+        weights.obtain(from_hub("a.pth", "b.pth"))
+    site.status["/owner/name/resolve/main/a.pth"] = 403
+    with pytest.raises(WeightsError, match="is gated") as caught:
+        weights.obtain(from_hub("a.pth"))
+    assert "HF_TOKEN" in caught.value.hint
+    assert leftovers(tmp_path) == []
+
+
+def test_a_wrong_hash_from_the_hub_is_refused_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    site.files["/owner/name/resolve/main/a.pth"] = BODY
+    with pytest.raises(WeightsError, match="has sha256"):
+        weights.obtain(from_hub("a.pth", sha256="1" * 64))
+    assert leftovers(tmp_path) == []
+
+
+def test_a_hub_that_cannot_be_reached_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match="Cannot reach"):
+        weights.obtain(from_hub("a.pth"))
+
+
+# ---- finding ----------------------------------------------------------------------------------------------------
+
+
+def two_parts(**where: Any) -> Method:
+    files = (WeightFile(part=part, paths=(f"x/{part}.pth",), **where) for part in ("encoder", "decoder"))
+    return method(*files, name="two")
+
+
+def test_a_folder_with_a_file_per_part_is_taken(tmp_path: Path) -> None:
+    wanted = two_parts(repo="o/n")
+    for part in ("encoder", "decoder"):
+        (tmp_path / f"{part}.pth").write_bytes(part.encode())
+    assert set(weights.obtain(wanted, tmp_path).files) == {"encoder", "decoder"}
+    with pytest.raises(WeightsError, match=r"needs encoder\.pth and decoder\.pth, found one file"):
+        weights.obtain(wanted, tmp_path / "encoder.pth")
+    (tmp_path / "decoder.pth").unlink()
+    with pytest.raises(WeightsError, match=r"holds no decoder\.pth"):
+        weights.obtain(wanted, tmp_path)
+
+
+def test_a_given_path_wins_and_is_never_replaced_by_something_else(site: Site, tmp_path: Path) -> None:
+    wanted = from_url(site)
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"mine")
+    assert weights.obtain(wanted, own).files[""] == own
+    assert weights.obtain(wanted, tmp_path).files[""] == own, "the only weight file of a folder"
+    with pytest.raises(WeightsError, match="There is no file or folder"):
+        weights.obtain(wanted, tmp_path / "nothing")
+    assert site.asked == []
+
+
+def test_the_weights_folder_of_the_environment_comes_before_the_cache(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = from_url(site)
+    fetched = weights.obtain(wanted)
+    monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path / "own"))
+    assert weights.obtain(wanted) == fetched
+    (tmp_path / "own" / "m").mkdir(parents=True)
+    (tmp_path / "own" / "m" / "w.pth").write_bytes(b"mine")
+    got = weights.obtain(wanted)
+    assert got.files[""].read_bytes() == b"mine"
+    assert got.id != fetched.id
+
+
+def test_a_missing_asset_is_said() -> None:
+    with pytest.raises(WeightsError, match="ships with the app"):
+        weights.obtain(method(WeightFile(asset="nothing.safetensors")))
+    assert not weights.is_present(method(WeightFile(asset="nothing.safetensors")))
+
+
+def test_a_method_without_weights_is_always_there() -> None:
+    assert weights.is_present(method())
+    assert weights.obtain(method()).files == {}
+
+
+# ---- loading ----------------------------------------------------------------------------------------------------
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3))
+
+
+def same(module: nn.Module, path: Path) -> bool:
+    loaded = checkpoint.load_files(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3)), {"": path})
+    state = module.state_dict()
+    return all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"params": s},
+        lambda s: {"params": {k: v * 0 for k, v in s.items()}, "params_ema": s},
+        lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3, "optimizer": {"lr": 0.1}},
+        lambda s: {"model": {"name": "net", "args": {"n": 2}, "sd": s}},
+        lambda s: {"epoch": 1, "model": s, "best_psnr": 30.0},
+        lambda s: {"params": {f"module.{k}": v for k, v in s.items()}},
+    ],
+)
+def test_every_wrapping_in_use_is_unwrapped(wrap: Any, tmp_path: Path) -> None:
+    torch.save(wrap(network().state_dict()), tmp_path / "w.pth")
+    assert same(network(), tmp_path / "w.pth")
+
+
+def test_safetensors_load_also_in_half_precision(tmp_path: Path) -> None:
+    state = network().state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    assert same(network(), tmp_path / "w.safetensors")
+    save_file({key: value.half() for key, value in state.items()}, tmp_path / "h.safetensors")
+    half = checkpoint.load_files(network(), {"": tmp_path / "h.safetensors"})
+    assert half.state_dict()["0.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_half_a_file_is_damaged_not_a_crash(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    torch.save(network().state_dict(), path) if suffix == ".pth" else save_file(network().state_dict(), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(WeightsError, match="damaged or cut short") as caught:
+        checkpoint.read_state(path)
+    assert "\n" not in str(caught.value)
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match="is empty"):
+        checkpoint.read_state(path)
+
+
+def test_what_is_no_weight_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_text("<html>404</html>")
+    with pytest.raises(WeightsError, match="is not a weight file"):
+        checkpoint.read_state(path)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(WeightsError, match="does not hold a state dict"):
+        checkpoint.read_state(path)
+    with pytest.raises(WeightsError, match="There is no weight file"):
+        checkpoint.read_state(tmp_path / "nothing.pth")
+
+
+class Evil:
+    ran = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return setattr, (Evil, "ran", True)
+
+
+def test_a_file_that_would_run_code_is_refused_unread(tmp_path: Path) -> None:
+    torch.save({"params": network().state_dict(), "evil": Evil()}, tmp_path / "zip.pth")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(Evil(), protocol=2))
+    for name in ("zip.pth", "old.pth"):
+        with pytest.raises(WeightsError):
+            checkpoint.read_state(tmp_path / name)
+    assert not Evil.ran
+
+
+def test_keys_that_do_not_fit_are_named() -> None:
+    state = dict(network().state_dict())
+    state["extra.weight"] = state.pop("1.bias")
+    with pytest.raises(WeightsError, match=r"is missing 1\.bias and has the unknown extra\.weight"):
+        checkpoint.load_state(network(), state)
+    wide = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3)).state_dict()
+    with pytest.raises(WeightsError, match=r"0\.weight is 8x3x3x3, the network wants 4x3x3x3"):
+        checkpoint.load_state(network(), wide)
+    with pytest.raises(WeightsError, match="and 1 more"):
+        checkpoint.load_state(network(), {})
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["rt4ksr_x2.pth", "rt4ksr_x3.pth"])
+def test_published_checkpoints_unwrap(shared: Path, name: str) -> None:
+    state = checkpoint.read_state(shared / "weights" / name)
+    assert "gamma" in state
+    keys = json.loads((shared / "golden" / "others" / "rt4ksr" / f"{name[:-4]}_train_keys.json").read_text())
+    assert len(state) == len(next(value for value in keys.values() if isinstance(value, list) and len(value) > 20))
