@@ -70,6 +70,8 @@ _FILES: dict[str, str] = {
     "gsasr-paper-edsr": "gsasr",
     "gsasr-paper-rdn": "gsasr",
     "gsasr-paper-swin": "gsasr",
+    "rt4ksr-x2": "rt4ksr",
+    "rt4ksr-x3": "rt4ksr",
 }
 
 
