@@ -72,6 +72,14 @@ _FILES: dict[str, str] = {
     "gsasr-paper-swin": "gsasr",
     "rt4ksr-x2": "rt4ksr",
     "rt4ksr-x3": "rt4ksr",
+    "rgt-x2": "rgt",
+    "rgt-x3": "rgt",
+    "rgt-x4": "rgt",
+    "rgt-s-x2": "rgt",
+    "rgt-s-x3": "rgt",
+    "rgt-s-x4": "rgt",
+    "liif-edsr": "liif",
+    "liif-rdn": "liif",
 }
 
 

@@ -1,0 +1,133 @@
+"""LIIF: a pixel of any scale is what a small network makes of the four nearest feature vectors.
+
+Chen, Liu, Wang, "Learning Continuous Image Representation with Local Implicit Image Function", CVPR 2021,
+arXiv 2012.09161. Original: github.com/yinboc/liif, BSD-3-Clause.
+
+The same numbers with less work: the first layer of the decoder is linear in the 3x3 neighbourhood of features, so it
+is one convolution of the feature map, done once per source pixel instead of four times per output pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gsr_app.core.types import View
+from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
+from gsr_app.models.layers.lattice import axes, whole
+from gsr_app.models.registry import Architecture
+
+# Output pixels decoded at once: their hidden layers take some 30 MB, whatever the picture's size.
+CHUNK = 16384
+
+# The shifted coordinates are moved off the borders between cells, where rounding would decide.
+_NUDGE = 1e-6
+_LEAST_AREA = 1e-9
+
+
+@dataclass(frozen=True)
+class LIIFConfig:
+    encoder: Literal["edsr", "rdn"] = "edsr"
+    hidden: tuple[int, ...] = (256, 256, 256, 256)
+    local_ensemble: bool = True  # four neighbours, weighted by the areas opposite to them
+    feat_unfold: bool = True  # 3x3 neighbourhoods of features
+    cell_decode: bool = True  # tell the decoder how large a pixel is
+
+
+class MLP(nn.Module):
+    """Linear layers with an activation between them, named as in the checkpoints."""
+
+    def __init__(self, sizes: Sequence[int], *, activation: type[nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
+            layers += [nn.Linear(inputs, outputs), activation()]
+        self.layers = nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+class LIIF(nn.Module):
+    def __init__(self, *, config: LIIFConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = EDSR() if config.encoder == "edsr" else RDN()
+        self.taps = 3 if config.feat_unfold else 1
+        inputs = CHANNELS * self.taps**2 + 2 + 2 * config.cell_decode
+        self.imnet = MLP((inputs, *config.hidden, 3))
+
+    def forward(self, lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """[B, 3, h, w] in 0..1 -> [B, 3, *size], the whole source stretched over the size."""
+        view = whole((lr.shape[2], lr.shape[3]), size)
+        return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
+
+    def encode(self, lr: torch.Tensor) -> torch.Tensor:
+        """[B, 3, h, w] -> [B, h, w, D]: the features, already through the part of the decoder that they share."""
+        first = self._first
+        features = self.encoder((lr - 0.5) / 0.5)
+        kernel = first.weight[:, : CHANNELS * self.taps**2].unflatten(1, (CHANNELS, self.taps, self.taps))
+        return F.conv2d(features, kernel, first.bias, padding=self.taps // 2).permute(0, 2, 3, 1).contiguous()
+
+    def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
+        """[1, 3, *view.size] in 0..1 of any view of the source plane."""
+        rows = max(1, chunk // view.size[1])
+        strips = range(0, view.size[0], rows)
+        decoded = [
+            self.decode(features, view.crop(top, 0, min(rows, view.size[0] - top), view.size[1])) for top in strips
+        ]
+        return (torch.cat(decoded) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+
+    def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
+        """[*view.size, 3], as the decoder was trained: -1..1, unclamped. All of it at once."""
+        height, width = features.shape[1:3]
+        y, x = axes(view, (height, width))
+        table = features[0].flatten(0, 1)  # [h*w, D]
+        weight = self._first.weight[:, CHANNELS * self.taps**2 :]  # [D, 2 or 4]
+        shared = table.new_zeros(len(weight))
+        if self.config.cell_decode:
+            shared = weight[:, 2:] @ table.new_tensor([y.cell * height, x.cell * width])
+        shifts = (-1, 1) if self.config.local_ensemble else (0,)
+        nudge = _NUDGE if self.config.local_ensemble else 0.0
+        answers: list[torch.Tensor] = []
+        areas: list[torch.Tensor] = []
+        for shift_y in shifts:
+            row = y.nearest(shift_y, nudge)
+            away_y = y.offset(row).to(table)
+            for shift_x in shifts:
+                column = x.nearest(shift_x, nudge)
+                away_x = x.offset(column).to(table)
+                index = (row[:, None] * width + column).to(table.device)
+                # The decoder's first layer: gathered features, plus the offset's share, plus what all have in common.
+                hidden = table[index.flatten()].unflatten(0, index.shape)  # [H, W, D]
+                hidden += (away_y[:, None] * weight[:, 0] + shared)[:, None]
+                hidden += away_x[:, None] * weight[:, 1]
+                answers.append(self.imnet.layers[1:](hidden))
+                areas.append((away_y[:, None] * away_x).abs() + _LEAST_AREA)
+        total = torch.stack(areas).sum(0)
+        # Each answer is weighted by the area of the diagonally opposite one: a bilinear mix.
+        opposite = [(area / total)[..., None] for area in reversed(areas)]
+        return torch.stack([a * w for a, w in zip(answers, opposite, strict=True)]).sum(0)
+
+    @property
+    def _first(self) -> nn.Linear:
+        first = self.imnet.layers[0]
+        assert isinstance(first, nn.Linear)
+        return first
+
+
+def _build(encoder: Literal["edsr", "rdn"]) -> LIIF:
+    return LIIF(config=LIIFConfig(encoder=encoder))
+
+
+# The trunks see 35 (EDSR) and 148 (RDN) pixels far at most, but hardly weigh what is more than 32 away.
+ARCHS = tuple(
+    Architecture(id=f"liif-{encoder}", build=partial(_build, encoder), kind="continuous", overlap=32)
+    for encoder in ("edsr", "rdn")
+)
