@@ -9,7 +9,6 @@ is one convolution of the feature map, done once per source pixel instead of fou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -21,6 +20,7 @@ from torch import nn
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
 from gsr_app.models.layers.lattice import axes, whole
+from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
 # Output pixels decoded at once: their hidden layers take some 30 MB, whatever the picture's size.
@@ -38,20 +38,6 @@ class LIIFConfig:
     local_ensemble: bool = True  # four neighbours, weighted by the areas opposite to them
     feat_unfold: bool = True  # 3x3 neighbourhoods of features
     cell_decode: bool = True  # tell the decoder how large a pixel is
-
-
-class MLP(nn.Module):
-    """Linear layers with an activation between them, named as in the checkpoints."""
-
-    def __init__(self, sizes: Sequence[int], *, activation: type[nn.Module] = nn.ReLU) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
-            layers += [nn.Linear(inputs, outputs), activation()]
-        self.layers = nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x)
 
 
 class LIIF(nn.Module):

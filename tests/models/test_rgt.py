@@ -88,12 +88,12 @@ def test_window_attention_equals_attention_over_the_whole_picture_with_everythin
     assert torch.allclose(found[0], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 45), (64, 64), (16, 1024), (70, 33)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 45), (16, 1024)])
 def test_any_size_from_sixteen_up_runs(size: tuple[int, int]) -> None:
     net = fill(RGT(config=SMALL)).eval()
     with torch.inference_mode():
-        out = net(torch.rand(2, 3, *size))
-    assert out.shape == (2, 3, 2 * size[0], 2 * size[1])
+        out = net(torch.rand(1, 3, *size))
+    assert out.shape == (1, 3, 2 * size[0], 2 * size[1])
     assert out.isfinite().all()
 
 
@@ -110,7 +110,7 @@ def test_the_summary_shrinks_as_published() -> None:
 def test_training_reaches_every_parameter_and_leaves_branches_out() -> None:
     torch.manual_seed(2)
     net = RGT(config=SMALL).train()
-    lr = torch.rand(2, 3, 64, 64)
+    lr = torch.rand(1, 3, 32, 32)
     net(lr).square().mean().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
     outputs = [net.eval()(lr), net.eval()(lr), net.train()(lr)]
