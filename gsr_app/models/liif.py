@@ -19,7 +19,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
-from gsr_app.models.layers.lattice import axes, whole
+from gsr_app.models.layers.lattice import Window, axes, strips, whole
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -55,51 +55,46 @@ class LIIF(nn.Module):
         return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
-        """[B, 3, h, w] -> [B, h, w, D]: the features, already through the part of the decoder that they share."""
-        first = self._first
-        features = self.encoder((lr - 0.5) / 0.5)
-        kernel = first.weight[:, : CHANNELS * self.taps**2].unflatten(1, (CHANNELS, self.taps, self.taps))
-        return F.conv2d(features, kernel, first.bias, padding=self.taps // 2).permute(0, 2, 3, 1).contiguous()
+        """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
+        return self.encoder((lr - 0.5) / 0.5)
 
     def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        rows = max(1, chunk // view.size[1])
-        strips = range(0, view.size[0], rows)
-        decoded = [
-            self.decode(features, view.crop(top, 0, min(rows, view.size[0] - top), view.size[1])) for top in strips
-        ]
+        decoded = [self.decode(features, strip) for strip in strips(view, chunk)]
         return (torch.cat(decoded) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[*view.size, 3], as the decoder was trained: -1..1, unclamped. All of it at once."""
-        height, width = features.shape[1:3]
-        y, x = axes(view, (height, width))
-        table = features[0].flatten(0, 1)  # [h*w, D]
-        weight = self._first.weight[:, CHANNELS * self.taps**2 :]  # [D, 2 or 4]
-        shared = table.new_zeros(len(weight))
-        if self.config.cell_decode:
-            shared = weight[:, 2:] @ table.new_tensor([y.cell * height, x.cell * width])
+        y, x = axes(view, (features.shape[2], features.shape[3]))
         shifts = (-1, 1) if self.config.local_ensemble else (0,)
         nudge = _NUDGE if self.config.local_ensemble else 0.0
+        rows, columns = ([axis.nearest(shift, nudge) for shift in shifts] for axis in (y, x))
+        window = Window.around(rows, columns)
+        table = self._project(window.cut(features, self.taps // 2))
+        weight = self._first.weight[:, CHANNELS * self.taps**2 :]  # [D, 2 or 4]: of the offset, of the cell
+        shared = table.new_zeros(len(weight))
+        if self.config.cell_decode:
+            shared = weight[:, 2:] @ table.new_tensor([y.cell * y.count, x.cell * x.count])
         answers: list[torch.Tensor] = []
         areas: list[torch.Tensor] = []
-        for shift_y in shifts:
-            row = y.nearest(shift_y, nudge)
+        for row in rows:
             away_y = y.offset(row).to(table)
-            for shift_x in shifts:
-                column = x.nearest(shift_x, nudge)
+            for column in columns:
                 away_x = x.offset(column).to(table)
-                index = (row[:, None] * width + column).to(table.device)
                 # The decoder's first layer: gathered features, plus the offset's share, plus what all have in common.
-                hidden = table[index.flatten()].unflatten(0, index.shape)  # [H, W, D]
-                hidden += (away_y[:, None] * weight[:, 0] + shared)[:, None]
-                hidden += away_x[:, None] * weight[:, 1]
+                hidden = window.gather(table, row, column)  # [H, W, D]
+                hidden = hidden + (away_y[:, None] * weight[:, 0] + shared)[:, None] + away_x[:, None] * weight[:, 1]
                 answers.append(self.imnet.layers[1:](hidden))
                 areas.append((away_y[:, None] * away_x).abs() + _LEAST_AREA)
         total = torch.stack(areas).sum(0)
         # Each answer is weighted by the area of the diagonally opposite one: a bilinear mix.
         opposite = [(area / total)[..., None] for area in reversed(areas)]
         return torch.stack([a * w for a, w in zip(answers, opposite, strict=True)]).sum(0)
+
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        """The decoder's first layer on every 3x3 neighbourhood: [1, 64, h+2, w+2] -> [h*w, D]"""
+        kernel = self._first.weight[:, : CHANNELS * self.taps**2].unflatten(1, (CHANNELS, self.taps, self.taps))
+        return F.conv2d(features, kernel, self._first.bias).permute(0, 2, 3, 1).flatten(0, 2)
 
     @property
     def _first(self) -> nn.Linear:

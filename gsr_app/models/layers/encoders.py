@@ -138,8 +138,16 @@ class _NamedDenseBlock(nn.Module):
         return add_dense_layers(x, self.layers, self.lff)
 
 
-class NamedEDSR(nn.Module):
-    """EDSR under the names of MMEditing; the base of a network whose encoder sits at its root."""
+class RootEncoder(nn.Module):
+    """An encoder whose parameters sit at the root of the network that uses it; to inherit from."""
+
+    def extract(self, image: torch.Tensor) -> torch.Tensor:
+        """[B, 3, h, w] -> [B, 64, h, w]"""
+        raise NotImplementedError
+
+
+class NamedEDSR(RootEncoder):
+    """EDSR under the names of MMEditing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,13 +156,12 @@ class NamedEDSR(nn.Module):
         self.conv_after_body = conv3(CHANNELS, CHANNELS)
 
     def extract(self, image: torch.Tensor) -> torch.Tensor:
-        """[B, 3, h, w] -> [B, 64, h, w]"""
-        shallow = self.conv_first(image.contiguous(memory_format=torch.channels_last))
+        shallow = self.conv_first(image)
         return shallow + self.conv_after_body(self.body(shallow))
 
 
-class NamedRDN(nn.Module):
-    """RDN under the names of MMEditing; the base of a network whose encoder sits at its root."""
+class NamedRDN(RootEncoder):
+    """RDN under the names of MMEditing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,6 +170,4 @@ class NamedRDN(nn.Module):
         self.gff = merging_convs()
 
     def extract(self, image: torch.Tensor) -> torch.Tensor:
-        """[B, 3, h, w] -> [B, 64, h, w]"""
-        image = image.contiguous(memory_format=torch.channels_last)
         return encode_densely(image, self.sfe1, self.sfe2, self.rdbs, self.gff)

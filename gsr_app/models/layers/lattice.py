@@ -1,11 +1,15 @@
-"""Where the pixels of a view lie among the pixels of the source. Everything is a product of two axes, so two short
-vectors stand for a whole grid."""
+"""Where the pixels of a view lie among the pixels of the source, and how to reach what lies there.
+
+Everything is a product of two axes, so two short vectors stand for a whole grid of coordinates.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from gsr_app.core.types import View
 
@@ -43,3 +47,40 @@ def axes(view: View, source_size: tuple[int, int]) -> tuple[Axis, Axis]:
 def whole(source_size: tuple[int, int], size: tuple[int, int]) -> View:
     """The whole source on a grid of any size, stretched if the sides' ratios differ."""
     return View((0.0, 0.0), (float(source_size[0]), float(source_size[1])), size)
+
+
+def strips(view: View, pixels: int) -> Iterator[View]:
+    """A view cut into rows of about so many pixels."""
+    height, width = view.size
+    rows = max(1, pixels // width)
+    for top in range(0, height, rows):
+        yield view.crop(top, 0, min(rows, height - top), width)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The source pixels that a part of a picture needs; half open."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @classmethod
+    def around(cls, rows: Sequence[torch.Tensor], columns: Sequence[torch.Tensor]) -> Window:
+        """The least window with all of these rows and columns in it."""
+        edges = [(min(int(i.min()) for i in index), max(int(i.max()) for i in index) + 1) for index in (rows, columns)]
+        return cls(*edges[0], *edges[1])
+
+    def cut(self, features: torch.Tensor, halo: int) -> torch.Tensor:
+        """[B, C, h, w] -> the window with a halo around it; zeros outside the source."""
+        height, width = features.shape[2:]
+        top, bottom = max(self.top - halo, 0), min(self.bottom + halo, height)
+        left, right = max(self.left - halo, 0), min(self.right + halo, width)
+        margins = (left - self.left + halo, self.right + halo - right, top - self.top + halo, self.bottom + halo - bottom)
+        return F.pad(features[:, :, top:bottom, left:right], margins)
+
+    def gather(self, table: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        """From a table of the window's pixels [h*w, D], the rows and columns of the source: [H, W, D]."""
+        index = (row[:, None] - self.top) * (self.right - self.left) + (column - self.left)
+        return table[index.flatten().to(table.device)].unflatten(0, index.shape)

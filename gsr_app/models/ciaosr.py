@@ -1,0 +1,192 @@
+"""CiaoSR: attention among the four nearest features, and from every feature to the whole picture at half size.
+
+Cao, Wang, Xian, Li, Ni, Pi, Zhang, Zhang, Timofte, Van Gool, "CiaoSR: Continuous Implicit Attention-in-Attention
+Network for Arbitrary-Scale Image Super-Resolution", CVPR 2023, arXiv 2212.04362.
+Original: github.com/caojiezhang/CiaoSR, CC BY-NC 4.0: non-commercial. This file is written from a description.
+
+The same numbers with less memory: attention over the picture goes band by band, 3x3 neighbourhoods are made only for
+the part of the picture in work, and the first layers of the decoders are convolutions, as in `liif`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gsr_app.core.types import View
+from gsr_app.models.layers.encoders import CHANNELS, NamedEDSR, NamedRDN, RootEncoder
+from gsr_app.models.layers.lattice import Axis, Window, axes, strips, whole
+from gsr_app.models.layers.mlp import MLP
+from gsr_app.models.registry import Architecture
+
+_MEAN = (0.4488, 0.4371, 0.4040)
+_NUDGE = 1e-6
+_TAPS = 9
+_KEY = CHANNELS * _TAPS
+_VALUE = _KEY + CHANNELS
+CHUNK = 8192  # output pixels decoded at once
+_SCORES = 1 << 23  # attention scores held at once
+
+
+@dataclass(frozen=True)
+class CiaoSRConfig:
+    hidden: tuple[int, ...] = (256, 256, 256, 256)
+    match_channels: int = 32
+    sharpness: float = 10.0  # of the attention over the picture
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.PReLU())
+
+
+class CrossScaleAttention(nn.Module):
+    """For every pixel: where in the half-size picture is it alike? What stands there at full size is fetched."""
+
+    escape_NaN: torch.Tensor
+
+    def __init__(self, config: CiaoSRConfig) -> None:
+        super().__init__()
+        self.register_buffer("escape_NaN", torch.tensor([1e-4]))
+        self.conv_match_1 = _pointwise(CHANNELS, config.match_channels)
+        self.conv_match_2 = _pointwise(CHANNELS, config.match_channels)
+        self.conv_assembly = _pointwise(CHANNELS, CHANNELS)
+        self.down = nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1)
+        self.sharpness = config.sharpness
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[1, 64, h, w] -> [1, 64, h, w]"""
+        height, width = features.shape[2:]
+        x = F.pad(features, (0, width % 2, 0, height % 2), mode="reflect")
+        half = F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
+        # Patches at half size, 3x3, lie over patches at full size, 6x6: [L, D]
+        keys = F.unfold(self.conv_match_2(half), 3, padding=1)[0].t()
+        keys = keys / torch.maximum(keys.norm(dim=1, keepdim=True), self.escape_NaN)
+        values = F.unfold(self.conv_assembly(x), 6, stride=2, padding=2)[0].t()
+        queries = F.pad(self.conv_match_1(x), (1, 1, 1, 1))
+        rows, columns = x.shape[2:]
+        fetched = x.new_zeros(1, CHANNELS, 2 * rows + 4, 2 * columns + 4)
+        step = max(1, _SCORES // (columns * len(keys)))
+        for top in range(0, rows, step):
+            count = min(step, rows - top)
+            band = F.unfold(queries[:, :, top : top + count + 2], 3)[0].t()  # [count*columns, D]
+            weights = (self.sharpness * (band @ keys.t())).softmax(dim=1)
+            size = (2 * count + 4, 2 * columns + 4)
+            fetched[:, :, 2 * top : 2 * top + size[0]] += F.fold((weights @ values).t()[None], size, 6, stride=2)
+        return self.down(fetched[:, :, 2:-2, 2:-2])[:, :, :height, :width] / 6
+
+
+class CiaoSR(RootEncoder):
+    """Everything after the encoder; `extract` is the encoder's."""
+
+    def __init__(self, *, config: CiaoSRConfig) -> None:
+        super().__init__()
+        self.imnet_q = MLP((_VALUE, *config.hidden, 3))
+        self.imnet_k = MLP((_KEY + 4, *config.hidden, _KEY))
+        self.imnet_v = MLP((_VALUE + 4, *config.hidden, _VALUE))
+        self.cs_attn = CrossScaleAttention(config)
+
+    def forward(self, lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """[B, 3, h, w] in 0..1 -> [B, 3, *size], the whole source stretched over the size."""
+        view = whole((lr.shape[2], lr.shape[3]), size)
+        return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
+
+    def encode(self, lr: torch.Tensor) -> torch.Tensor:
+        """[1, 3, h, w] in 0..1 -> [1, 131, h, w]: features, what attention fetched, and the picture."""
+        image = lr - lr.new_tensor(_MEAN).view(1, 3, 1, 1)
+        features = self.extract(image)
+        return torch.cat([features, self.cs_attn(features), image], dim=1)
+
+    def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
+        """[1, 3, *view.size] in 0..1 of any view of the source plane."""
+        decoded = torch.cat([self.decode(features, strip) for strip in strips(view, chunk)])
+        return (decoded + decoded.new_tensor(_MEAN)).clamp(0, 1).permute(2, 0, 1)[None]
+
+    def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
+        """[*view.size, 3] around the mean, unclamped. All of it at once."""
+        y, x = axes(view, (features.shape[2], features.shape[3]))
+        row, column = y.nearest(), x.nearest()
+        rows, columns = _corners(y), _corners(x)
+        window = Window.around([*rows, row], [*columns, column])
+        trunk, fetched, _ = features.split([CHANNELS, CHANNELS, 3], dim=1)
+        near = window.cut(trunk, 1)
+        table = F.unfold(near, 3)[0].t()  # [h*w, 576]
+        table = torch.cat([table, window.cut(fetched, 0)[0].flatten(1).t()], dim=1)  # [h*w, 640]
+        first_k, first_v = _first_layer(self.imnet_k, table[:, :_KEY]), _first_layer(self.imnet_v, table)
+        cell = table.new_tensor([y.cell * y.count, x.cell * x.count])
+
+        query = window.gather(table[:, :_KEY], row, column)
+        corners = [(r, c) for r in rows for c in columns]
+        scores: list[torch.Tensor] = []
+        for r, c in corners:
+            where = _where(y, x, r, c, cell)
+            key = window.gather(table[:, :_KEY], r, c) * _rest(self.imnet_k, window.gather(first_k, r, c), where)
+            scores.append((query * key).sum(-1))
+        weights = torch.stack(scores, dim=-1).softmax(-1)
+        mixed = torch.zeros_like(window.gather(table, row, column))
+        for number, (r, c) in enumerate(corners):
+            where = _where(y, x, r, c, cell)
+            value = window.gather(table, r, c) * _rest(self.imnet_v, window.gather(first_v, r, c), where)
+            mixed = mixed + weights[..., number, None] * value
+        return self.imnet_q(mixed) + _bilinear(features[:, -3:], y, x)
+
+
+def _corners(axis: Axis) -> list[torch.Tensor]:
+    """The source pixels on either side: about half a source pixel away, less for large output pixels."""
+    away = (1 - axis.cell) / (axis.count - 1) * axis.count if axis.count > 1 else 0.0
+    return [axis.nearest(side * away, _NUDGE) for side in (-1, 1)]
+
+
+def _where(y: Axis, x: Axis, row: torch.Tensor, column: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+    """[H, W, 4] offset from the source pixel and size of an output pixel, both (y, x) in source half-pixels."""
+    shape = len(row), len(column)
+    away_y, away_x = y.offset(row).to(cell), x.offset(column).to(cell)
+    away = torch.stack([away_y[:, None].expand(shape), away_x.expand(shape)], dim=-1)
+    return torch.cat([away, cell.expand(*shape, 2)], dim=-1)
+
+
+def _first_layer(net: MLP, table: torch.Tensor) -> torch.Tensor:
+    first = net.layers[0]
+    assert isinstance(first, nn.Linear)
+    return F.linear(table, first.weight[:, :-4], first.bias)
+
+
+def _rest(net: MLP, hidden: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    first = net.layers[0]
+    assert isinstance(first, nn.Linear)
+    return net.layers[1:](hidden + F.linear(where, first.weight[:, -4:]))
+
+
+def _bilinear(image: torch.Tensor, y: Axis, x: Axis) -> torch.Tensor:
+    """[H, W, 3] of the picture between its pixels' centres; constant beyond the outermost."""
+    grid = torch.stack(torch.meshgrid(x.coord, y.coord, indexing="xy"), dim=-1).to(image)[None]
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
+
+
+class CiaoSREDSR(CiaoSR, NamedEDSR):
+    """The checkpoints keep the encoder's parameters beside the decoder's, so the encoder is a base class."""
+
+
+class CiaoSRRDN(CiaoSR, NamedRDN):
+    """As `CiaoSREDSR`, on RDN."""
+
+
+# Attention over the picture is quadratic in its size, and the authors' own tiles are 192 with an overlap of 32.
+ARCHS = (
+    Architecture(
+        id="ciaosr-edsr",
+        build=lambda: CiaoSREDSR(config=CiaoSRConfig()),
+        kind="continuous",
+        minimum_size=2,
+        overlap=32,
+    ),
+    Architecture(
+        id="ciaosr-rdn",
+        build=lambda: CiaoSRRDN(config=CiaoSRConfig()),
+        kind="continuous",
+        minimum_size=2,
+        overlap=32,
+    ),
+)
