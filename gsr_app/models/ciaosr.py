@@ -45,7 +45,7 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 class CrossScaleAttention(nn.Module):
     """For every pixel: where in the half-size picture is it alike? What stands there at full size is fetched."""
 
-    escape_NaN: torch.Tensor
+    escape_NaN: torch.Tensor  # noqa: N815  # the checkpoints' name
 
     def __init__(self, config: CiaoSRConfig) -> None:
         super().__init__()

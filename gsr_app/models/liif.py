@@ -56,7 +56,7 @@ class LIIF(nn.Module):
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
         """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
-        return self.encoder((lr - 0.5) / 0.5)
+        return self.encoder(((lr - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
 
     def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""

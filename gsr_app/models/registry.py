@@ -80,6 +80,9 @@ _FILES: dict[str, str] = {
     "rgt-s-x4": "rgt",
     "liif-edsr": "liif",
     "liif-rdn": "liif",
+    "ciaosr-edsr": "ciaosr",
+    "ciaosr-rdn": "ciaosr",
+    "gaussiansr-edsr": "gaussiansr",
 }
 
 

@@ -64,7 +64,7 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(*(_Residual() for _ in range(_EDSR_BLOCKS)), conv3(CHANNELS, CHANNELS))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        shallow = self.head(image.contiguous(memory_format=torch.channels_last))
+        shallow = self.head(image)
         return shallow + self.body(shallow)
 
 
@@ -97,7 +97,6 @@ class RDN(nn.Module):
         self.GFF = merging_convs()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        image = image.contiguous(memory_format=torch.channels_last)
         return encode_densely(image, self.SFENet1, self.SFENet2, self.RDBs, self.GFF)
 
 

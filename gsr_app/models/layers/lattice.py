@@ -77,7 +77,12 @@ class Window:
         height, width = features.shape[2:]
         top, bottom = max(self.top - halo, 0), min(self.bottom + halo, height)
         left, right = max(self.left - halo, 0), min(self.right + halo, width)
-        margins = (left - self.left + halo, self.right + halo - right, top - self.top + halo, self.bottom + halo - bottom)
+        margins = (
+            left - self.left + halo,
+            self.right + halo - right,
+            top - self.top + halo,
+            self.bottom + halo - bottom,
+        )
         return F.pad(features[:, :, top:bottom, left:right], margins)
 
     def gather(self, table: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
