@@ -14,7 +14,7 @@ from gsr_app.core.errors import WeightsError
 
 # Training programs wrap the weights in these, the outermost first; the averaged weights win over the raw ones.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
-_PREFIX = "module."  # left by data-parallel training
+_PREFIXES = ("module.", "generator.")  # left by data-parallel training, and by MMEditing's restorers
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -61,8 +61,9 @@ def unwrap(stored: Any, path: Path | str = "the file") -> dict[str, Tensor]:
             continue
         if not tensors or len(tensors) != len(stored):
             break
-        if all(key.startswith(_PREFIX) for key in tensors):
-            tensors = {key[len(_PREFIX) :]: value for key, value in tensors.items()}
+        for prefix in _PREFIXES:
+            if all(key.startswith(prefix) for key in tensors):
+                tensors = {key[len(prefix) :]: value for key, value in tensors.items()}
         return tensors
     raise WeightsError(
         f"{path} does not hold a state dict.",

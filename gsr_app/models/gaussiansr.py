@@ -1,6 +1,6 @@
 """GaussianSR: some feature channels drawn as Gaussians, one for each place in a 7x7 patch, then decoded per pixel.
 
-Hu, Xia, Jiang, Fu, Jiang, Wang, "GaussianSR: High Fidelity 2D Gaussian Splatting for Arbitrary-Scale Image
+Hu, Xia, Chen, Yang, Zhang, "GaussianSR: High Fidelity 2D Gaussian Splatting for Arbitrary-Scale Image
 Super-Resolution", AAAI 2025, arXiv 2407.18046. Original: github.com/tljxyys/GaussianSR, BSD-3-Clause.
 
 Every source pixel draws one of 100 classes of Gaussians at random, so the original never answers the same twice. Here

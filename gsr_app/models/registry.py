@@ -107,13 +107,14 @@ def build(arch_id: str) -> nn.Module:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of weights and where it comes from: exactly one of `asset`, `repo` with `paths`, or `url`."""
+    """One file of weights and where it comes from: exactly one of `asset`, `repo` with `paths`, `url`, or `page`."""
 
     asset: str = ""  # a file of the assets folder, shipped with the app
     repo: str = ""  # a Hugging Face repository, "owner/name",
     revision: str = "main"
     paths: tuple[str, ...] = ()  # and the file in it; several are candidates, the first that exists is taken
     url: str = ""
+    page: str = ""  # where people find it, when no program can fetch it
     part: str = ""  # the submodule it belongs to, when a network comes in several files
     sha256: str = ""
     bytes: int | None = None
@@ -121,12 +122,12 @@ class WeightFile:
     @property
     def name(self) -> str:
         """What the file is called, wherever it comes from."""
-        return (self.asset or self.url or self.paths[0]).rpartition("/")[2]
+        return (self.asset or self.url or self.paths[0]).rpartition("/")[2].partition("?")[0]
 
     @property
     def source(self) -> str:
         """Where it comes from, for people."""
-        return self.url or self.asset or f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})"
+        return self.url or self.page or self.asset or f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})"
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,11 @@ def _read_method(method_id: str, table: Mapping[str, Any]) -> Method:
     if found.scales is not None and len(found.scales) != 2:
         raise InvalidArgument(f"{method_id}: scales must be [lowest, highest], found {list(found.scales)}.")
     for file in found.files:
-        if bool(file.asset) + bool(file.repo and file.paths) + bool(file.url) != 1:
-            raise InvalidArgument(f"{method_id}: a weight file comes from an asset, a repo with paths, or a url.")
+        sources = file.asset, file.repo and file.paths, file.url, file.page and file.paths
+        if sum(map(bool, sources)) != 1:
+            raise InvalidArgument(
+                f"{method_id}: a weight file comes from an asset, a repo, a url, or a page (with paths)."
+            )
     return found
 
 

@@ -169,6 +169,12 @@ def _sha256_of(path: Path, _changed_ns: int, _size_bytes: int) -> str:
 
 
 def _fetch(method: Method, file: WeightFile, report: Report) -> Path:
+    if file.page:
+        raise WeightsError(
+            f"The weights of {method.id} are not here, and their authors offer no direct download.",
+            hint=f"Get {file.name} from {file.page}, then give it with --weights "
+            f"or put it into $GSR_WEIGHTS_DIR/{method.id}/.",
+        )
     if os.environ.get("GSR_OFFLINE", "0") not in {"", "0"}:
         raise WeightsError(f"{file.name} for {method.id} is not here, and GSR_OFFLINE is set.", hint=_by_hand(method))
     target = _cached_names(file)[0]

@@ -62,6 +62,8 @@ def test_a_weight_file_has_exactly_one_source() -> None:
     registry.read_catalogue(network + 'files = [{ url = "https://example.org/a.pth" }]\n')
     with pytest.raises(InvalidArgument, match="comes from"):
         registry.read_catalogue(network + 'files = [{ url = "https://example.org/a.pth", asset = "a.pth" }]\n')
+    with pytest.raises(InvalidArgument, match="comes from"):
+        registry.read_catalogue(network + 'files = [{ page = "https://example.org" }]\n')
     with pytest.raises(InvalidArgument, match="unknown key 'sha265'"):
         registry.read_catalogue(network + 'files = [{ asset = "a", sha265 = "" }]\n')
 

@@ -1,0 +1,71 @@
+"""Checkpoints in the layouts in which their authors publish them load strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gsr_app.core.errors import WeightsError
+from gsr_app.models import registry, weights
+from gsr_app.models.checkpoint import load_files
+from tests.golden.filling import fill
+
+LAYOUTS: dict[str, Any] = {
+    "rt4ksr-x2": lambda state: {
+        "epoch": 100,
+        "iteration": 242401,
+        "state_dict": {f"module.{key}": value for key, value in state.items()},
+        "optimizer": {},
+        "scheduler": {},
+    },
+    "rgt-s-x4": lambda state: {"params": state},
+    "liif-edsr": lambda state: {
+        "model": {"name": "liif", "args": {}, "sd": state},
+        "optimizer": {"name": "adam", "args": {}, "sd": {}},
+        "epoch": 1000,
+    },
+    "ciaosr-edsr": lambda state: {
+        "meta": {},
+        "state_dict": {f"generator.{key}": value for key, value in state.items()},
+    },
+    "gaussiansr-edsr": lambda state: {"model": {"name": "gaussian-splatter", "args": {}, "sd": state}},
+}
+
+
+@pytest.mark.parametrize("arch", LAYOUTS)
+def test_a_published_layout_loads_strictly(arch: str, tmp_path: Path) -> None:
+    trained = fill(registry.build(arch)).state_dict()
+    path = tmp_path / "weights.pth"
+    torch.save(LAYOUTS[arch](trained), path)
+    loaded = load_files(registry.build(arch), {"": path}).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in trained.items())
+
+
+def test_weights_that_no_program_can_fetch_say_where_people_find_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GSR_WEIGHTS_DIR", raising=False)
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="rgt-x4 are not here") as caught:
+        weights.obtain(registry.method("rgt-x4"))
+    assert "drive.google.com" in caught.value.hint
+    assert "RGT_x4.pth" in caught.value.hint
+    monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / "RGT_x4.pth").write_bytes(b"here")
+    found = weights.find(registry.method("rgt-x4"))
+    assert found is not None
+    assert found.files[""].name == "RGT_x4.pth"
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("scale", [2, 3])
+def test_the_catalogue_names_the_released_rt4ksr_files(shared: Path, scale: int) -> None:
+    path = shared / f"weights/rt4ksr_x{scale}.pth"
+    (file,) = registry.method(f"rt4ksr-x{scale}").files
+    assert file.name == path.name
+    assert file.bytes == path.stat().st_size
+    assert file.sha256 == weights._sha256(path)
+    load_files(registry.build(f"rt4ksr-x{scale}"), {"": path})
