@@ -4,9 +4,9 @@ An output pixel i looks at the source coordinate (i + 0.5) / scale. When shrinki
 that it also is the antialiasing filter. Beyond the border the picture is mirrored, edge pixels included.
 
 Each axis is a short list of taps per output row, and a row is the weighted sum of whole contiguous source rows. That
-is exactly `embedding_bag`, whose vectorised kernel makes this several times faster than `F.interpolate(antialias=True)`
-on a CPU; a transposed copy turns columns into rows. A row's arithmetic does not depend on its neighbours, so strips
-put together equal the whole bit for bit.
+is exactly `embedding_bag`, whose vectorised kernel makes this faster than `F.interpolate(antialias=True)` on a CPU for
+all but tiny pictures; a transposed copy turns columns into rows. A row's arithmetic does not depend on its neighbours,
+so strips put together equal the whole bit for bit.
 """
 
 from __future__ import annotations

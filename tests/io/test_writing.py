@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from gsr_app.io.formats import SAVE_OPTIONS
 from gsr_app.io.images import Metadata, Picture, read_image, read_text, write_image
 
 Pixels = Callable[..., np.ndarray]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = {"method": "gsasr-edsr-df2k", "scale": "3.7", "weights_id": "a_b", "weights licence": "CC BY-NC 4.0 <&> é 漢"}
 
 
@@ -330,3 +333,37 @@ def test_a_palette_picture_is_written_in_true_colour(tmp_path: Path, random_pixe
     picture = read_image(tmp_path / "a.png")
     write_image(tmp_path / "b.png", replace(picture, meta=replace(picture.meta, source=None)))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.asarray(image.convert("RGB")))
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from gsr_app.core.errors import ImageError
+from gsr_app.io.images import Metadata, Picture, StripWriter, write_image
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))  # what a full disk looks like to a process
+rgb = np.random.default_rng(0).random((200, 300, 3), dtype=np.float32)
+try:
+    write_image(sys.argv[1], Picture(rgb))
+except ImageError as error:
+    print(error)
+try:
+    with StripWriter(sys.argv[1], (200, 300), Metadata()) as writer:
+        writer.append(rgb)
+except ImageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg", "avif"])
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / f"a.{suffix}")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count(f"a.{suffix} cannot be written") == 2, done.stdout
+    assert done.stderr == ""
+    assert not list(tmp_path.iterdir())
