@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops import cuda, reference
 from gsr_app.ops.cuda import Frame
 from tests.ext.emulation import HERE, ORDERS, EmulatedKernels, build
@@ -209,6 +210,19 @@ def test_the_naive_kernel_draws_the_same(kernels: EmulatedKernels) -> None:
     scene, frame = scatter(100, (30, 41)), frame_of(30, 41, window=(5.0, 6.0))
     found = cuda.draw_naively(*scene, frame=frame, kernels=kernels)
     assert largest_difference(found, true_drawing(scene, frame)) <= 2e-5
+
+
+def test_the_op_hands_its_arguments_on_in_order(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "load", lambda channels, device: kernels)
+    scene, where = scatter(80, (24, 40)), (24, 40, 3, -5, 7.5, 4.5, 1e-5)
+    exact = tuple(x.double() for x in scene)
+    true = torch.ops.gsr.splat_reference(*exact, *where)
+    assert largest_difference(cuda._splat(*scene, *where), true) <= 2e-5
+    pulls = torch.ops.gsr.splat_reference_backward(torch.ones_like(true), *exact, *where)
+    for found, pull in zip(cuda._splat_backward(torch.ones(3, 24, 40), *scene, *where), pulls, strict=True):
+        assert largest_difference(found, pull) <= 1e-5 * pull.abs().max().item()
+    with pytest.raises(InvalidArgument, match="float64"):
+        cuda._splat(*exact, *where)
 
 
 @pytest.mark.shared

@@ -301,13 +301,22 @@ def test_without_a_gpu_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> Non
         cuda.register()
 
 
-def test_importing_touches_neither_gpu_nor_compiler() -> None:
+def test_importing_touches_neither_gpu_nor_compiler_and_registering_serves_gpu_tensors() -> None:
     code = (
         "import sys, torch\n"  # torch itself may have use for the bindings
         "before = set(sys.modules)\n"
         "import gsr_app.ops.cuda\n"
         "assert not torch.cuda.is_initialized()\n"
-        "assert not [name for name in set(sys.modules) - before if name.split('.')[0] == 'cuda']"
+        "assert not [name for name in set(sys.modules) - before if name.split('.')[0] == 'cuda']\n"
+        "from gsr_app.ops import cuda\n"
+        "serves = lambda op: torch._C._dispatch_has_kernel_for_dispatch_key(op, 'CUDA')\n"
+        "ops = ('gsr::splat', 'gsr::splat_backward')\n"
+        "assert not any(map(serves, ops))\n"
+        "torch.version.cuda, torch.cuda.is_available = '13.0', lambda: True\n"
+        "torch.cuda.current_device, cuda.load = lambda: 0, lambda channels, device: None\n"
+        "cuda.register()\n"
+        "cuda.register()\n"
+        "assert all(map(serves, ops))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
 

@@ -1,0 +1,162 @@
+"""The splat on a real GPU: the same op, the same oracle."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gsr_app.ops import backend, cuda, reference, splat
+from tests.ops.gaussians import Scene, lattice, scatter
+
+pytestmark = pytest.mark.gpu
+INF = math.inf
+
+
+@pytest.fixture(autouse=True)
+def _on_the_gpu() -> None:
+    report = backend.load("cuda")
+    assert report.backend == "cuda", str(report)
+
+
+def on_gpu(scene: Scene) -> Scene:
+    return tuple(x.cuda() for x in scene)  # type: ignore[return-value]
+
+
+def true_drawing(scene: Scene, *frame: float) -> Tensor:
+    return reference.splat(*(x.double() for x in scene), frame=reference.Frame(*frame))  # type: ignore[arg-type]
+
+
+def largest_difference(found: Tensor, true: Tensor) -> float:
+    return (found.cpu().double() - true.cpu()).abs().max().item()
+
+
+@pytest.mark.parametrize(("eps", "limit"), [(1e-4, 2e-3), (1e-9, 2e-5)])
+def test_the_lattice_equals_the_oracle(eps: float, limit: float) -> None:
+    scene, size = lattice(60)
+    found = splat(*on_gpu(scene), size, eps=eps)
+    assert largest_difference(found, true_drawing(on_gpu(scene), *size, 0, 0, INF, INF, eps)) <= limit
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("normalize", [False, True])
+def test_every_number_of_channels_equals_the_oracle(channels: int, normalize: bool) -> None:
+    scene = scatter(400, (50, 70), channels=channels)
+    options: dict[str, Any] = {"window_px": (9.5, 7.5), "eps": 1e-6, "normalize": normalize}
+    found = splat(*on_gpu(scene), (50, 70), **options)
+    true = splat(*(x.double() for x in scene), (50, 70), **options)
+    assert largest_difference(found, true) <= 1e-4
+
+
+def test_gradients_equal_the_oracle() -> None:
+    mean, sigma, rho, color = scatter(500, (140, 150))
+    sigma[::50] *= 60  # these are shared by several warps
+    scene = (mean, sigma, rho, color)
+    grad = torch.randn(3, 140, 150, generator=torch.Generator().manual_seed(1))
+    leaves = tuple(x.cuda().requires_grad_() for x in scene)
+    splat(*leaves, (140, 150)).backward(grad.cuda())
+    frame = reference.Frame(140, 150, eps=1e-4)
+    true = reference.splat_backward(grad.double(), *(x.double() for x in scene), frame=frame)
+    for leaf, gradient in zip(leaves, true, strict=True):
+        assert leaf.grad is not None
+        assert largest_difference(leaf.grad, gradient) <= 1e-3 * gradient.abs().max().item()
+
+
+def test_results_repeat_bit_for_bit() -> None:
+    scene, size = lattice(40)
+    scene = on_gpu(scene)
+    first = splat(*scene, size)
+    assert all(torch.equal(splat(*scene, size), first) for _ in range(5))
+    grad = torch.randn_like(first)
+    where = (*size, 0, 0, INF, INF, 1e-4)
+    pulls = [torch.cat([x.flatten() for x in torch.ops.gsr.splat_backward(grad, *scene, *where)]) for _ in range(5)]
+    assert all(torch.equal(pull, pulls[0]) for pull in pulls)
+
+
+def test_pieces_and_chunks_equal_the_whole_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, (height, width) = lattice(40)
+    scene = on_gpu(scene)
+    whole = splat(*scene, (height, width))
+    piece = splat(*scene, (50, 61), origin_px=(37, 29))
+    assert torch.equal(piece, whole[:, 29 : 29 + 50, 37 : 37 + 61])
+    monkeypatch.setattr(cuda, "MOST_PAIRS", 1000)
+    assert torch.equal(splat(*scene, (height, width)), whole)
+
+
+def test_drawing_follows_torchs_current_stream() -> None:
+    scene, size = lattice(40)
+    scene = on_gpu(scene)
+    true = splat(*scene, size)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        mean = torch.full_like(scene[0], 1e6)
+        torch.cuda._sleep(50_000_000)  # the copy comes late; a kernel on another stream would not wait for it
+        mean.copy_(scene[0])
+        found = splat(mean, *scene[1:], size)
+    torch.cuda.current_stream().wait_stream(side)
+    assert torch.equal(found, true)
+
+
+def test_the_op_keeps_torchs_rules() -> None:
+    leaves = tuple(x.cuda().requires_grad_() for x in scatter(50, (20, 30)))
+    torch.library.opcheck(torch.ops.gsr.splat.default, (*leaves, 20, 30, 0, 0, INF, INF, 1e-4))
+    grad = torch.ones(3, 20, 30, device="cuda")
+    scene = tuple(x.detach() for x in leaves)
+    torch.library.opcheck(torch.ops.gsr.splat_backward.default, (grad, *scene, 20, 30, 0, 0, INF, INF, 1e-4))
+
+
+def test_edges_of_the_domain() -> None:
+    for count, size in ((0, (16, 16)), (5, (1, 1)), (50, (1, 300)), (50, (300, 1))):
+        scene = scatter(count, size)
+        found = splat(*on_gpu(scene), size)
+        assert largest_difference(found, true_drawing(scene, *size, 0, 0, INF, INF, 1e-4)) <= 2e-5
+    mean, _, rho, color = scatter(96, (40, 40))
+    sigma = 10 ** torch.linspace(-6, 6, 192).view(2, 96).T
+    scene = (mean.round(), sigma, rho.sign(), color)
+    assert (
+        largest_difference(splat(*on_gpu(scene), (40, 40)), true_drawing(scene, 40, 40, 0, 0, INF, INF, 1e-4)) <= 1e-3
+    )
+
+
+def test_three_million_gaussians_fit() -> None:
+    scene = on_gpu(scatter(3_000_000, (2160, 3840)))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    assert torch.isfinite(splat(*scene, (2160, 3840))).all()
+    assert torch.cuda.max_memory_allocated() - before < 2 << 30
+
+
+def test_the_naive_kernel_draws_the_same() -> None:
+    scene, size = lattice(40)
+    scene = on_gpu(scene)
+    frame = cuda.Frame(*size, 0, 0, INF, INF, 1e-4)
+    found = cuda.draw_naively(*scene, frame=frame, kernels=cuda.load(3, torch.cuda.current_device()))
+    assert largest_difference(found, splat(*scene, size).cpu()) <= 1e-4
+
+
+def _draw_in_worker(queue: Any) -> None:
+    scene, size = lattice(20)
+    queue.put(splat(*on_gpu(scene), size).cpu().numpy())
+
+
+def _fork_before_cuda(queue: Any) -> None:
+    # A fresh process that has loaded everything but not touched the GPU, and forks: what a Space's worker is.
+    worker = multiprocessing.get_context("fork").Process(target=_draw_in_worker, args=(queue,))
+    worker.start()
+    worker.join()
+
+
+def test_a_forked_worker_draws() -> None:
+    spawn = multiprocessing.get_context("spawn")
+    queue = spawn.Queue()
+    parent = spawn.Process(target=_fork_before_cuda, args=(queue,))
+    parent.start()
+    found = torch.from_numpy(queue.get(timeout=120))
+    parent.join()
+    scene, size = lattice(20)
+    assert largest_difference(found, true_drawing(scene, *size, 0, 0, INF, INF, 1e-4)) <= 2e-3
