@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue
+
+_MARKS = ("<!-- methods -->", "<!-- /methods -->")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list with everything that is known")
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="bring the table of methods in FILE up to date")
     parser.add_argument("--weights", metavar="PATH", help="look for weights there first")
 
 
 def run(arguments: argparse.Namespace) -> int:
     methods = list(catalogue().values())
+    if arguments.readme:
+        text = arguments.readme.read_text(encoding="utf-8")
+        arguments.readme.write_text(with_table(text), encoding="utf-8", newline="\n")
+        return 0
     if arguments.json:
         print(json.dumps([row(method, arguments.weights) for method in methods], indent=2, ensure_ascii=False))
         return 0
@@ -37,6 +46,27 @@ def run(arguments: argparse.Namespace) -> int:
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
+
+
+def with_table(text: str) -> str:
+    """A document with the table between its `methods` marks made anew."""
+    before, opening, rest = text.partition(_MARKS[0] + "\n")
+    _, closing, after = rest.partition(_MARKS[1])
+    if not opening or not closing:
+        raise InvalidArgument(f"The file has no {_MARKS[0]} … {_MARKS[1]} to fill.")
+    return before + opening + markdown() + closing + after
+
+
+def markdown() -> str:
+    """The catalogue as the README shows it."""
+    lines = ["| method | what it is | trained for | parameters | code | weights |", "|---|---|---|---:|---|---|"]
+    for method in catalogue().values():
+        count = "" if method.parameters is None else f"{method.parameters / 1e6:.2f} M"
+        title = f"[{method.title}]({method.paper_url})" if method.paper_url else method.title
+        held = "none needed" if not method.files else method.weights_licence
+        held += "; shipped" if method.files and method.is_packaged else ""
+        lines.append(f"| `{method.id}` | {title} | {scale_text(method)} | {count} | {method.code_licence} | {held} |")
+    return "\n".join(lines) + "\n"
 
 
 def row(method: Method, given: str | None = None) -> dict[str, Any]:
