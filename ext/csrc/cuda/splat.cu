@@ -32,7 +32,6 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 // over a hundred steps and keep everybody waiting.
 constexpr long long kLargePixels = 4096;
 
-
 constexpr float kLn2 = 0.69314718056f;
 
 // A footprint as it lies in memory, read in two wide loads.
