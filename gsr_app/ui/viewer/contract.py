@@ -115,6 +115,7 @@ class Scene:
     scale: Mapping[str, float] | None = None  # {"x": ..., "y": ...}
     regions: tuple[Region, ...] = ()
     running: bool = False
+    run: str = ""  # which run told it: a page that stopped a run changes no more at its late news
 
 
 def as_json(value: object) -> Any:
@@ -126,6 +127,8 @@ def as_json(value: object) -> Any:
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else math.copysign(999.0, value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return float(value) if math.isfinite(value) else math.copysign(999.0, value)
     return value

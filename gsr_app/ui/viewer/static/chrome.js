@@ -5,6 +5,7 @@ import { dot, el, segmented, select } from "./dom.js";
 import { percent, signed, times } from "./format.js";
 import { KEYS } from "./keys.js";
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
+import { gaussianNote, sizeNote } from "./readout.js";
 
 const MODES = [
   ["grid", "Grid", "Side by side (G)"],
@@ -159,9 +160,9 @@ export class Tags {
         ? [el("strong", {}, pane.problem)]
         : [
             el("span", { className: "gsr-figures" }, summary(pane) || "…"),
-            el("progress", { max: 1, value: fraction, "aria-label": `Progress of ${spec.name}` }),
+            spec.state !== "cancelled" && el("progress", { max: 1, value: fraction, "aria-label": `Progress of ${spec.name}` }),
           ];
-    return el("div", { className: "gsr-message", style, role: pane.failed ? "alert" : null }, el("div", {}, ...body));
+    return el("div", { className: "gsr-message", style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
   }
 }
 
@@ -196,13 +197,13 @@ export class Foot {
   update() {
     const { viewer } = this;
     this.values.replaceChildren(...this.#readout());
-    this.gaussians.textContent = viewer.gaussianNote();
+    this.gaussians.textContent = gaussianNote(viewer);
   }
 
   #readout() {
     const { viewer } = this;
     const spot = viewer.spot();
-    if (!spot) return [el("span", { className: "gsr-quiet" }, viewer.shown.length ? viewer.sizeNote() : "")];
+    if (!spot) return [el("span", { className: "gsr-quiet" }, viewer.shown.length ? sizeNote(viewer) : "")];
     const nodes = [el("span", { "data-role": "position" }, `x ${spot.x.toFixed(1)}  y ${spot.y.toFixed(1)}`)];
     for (const { pane, value } of spot.values) {
       nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), `${viewer.nameOf(pane)} `, el("b", {}, value.join(" "))));

@@ -7,7 +7,8 @@ export const COLOURINGS = ["plain", "colour", "opacity", "size"];
 
 const DEVICE_PIXELS_PER_DOT = 20; // closer than this and dots run together: density says more
 const MOST_ELLIPSES = 6000; // strokes per frame that keep panning fluent
-const DENSITY_BIN = 6; // device pixels
+const DENSITY_BIN = 6; // device pixels, at least
+const PER_BIN = 6; // Gaussians, about: fewer and the map would show the lattice that they lie on
 
 let scratch = null;
 
@@ -27,7 +28,7 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
   if (mode === "ellipses" && count > MOST_ELLIPSES) shown = "centres";
   if (shown !== "density" && count * DEVICE_PIXELS_PER_DOT * dpr > covered) shown = "density";
   const place = (x, y) => [origin.x + x * kx, origin.y + y * ky];
-  if (shown === "density") drawDensity(ctx, field, box, rect, place);
+  if (shown === "density") drawDensity(ctx, field, box, rect, place, count, covered);
   else if (shown === "ellipses") drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr);
   else drawCentres(ctx, field, box, colouring, place, dpr);
   return { count, shown };
@@ -88,14 +89,15 @@ export function ellipsePath(ctx, x, y, major, minor, angle, kx, ky) {
   }
 }
 
-function drawDensity(ctx, field, box, rect, place) {
-  const columns = Math.max(1, Math.ceil(rect.w / DENSITY_BIN));
-  const rows = Math.max(1, Math.ceil(rect.h / DENSITY_BIN));
+function drawDensity(ctx, field, box, rect, place, count, covered) {
+  const bin = Math.max(DENSITY_BIN, Math.ceil(Math.sqrt((PER_BIN * covered) / Math.max(1, count))));
+  const columns = Math.max(1, Math.ceil(rect.w / bin));
+  const rows = Math.max(1, Math.ceil(rect.h / bin));
   const bins = new Float32Array(columns * rows);
   field.forEachIn(...box, (_, mx, my) => {
     const [x, y] = place(mx, my);
-    const c = Math.min(columns - 1, Math.max(0, Math.floor((x - rect.x) / DENSITY_BIN)));
-    const r = Math.min(rows - 1, Math.max(0, Math.floor((y - rect.y) / DENSITY_BIN)));
+    const c = Math.min(columns - 1, Math.max(0, Math.floor((x - rect.x) / bin)));
+    const r = Math.min(rows - 1, Math.max(0, Math.floor((y - rect.y) / bin)));
     bins[r * columns + c]++;
   });
   let most = 1;
@@ -105,11 +107,11 @@ function drawDensity(ctx, field, box, rect, place) {
   const image = scratch.createImageData(columns, rows);
   for (let i = 0; i < bins.length; i++) {
     const [r, g, b] = heat(bins[i] / most);
-    image.data.set([r, g, b, bins[i] ? 190 : 0], 4 * i);
+    image.data.set([r, g, b, bins[i] ? 170 : 0], 4 * i);
   }
   scratch.putImageData(image, 0, 0);
-  ctx.imageSmoothingEnabled = false;
-  ctx.drawImage(scratch.canvas, rect.x, rect.y, columns * DENSITY_BIN, rows * DENSITY_BIN);
+  ctx.imageSmoothingEnabled = true;
+  ctx.drawImage(scratch.canvas, rect.x, rect.y, columns * bin, rows * bin);
 }
 
 /** One Gaussian, outlined, with its numbers. */

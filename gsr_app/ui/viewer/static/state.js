@@ -1,7 +1,8 @@
 /* What the viewer knows and the verbs that change it. Every verb ends in `changed()`, which draws on the next frame. */
 
-import { describe, COLOURINGS, OVERLAYS } from "./overlay.js";
+import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MOST_PANES } from "./panes.js";
+import { spotOf } from "./readout.js";
 import { regionBetween } from "./regions.js";
 import { contains, View } from "./view.js";
 
@@ -267,37 +268,7 @@ export class ViewerState {
     this.look((x + width / 2) * scale.x, (y + height / 2) * scale.y, zoom);
   }
 
-  // ---- what the foot says
-
-  /** Position in source pixels and every pane's value under the pointer. */
   spot() {
-    const cell = this.cellAt(this.pointer);
-    const { frame } = this.view;
-    if (!cell || !this.scene.source) return null;
-    const { u, v } = this.view.toFrame(cell.rect, this.pointer.x, this.pointer.y);
-    if (u < 0 || v < 0 || u >= frame.width || v >= frame.height) return null;
-    const { scale } = this.scene;
-    const values = this.shown
-      .map((pane) => ({ pane, value: pane.valueAt(u, v, this.usesTrueZoom(pane)) }))
-      .filter(({ value }) => value);
-    const of = (pane) => values.find((entry) => entry.pane === pane)?.value;
-    const here = this.mode === "grid" || this.mode === "difference" ? cell.pane : this.active;
-    const [a, b] = [of(here), of(this.base === here ? this.active : this.base)];
-    const delta = a && b && here !== this.base ? [0, 1, 2].map((c) => a[c] - b[c]) : null;
-    return { x: u / scale.x, y: v / scale.y, values, delta };
-  }
-
-  gaussianNote() {
-    if (this.overlay === "off") return "";
-    if (this.chosen) return describe(this.chosen.pane.field, this.chosen.index);
-    if (!this.overlaid) return this.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
-    const { count, shown } = this.inView;
-    const instead = shown === this.overlay ? "" : ` · too many for ${this.overlay}: shown as ${shown}`;
-    return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
-  }
-
-  sizeNote() {
-    const { source, frame } = this.scene;
-    return source && frame ? `${source.width} × ${source.height} → ${frame.width} × ${frame.height}` : "";
+    return spotOf(this);
   }
 }

@@ -28,6 +28,11 @@ const STANDALONE = {
   notify: () => {},
 };
 
+const asStopped = (scene) => {
+  const stopped = (state) => (state === "running" || state === "waiting" ? "cancelled" : state);
+  return { ...scene, running: false, panes: scene.panes.map((spec) => ({ ...spec, state: stopped(spec.state) })) };
+};
+
 export class Viewer extends ViewerState {
   cells = []; // [{pane, rect}], as last drawn
 
@@ -85,6 +90,7 @@ export class Viewer extends ViewerState {
   /** Take in what the server says; pictures that are already here stay. */
   setScene(scene) {
     if (!scene?.panes) return;
+    if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
     const before = this.scene;
     this.scene = scene;
     const sameSource = before.source && before.source.key === scene.source?.key;
@@ -114,6 +120,13 @@ export class Viewer extends ViewerState {
     }
     if (scene.regions && !this.regions.length) for (const region of scene.regions) this.addRegion(region);
     this.changed();
+  }
+
+  /** What is under way will not be finished. */
+  stop() {
+    if (!this.scene.running) return;
+    this.stopped = this.scene.run;
+    this.setScene(this.scene);
   }
 
   setEmpty(...nodes) {
@@ -176,7 +189,7 @@ export class Viewer extends ViewerState {
     const text = JSON.stringify(state);
     if (text === this.element.dataset.state) return;
     this.element.dataset.state = text;
-    this.services.notify("state", state);
+    this.services.notify("state", state, this);
   }
 
   #resize() {

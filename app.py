@@ -1,0 +1,51 @@
+"""The app: `python app.py`, or a Space. Parses flags, builds the page, serves it."""
+
+from __future__ import annotations
+
+import contextlib
+
+with contextlib.suppress(ImportError):
+    import spaces  # ZeroGPU: must come before torch; absent everywhere else  # noqa: F401  # pyright: ignore
+
+import argparse
+import os
+from pathlib import Path
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Super-resolve pictures and compare methods, in the browser.")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument(
+        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="who may connect; 0.0.0.0 for all"
+    )
+    parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--weights-dir", type=Path, help="your own weight files, looked at first")
+    parser.add_argument("--max-pixels", type=float, default=64e6, help="the largest result, in pixels (default: 64e6)")
+    parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask for this name and password")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from gsr_app.ui import layout
+    from gsr_app.ui.compare import Limits
+    from gsr_app.ui.engine import LocalEngine
+
+    most = int(options.max_pixels)
+    limits = Limits(
+        input_pixels=max(1, min(most, 24_000_000) if most < 64_000_000 else most * 3 // 8), output_pixels=most
+    )
+    house = layout.open_house(LocalEngine(options.device, options.weights_dir), limits, remember=layout.memory_file())
+    layout.build(house).launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        auth=tuple(options.auth.split(":", 1)) if options.auth else None,
+        **layout.launch_options(limits),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What the app needs of an engine, and the real one behind it.
+
+Everything that computes is on the other side of `Engine`: the app and its tests know only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsr_app.core.errors import WeightsError
+from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
+from gsr_app.models.registry import Method, catalogue
+from gsr_app.ui.viewer.contract import PaneMetrics
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A picture that was read, and what its file said about it, for writing results like it."""
+
+    pixels: Pixels  # [H, W], [H, W, 3] or [H, W, 4] of uint8, uint16 or float32
+    meta: Any = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a method can run here: now, after a download, or not (and why)."""
+
+    here: bool
+    download_bytes: int | None = None
+    reason: str = ""
+
+
+class Engine(Protocol):
+    """Pictures in, pictures and the truth about them out."""
+
+    @property
+    def methods(self) -> tuple[Method, ...]: ...
+
+    def availability(self, method: Method) -> Availability: ...
+
+    def describe(self) -> str:
+        """Where things run, in a few words."""
+        ...
+
+    def size_of(self, path: Path) -> tuple[int, int]:
+        """(height, width) without reading the pixels."""
+        ...
+
+    def read(self, path: Path) -> Loaded: ...
+
+    def write(self, path: Path, pixels: Pixels, like: Loaded) -> None: ...
+
+    def stream(
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]: ...
+
+    def encode(self, image: Pixels, *, method: str, scale: Scale) -> FieldHandle: ...
+
+    def render(self, handle: FieldHandle, view: View) -> Rendered: ...
+
+    def field(self, handle: FieldHandle) -> GaussianField: ...
+
+    def shrink(self, image: Pixels, scale: Scale) -> Pixels:
+        """As the papers make their inputs: MATLAB's bicubic, rounded to the input's depth."""
+        ...
+
+    def measure(self, image: Pixels, reference: Pixels, *, protocol: str, scale: float) -> PaneMetrics: ...
+
+    def protocols(self) -> tuple[str, ...]:
+        """Names of the metric conventions."""
+        ...
+
+    def fetch(self, method: Method, report: Callable[[Progress], None]) -> None: ...
+
+    def verify(self, method: Method) -> bool | None: ...
+
+    def remove(self, method: Method) -> int: ...
+
+
+class LocalEngine:
+    """The engine of this repository, on this machine. Torch is imported at the first call that needs it."""
+
+    def __init__(self, device: str = "auto", weights: Path | None = None) -> None:
+        self._device = device
+        self._weights = weights
+        self._session: Any = None
+
+    @property
+    def session(self) -> Any:
+        if self._session is None:
+            from gsr_app.engine.session import Session
+
+            self._session = Session(device=self._device, weights=self._weights)
+        return self._session
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return tuple(method for method in catalogue().values() if method.kind != "video")
+
+    def availability(self, method: Method) -> Availability:
+        from gsr_app.models import weights
+
+        if not method.files:
+            return Availability(here=True)
+        try:
+            here = weights.find(method, self._weights) is not None
+        except WeightsError as error:
+            return Availability(here=False, reason=str(error))
+        if here:
+            return Availability(here=True)
+        if method.is_packaged:
+            return Availability(here=False, reason="its weights are not part of this copy")
+        return Availability(here=False, download_bytes=method.bytes, reason=_why_offline())
+
+    def describe(self) -> str:
+        from gsr_app.engine import devices, runners
+
+        device = devices.describe(self.session.device)
+        return f"{device} · {runners.backend('field', self.session.device)}"
+
+    def size_of(self, path: Path) -> tuple[int, int]:
+        from gsr_app.io.images import read_metadata
+
+        return read_metadata(path)[0]
+
+    def read(self, path: Path) -> Loaded:
+        from gsr_app.io.images import read_image
+
+        picture = read_image(path)
+        return Loaded(picture.to_array(), picture.meta, tuple(picture.meta.notes))
+
+    def write(self, path: Path, pixels: Pixels, like: Loaded) -> None:
+        from gsr_app.io.images import write_image
+        from gsr_app.io.picture import Picture
+
+        write_image(path, Picture.from_array(pixels, meta=like.meta))
+
+    def stream(
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]:
+        return self.session.stream(image, method=method, scale=scale, cancel=cancel)
+
+    def encode(self, image: Pixels, *, method: str, scale: Scale) -> FieldHandle:
+        return self.session.encode(image, method=method, scale=scale)
+
+    def render(self, handle: FieldHandle, view: View) -> Rendered:
+        return self.session.render(handle, view)
+
+    def field(self, handle: FieldHandle) -> GaussianField:
+        return self.session.field(handle)
+
+    def shrink(self, image: Pixels, scale: Scale) -> Pixels:
+        down = self.session.upscale(image, method="bicubic", scale=Scale(1 / scale.y, 1 / scale.x))
+        return np.asarray(down.image)
+
+    def measure(self, image: Pixels, reference: Pixels, *, protocol: str, scale: float) -> PaneMetrics:
+        from gsr_app.engine import metrics
+
+        score = metrics.measure(image, reference, by=metrics.convention(protocol), scale=scale)
+        return PaneMetrics(f"{protocol}: {score.convention}", score.psnr_db, score.ssim)
+
+    def protocols(self) -> tuple[str, ...]:
+        from gsr_app.engine.metrics import CONVENTIONS
+
+        return tuple(CONVENTIONS)
+
+    def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
+        from gsr_app.models import weights
+
+        weights.obtain(method, self._weights, report)
+
+    def verify(self, method: Method) -> bool | None:
+        from gsr_app.models import weights
+
+        return weights.verify(method)
+
+    def remove(self, method: Method) -> int:
+        from gsr_app.models import weights
+
+        return weights.remove(method)
+
+
+def _why_offline() -> str:
+    import os
+
+    return "this machine is set to stay offline" if os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true"} else ""

@@ -1,0 +1,58 @@
+"""Gradio inputs that do not touch what they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+STATIC = Path(__file__).parent / "static"
+
+
+class PictureInput(gr.Image):
+    """An upload, a paste or a snapshot, as the file that it is: depth, profile and orientation untouched."""
+
+    def __init__(self, value: Any = None, **options: Any) -> None:
+        fixed: dict[str, Any] = {"type": "filepath", "image_mode": None, "buttons": []}
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: Any) -> str | None:
+        # Gradio has checked that the path is one of its uploads; a picture inside the request itself is not taken.
+        if payload is None or payload.path is None or (payload.url or "").startswith("data:"):
+            return None
+        return str(payload.path)
+
+    def get_config(self, cls: type[Any] | None = None) -> dict[str, Any]:
+        return super().get_config(gr.Image)  # the page knows this as the image that it is
+
+    def get_block_name(self) -> str:
+        return "image"
+
+
+class MethodPicker(gr.HTML):
+    """Cards of methods with a box each; the value is the list of chosen ids."""
+
+    def __init__(self, value: list[str] | None = None, *, cards: list[dict[str, Any]], **options: Any) -> None:
+        fixed: dict[str, Any] = {
+            "cards": cards,
+            "html_template": '<div class="gsr-picker" role="group" aria-label="Methods"></div>',
+            "js_on_load": (STATIC / "picker.js").read_text(encoding="utf-8"),
+            "apply_default_css": False,
+            "elem_id": "methods",
+        }
+        self.cards = cards  # before Gradio takes the name, which the script quotes, for an event
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: object) -> Any:
+        chosen: list[Any] = payload if isinstance(payload, list) else []
+        return [one for one in chosen if isinstance(one, str)][:64]
+
+    def postprocess(self, value: Any) -> Any:
+        return list(value or ())
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string"}, "description": "ids of methods"}
+
+    def get_block_name(self) -> str:
+        return "html"

@@ -1,0 +1,81 @@
+"""The page: header, tabs, and what `launch` has to be told. `build` is all that app.py calls."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.ui.compare import House, Limits
+from gsr_app.ui.engine import Engine
+from gsr_app.ui.estimate import Estimates
+from gsr_app.ui.examples import lay_out
+from gsr_app.ui.files import Files
+from gsr_app.ui.tabs import compare
+from gsr_app.ui.theme import stylesheet, theme
+
+_HEAD = """
+<div class="gsr-head"><span class="gsr-brand">GSR</span><span class="gsr-headright">
+<span class="gsr-chip">{device}</span>
+<button type="button" id="gsr-dark" title="Light or dark" aria-label="Light or dark">◐</button>
+</span></div>
+"""
+_HEAD_JS = """
+element.querySelector("#gsr-dark").addEventListener("click", () => document.body.classList.toggle("dark"));
+"""
+
+
+def results_folder() -> Path:
+    """Inside Gradio's own upload folder: the one place that it serves from by itself."""
+    import os
+
+    root = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    return root.resolve() / "gsr"
+
+
+def memory_file() -> Path:
+    """Where the app remembers how long runs took on this machine."""
+    import os
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "gsr" / "timings.json"
+
+
+def open_house(engine: Engine, limits: Limits | None = None, *, remember: Path | None = None) -> House:
+    """What all visitors of one app share."""
+    folder = results_folder()
+    examples = lay_out(folder.with_name("gsr-examples"))
+    return House(engine, Files(folder), estimates=Estimates(remember), limits=limits or Limits(), examples=examples)
+
+
+def build(house: House) -> gr.Blocks:
+    """The whole page over an engine."""
+    with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=(600, 7200)) as page:
+        gr.HTML(
+            _HEAD.format(device=html.escape(house.engine.describe())),
+            js_on_load=_HEAD_JS,
+            elem_id="gsr-head",
+            apply_default_css=False,
+        )
+        with gr.Tabs(elem_id="gsr-tabs"), gr.Tab("Compare", id="compare"):
+            compare.build(house)
+    page.queue(default_concurrency_limit=8, max_size=256)
+    return page
+
+
+def launch_options(limits: Limits | None = None) -> dict[str, Any]:
+    """What belongs to `launch()` in Gradio 6."""
+    most = (limits or Limits()).input_pixels
+    return {
+        "theme": theme(),
+        "css": stylesheet(),
+        "footer_links": [],
+        "run_history": False,
+        "max_file_size": max(64 << 20, most * 8),
+        "show_error": True,
+        "enable_monitoring": False,
+        "pwa": False,
+    }

@@ -1,0 +1,148 @@
+"""What people read: pure functions from facts to words and panes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.types import Scale, Timing, Upscaled
+from gsr_app.models.registry import Method
+from gsr_app.ui.engine import Availability
+from gsr_app.ui.estimate import Estimates
+from gsr_app.ui.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming
+
+KINDS = {
+    "resize": "interpolation",
+    "field": "Gaussians",
+    "continuous": "implicit",
+    "pixels": "network",
+    "video": "video",
+}
+
+
+def waiting_pane(method: Method) -> PaneSpec:
+    return PaneSpec(method.id, method.title, method.color, licence=licences(method))
+
+
+def done_pane(
+    method: Method,
+    result: Upscaled,
+    timing: Timing,
+    *,
+    url: str,
+    download_url: str | None,
+    download_name: str | None,
+    scale: Scale,
+    field: PaneField | None,
+    metrics: PaneMetrics | None,
+) -> PaneSpec:
+    pixels = np.asarray(result.image)
+    height, width = pixels.shape[:2]
+    total_ms = timing.total_ms
+    return PaneSpec(
+        method.id,
+        method.title,
+        method.color,
+        state="done",
+        url=url,
+        alpha=pixels.ndim == 3 and pixels.shape[2] == 4,
+        span=(height / scale.y, width / scale.x),
+        download_url=download_url,
+        download_name=download_name,
+        field=field,
+        timing=PaneTiming(
+            {stage: round(ms, 3) for stage, ms in timing.stages_ms.items()},
+            round(total_ms, 3),
+            timing.peak_bytes,
+            timing.backend,
+            timing.device,
+            timing.repeats,
+            timing.cold,
+        ),
+        megapixels_per_second=round(height * width / 1000 / total_ms, 3) if total_ms > 0 else None,
+        metrics=metrics,
+        done=result.done,
+        weights_id=result.weights_id,
+        licence=licences(method),
+        warnings=tuple(f"{method.title}: {warning}" for warning in result.warnings),
+    )
+
+
+# ---- words ------------------------------------------------------------------------------------------------------
+
+
+def scales(method: Method) -> str:
+    if method.scales is None:
+        return "any scale"
+    low, high = method.scales
+    return f"trained ×{low:g}" if low == high else f"trained ×{low:g}–{high:g}"
+
+
+def licences(method: Method) -> str:
+    if not method.weights_licence or method.weights_licence == method.code_licence:
+        return method.code_licence
+    return f"code {method.code_licence}, weights {method.weights_licence}"
+
+
+def bytes_text(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+
+
+def parameters(method: Method) -> str:
+    if not method.parameters:
+        return ""
+    return f"{method.parameters / 1e6:.2g} M" if method.parameters < 1e7 else f"{method.parameters / 1e6:.0f} M"
+
+
+def method_card(method: Method, availability: Availability) -> dict[str, Any]:
+    """One line of the list of methods."""
+    if availability.here:
+        status, state = "here", "here"
+    elif availability.reason:
+        status, state = "not here", "offline"
+    else:
+        status = bytes_text(availability.download_bytes) if availability.download_bytes else "download"
+        state = "fetch"
+    facts = [KINDS.get(method.kind, method.kind), scales(method), parameters(method), licences(method)]
+    return {
+        "id": method.id,
+        "title": method.title,
+        "family": method.family,
+        "colour": method.color,
+        "facts": " · ".join(fact for fact in facts if fact),
+        "status": status,
+        "state": state,
+        "reason": availability.reason,
+        "note": method.note,
+    }
+
+
+def duration(ms: float) -> str:
+    if ms < 950:
+        return f"{max(10, round(ms, -1)):.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s" if ms < 9_500 else f"{ms / 1000:.0f} s"
+    return f"{ms / 60_000:.0f} min"
+
+
+def forecast(
+    size: tuple[int, int] | None, scale: Scale | None, methods: list[str], estimates: Estimates, *, round_trip: bool
+) -> str:
+    """What will come out and how long it will take, as far as that is known."""
+    if size is None or scale is None:
+        return ""
+    if round_trip:
+        size = (max(1, int(size[0] / scale.y + 1e-6)), max(1, int(size[1] / scale.x + 1e-6)))
+    height, width = scale.output_size(size)
+    text = f"→ {width} × {height}, {height * width / 1e6:.1f} MP"
+    if round_trip:
+        text = f"{size[1]} × {size[0]} {text}"
+    if not methods:
+        return text
+    ms, unknown = estimates.expected_total_ms(methods, size[0] * size[1], height * width)
+    known = len(methods) - unknown
+    if not known:
+        return f"{text} · time not measured here yet"
+    rest = f", {unknown} not measured here yet" if unknown else ""
+    return f"{text} · about {duration(ms)} for {known} method{'s' if known > 1 else ''}{rest}"

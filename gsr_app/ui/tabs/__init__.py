@@ -1,0 +1,1 @@
+"""One file per tab: layout, and handlers of one engine call each."""

@@ -1,0 +1,252 @@
+"""The Compare tab: picture, methods and scale on the left; what comes out on the right."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.core.errors import GsrError
+from gsr_app.core.types import Scale
+from gsr_app.ui import compare, present
+from gsr_app.ui.compare import House, Wish
+from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
+from gsr_app.ui.viewer.component import ViewerComponent
+from gsr_app.ui.views import server_functions
+
+_STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
+_FIRST_METHODS = ("swift", "bicubic")
+
+
+def build(house: House) -> None:
+    """Lay the tab out and wire it."""
+    engine = house.engine
+    ordered = sorted(engine.methods, key=lambda method: method.id not in _FIRST_METHODS)
+    cards = [present.method_card(method, engine.availability(method)) for method in ordered]
+    here = [card["id"] for card in cards if card["state"] == "here"]
+    chosen = [one for one in _FIRST_METHODS if one in here] or here[:2]
+
+    with gr.Row(elem_id="compare"):
+        with gr.Column(elem_id="rail"):
+            _rubric("Image")
+            picture = PictureInput(
+                elem_id="picture", show_label=False, sources=["upload", "clipboard", "webcam"],
+                placeholder="Drop, paste or choose a picture", container=False,
+            )  # fmt: skip
+            strip = gr.HTML(
+                html_template='<div class="gsr-examples" role="group" aria-label="Examples"></div>',
+                js_on_load=(STATIC / "examples.js").read_text(encoding="utf-8"),
+                thumbnails=_thumbnails(house.examples),
+                apply_default_css=False,
+                elem_id="examples",
+            )
+            facts = gr.HTML(elem_id="facts", padding=False, apply_default_css=False)
+            _rubric("Methods")
+            methods = MethodPicker(chosen, cards=cards)
+            _rubric("Scale")
+            with gr.Row(elem_id="scalerow"):
+                slider = gr.Slider(1, 30, 4, step=0.1, show_label=False, container=False, elem_id="scale", buttons=[])
+                scale = gr.Textbox(
+                    "4", show_label=False, container=False, elem_id="scaletext", max_lines=1, max_length=40, info=None
+                )
+            slider_y = gr.Slider(
+                1, 30, 4, step=0.1, label="vertical", container=False, elem_id="scaley", buttons=[], visible=False
+            )
+            forecast = gr.HTML(elem_id="forecast", padding=False, apply_default_css=False)
+            with gr.Accordion("Reference, axes, repeats", open=False, elem_id="more-options"):
+                round_trip = gr.Checkbox(
+                    label="Round trip: shrink the picture first, then compare with it",
+                    container=False,
+                    elem_id="roundtrip",
+                )
+                reference = PictureInput(
+                    elem_id="reference", show_label=False, sources=["upload", "clipboard"],
+                    placeholder="A reference of the result's size", container=False,
+                )  # fmt: skip
+                protocol = gr.Dropdown(
+                    list(engine.protocols()), value=engine.protocols()[0], label="Metric convention", elem_id="protocol"
+                )
+                axes = gr.Checkbox(label="Separate axes", container=False, elem_id="axes")
+                repeats = gr.Slider(
+                    1, 15, 1, step=1, label="Runs per method (median is shown)", elem_id="repeats", buttons=[]
+                )
+            with gr.Column(elem_id="railfoot"):
+                notice = gr.HTML(elem_id="notice", padding=False, apply_default_css=False)
+                run = gr.Button("Run", variant="primary", elem_id="run")
+                stop = gr.Button("Stop", variant="secondary", elem_id="stop", visible=False)
+        with gr.Column(elem_id="stagecolumn"):
+            viewer = ViewerComponent(server=server_functions(house))
+
+    # ---- wiring
+
+    wishes: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
+
+    def start(
+        path: Any, ids: Any, text: Any, ref: Any, trip: Any, convention: Any, runs: Any, request: gr.Request
+    ) -> Iterator[Any]:
+        wish = Wish(path, tuple(ids or ()), str(text), ref, bool(trip), str(convention), _whole(runs))
+        begun = False
+        try:
+            task = compare.prepare(house, wish)
+            scene = None
+            for scene in compare.compare(house, request.session_hash or "api", task):
+                yield scene, *([gr.skip()] * 3 if begun else _buttons(True, ""))
+                begun = True
+            yield scene, *_buttons(False, "")
+        except GsrError as error:
+            yield gr.skip(), *_buttons(False, _note(f"{error} {error.hint}", wrong=True))
+
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
+    streaming: dict[str, Any] = {
+        "fn": start, "inputs": wishes, "outputs": [viewer, run, stop, notice], "show_progress": "hidden",
+        "concurrency_limit": None, "api_visibility": "undocumented", "trigger_mode": "once",
+    }  # fmt: skip
+    running = run.click(**streaming, api_name="run")
+    example = viewer.example(
+        lambda: str(next(iter(house.examples.values()), "")) or None, outputs=picture, api_name="example", **quiet
+    )
+    running_example = example.then(**streaming, api_name="run_example")
+    stop.click(
+        lambda: _buttons(False, ""), outputs=[run, stop, notice], cancels=[running, running_example], api_name="stop",
+        js=_STOP, **quiet,
+    )  # fmt: skip
+
+    def pick(event: gr.EventData) -> str | None:
+        return _example_path(house.examples, event)
+
+    def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        return _from_link(house.examples, request)
+
+    strip.pick(pick, outputs=picture, api_name="pick_example", **quiet)
+    slider.input(
+        _factor,
+        [slider, slider_y, axes],
+        scale,
+        trigger_mode="always_last",
+        api_name="scale",
+        **quiet,
+    )
+    slider_y.input(
+        _factor,
+        [slider, slider_y, axes],
+        scale,
+        trigger_mode="always_last",
+        api_name="scale_y",
+        **quiet,
+    )
+    axes.change(
+        lambda x, y, both: (gr.update(visible=bool(both)), _factor(x, y, both)),
+        [slider, slider_y, axes],
+        [slider_y, scale],
+        api_name="axes",
+        **quiet,
+    )
+
+    def tell_picture(path: Any) -> str:
+        if not path:
+            return ""
+        try:
+            height, width = house.engine.size_of(Path(path))
+        except GsrError as error:
+            return _note(f"{error} {error.hint}", wrong=True)
+        return _note(f"{width} × {height}", name=Path(path).name)
+
+    def predict(path: Any, ids: Any, text: Any, trip: Any) -> str:
+        try:
+            size = house.engine.size_of(Path(path)) if path else None
+            wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
+        except GsrError as error:
+            return _note(f"{error} {error.hint}", wrong=True)
+        return _note(present.forecast(size, wanted, list(ids or ()), house.estimates, round_trip=bool(trip)))
+
+    picture.change(tell_picture, picture, facts, api_name="facts", **quiet)
+    gr.on(
+        [picture.change, methods.change, scale.change, round_trip.change],
+        predict, [picture, methods, scale, round_trip], forecast,
+        trigger_mode="always_last", api_name="forecast", **quiet,
+    )  # fmt: skip
+    for over, name in ((running, "learned"), (running_example, "learned_example")):
+        over.then(predict, [picture, methods, scale, round_trip], forecast, api_name=name, **quiet)
+    gr.context.Context.root_block.load(  # type: ignore[union-attr]
+        from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **quiet
+    )
+
+
+# ---- small things ----------------------------------------------------------------------------------------------
+
+
+def _rubric(text: str) -> None:
+    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def _note(text: str, *, name: str = "", wrong: bool = False) -> str:
+    """A line of the rail. Everything a visitor or a file named is escaped."""
+    strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
+    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{strong}{html.escape(text)}</div>'
+
+
+def _buttons(running: bool, notice: str) -> list[Any]:
+    """Run or Stop, and what there is to say above them."""
+    return [gr.update(visible=not running), gr.update(visible=running), notice]
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 1
+
+
+def _factor(x: Any, y: Any, both: Any) -> str:
+    """The slider's words: "4", or "2.5x4" (vertical first)."""
+    try:
+        return f"{float(y):g}x{float(x):g}" if both else f"{float(x):g}"
+    except (TypeError, ValueError):
+        return "4"
+
+
+def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
+    """The examples as tiny pictures inside the page."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    thumbnails: list[dict[str, str]] = []
+    for name, path in examples.items():
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((112, 80))
+            buffer = BytesIO()
+            small.save(buffer, "JPEG", quality=80)
+        thumbnails.append(
+            {"name": name, "url": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+        )
+    return thumbnails
+
+
+def _example_path(examples: Mapping[str, Path], event: gr.EventData) -> str | None:
+    name = (event._data or {}).get("name")  # type: ignore[attr-defined]
+    path = examples.get(name) if isinstance(name, str) else None
+    return str(path) if path else None
+
+
+def _from_link(examples: Mapping[str, Path], request: gr.Request) -> tuple[Any, Any, Any, Any]:
+    """What the page's address asks for: ?example=chelsea&method=swift,bicubic&scale=4."""
+    query = request.query_params
+    path = examples.get(query.get("example", ""))
+    ids = [one for one in query.get("method", "").split(",") if one][: compare.MOST_METHODS]
+    text = query.get("scale", "")[:40]
+    try:
+        factor = Scale.parse(text) if text else None
+    except GsrError:
+        factor, text = None, ""
+    return (
+        str(path) if path else gr.skip(),
+        ids or gr.skip(),
+        text or gr.skip(),
+        factor.x if factor else gr.skip(),
+    )

@@ -1,0 +1,34 @@
+/* What the line under the pictures says about the viewer's state. */
+
+import { describe } from "./overlay.js";
+
+/** Position in source pixels and every pane's value under the pointer; null outside the picture. */
+export function spotOf(viewer) {
+  const cell = viewer.cellAt(viewer.pointer);
+  const { frame } = viewer.view;
+  if (!cell || !viewer.scene.source) return null;
+  const { u, v } = viewer.view.toFrame(cell.rect, viewer.pointer.x, viewer.pointer.y);
+  if (u < 0 || v < 0 || u >= frame.width || v >= frame.height) return null;
+  const { scale } = viewer.scene;
+  const values = viewer.shown
+    .map((pane) => ({ pane, value: pane.valueAt(u, v, viewer.usesTrueZoom(pane)) }))
+    .filter(({ value }) => value);
+  const of = (pane) => values.find((entry) => entry.pane === pane)?.value;
+  const here = viewer.mode === "grid" || viewer.mode === "difference" ? cell.pane : viewer.active;
+  const [a, b] = [of(here), of(viewer.base)];
+  const delta = a && b && here !== viewer.base ? [0, 1, 2].map((c) => a[c] - b[c]) : null;
+  return { x: u / scale.x, y: v / scale.y, values, delta };
+}
+
+export function gaussianNote(viewer) {
+  if (viewer.overlay === "off") return "";
+  if (viewer.chosen) return describe(viewer.chosen.pane.field, viewer.chosen.index);
+  if (!viewer.overlaid) return viewer.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
+  const { count, shown } = viewer.inView;
+  const instead = shown === viewer.overlay ? "" : ` · too many for ${viewer.overlay}: shown as ${shown}`;
+  return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
+}
+
+export function sizeNote({ scene: { source, frame } }) {
+  return source && frame ? `${source.width} × ${source.height} → ${frame.width} × ${frame.height}` : "";
+}

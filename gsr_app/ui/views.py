@@ -1,0 +1,107 @@
+"""What the viewer asks for while someone looks: views of fields, and the Gaussians themselves.
+
+These calls come straight from the page, beside the queue: everything in them is unchecked. Errors travel as data,
+because the page shows them where the view would be.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.types import View
+from gsr_app.ui.compare import House
+from gsr_app.ui.files import url_of
+from gsr_app.ui.viewer.fieldbytes import pack_field
+from gsr_app.ui.viewer.png import encode_png
+
+log = logging.getLogger("gsr")
+
+MOST_VIEW_PIXELS = 4_000_000
+MOST_GAUSSIANS = 3_000_000  # 60 MB: more does not help anyone's eyes
+# Views are short and wanted now; more than this at once would only slow each other down.
+_DRAWING = threading.BoundedSemaphore(2)
+
+
+def number(data: dict[str, Any], name: str) -> float:
+    value = data.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise InvalidArgument(f"{name} must be a finite number.")
+    return float(value)
+
+
+def view_of(data: dict[str, Any], source_size: tuple[int, int]) -> View:
+    """The view that a request names, if it is one that can be drawn."""
+    height, width = round(number(data, "out_height")), round(number(data, "out_width"))
+    if not (height >= 1 and width >= 1 and height * width <= MOST_VIEW_PIXELS):
+        raise InvalidArgument(f"A view has between 1 and {MOST_VIEW_PIXELS:,} pixels, found {width}×{height}.")
+    view = View(
+        (number(data, "x"), number(data, "y")), (number(data, "height"), number(data, "width")), (height, width)
+    )
+    reach = 4 * max(source_size)
+    if max(abs(view.origin[0]), abs(view.origin[1]), *view.span) > reach:
+        raise InvalidArgument("The view lies far outside the picture.")
+    return view
+
+
+def render_view(house: House, data: object) -> dict[str, Any]:
+    """Draw a rectangle of a field at screen resolution: {field, x, y, width, height, out_width, out_height}."""
+    request = _request(data)
+    handle = house.handles.get(request.get("field"))
+    view = view_of(request, handle.source_size)
+    started = time.perf_counter()
+    with _DRAWING:
+        rendered = house.engine.render(handle, view)
+    drawn = time.perf_counter()
+    path = house.files.put(encode_png(np.asarray(rendered.image)), ".png", "view")
+    return {
+        "url": url_of(path),
+        "ms": round(1000 * (time.perf_counter() - started), 1),
+        "draw_ms": round(1000 * (drawn - started), 1),
+        "backend": rendered.backend,
+    }
+
+
+def field_bytes(house: House, data: object) -> dict[str, Any]:
+    """The Gaussians of a field, as a file for the viewer: {field}."""
+    handle = house.handles.get(_request(data).get("field"))
+    if handle.count > MOST_GAUSSIANS:
+        raise InvalidArgument(f"{handle.count:,} Gaussians are too many to send; at most {MOST_GAUSSIANS:,} are.")
+    path = house.files.put(pack_field(house.engine.field(handle)), ".bin", "field")
+    return {"url": url_of(path), "count": handle.count}
+
+
+def _request(data: object) -> dict[str, Any]:
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict):
+        raise InvalidArgument("A request is one object.")
+    return data
+
+
+def server_functions(house: House) -> list[Callable[..., Any]]:
+    """The viewer's server functions, by the names that its page calls."""
+
+    def answer(work: Callable[[House, object], dict[str, Any]], data: object) -> dict[str, Any]:
+        try:
+            return work(house, data)
+        except GsrError as error:
+            return {"error": f"{error} {error.hint}".strip()}
+        except Exception as error:
+            log.exception("A view could not be drawn")
+            return {"error": f"The view could not be drawn: {type(error).__name__}."}
+
+    def render(data: Any) -> Any:
+        return answer(render_view, data)
+
+    def fetch(data: Any) -> Any:
+        return answer(field_bytes, data)
+
+    render.__name__, fetch.__name__ = "render_view", "field_bytes"
+    return [render, fetch]

@@ -1,0 +1,97 @@
+"""One queue for everything heavy: one job at a time, visitors in turn, and everyone knows how many are ahead."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+log = logging.getLogger("gsr")
+
+
+class Job:
+    """Work of one visitor. `run` gets the job and looks at `cancelled` now and then."""
+
+    def __init__(self, visitor: str, run: Callable[[Job], None]) -> None:
+        self.visitor = visitor
+        self._run = run
+        self._context = contextvars.copy_context()  # whose request this is, for hosts that count by visitor
+        self._cancelled = threading.Event()
+        self.finished = threading.Event()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def run(self) -> None:
+        try:
+            if not self.cancelled():
+                self._context.run(self._run, self)
+        finally:
+            self.finished.set()
+
+
+class WorkQueue:
+    """Jobs of one visitor keep their order; between visitors it is one job each, in rotation."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
+        self._running: set[Job] = set()
+        self._changed = threading.Condition()
+        self._workers = workers
+        self._started = 0
+
+    def submit(self, visitor: str, run: Callable[[Job], None]) -> Job:
+        job = Job(visitor, run)
+        with self._changed:
+            self._waiting.setdefault(visitor, deque()).append(job)
+            if self._started < self._workers:
+                self._started += 1
+                threading.Thread(target=self._work, name="gsr-work", daemon=True).start()
+            self._changed.notify()
+        return job
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs will be finished before this one starts; 0 once it runs."""
+        with self._changed:
+            own = self._waiting.get(job.visitor)
+            if own is None or job not in own:
+                return 0
+            place = own.index(job)
+            count = place + len(self._running)
+            before = True  # the visitors whose turn comes before this one's
+            for visitor, jobs in self._waiting.items():
+                if visitor == job.visitor:
+                    before = False
+                else:
+                    count += min(len(jobs), place + before)
+            return count
+
+    def _next(self) -> Job:
+        with self._changed:
+            while not self._waiting:
+                self._changed.wait()
+            visitor, jobs = next(iter(self._waiting.items()))
+            job = jobs.popleft()
+            if jobs:
+                self._waiting.move_to_end(visitor)
+            else:
+                del self._waiting[visitor]
+            self._running.add(job)
+            return job
+
+    def _work(self) -> None:
+        while True:
+            job = self._next()
+            try:
+                job.run()
+            except BaseException:  # whatever it was: the next visitor's turn comes
+                log.exception("A job ended badly")
+            finally:
+                with self._changed:
+                    self._running.discard(job)
+                del job  # a worker that waits holds on to nobody's picture

@@ -1,0 +1,147 @@
+"""A deterministic engine for the app's tests: quick, and on request slow, failing or out of memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gsr_app.core.errors import Cancelled, GsrError, ImageError
+from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
+from gsr_app.models.registry import Method
+from gsr_app.ui.engine import Availability, Loaded
+from gsr_app.ui.viewer.contract import PaneMetrics
+
+METHODS = (
+    Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
+    Method("bicubic", "Bicubic", "classical", "resize", "Apache-2.0", kernel="bicubic", color="#a1662f"),
+    Method("slow", "Slow", "test", "pixels", "Apache-2.0", arch="slow", color="#5f87a6"),
+    Method("broken", "Broken", "test", "pixels", "Apache-2.0", arch="broken", color="#86604a"),
+    Method("crash", "Crash <img src=x onerror=alert(1)>", "test", "pixels", "MIT", arch="crash", color="#777777"),
+    Method("away", "Away", "test", "pixels", "BSD-3", arch="away", color="#999999", scales=(2, 4)),
+)
+
+
+def lattice_field(height: int, width: int) -> GaussianField:
+    """One Gaussian in the centre of every source pixel."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
+    mean = np.stack([x.ravel(), y.ravel()], 1)
+    count = len(mean)
+    sigma = np.tile(np.array([[0.6, 0.3]], np.float32), (count, 1))
+    rho = np.full(count, 0.2, np.float32)
+    color = np.tile(np.array([[0.8, 0.5, 0.2]], np.float32), (count, 1))
+    return GaussianField(mean, sigma, rho, color, (height, width))
+
+
+def drawn(view: View) -> np.ndarray:
+    """A picture whose colours say where in the source plane each pixel lies."""
+    height, width = view.size
+    y = view.origin[1] + (np.arange(height) + 0.5) * view.span[0] / height
+    x = view.origin[0] + (np.arange(width) + 0.5) * view.span[1] / width
+    red = np.broadcast_to(np.round(x * 4).astype(int)[None, :] % 256, (height, width))
+    green = np.broadcast_to(np.round(y * 4).astype(int)[:, None] % 256, (height, width))
+    return np.stack([red, green, np.full_like(red, 77)], -1).astype(np.uint8)
+
+
+class FakeEngine:
+    """Implements gsr_app.ui.engine.Engine. `slow_s` is how long the method "slow" takes for each of its ten tiles."""
+
+    def __init__(self, slow_s: float = 0.3) -> None:
+        self.slow_s = slow_s
+        self.views: list[View] = []
+        self.stopped = threading.Event()
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return METHODS
+
+    def availability(self, method: Method) -> Availability:
+        return Availability(False, 98_000_000) if method.id == "away" else Availability(True)
+
+    def describe(self) -> str:
+        return "cpu · fake"
+
+    def size_of(self, path: Path) -> tuple[int, int]:
+        return self.read(path).size
+
+    def read(self, path: Path) -> Loaded:
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image if image.mode in {"RGB", "RGBA", "L"} else image.convert("RGB"))
+        except OSError:
+            raise ImageError(f"{path.name} is not a picture.", hint="Choose a PNG, JPEG, WebP or TIFF file.") from None
+        return Loaded(pixels)
+
+    def write(self, path: Path, pixels: Any, like: Loaded) -> None:
+        Image.fromarray(pixels).save(path)
+
+    def stream(
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]:
+        height, width = image.shape[:2]
+        if method == "broken":
+            yield Progress("encode", 0, 4)
+            raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
+        if method == "crash":
+            raise RuntimeError("<b>secret path /root</b>")
+        tiles = 10 if method == "slow" else 2
+        for tile in range(tiles):
+            yield Progress("encode", tile, tiles)
+            until = time.monotonic() + (self.slow_s if method == "slow" else 0)
+            while time.monotonic() < until:
+                if cancel():
+                    self.stopped.set()
+                    raise Cancelled("stopped")
+                time.sleep(0.01)
+        out_height, out_width = scale.output_size((height, width))
+        rows = np.minimum((np.arange(out_height) / scale.y).astype(int), height - 1)
+        columns = np.minimum((np.arange(out_width) / scale.x).astype(int), width - 1)
+        result = image[rows][:, columns]
+        if method == "swift":
+            result = result.copy()
+            result[0, 0] = 255 - result[0, 0]
+        handle = self._handle(height, width) if method == "swift" else None
+        timing = Timing({"read": 1.0, "encode": 20.0, "render": 5.0}, 50_000_000, "fake", "cpu")
+        yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1")
+
+    def _handle(self, height: int, width: int) -> FieldHandle:
+        return FieldHandle(f"{height}x{width}", "swift", height * width, (height, width))
+
+    def encode(self, image: Any, *, method: str, scale: Scale) -> FieldHandle:
+        if method != "swift":
+            raise GsrError(f"{method} answers in pixels and has no field.")
+        return self._handle(*image.shape[:2])
+
+    def render(self, handle: FieldHandle, view: View) -> Rendered:
+        self.views.append(view)
+        return Rendered(drawn(view), Timing({"render": 1.0}), "fake")
+
+    def field(self, handle: FieldHandle) -> GaussianField:
+        return lattice_field(*handle.source_size)
+
+    def shrink(self, image: Any, scale: Scale) -> Any:
+        height, width = Scale(1 / scale.y, 1 / scale.x).output_size(image.shape[:2])
+        rows = (np.arange(height) * scale.y).astype(int)
+        return np.ascontiguousarray(image[rows][:, (np.arange(width) * scale.x).astype(int)])
+
+    def measure(self, image: Any, reference: Any, *, protocol: str, scale: float) -> PaneMetrics:
+        error = float(np.mean((image[..., :3].astype(float) - reference[..., :3].astype(float)) ** 2))
+        return PaneMetrics(f"{protocol}: RGB, whole frame", 99.0 if error == 0 else 10 * np.log10(65025 / error), 0.5)
+
+    def protocols(self) -> tuple[str, ...]:
+        return ("basicsr", "gsasr")
+
+    def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
+        report(Progress("download", 1, 1))
+
+    def verify(self, method: Method) -> bool | None:
+        return True
+
+    def remove(self, method: Method) -> int:
+        return 0

@@ -1,0 +1,284 @@
+"""The whole app in Chromium, over the deterministic engine."""
+
+from __future__ import annotations
+
+import io
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import state_of, wait_for
+from tests.browser.fake_engine import FakeEngine
+from tests.browser.scenes import canvas_pixels, noise
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture(scope="module")
+def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+    from gsr_app.ui.compare import Limits
+
+    limits = Limits(input_pixels=30_000_000, output_pixels=30_000_000)
+    page = layout.build(layout.open_house(engine, limits))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_port=None, **layout.launch_options(limits))
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def app(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
+    def visit(query: str = "", **options: Any) -> Any:
+        page = new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
+        page.goto(address + query)
+        wait_for(page, "viewer.canvas.width > 0")
+        return page
+
+    return visit
+
+
+def upload(page: Any, pixels: np.ndarray, name: str = "picture.png") -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    page.locator("#picture input[type=file]").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+    page.locator("#facts b").wait_for()
+
+
+def choose(page: Any, *methods: str) -> None:
+    cards = page.locator(".gsr-card")
+    cards.first.wait_for()
+    for method in page.locator(".gsr-card:has(input:checked)").evaluate_all(
+        "(all) => all.map((one) => one.dataset.method)"
+    ):
+        if method not in methods:
+            page.locator(f".gsr-card[data-method={method}]").click()
+    for method in methods:
+        if not page.locator(f".gsr-card[data-method={method}] input").is_checked():
+            page.locator(f".gsr-card[data-method={method}]").click()
+
+
+def run_to_end(page: Any) -> None:
+    page.locator("#run").click()
+    wait_for(
+        page, "viewer.scene.source && !viewer.scene.running && viewer.allPanes.every((p) => p.picture || p.failed)"
+    )
+
+
+def test_the_first_example_is_one_click_away(app: Any) -> None:
+    page = app()
+    page.get_by_role("button", name="try an example").click()
+    wait_for(page, "viewer.scene.source && !viewer.scene.running && viewer.shown.every((p) => p.picture)")
+    assert state_of(page)["loaded"] == ["swift", "bicubic", "input"]
+    assert page.locator("#facts b").inner_text() == "chelsea.png"
+
+
+def test_what_stands_on_the_screen_is_what_the_engine_made(app: Any) -> None:
+    page = app()
+    pixels = noise(40, 60, 3)
+    upload(page, pixels)
+    choose(page, "bicubic")
+    run_to_end(page)
+    page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.grid = false; v.showPane('input', false); v.oneToOne(); }"
+    )
+    wait_for(page, "!viewer.request")
+    rect = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; return {...v.cells[0].rect, origin: v.view.origin(v.cells[0].rect)}; }"
+    )
+    x, y = rect["origin"]["x"], rect["origin"]["y"]
+    shown = canvas_pixels(page)[y : y + 160, x : x + 240]
+    np.testing.assert_array_equal(shown, pixels.repeat(4, 0).repeat(4, 1))
+
+
+def test_results_stream_in_and_a_failing_method_takes_no_other_down(app: Any) -> None:
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "broken", "crash", "swift", "slow")
+    page.locator("#run").click()
+    wait_for(
+        page,
+        "viewer.shown.some((p) => p.spec.state === 'done' && p.spec.kind === 'method') && viewer.shown.some((p) => p.spec.state === 'running')",
+    )
+    wait_for(page, "!viewer.scene.running && viewer.scene.source")
+    states = page.evaluate(
+        "() => Object.fromEntries(document.querySelector('.gsr-viewer').viewer.scene.panes.map((p) => [p.id, p.state]))"
+    )
+    assert states == {
+        "bicubic": "done",
+        "broken": "failed",
+        "crash": "failed",
+        "swift": "done",
+        "slow": "done",
+        "input": "done",
+    }
+    alerts = " ".join(page.locator(".gsr-stage [role=alert]").all_inner_texts())
+    assert "The weights of Broken do not fit." in alerts
+    assert "Fetch them again in the Models tab." in alerts
+    assert "RuntimeError" in alerts
+    assert "/root" not in alerts  # what an unknown error says stays in the log
+
+
+def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine) -> None:
+    engine.stopped.clear()
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "slow", "bicubic")
+    page.locator("#run").click()
+    wait_for(page, "viewer.panes.get('slow')?.spec.progress?.stage")
+    started = time.monotonic()
+    page.locator("#stop").click()
+    page.locator("#run").wait_for()
+    assert engine.stopped.wait(1.0), "the engine's work stops, too"
+    took = time.monotonic() - started
+    print(f"stopped after {took:.2f} s")
+    assert took < 1.0
+    wait_for(page, "viewer.shown.every((p) => p.spec.state === 'cancelled' || p.spec.state === 'done')")
+
+
+def test_leaving_the_page_stops_the_work(app: Any, engine: FakeEngine) -> None:
+    engine.stopped.clear()
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "slow")
+    page.locator("#run").click()
+    wait_for(page, "viewer.shown[0]?.spec.state === 'running'")
+    page.close()
+    assert engine.stopped.wait(10)
+
+
+def test_a_round_trip_measures_against_the_original(app: Any) -> None:
+    page = app()
+    upload(page, noise(82, 121, 3))
+    choose(page, "bicubic", "swift")
+    page.get_by_role("button", name="Reference, axes, repeats").click()
+    page.get_by_label("Round trip: shrink the picture first, then compare with it").check()
+    page.locator("#forecast").get_by_text("30 × 20 → 120 × 80").wait_for()
+    run_to_end(page)
+    scene = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene")
+    assert (scene["source"]["width"], scene["source"]["height"]) == (30, 20)
+    assert (scene["frame"]["width"], scene["frame"]["height"]) == (120, 80)
+    assert {pane["id"] for pane in scene["panes"]} == {"bicubic", "swift", "reference", "input"}
+    row = page.locator("[data-pane=bicubic] td[data-label='PSNR-Y']")
+    assert float(row.inner_text()) > 0
+    assert "basicsr" in page.locator(".gsr-tablebox p").first.inner_text()
+
+
+def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic")
+    for text, expected in (
+        ("2.5x4", "240 × 100"),
+        ("fit:200x200", "200 × 133"),
+        ("120x", "120 × 80"),
+        ("3.7", "222 × 148"),
+    ):
+        page.locator("#scaletext input").fill(text)
+        page.locator("#forecast").get_by_text(expected).wait_for()
+    page.locator("#scaletext input").fill("-3")
+    page.locator("#forecast .is-wrong").wait_for()
+    page.locator("#scaletext input").fill("30x30")
+    page.locator("#forecast").get_by_text("1800 × 1200").wait_for()
+
+
+def test_a_wish_that_cannot_be_met_is_refused_with_words(app: Any) -> None:
+    page = app()
+    page.locator("#run").click()
+    page.get_by_text("There is no picture yet.").wait_for()
+    upload(page, noise(400, 600, 3))
+    page.locator("#scaletext input").fill("30")
+    page.locator("#forecast").get_by_text("18000 × 12000").wait_for()
+    page.locator("#run").click()
+    page.get_by_text("The result would have 216 megapixels").wait_for()
+
+
+def test_names_are_never_html(app: Any) -> None:
+    page = app()
+    upload(page, noise(40, 60, 3), name="<img src=x onerror=alert(1)>.png")
+    choose(page, "bicubic", "crash")
+    run_to_end(page)
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_two_visitors_see_their_own_pictures(app: Any) -> None:
+    one, two = app(), app()
+    upload(one, np.full((20, 30, 3), 200, np.uint8))
+    upload(two, np.full((24, 36, 3), 50, np.uint8))
+    for page in (one, two):
+        choose(page, "bicubic")
+    one.locator("#run").click()
+    run_to_end(two)
+    wait_for(one, "viewer.scene.source && !viewer.scene.running && viewer.shown[0].picture")
+    value = "() => document.querySelector('.gsr-viewer').viewer.shown[0].picture.pixel(5, 5)"
+    assert one.evaluate(value) == [200] * 3
+    assert two.evaluate(value) == [50] * 3
+
+
+def test_true_zoom_comes_from_the_server(app: Any, engine: FakeEngine) -> None:
+    engine.views.clear()
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "swift")
+    run_to_end(page)
+    page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.showPane('input', false); v.look(120, 80, 16); }"
+    )
+    wait_for(page, "viewer.active.zoomer.current")
+    view = engine.views[-1]
+    assert view.size[1] / view.span[1] == pytest.approx(64)
+    rect = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; return v.view.origin(v.cells[0].rect); }"
+    )
+    x = 500
+    source_x = (x + 0.5 - rect["x"]) / 64
+    assert canvas_pixels(page)[300, x, 0] == pytest.approx(round(source_x * 4) % 256, abs=1)
+    page.locator(".gsr-stage").focus()
+    page.keyboard.press("o")
+    wait_for(page, "viewer.active.field && viewer.inView.count > 0")
+
+
+def test_a_link_brings_picture_methods_scale_mode_and_region(app: Any) -> None:
+    page = app("?example=coffee&method=bicubic,swift&scale=2.5&mode=wipe&region=100,100,80,60")
+    page.locator("#facts").get_by_text("coffee.png").wait_for()
+    assert page.locator("#scaletext input").input_value() == "2.5"
+    run_to_end(page)
+    wait_for(page, "viewer.mode === 'wipe' && viewer.region?.x === 100 && viewer.region.width === 80")
+    assert [pane["id"] for pane in page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.panes")][
+        :2
+    ] == ["bicubic", "swift"]
+
+
+def test_a_phone_shows_the_rail_first_and_never_scrolls_sideways(app: Any) -> None:
+    page = app(viewport={"width": 390, "height": 844}, has_touch=True)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    rail, stage = page.locator("#rail").bounding_box(), page.locator(".gsr-stage").bounding_box()
+    assert rail["y"] + rail["height"] <= stage["y"] + 1
+
+
+def test_dark_keeps_the_stage_and_darkens_the_rest(app: Any) -> None:
+    page = app(color_scheme="dark")
+    colour = "(selector) => getComputedStyle(document.querySelector(selector)).backgroundColor"
+    assert page.evaluate(colour, ".gsr-stage") == "rgb(32, 34, 37)"
+    assert page.evaluate(colour, "body") == "rgb(23, 25, 27)"
+
+
+def test_no_file_of_the_server_can_be_fetched(address: str, tmp_path: Path) -> None:
+    secret = Path(__file__).resolve()
+    for path in ("/etc/passwd", str(secret), f"{secret.parent}/../../pyproject.toml", "gsr_app/ui/layout.py"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}gradio_api/file={path}")
+        assert refused.value.code in (403, 404)

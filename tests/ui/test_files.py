@@ -1,0 +1,76 @@
+"""Result files: names nobody can guess, nothing kept for ever."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gsr_app.ui.files import Files, safe_stem, url_of
+from gsr_app.ui.viewer.png import encode_png, to_screen
+
+
+def test_names_differ_and_carry_the_stem(tmp_path: Path) -> None:
+    files = Files(tmp_path / "results")
+    paths = {files.put(b"x", ".png", "cat") for _ in range(50)}
+    assert len({path.parent.name for path in paths}) == 50
+    assert {path.name for path in paths} == {"cat.png"}
+    assert all(len(path.parent.name) >= 24 for path in paths)
+
+
+def test_old_files_go(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep_s=100)
+    old, new = files.put(b"x", ".png"), files.put(b"y", ".png")
+    os.utime(old, (1000, 1000))
+    os.utime(new, (1090, 1090))
+    files.sweep(now=1150)
+    assert not old.exists()
+    assert not old.parent.exists()
+    assert new.exists()
+
+
+def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
+    files = Files(tmp_path, most_bytes=250)
+    paths = [files.put(b"x" * 100, ".png") for _ in range(3)]
+    for age, path in enumerate(paths):
+        os.utime(path, (1000 + age, 1000 + age))
+    files.sweep(now=1010)
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+@given(st.text(max_size=200))
+def test_a_stem_is_safe_whatever_the_name(name: str) -> None:
+    try:
+        stem = safe_stem(name)
+    except ValueError:  # a null byte is no path at all
+        return
+    assert stem
+    assert not set(stem) & set("/\\<>\"'&;\r\n\0 ")
+    assert not stem.startswith(".")
+
+
+def test_urls_are_relative(tmp_path: Path) -> None:
+    assert url_of(tmp_path / "a b.png").startswith("gradio_api/file=")
+    assert " " not in url_of(tmp_path / "a b.png")
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3), (7, 5, 4), (1, 1, 3)])
+def test_png_is_lossless(shape: tuple[int, ...], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / "x.png"
+    path.write_bytes(encode_png(pixels))
+    with Image.open(path) as image:
+        image.verify()
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_sixteen_bits_and_floats_are_rounded_to_the_nearest_of_256() -> None:
+    values = np.arange(65536, dtype=np.uint16)
+    np.testing.assert_array_equal(to_screen(values), np.rint(values / 257.0).astype(np.uint8))
+    np.testing.assert_array_equal(to_screen(np.array([-1.0, 0.5, 2.0, np.nan], np.float32)), [0, 128, 255, 0])

@@ -1,0 +1,114 @@
+"""Words and estimates."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gsr_app.core.types import Scale, Timing
+from gsr_app.models.registry import catalogue
+from gsr_app.ui import present
+from gsr_app.ui.engine import Availability
+from gsr_app.ui.estimate import Estimates
+from gsr_app.ui.viewer import bundle, contract
+from gsr_app.ui.viewer.contract import PaneSpec, Scene, as_json
+
+
+def test_every_method_of_the_catalogue_has_a_card() -> None:
+    for method in catalogue().values():
+        card = present.method_card(method, Availability(True))
+        assert card["title"]
+        assert method.code_licence in card["facts"]
+        assert card["status"] == "here"
+
+
+def test_a_card_says_what_is_missing() -> None:
+    method = next(iter(catalogue().values()))
+    assert present.method_card(method, Availability(False, 98_400_000))["status"] == "98 MB"
+    card = present.method_card(method, Availability(False, reason="set to stay offline"))
+    assert (card["state"], card["reason"]) == ("offline", "set to stay offline")
+
+
+def test_the_forecast_learns_from_runs() -> None:
+    estimates = Estimates()
+    assert "not measured" in present.forecast((300, 451), Scale(4, 4), ["swift"], estimates, round_trip=False)
+    estimates.learn("swift", Timing({"encode": 100.0, "render": 200.0}), 100_000, 1_600_000)
+    # Twice the input, four times the output.
+    assert estimates.expected_ms("swift", 200_000, 6_400_000) == pytest.approx(100 * 2 + 200 * 4)
+    text = present.forecast((300, 451), Scale(4, 4), ["swift", "bicubic"], estimates, round_trip=False)
+    assert text.startswith("→ 1804 × 1200, 2.2 MP · about ")
+    assert text.endswith("for 1 method, 1 not measured here yet")
+
+
+def test_first_runs_teach_nothing_and_old_runs_are_forgotten() -> None:
+    estimates = Estimates()
+    estimates.learn("swift", Timing({"encode": 9e9}, cold=True), 100, 100)
+    assert estimates.expected_ms("swift", 100, 100) is None
+    for ms in [1e6] * 7 + [10.0] * 7:
+        estimates.learn("swift", Timing({"encode": ms}), 1_000_000, 1_000_000)
+    assert estimates.expected_ms("swift", 1_000_000, 1_000_000) == pytest.approx(10)
+
+
+def test_estimates_survive_a_restart_and_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "timings.json"
+    Estimates(path).learn("swift", Timing({"encode": 10.0}), 1_000_000, 1_000_000)
+    assert Estimates(path).expected_ms("swift", 1_000_000, 1) == pytest.approx(10)
+    path.write_text("{broken")
+    assert Estimates(path).expected_ms("swift", 1_000_000, 1) is None
+
+
+def test_the_viewer_reads_names_that_the_contract_has() -> None:
+    """Both sides in step: every field is read somewhere, and no field of a pane is read that is not there."""
+    import re
+
+    text = "\n".join(source for _, source in bundle.modules())
+    pane = {field.name for field in fields(PaneSpec)}
+    read = set(re.findall(r"\bspec\??\.([a-z_]+)", text))
+    assert read <= pane, f"the viewer reads what the scene does not have: {read - pane}"
+    for kind in (
+        contract.PaneTiming,
+        contract.PaneMetrics,
+        contract.PaneProgress,
+        contract.PaneError,
+        contract.PaneField,
+    ):
+        for field in fields(kind):
+            assert re.search(rf"\b{field.name}\b", text), f"nothing reads {kind.__name__}.{field.name}"
+
+
+def test_a_scene_is_json_whatever_the_numbers() -> None:
+    import json
+
+    import numpy as np
+
+    metrics = contract.PaneMetrics("c", float("inf"), np.float64("nan"))
+    scene = as_json(Scene((PaneSpec("a", "A", "#000", metrics=metrics, span=(1.0, 2.0)),), scale={"x": 1.0, "y": 1.0}))
+    assert json.loads(bundle.embed(scene))["panes"][0]["metrics"] == {
+        "convention": "c",
+        "psnr_y": 999.0,
+        "ssim_y": None,
+    }
+
+
+def test_embedded_text_cannot_end_the_script() -> None:
+    assert "</script" not in bundle.embed({"name": "</script><script>alert(1)</script>"})
+
+
+def test_modules_come_after_what_they_import() -> None:
+    import re
+
+    seen: set[str] = set()
+    for name, source in bundle.modules():
+        assert set(re.findall(r'from "\./([\w-]+\.js)"', source)) <= seen, name
+        seen.add(name)
+        assert len(source.splitlines()) <= 300, f"{name} is too long"
+    assert "viewer.js" in seen
+
+
+def test_nothing_is_fetched_from_elsewhere() -> None:
+    for _, source in bundle.modules():
+        assert "http://" not in source
+        assert "https://" not in source
+    assert "url(" not in bundle.css()
