@@ -179,11 +179,13 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
     known: list[Any] | None = job.memory.get(key) if conditioned else None
     features: list[Any] | None = []
     parts: list[GaussianField] = []
+    # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
+    source = tiling.pad(color, job.loaded.arch) if job.loaded.arch.wraps else color
     for done, tile in enumerate(grid, 1):
         stop_if_cancelled()
         if known is None:
             with job.watch("encode"):
-                encoded = job.call(module.encode, job.send(tile.read(color)))
+                encoded = job.call(module.encode, job.send(tile.read(source)))
             yield Progress("encode", done, len(grid))
         else:
             encoded = known[done - 1]
@@ -205,17 +207,19 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
 def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianField:
     """The Gaussians that belong to a tile's core, moved to their place in the picture."""
     y, x = tile.y, tile.x
-    columns = tile_width = _padded_columns(field, y.end - y.begin, x.end - x.begin, lattice)
-    rows = len(field) // tile_width
-    top, left = (y.start - y.begin) * lattice, (x.start - x.begin) * lattice
+    # Where the picture's pixel (0, 0) lies in the tile, or would lie.
+    zero_y, zero_x = y.before - y.begin, x.before - x.begin
+    columns = _padded_columns(field, y.end + zero_y + y.after, x.end + zero_x + x.after, lattice)
+    rows = len(field) // columns
+    top, left = (y.start + zero_y) * lattice, (x.start + zero_x) * lattice
     # At the far border the Gaussians of the padding stay: they are what the network drew its last pixels with.
-    bottom = rows if y.is_last else (y.stop - y.begin) * lattice
-    right = columns if x.is_last else (x.stop - x.begin) * lattice
+    bottom = rows if y.is_last else (y.stop + zero_y) * lattice
+    right = columns if x.is_last else (x.stop + zero_x) * lattice
 
     def keep(values: Tensor) -> Tensor:
         return values.float().view(rows, columns, *values.shape[1:])[top:bottom, left:right].flatten(0, 1)
 
-    offset = torch.tensor([x.begin, y.begin], dtype=torch.float32, device=field.mean.device)
+    offset = torch.tensor([-zero_x, -zero_y], dtype=torch.float32, device=field.mean.device)
     return replace(
         field, mean=keep(field.mean) + offset, sigma=keep(field.sigma), rho=keep(field.rho), color=keep(field.color)
     )

@@ -222,11 +222,13 @@ def _describe(method: Method, scale: Scale) -> str:
 
 
 def _warnings(method: Method, scale: Scale) -> tuple[str, ...]:
-    if method.scales is None or (method.is_trained_for(scale.y) and method.is_trained_for(scale.x)):
-        return ()
-    low, high = method.scales
-    trained = f"x{low:g}" if low == high else f"x{low:g} to x{high:g}"
-    return (f"not trained for x{scale}: {method.id} was trained for {trained}",)
+    if method.scales is not None and not (method.is_trained_for(scale.y) and method.is_trained_for(scale.x)):
+        low, high = method.scales
+        trained = f"x{low:g}" if low == high else f"x{low:g} to x{high:g}"
+        return (f"not trained for x{scale}: {method.id} was trained for {trained}",)
+    if method.arch and not scale.is_uniform and registry.architecture(method.arch).scale_conditioned:
+        return (f"not trained for x{scale}: {method.id} was trained with one scale for both axes",)
+    return ()
 
 
 def _read(image: Image) -> np.ndarray:

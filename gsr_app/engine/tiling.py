@@ -35,6 +35,16 @@ class Span:
     end: int
     is_first: bool
     is_last: bool
+    before: int = 0  # pixels of the source's first ones that a last tile also reads, ahead of its own,
+    after: int = 0  # and of the source's last ones that a first tile also reads, behind its own
+
+    def read(self, source: Tensor, axis: int) -> Tensor:
+        part = source.narrow(axis, self.begin, self.end - self.begin)
+        if self.before:
+            part = torch.cat((source.narrow(axis, 0, self.before), part), axis)
+        if self.after:
+            part = torch.cat((part, source.narrow(axis, source.shape[axis] - self.after, self.after)), axis)
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ class Tile:
 
     def read(self, source: Tensor) -> Tensor:
         """What the network sees of the source. [1, C, h, w]"""
-        return source[..., self.y.begin : self.y.end, self.x.begin : self.x.end]
+        return self.x.read(self.y.read(source, -2), -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +73,39 @@ class Grid:
 
 def plan(source_size: tuple[int, int], arch: Architecture, tile: int | None) -> Grid:
     """The tiles of a picture; a single one when `tile` is None or the network cannot be cut."""
-    if tile is None or not arch.tileable:
-        tile = max(source_size)
-    return Grid(*(split(length, tile, arch.overlap, arch.multiple_of) for length in source_size))
+    axes: list[tuple[Span, ...]] = []
+    for length in source_size:
+        # What wraps around the frame wraps around its padding, too.
+        full = length + (-length % arch.multiple_of if arch.wraps else 0)
+        side = full if tile is None or not arch.tileable or length <= tile else tile
+        axes.append(split(full, side, arch.overlap, arch.multiple_of, arch.wraps))
+    return Grid(*axes)
 
 
-def split(length: int, tile: int, overlap: int, multiple_of: int = 1) -> tuple[Span, ...]:
-    """Cut one axis into cores of about equal length, at most `tile` (in whole multiples), with context around."""
+def split(length: int, tile: int, overlap: int, multiple_of: int = 1, wraps: bool = False) -> tuple[Span, ...]:
+    """Cut one axis into cores of about equal length, at most `tile` (in whole multiples), with context around.
+
+    A network whose windows wrap around the frame (`wraps`) ties each edge to the one opposite. A tile at an edge then
+    brings that one along, with its own context: what wraps around the tile is what would wrap around the frame.
+    """
     if length <= tile:
         return (Span(0, length, 0, length, True, True),)
     step = math.ceil(length / math.ceil(length / tile) / multiple_of) * multiple_of
     context = math.ceil(overlap / multiple_of) * multiple_of
-    starts = range(0, length, step)
-    return tuple(
-        Span(
-            start,
-            min(start + step, length),
-            max(0, start - context),
-            min(start + step + context, length),
-            start == 0,
-            start + step >= length,
-        )
-        for start in starts
-    )
+    opposite = context + multiple_of if wraps else 0
+    spans: list[Span] = []
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        begin, end = max(0, start - context), min(stop + context, length)
+        is_first, is_last = start == 0, stop == length
+        after = opposite if is_first and not is_last else 0
+        before = opposite if is_last and not is_first else 0
+        if after and end + after >= length:  # the rest is not longer than that: read it all, in its place
+            end, after = length, 0
+        if before and begin <= before:
+            begin, before = 0, 0
+        spans.append(Span(start, stop, begin, end, is_first, is_last, before, after))
+    return tuple(spans)
 
 
 def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: int, device: str) -> int | None:

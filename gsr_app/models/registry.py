@@ -51,6 +51,7 @@ class Architecture:
     pad_mode: Literal["reflect", "replicate", "zeros"] = "reflect"
     overlap: int = 16  # source pixels of context that a tile needs on each side
     tileable: bool = True
+    wraps: bool = False  # its shifted windows wrap around the frame: each edge sees the opposite one
     bytes_per_pixel: int = 20_000  # peak memory of a forward pass per source pixel, roughly: it sizes the tiles
     channels_last: bool = False  # whether convolutions run faster in that layout
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
