@@ -181,6 +181,7 @@ ARCHS = (
         kind="continuous",
         minimum_size=2,
         overlap=32,
+        largest_tile=256,
     ),
     Architecture(
         id="ciaosr-rdn",
@@ -188,5 +189,6 @@ ARCHS = (
         kind="continuous",
         minimum_size=2,
         overlap=32,
+        largest_tile=256,
     ),
 )

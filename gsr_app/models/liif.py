@@ -109,6 +109,8 @@ def _build(encoder: Literal["edsr", "rdn"]) -> LIIF:
 
 # The trunks see 35 (EDSR) and 148 (RDN) pixels far at most, but hardly weigh what is more than 32 away.
 ARCHS = tuple(
-    Architecture(id=f"liif-{encoder}", build=partial(_build, encoder), kind="continuous", overlap=32)
+    Architecture(
+        id=f"liif-{encoder}", build=partial(_build, encoder), kind="continuous", overlap=32, bytes_per_pixel=10_000
+    )
     for encoder in ("edsr", "rdn")
 )

@@ -53,6 +53,7 @@ class Architecture:
     tileable: bool = True
     wraps: bool = False  # its shifted windows wrap around the frame: each edge sees the opposite one
     bytes_per_pixel: int = 20_000  # peak memory of a forward pass per source pixel, roughly: it sizes the tiles
+    largest_tile: int | None = None  # the most a tile may measure where time or memory grow faster than its area
     channels_last: bool = False  # whether convolutions run faster in that layout
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice

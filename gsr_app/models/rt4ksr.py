@@ -216,6 +216,7 @@ ARCHS = tuple(
         multiple_of=2,
         minimum_size=2,
         overlap=16,
+        bytes_per_pixel=600,
     )
     for scale in (2, 3)
 )
