@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 
-Kind = Literal["resize", "field", "pixels", "continuous", "video"]
+Kind = Literal["resize", "field", "pixels", "continuous", "video", "metric"]
 """How the engine runs an architecture.
 
 resize      a kernel; no network, `ops.resize` does it
@@ -35,6 +35,7 @@ pixels      `module(lr) -> sr` at one native scale
 continuous  `module(lr, (H, W)) -> sr`; when tileable also `module.encode(lr) -> features` and
             `module.query(features, view) -> sr` of any View of the source plane
 video       seven frames in, one out
+metric      two pictures in, a distance out
 """
 
 
