@@ -57,8 +57,11 @@ _ALL = (
     Convention("basicsr"),  # RGT and most of the field
     Convention("basicsr-rgb", channel="rgb"),
     Convention("gsasr", border_most_px=8),
+    Convention("gsasr-rgb", channel="rgb", border_most_px=8),
     Convention("liif-div2k", channel="rgb", border_extra_px=6, quantised=False),
+    Convention("liif-div2k-luma", channel="luma", border_extra_px=6, quantised=False),
     Convention("liif-benchmark", channel="luma", quantised=False),
+    Convention("liif-rgb", channel="rgb", quantised=False),
     Convention("whole-y", border_per_scale=0),  # SAVSR
     Convention("whole-rgb", channel="rgb", border_per_scale=0),  # RT4KSR
     # RT4KSR's own script hands RGB to a formula for BGR; kept so that its published figures can be met.

@@ -1,0 +1,107 @@
+"""How the published tables were measured: what is compared, under which convention, and how the LR was made.
+
+A protocol is a row of the table in core/conventions.md. Numbers of different protocols do not mix, so whoever prints a
+number prints `str(protocol)` with it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gsr_app.core.errors import InvalidArgument, UnknownName
+from gsr_app.core.types import Scale
+from gsr_app.engine.metrics import CONVENTIONS, Convention, Score, measure
+from gsr_app.ops.resize import resize
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    name: str
+    y: Convention
+    rgb: Convention
+    lr: str = "MATLAB bicubic, 8 bit"  # how the LR is made when it is not given
+    lr_multiple_of: int = 1  # the LR is cropped to a multiple of this, as the original's loader does
+
+    def __str__(self) -> str:
+        return f"{self.name}: PSNR/SSIM on {self.y}; LR by {self.lr}"
+
+
+_ALL = (
+    Protocol("basicsr", CONVENTIONS["basicsr"], CONVENTIONS["basicsr-rgb"]),
+    Protocol("gsasr", CONVENTIONS["gsasr"], CONVENTIONS["gsasr-rgb"]),
+    # The official LR of these sets was made by MATLAB's bicubic; a folder of it can be given.
+    Protocol("liif-div2k", CONVENTIONS["liif-div2k-luma"], CONVENTIONS["liif-div2k"], lr="MATLAB bicubic (official)"),
+    Protocol(
+        "liif-benchmark", CONVENTIONS["liif-benchmark"], CONVENTIONS["liif-rgb"], lr="MATLAB bicubic (official)"
+    ),
+    Protocol("rt4ksr", CONVENTIONS["whole-y"], CONVENTIONS["whole-rgb"], lr_multiple_of=2),
+    Protocol("savsr", CONVENTIONS["whole-y"], CONVENTIONS["whole-rgb"], lr="antialiased bicubic"),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of a name."""
+    if name not in PROTOCOLS:
+        raise UnknownName(name, PROTOCOLS, what="Protocol", where="the list of protocols")
+    return PROTOCOLS[name]
+
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """What a method is given and what it is judged by, both `[H, W, 3]` uint8."""
+
+    lr: Array
+    reference: Array
+    scale: float
+
+
+def make_pair(reference: Array, scale: float, by: Protocol, lr: Array | None = None) -> Pair:
+    """The LR of a reference picture, and the part of the reference that the drawn LR will cover."""
+    if reference.dtype != np.uint8 or reference.ndim != 3:
+        raise InvalidArgument(f"A reference is [H, W, 3] uint8, found {reference.dtype} {reference.shape}.")
+    if lr is None:
+        reference = _crop(reference, round(scale)) if float(scale).is_integer() else reference
+        lr = shrink(reference, scale)
+    lr = _crop(lr, by.lr_multiple_of)
+    height, width = Scale(scale, scale).output_size(lr.shape[:2])
+    reference = reference[:height, :width]
+    if min(height, width) - min(reference.shape[:2]) > math.ceil(scale) or 0 in lr.shape:
+        raise InvalidArgument(
+            f"An LR of {lr.shape[1]}x{lr.shape[0]} at x{scale:g} does not cover a reference of "
+            f"{reference.shape[1]}x{reference.shape[0]}.",
+            hint="Check that the LR folder belongs to this scale.",
+        )
+    return Pair(lr, reference, scale)
+
+
+def shrink(picture: Array, scale: float) -> Array:
+    """A picture 1/scale its size, as MATLAB's imresize and an 8-bit file leave it. `[H, W, 3]` uint8."""
+    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].double() / 255
+    small = resize(planes, scale=1 / scale)
+    # MATLAB rounds halves up.
+    return (small * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).numpy()
+
+
+def judge(picture: Array, pair: Pair, by: Protocol) -> tuple[Score, Score]:
+    """The scores of a drawn picture on luma and on RGB."""
+    height, width = pair.reference.shape[:2]
+    picture = picture[:height, :width]
+    return (
+        measure(picture, pair.reference, by=by.y, scale=pair.scale),
+        measure(picture, pair.reference, by=by.rgb, scale=pair.scale),
+    )
+
+
+def _crop(picture: Array, multiple_of: int) -> Array:
+    height, width = (side // multiple_of * multiple_of for side in picture.shape[:2])
+    return picture[:height, :width]

@@ -1,0 +1,53 @@
+"""Folders of test pictures, as the field keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gsr_app.core.errors import ImageError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One reference of a dataset and, when it is given, its LR."""
+
+    dataset: str
+    name: str
+    reference: Path
+    lr: Path | None = None
+
+
+def list_pictures(folder: Path, scale: float) -> list[Picture]:
+    """The pictures of a dataset at a scale.
+
+    Three layouts are known: a folder of references (the LR is made as the protocol says); `HR/` and `LR/` side by
+    side; and one such pair per scale under `x2/`, `x3/`, ….
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder.", hint="Name a folder of reference pictures.")
+    by_scale = folder / f"x{scale:g}"
+    root = by_scale if by_scale.is_dir() else folder
+    references = root / "HR" if (root / "HR").is_dir() else root
+    lrs = root / "LR" if (root / "LR").is_dir() else None
+    found = sorted(path for path in references.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        per_scale = sorted(path.name for path in folder.glob("x*") if path.is_dir())
+        only = f" It has pairs for {', '.join(per_scale)} only." if per_scale else ""
+        raise ImageError(
+            f"{references} holds no pictures.{only}", hint=f"Known endings: {', '.join(sorted(SUFFIXES))}."
+        )
+    return [Picture(folder.name, path.stem, path, _matching_lr(path, lrs, scale)) for path in found]
+
+
+def _matching_lr(reference: Path, lrs: Path | None, scale: float) -> Path | None:
+    """The LR of a reference: the same name, with or without the scale at its end (0801.png, 0801x4.png)."""
+    if lrs is None:
+        return None
+    for stem in (reference.stem, f"{reference.stem}x{scale:g}"):
+        for path in sorted(lrs.glob(f"{stem}.*")):
+            if path.suffix.lower() in SUFFIXES:
+                return path
+    raise ImageError(f"{lrs} has no LR for {reference.name}.", hint="Every HR picture needs an LR of the same name.")

@@ -1,0 +1,287 @@
+"""`gsr eval`: PSNR, SSIM and perceptual measures of methods on datasets, by a published protocol.
+
+One journal line per picture is written as soon as it is known, so that a run that was stopped goes on where it was.
+Tables are made from the journal at the end; they hold no timings, so that two runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.harness.dataset import Picture, list_pictures
+from gsr_app.harness.pool import WorkerDied, run_jobs, threads_per_worker
+
+MEASURES = ("lpips", "dists", "niqe")
+PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    picture: Picture
+    method: str
+    scale: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.picture.dataset}|{self.picture.name}|{self.method}|{self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The scores of one picture; `error` when there are none."""
+
+    dataset: str
+    image: str
+    method: str
+    scale: float
+    psnr_y: float | None = None
+    ssim_y: float | None = None
+    psnr_rgb: float | None = None
+    ssim_rgb: float | None = None
+    lpips: float | None = None
+    dists: float | None = None
+    niqe: float | None = None
+    done: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides the numbers; part of the journal's name, so that runs of other settings stay apart."""
+
+    protocol: str = "basicsr"
+    measures: tuple[str, ...] = ()
+    weights: str = ""
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """The worker: scores one job. Its session lives as long as its process."""
+
+    settings: Settings
+    threads: int
+    images: Path | None = None
+
+    def __call__(self, job: Job) -> Row:
+        began = time.perf_counter()
+        try:
+            scores = self._score(job)
+        except (GsrError, MemoryError) as error:
+            scores = {"error": f"{type(error).__name__}: {error}"}
+        return Row(
+            job.picture.dataset,
+            job.picture.name,
+            job.method,
+            job.scale,
+            seconds=time.perf_counter() - began,
+            **scores,
+        )
+
+    def _score(self, job: Job) -> dict[str, Any]:
+        import numpy as np
+
+        from gsr_app.core.types import Scale
+        from gsr_app.engine import protocols
+        from gsr_app.engine.perceptual import measure_perceptual
+        from gsr_app.io.images import Picture as Image
+        from gsr_app.io.images import read_image, write_image
+
+        by = protocols.protocol(self.settings.protocol)
+        reference = read_image(job.picture.reference).to_array(np.uint8)[..., :3]
+        lr = read_image(job.picture.lr).to_array(np.uint8)[..., :3] if job.picture.lr else None
+        pair = protocols.make_pair(_as_rgb(reference), job.scale, by, None if lr is None else _as_rgb(lr))
+        session = open_session(self.settings, self.threads)
+        upscaled = session.upscale(
+            pair.lr.astype(np.float32) / 255, method=job.method, scale=Scale(job.scale, job.scale)
+        )
+        y, rgb = protocols.judge(upscaled.image, pair, by)
+        if self.images is not None:
+            folder = self.images / job.picture.dataset / f"{job.method}_x{job.scale:g}"
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = Image.from_array((upscaled.image.clip(0, 1) * 255).round().astype(np.uint8))
+            write_image(folder / f"{job.picture.name}.png", picture, overwrite=True)
+        perceptual = measure_perceptual(
+            self.settings.measures, upscaled.image, pair.reference, border_px=by.y.border_px(job.scale)
+        )
+        return {
+            "psnr_y": round(y.psnr_db, 4),
+            "ssim_y": round(y.ssim, 6),
+            "psnr_rgb": round(rgb.psnr_db, 4),
+            "ssim_rgb": round(rgb.ssim, 6),
+            **{name: round(value, 4) for name, value in perceptual.items()},
+            "done": upscaled.done,
+        }
+
+
+def _as_rgb(picture: Any) -> Any:
+    """Grey pictures as RGB: the protocols compare three channels."""
+    return picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+
+
+_sessions: dict[tuple[Settings, int], Any] = {}
+
+
+def open_session(settings: Settings, threads: int) -> Any:
+    """This process's session for these settings."""
+    import torch
+
+    from gsr_app.engine.session import Session
+
+    if (settings, threads) not in _sessions:
+        torch.set_num_threads(threads)
+        _sessions[settings, threads] = Session(device=settings.device, weights=settings.weights or None)
+    return _sessions[settings, threads]
+
+
+class Journal:
+    """The rows that are known, one JSON line each. A line that a crash cut short is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, Row] = {}
+        if path.exists():
+            whole = 0
+            for line in path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n"):
+                    break
+                self._keep(Row(**json.loads(line)))
+                whole += len(line)
+            os.truncate(path, whole)
+
+    def append(self, row: Row) -> None:
+        with self.path.open("ab") as file:
+            file.write(json.dumps(dataclasses.asdict(row)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._keep(row)
+
+    def _keep(self, row: Row) -> None:
+        self.rows[f"{row.dataset}|{row.image}|{row.method}|{row.scale:g}"] = row
+
+
+def evaluate(
+    folders: Sequence[Path],
+    methods: Sequence[str],
+    scales: Sequence[float],
+    settings: Settings,
+    out: Path,
+    *,
+    engine: str = "local",
+    workers: int = 1,
+    keep_images: bool = False,
+    report: Any = None,
+) -> list[Row]:
+    """Score every picture with every method at every scale; `report(done, total, row)` is called along the way."""
+    jobs = [
+        Job(picture, method, scale)
+        for folder in folders
+        for method in methods
+        for scale in scales
+        for picture in list_pictures(folder, scale)
+    ]
+    keys = [job.key for job in jobs]
+    if len(set(keys)) != len(keys):
+        raise InvalidArgument("Two of the folders have the same name, so their rows could not be told apart.")
+    out.mkdir(parents=True, exist_ok=True)
+    journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
+    waiting = [job for job in jobs if job.key not in journal.rows or journal.rows[job.key].error]
+    worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
+    for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):  # type: ignore[arg-type]
+        if isinstance(result, WorkerDied):
+            result = Row(job.picture.dataset, job.picture.name, job.method, job.scale, error=str(result))
+        journal.append(result)
+        if report is not None:
+            report(len(jobs) - len(waiting) + done, len(jobs), result)
+    return [journal.rows[key] for key in sorted(keys)]
+
+
+def journal_name(settings: Settings) -> str:
+    """Readable, and different for different settings."""
+    measures = "+".join(("psnr", "ssim", *settings.measures))
+    return f"{settings.protocol}_{measures}" + (f"_{Path(settings.weights).stem}" if settings.weights else "")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="folders of reference pictures")
+    parser.add_argument("--methods", required=True, help="ids of the catalogue, separated by commas")
+    parser.add_argument("--scales", default="2,3,4", help="separated by commas (default: %(default)s)")
+    parser.add_argument("--protocol", default="basicsr", choices=PROTOCOL_NAMES)
+    parser.add_argument("--measures", default="", help="lpips, dists, niqe: separated by commas")
+    parser.add_argument("--out", type=Path, default=Path("runs/eval"), help="folder of the results (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (local) or actors (ray)")
+    parser.add_argument("--engine", default="local", choices=("local", "ray"))
+    parser.add_argument("--weights", default="", help="a file or folder of weights to use instead of the catalogue's")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--save-images", action="store_true", help="keep the drawn pictures under OUT/images")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gsr_app.harness.tables import summarise, write_tables
+    from gsr_app.models import registry
+
+    methods = _split(args.methods)
+    for method in methods:
+        registry.method(method)  # an unknown name is said before hours of work, not after
+    settings = Settings(args.protocol, _measures(args.measures), args.weights, args.device)
+
+    def report(done: int, total: int, row: Row) -> None:
+        score = row.error or f"{row.psnr_y:.2f} dB  {row.ssim_y:.4f}"
+        print(f"[{done}/{total}] {row.dataset}/{row.image} {row.method} x{row.scale:g}  {score}", file=sys.stderr)
+
+    rows = evaluate(
+        args.datasets,
+        methods,
+        _scales(args.scales),
+        settings,
+        args.out,
+        engine=args.engine,
+        workers=args.workers,
+        keep_images=args.save_images,
+        report=report,
+    )
+    summary = summarise(rows, args.protocol)
+    write_tables(args.out, rows, summary, args.protocol)
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        print((args.out / "table.md").read_text())
+    return 1 if any(row.error for row in rows) else 0
+
+
+def _split(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _scales(text: str) -> list[float]:
+    try:
+        scales = [float(part) for part in _split(text)]
+    except ValueError:
+        scales = []
+    if not scales or not all(1 <= scale <= 30 for scale in scales):
+        raise InvalidArgument(f"--scales takes numbers from 1 to 30 separated by commas, found {text!r}.")
+    return scales
+
+
+def _measures(text: str) -> tuple[str, ...]:
+    found = _split(text)
+    unknown = [name for name in found if name not in MEASURES]
+    if unknown:
+        raise InvalidArgument(f"--measures knows {', '.join(MEASURES)}; found {unknown[0]!r}.")
+    return tuple(name for name in MEASURES if name in found)
+
+
+def count_errors(rows: Iterable[Row]) -> int:
+    return sum(bool(row.error) for row in rows)

@@ -1,0 +1,121 @@
+"""Run one function over many jobs: in this process, in several, or on a Ray cluster. Same code path, same results.
+
+A worker is a picklable callable; what it keeps between jobs (a session, a model) it makes at its first call. Results
+come as they finish, each job's exactly once, also when a worker process dies under it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Literal, TypeVar
+
+from gsr_app.core.errors import GsrError, InvalidArgument
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+EngineName = Literal["local", "ray"]
+
+# A job whose process dies this often is to blame itself (memory, a crash in a codec) and is given up.
+_MOST_ATTEMPTS = 3
+
+
+class WorkerDied(GsrError):
+    """A job took its worker process down with it, again and again."""
+
+
+def run_jobs(
+    worker: Callable[[Job], Result], jobs: Sequence[Job], *, engine: EngineName = "local", workers: int = 1
+) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    """Each job with its result, in the order in which they finish."""
+    if workers < 1:
+        raise InvalidArgument(f"workers must be at least 1, found {workers}.")
+    if engine == "ray":
+        yield from _run_on_ray(worker, jobs, workers)
+    elif workers == 1 or len(jobs) <= 1:
+        yield from ((job, worker(job)) for job in jobs)
+    else:
+        yield from _run_in_processes(worker, jobs, workers)
+
+
+def threads_per_worker(workers: int) -> int:
+    """How many threads each of several workers should compute with."""
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _run_in_processes(
+    worker: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    waiting = list(range(len(jobs)))[::-1]
+    attempts = [0] * len(jobs)
+    while waiting:
+        # Spawned, not forked: a forked child inherits torch's locked thread pool.
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        running: dict[Future[Result], int] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * workers:
+                    index = waiting.pop()
+                    attempts[index] += 1
+                    running[pool.submit(worker, jobs[index])] = index
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield jobs[running[future]], future.result()
+                    del running[future]
+        except BrokenProcessPool:
+            for index in running.values():
+                if attempts[index] < _MOST_ATTEMPTS:
+                    waiting.append(index)
+                else:
+                    yield jobs[index], WorkerDied(f"The worker process died {attempts[index]} times on this job.")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_on_ray(
+    worker: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise GsrError(
+            "--engine ray needs Ray, which is not installed.", hint='Install it with: pip install "ray[data]"'
+        ) from None
+    if not ray.is_initialized():
+        # RAY_ADDRESS, when set, names the cluster; otherwise a runtime of this machine is started.
+        ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    jobs_by_key = dict(enumerate(jobs))
+    dataset = ray.data.from_items([{"key": key} for key in jobs_by_key], override_num_blocks=len(jobs)).map_batches(
+        _RayWorker,
+        fn_constructor_args=(pickle.dumps(worker), pickle.dumps(jobs_by_key)),
+        batch_size=1,
+        concurrency=workers,
+        num_cpus=cpus,
+        num_gpus=1 if gpus else 0,
+        max_restarts=-1,
+        max_task_retries=_MOST_ATTEMPTS,
+    )
+    finished: set[int] = set()
+    for row in dataset.iter_rows():
+        if row["key"] not in finished:
+            finished.add(row["key"])
+            yield jobs_by_key[row["key"]], pickle.loads(row["result"])
+
+
+class _RayWorker:
+    """One actor: a worker, and the jobs that it may be asked for."""
+
+    def __init__(self, worker: bytes, jobs: bytes) -> None:
+        self._worker: Callable[[Any], Any] = pickle.loads(worker)
+        self._jobs: dict[int, Any] = pickle.loads(jobs)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        keys = [int(key) for key in batch["key"]]
+        return {"key": keys, "result": [pickle.dumps(self._worker(self._jobs[key])) for key in keys]}
