@@ -37,10 +37,12 @@ class Convention:
     border_per_scale: float = 1.0  # pixels cut off each side: this times the scale,
     border_extra_px: int = 0  # plus this,
     border_most_px: int | None = None  # and never more than this
+    border_cut: bool = False  # a fraction of a pixel is cut off rather than rounded
     quantised: bool = True  # both pictures are rounded to 8 bits first
 
     def border_px(self, scale: float) -> int:
-        border = math.ceil(self.border_per_scale * scale - 1e-6) + self.border_extra_px
+        border_px = self.border_per_scale * scale + 1e-6
+        border = (math.floor(border_px) if self.border_cut else round(border_px)) + self.border_extra_px
         return border if self.border_most_px is None else min(border, self.border_most_px)
 
     def __str__(self) -> str:
@@ -56,8 +58,8 @@ class Convention:
 _ALL = (
     Convention("basicsr"),  # RGT and most of the field
     Convention("basicsr-rgb", channel="rgb"),
-    Convention("gsasr", border_most_px=8),
-    Convention("gsasr-rgb", channel="rgb", border_most_px=8),
+    Convention("gsasr", border_most_px=8, border_cut=True),
+    Convention("gsasr-rgb", channel="rgb", border_most_px=8, border_cut=True),
     Convention("liif-div2k", channel="rgb", border_extra_px=6, quantised=False),
     Convention("liif-div2k-luma", channel="luma", border_extra_px=6, quantised=False),
     Convention("liif-benchmark", channel="luma", quantised=False),

@@ -94,7 +94,7 @@ def _statistics(block: NDArray[np.float64]) -> list[float]:
     for shift in ((0, 1), (1, 0), (1, 1), (1, -1)):
         products = block * np.roll(block, shift, (0, 1))
         shape, left, right = _fit_asymmetric_gaussian(products)
-        mean = (right - left) * _gamma(2 / shape) / _gamma(1 / shape)
+        mean = (right - left) * float(_gamma(2 / shape) / _gamma(1 / shape))
         found += [shape, mean, left, right]
     return found
 

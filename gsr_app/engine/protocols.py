@@ -37,9 +37,7 @@ _ALL = (
     Protocol("gsasr", CONVENTIONS["gsasr"], CONVENTIONS["gsasr-rgb"]),
     # The official LR of these sets was made by MATLAB's bicubic; a folder of it can be given.
     Protocol("liif-div2k", CONVENTIONS["liif-div2k-luma"], CONVENTIONS["liif-div2k"], lr="MATLAB bicubic (official)"),
-    Protocol(
-        "liif-benchmark", CONVENTIONS["liif-benchmark"], CONVENTIONS["liif-rgb"], lr="MATLAB bicubic (official)"
-    ),
+    Protocol("liif-benchmark", CONVENTIONS["liif-benchmark"], CONVENTIONS["liif-rgb"], lr="MATLAB bicubic (official)"),
     Protocol("rt4ksr", CONVENTIONS["whole-y"], CONVENTIONS["whole-rgb"], lr_multiple_of=2),
     Protocol("savsr", CONVENTIONS["whole-y"], CONVENTIONS["whole-rgb"], lr="antialiased bicubic"),
 )
@@ -73,14 +71,16 @@ def make_pair(reference: Array, scale: float, by: Protocol, lr: Array | None = N
         reference = _crop(reference, round(scale)) if float(scale).is_integer() else reference
         lr = shrink(reference, scale)
     lr = _crop(lr, by.lr_multiple_of)
+    if 0 in lr.shape:
+        raise InvalidArgument(f"A reference of {_size(reference)} is too small to be shrunk by {scale:g}.")
     height, width = Scale(scale, scale).output_size(lr.shape[:2])
-    reference = reference[:height, :width]
-    if min(height, width) - min(reference.shape[:2]) > math.ceil(scale) or 0 in lr.shape:
+    slack_px = math.ceil(scale) * by.lr_multiple_of  # what cropping to whole LR pixels may cost
+    if max(abs(height - reference.shape[0]), abs(width - reference.shape[1])) > slack_px:
         raise InvalidArgument(
-            f"An LR of {lr.shape[1]}x{lr.shape[0]} at x{scale:g} does not cover a reference of "
-            f"{reference.shape[1]}x{reference.shape[0]}.",
+            f"An LR of {_size(lr)} at x{scale:g} does not cover a reference of {_size(reference)}.",
             hint="Check that the LR folder belongs to this scale.",
         )
+    reference = reference[:height, :width]
     return Pair(lr, reference, scale)
 
 
@@ -100,6 +100,10 @@ def judge(picture: Array, pair: Pair, by: Protocol) -> tuple[Score, Score]:
         measure(picture, pair.reference, by=by.y, scale=pair.scale),
         measure(picture, pair.reference, by=by.rgb, scale=pair.scale),
     )
+
+
+def _size(picture: Array) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
 def _crop(picture: Array, multiple_of: int) -> Array:

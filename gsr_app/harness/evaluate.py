@@ -12,14 +12,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.harness.dataset import Picture, list_pictures
-from gsr_app.harness.pool import WorkerDied, run_jobs, threads_per_worker
+from gsr_app.harness.pool import EngineName, run_jobs, threads_per_worker
 
 MEASURES = ("lpips", "dists", "niqe")
 PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
@@ -79,15 +79,10 @@ class Evaluator:
         try:
             scores = self._score(job)
         except (GsrError, MemoryError) as error:
-            scores = {"error": f"{type(error).__name__}: {error}"}
-        return Row(
-            job.picture.dataset,
-            job.picture.name,
-            job.method,
-            job.scale,
-            seconds=time.perf_counter() - began,
-            **scores,
-        )
+            return _without_scores(job, f"{type(error).__name__}: {error}")
+        picture = job.picture
+        seconds = time.perf_counter() - began
+        return Row(picture.dataset, picture.name, job.method, job.scale, seconds=seconds, **scores)
 
     def _score(self, job: Job) -> dict[str, Any]:
         import numpy as np
@@ -123,6 +118,10 @@ class Evaluator:
             **{name: round(value, 4) for name, value in perceptual.items()},
             "done": upscaled.done,
         }
+
+
+def _without_scores(job: Job, error: str) -> Row:
+    return Row(job.picture.dataset, job.picture.name, job.method, job.scale, error=error)
 
 
 def _as_rgb(picture: Any) -> Any:
@@ -178,10 +177,10 @@ def evaluate(
     settings: Settings,
     out: Path,
     *,
-    engine: str = "local",
+    engine: EngineName = "local",
     workers: int = 1,
     keep_images: bool = False,
-    report: Any = None,
+    report: Callable[[int, int, Row], None] | None = None,
 ) -> list[Row]:
     """Score every picture with every method at every scale; `report(done, total, row)` is called along the way."""
     jobs = [
@@ -198,12 +197,11 @@ def evaluate(
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
     waiting = [job for job in jobs if job.key not in journal.rows or journal.rows[job.key].error]
     worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
-    for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):  # type: ignore[arg-type]
-        if isinstance(result, WorkerDied):
-            result = Row(job.picture.dataset, job.picture.name, job.method, job.scale, error=str(result))
-        journal.append(result)
+    for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):
+        row = result if isinstance(result, Row) else _without_scores(job, f"WorkerDied: {result}")
+        journal.append(row)
         if report is not None:
-            report(len(jobs) - len(waiting) + done, len(jobs), result)
+            report(len(jobs) - len(waiting) + done, len(jobs), row)
     return [journal.rows[key] for key in sorted(keys)]
 
 
@@ -281,7 +279,3 @@ def _measures(text: str) -> tuple[str, ...]:
     if unknown:
         raise InvalidArgument(f"--measures knows {', '.join(MEASURES)}; found {unknown[0]!r}.")
     return tuple(name for name in MEASURES if name in found)
-
-
-def count_errors(rows: Iterable[Row]) -> int:
-    return sum(bool(row.error) for row in rows)

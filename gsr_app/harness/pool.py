@@ -83,7 +83,8 @@ def _run_on_ray(
         import ray.data
     except ImportError:
         raise GsrError(
-            "--engine ray needs Ray, which is not installed.", hint='Install it with: pip install "ray[data]"'
+            "--engine ray needs Ray, which is not installed.",
+            hint="Install it with: pip install -r requirements-ray.txt",
         ) from None
     if not ray.is_initialized():
         # RAY_ADDRESS, when set, names the cluster; otherwise a runtime of this machine is started.
@@ -92,6 +93,7 @@ def _run_on_ray(
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
     gpus = ray.cluster_resources().get("GPU", 0)
     jobs_by_key = dict(enumerate(jobs))
+    # Ray restarts an actor that died and gives its jobs out again.
     dataset = ray.data.from_items([{"key": key} for key in jobs_by_key], override_num_blocks=len(jobs)).map_batches(
         _RayWorker,
         fn_constructor_args=(pickle.dumps(worker), pickle.dumps(jobs_by_key)),
@@ -99,8 +101,6 @@ def _run_on_ray(
         concurrency=workers,
         num_cpus=cpus,
         num_gpus=1 if gpus else 0,
-        max_restarts=-1,
-        max_task_retries=_MOST_ATTEMPTS,
     )
     finished: set[int] = set()
     for row in dataset.iter_rows():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CATALOG = Path(__file__).with_name("catalog.toml")
+MEASURES = Path(__file__).with_name("measures.toml")
 
 Kind = Literal["resize", "field", "pixels", "continuous", "video", "metric"]
 """How the engine runs an architecture.
@@ -86,6 +87,8 @@ _FILES: dict[str, str] = {
     "ciaosr-edsr": "ciaosr",
     "ciaosr-rdn": "ciaosr",
     "gaussiansr-edsr": "gaussiansr",
+    "lpips-alex": "perceptual",
+    "dists-vgg": "perceptual",
 }
 
 
@@ -119,7 +122,7 @@ class WeightFile:
     url: str = ""
     page: str = ""  # where people find it, when no program can fetch it
     part: str = ""  # the submodule it belongs to, when a network comes in several files
-    sha256: str = ""
+    sha256: str = ""  # whole, or the first digits where only those are published
     bytes: int | None = None
 
     @property
@@ -176,6 +179,12 @@ class Method:
 def catalogue() -> Mapping[str, Method]:
     """Every method by its id, in the order of the file. Reads no network, no torch."""
     return read_catalogue(CATALOG.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def measures() -> Mapping[str, Method]:
+    """What judges pictures and needs weights to do so (LPIPS, DISTS, NIQE), as tables like the methods'."""
+    return read_catalogue(MEASURES.read_text(encoding="utf-8"))
 
 
 def method(method_id: str) -> Method:

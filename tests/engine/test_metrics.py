@@ -113,7 +113,7 @@ def test_a_score_says_how_it_was_measured() -> None:
     assert str(CONVENTIONS["gsasr"]) == "Y (BT.601), border scale, at most 8, 8 bit"
     assert str(CONVENTIONS["liif-div2k"]) == "RGB, border scale + 6, not quantised"
     assert str(CONVENTIONS["whole-y"]) == "Y (BT.601), whole frame, 8 bit"
-    assert [CONVENTIONS["gsasr"].border_px(s) for s in (2, 3.3, 12)] == [2, 4, 8]
+    assert [CONVENTIONS["gsasr"].border_px(s) for s in (2, 3.7, 12)] == [2, 3, 8]
 
 
 def test_pictures_that_cannot_be_compared_are_refused() -> None:

@@ -1,0 +1,75 @@
+"""LPIPS, DISTS and NIQE of a drawn picture: their weights are found or fetched like those of the methods."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gsr_app.core.errors import WeightsError
+from gsr_app.engine import niqe
+from gsr_app.models import checkpoint, registry, weights
+
+_IDS = {"lpips": "lpips-alex", "dists": "dists-vgg", "niqe": "niqe"}
+# The official trunk files hold the classifier, too, which no measure needs.
+_UNUSED = "classifier."
+
+
+def measure_perceptual(
+    names: Sequence[str], image: NDArray[Any], reference: NDArray[Any], *, border_px: int
+) -> dict[str, float]:
+    """The measures of those names, on the pictures as 8-bit files hold them, inside the border.
+
+    `image` is `[H, W, 3]` in 0..1 and may be larger than `reference`, which is uint8.
+    """
+    height, width = reference.shape[:2]
+    inside = slice(border_px, height - border_px), slice(border_px, width - border_px)
+    drawn = (image[:height, :width].clip(0, 1) * 255).round()[inside]
+    found: dict[str, float] = {}
+    for name in names:
+        if name == "niqe":
+            found[name] = niqe.niqe(_luma(drawn), _pristine())
+        else:
+            with torch.inference_mode():
+                found[name] = float(_network(_IDS[name])(_planes(drawn), _planes(reference[inside])))
+    return found
+
+
+def is_present(name: str) -> bool:
+    """Whether a measure's weights are on this machine."""
+    return weights.is_present(registry.measures()[_IDS[name]])
+
+
+@functools.cache
+def _network(measure_id: str) -> nn.Module:
+    method = registry.measures()[measure_id]
+    found = weights.obtain(method)
+    module = registry.build(method.arch)
+    for part, path in found.files.items():
+        state = {key: value for key, value in checkpoint.read_state(path).items() if not key.startswith(_UNUSED)}
+        checkpoint.load_state(module.get_submodule(part), state, path)
+    return module.requires_grad_(False)
+
+
+@functools.cache
+def _pristine() -> niqe.PristineModel:
+    (path,) = weights.obtain(registry.measures()["niqe"]).files.values()
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return niqe.PristineModel(stored["mu_pris_param"].ravel(), stored["cov_pris_param"])
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is not NIQE's pristine model: {error}", hint="Delete it and try again.") from None
+
+
+def _planes(picture: NDArray[Any]) -> Tensor:  # [1, 3, H, W] in 0..1
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None] / 255
+
+
+def _luma(picture: NDArray[Any]) -> Tensor:  # [H, W], whole numbers on BT.601's 16..235
+    y = picture.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255 + 16
+    return torch.from_numpy(y.round())

@@ -1,0 +1,159 @@
+"""Tables of an evaluation: one CSV line per picture, a summary per dataset, method and scale, and Markdown to read.
+
+Published figures stand beside the measured ones only where the protocol is the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gsr_app.models import registry
+
+if TYPE_CHECKING:
+    from gsr_app.harness.evaluate import Row
+
+SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips", "dists", "niqe")
+_COLUMNS = ("dataset", "image", "method", "scale", "protocol", *SCORES, "done", "error")
+_DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4, "lpips": 4, "dists": 4, "niqe": 3}
+
+
+def summarise(rows: Iterable[Row], protocol: str) -> list[dict[str, Any]]:
+    """Means per dataset, method and scale, over the pictures that could be scored."""
+    groups: dict[tuple[str, str, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.method, row.scale), []).append(row)
+    return [_summary(key, group, protocol) for key, group in sorted(groups.items())]
+
+
+def _summary(key: tuple[str, str, float], group: list[Row], protocol: str) -> dict[str, Any]:
+    dataset, method, scale = key
+    scored = [row for row in group if not row.error]
+    means: dict[str, float | None] = {}
+    for name in SCORES:
+        values = [value for row in scored if (value := getattr(row, name)) is not None]
+        means[name] = round(statistics.fmean(values), 6) if values else None
+    published = find_published(method, dataset, scale, protocol)
+    measured = means["psnr_y"] if "psnr_y" in published else means["psnr_rgb"]
+    figure = published.get("psnr_y", published.get("psnr_rgb"))
+    return {
+        "dataset": dataset,
+        "method": method,
+        "scale": scale,
+        "protocol": protocol,
+        "n": len(scored),
+        "skipped": len(group) - len(scored),
+        **means,
+        "published": figure,
+        "difference": None if figure is None or measured is None else round(measured - figure, 4),
+        "published_scores": dict(published),
+        "done": scored[0].done if scored else "",
+    }
+
+
+def find_published(method_id: str, dataset: str, scale: float, protocol: str) -> Mapping[str, float]:
+    """The published scores of the same protocol; empty where there are none."""
+    method = registry.catalogue().get(method_id)
+    if method is None or method.convention != protocol:
+        return {}
+    for entry in method.published:
+        if _plain(str(entry["dataset"])) == _plain(dataset) and entry["scale"] == scale:
+            return {name: float(value) for name, value in entry.items() if name in SCORES}
+    return {}
+
+
+def _plain(dataset: str) -> str:
+    """Set5, set5 and Set5_pairs are one dataset."""
+    return dataset.lower().removesuffix("_pairs").replace("_", "").replace("-", "")
+
+
+def write_tables(out: Path, rows: Sequence[Row], summary: Sequence[Mapping[str, Any]], protocol: str) -> None:
+    """`images.csv`, `timing.csv`, `summary.json` and `table.md` in a folder."""
+    scores = [[getattr(row, name, protocol) for name in _COLUMNS] for row in rows]
+    _replace(out / "images.csv", _csv([_COLUMNS, *([_cell(value) for value in line] for line in scores)]))
+    times = [[row.dataset, row.image, row.method, f"{row.scale:g}", f"{row.seconds:.3f}"] for row in rows]
+    _replace(out / "timing.csv", _csv([("dataset", "image", "method", "scale", "seconds"), *times]))
+    _replace(out / "summary.json", json.dumps(list(summary), indent=1) + "\n")
+    _replace(out / "table.md", render_markdown(summary, protocol))
+
+
+def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
+    """One table per scale: methods down, datasets across, each cell PSNR/SSIM/LPIPS/DISTS, published ones below."""
+    from gsr_app.engine.protocols import protocol as find_protocol
+
+    lines = [f"Protocol: {find_protocol(protocol)}.", ""]
+    datasets = list(dict.fromkeys(row["dataset"] for row in summary))
+    for scale in sorted({row["scale"] for row in summary}):
+        here = {(row["method"], row["dataset"]): row for row in summary if row["scale"] == scale}
+        methods = sorted({name for name, _ in here}, key=list(registry.catalogue()).index)
+        lines += [
+            f"### x{scale:g}: PSNR/SSIM/LPIPS/DISTS (NIQE), Y unless the protocol says otherwise",
+            "",
+            f"| Backbone | Method | Version | Training set | {' | '.join(datasets)} |",
+            "|" + "---|" * (4 + len(datasets)),
+        ]
+        for name in methods:
+            cells = [_markdown_cell(here[name, dataset]) if (name, dataset) in here else "" for dataset in datasets]
+            lines.append(f"| {' | '.join((*describe(name), *cells))} |")
+        lines.append("")
+    skipped = sum(row["skipped"] for row in summary)
+    if skipped:
+        lines += [f"{skipped} picture(s) could not be scored and are not part of the means; see images.csv.", ""]
+    notes = {row["method"]: row["done"] for row in summary if "resized" in row["done"]}
+    lines += [f"{method}: {done}." for method, done in notes.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def describe(method_id: str) -> tuple[str, str, str, str]:
+    """Backbone, method, version and training set of a method, as the tables of the field name them."""
+    method = registry.method(method_id)
+    parts = method_id.upper().split("-")
+    backbones = {"EDSR": "EDSR", "RDN": "RDN", "SWIN": "SwinIR", "HATL": "HAT-L"}
+    sets = {"DIV2K": "DIV2K", "DF2K": "DF2K", "SA1B": "SA-1B"}
+    backbone = next((backbones[part] for part in parts if part in backbones), "–")
+    trained_on = next((sets[part] for part in parts if part in sets), "–")
+    version = "Paper" if "PAPER" in parts else "Enhanced" if method_id.startswith("gsasr") else "–"
+    return backbone, method.title, version, trained_on
+
+
+def _markdown_cell(row: Mapping[str, Any]) -> str:
+    if not row["n"]:
+        return "none scored"
+    names = ("psnr_y", "ssim_y", "lpips", "dists")
+    cell = "/".join(_figure(name, row[name]) for name in names)
+    if row["niqe"] is not None:
+        cell += f" ({_figure('niqe', row['niqe'])})"
+    published = row["published_scores"]
+    if published:
+        cell += f"<br>published {'/'.join(_figure(name, published.get(name)) for name in names)}"
+        cell += f"<br>difference {row['difference']:+.2f} dB"
+    return cell
+
+
+def _figure(name: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{_DIGITS[name]}f}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _csv(lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,219 @@
+"""The evaluation: right numbers, the same whoever computes them, nothing lost when it is stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gsr_app.core.errors import GsrError, ImageError
+from gsr_app.harness import cli
+from gsr_app.harness.dataset import list_pictures
+from gsr_app.harness.evaluate import Journal, Row, Settings, evaluate
+from gsr_app.harness.pool import WorkerDied, run_jobs
+from gsr_app.harness.tables import find_published, summarise
+from gsr_app.io.images import Picture, write_image
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Six small smooth pictures."""
+    folder = tmp_path / "Waves"
+    folder.mkdir()
+    at = np.linspace(0, 1, 48)
+    for i in range(6):
+        waves = 0.5 + 0.5 * np.sin(6 * (i + 1) * at[:, None] + np.array([3, 5, 7]) * (i + 2) * at[None, :, None])
+        waves = np.broadcast_to(waves, (48, 48, 3))
+        write_image(folder / f"wave_{i}.png", Picture.from_array((waves * 255).round().astype(np.uint8)))
+    return folder
+
+
+def run_eval(folder: Path, out: Path, *more: str) -> int:
+    return cli.main(
+        ["eval", str(folder), "--methods", "bicubic,nearest", "--scales", "2,2.5", "--out", str(out), *more]
+    )
+
+
+def test_one_worker_and_two_write_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
+    assert run_eval(dataset, tmp_path / "one") == 0
+    assert run_eval(dataset, tmp_path / "two", "--workers", "2") == 0
+    for name in ("images.csv", "summary.json", "table.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert len((tmp_path / "one" / "images.csv").read_text().splitlines()) == 1 + 6 * 2 * 2
+
+
+def test_ray_writes_the_same_bytes_as_one_process(dataset: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray (an optional extra)")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        assert run_eval(dataset, tmp_path / "ray", "--engine", "ray", "--workers", "2") == 0
+        assert run_eval(dataset, tmp_path / "one") == 0
+        assert (tmp_path / "ray" / "images.csv").read_bytes() == (tmp_path / "one" / "images.csv").read_bytes()
+        check_that_a_killed_ray_worker_is_replaced(tmp_path)
+    finally:
+        ray.shutdown()
+
+
+def check_that_a_killed_ray_worker_is_replaced(folder: Path) -> None:
+    results = list(run_jobs(DiesOnce(str(folder / "ray_died"), on=3), list(range(8)), engine="ray", workers=2))
+    assert sorted(results) == [(job, job * job) for job in range(8)]
+    assert (folder / "ray_died").exists()
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """Squares numbers; takes its process down the first time it meets `on`."""
+
+    marker: str
+    on: int
+    always: bool = False
+
+    def __call__(self, job: int) -> int:
+        if job == self.on and (self.always or not os.path.exists(self.marker)):
+            Path(self.marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return job * job
+
+
+def test_jobs_of_a_killed_worker_are_done_again_and_none_twice(tmp_path: Path) -> None:
+    results = list(run_jobs(DiesOnce(str(tmp_path / "died"), on=3), list(range(8)), workers=2))
+    assert sorted(results) == [(job, job * job) for job in range(8)]
+    assert (tmp_path / "died").exists()
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up_and_the_others_are_done(tmp_path: Path) -> None:
+    results = dict(run_jobs(DiesOnce(str(tmp_path / "died"), on=0, always=True), [0, 1], workers=2))
+    assert isinstance(results[0], WorkerDied)
+    assert set(results) == {0, 1}
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_like_an_unbroken_one(dataset: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gsr_app", "eval", str(dataset), "--methods", "bicubic,nearest"]
+    words += ["--scales", "2,2.5", "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "killed" / "journal_basicsr_psnr+ssim.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count("\n") >= 3):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    known = journal.read_text().count("\n")
+    assert known >= 3
+    with journal.open("a") as file:
+        file.write('{"dataset": "Waves", "ima')  # as if the power had gone
+    assert run_eval(dataset, tmp_path / "killed") == 0
+    assert run_eval(dataset, tmp_path / "whole") == 0
+    for name in ("images.csv", "summary.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(Journal(journal).rows) == 24
+
+
+def test_a_corrupt_picture_is_reported_and_the_means_say_so(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (dataset / "wave_0.png").read_bytes()
+    (dataset / "wave_9.png").write_bytes(whole[: len(whole) // 2])
+    assert run_eval(dataset, tmp_path / "out", "--json") == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert all(row["n"] == 6 and row["skipped"] == 1 for row in summary)
+    rows = list(csv.DictReader((tmp_path / "out" / "images.csv").open()))
+    broken = [row for row in rows if row["image"] == "wave_9"]
+    assert len(broken) == 4
+    assert all(row["error"].startswith("ImageError") and not row["psnr_y"] for row in broken)
+    assert "4 picture(s) could not be scored" in (tmp_path / "out" / "table.md").read_text()
+    scored = [
+        float(row["psnr_y"]) for row in rows if row["method"] == "bicubic" and row["scale"] == "2" and row["psnr_y"]
+    ]
+    mean = next(row["psnr_y"] for row in summary if row["method"] == "bicubic" and row["scale"] == 2)
+    assert mean == pytest.approx(np.mean(scored), abs=1e-6)
+
+
+def test_images_are_kept_on_request_and_score_the_same(dataset: Path, tmp_path: Path) -> None:
+    from gsr_app.engine.metrics import CONVENTIONS, psnr
+    from gsr_app.io.images import read_image
+
+    rows = evaluate([dataset], ["bicubic"], [2.0], Settings(), tmp_path / "out", keep_images=True)
+    drawn = read_image(tmp_path / "out" / "images" / "Waves" / "bicubic_x2" / "wave_1.png").to_array()
+    reference = read_image(dataset / "wave_1.png").to_array()
+    assert psnr(drawn, reference, by=CONVENTIONS["basicsr"], scale=2) == pytest.approx(rows[1].psnr_y, abs=1e-3)
+
+
+def test_pairs_per_scale_are_found_and_a_missing_lr_is_an_error(tmp_path: Path) -> None:
+    for part in ("HR", "LR"):
+        (tmp_path / "Pairs" / "x2" / part).mkdir(parents=True)
+    grey = Picture.from_array(np.full((8, 8, 3), 128, np.uint8))
+    write_image(tmp_path / "Pairs" / "x2" / "HR" / "a.png", grey)
+    with pytest.raises(ImageError, match=r"no LR for a\.png"):
+        list_pictures(tmp_path / "Pairs", 2)
+    write_image(tmp_path / "Pairs" / "x2" / "LR" / "ax2.png", grey)
+    assert list_pictures(tmp_path / "Pairs", 2)[0].lr == tmp_path / "Pairs" / "x2" / "LR" / "ax2.png"
+    with pytest.raises(ImageError, match="pairs for x2 only"):
+        list_pictures(tmp_path / "Pairs", 3)
+
+
+def test_published_figures_stand_only_beside_the_same_protocol() -> None:
+    assert find_published("bicubic", "Set5_pairs", 2, "basicsr") == {"psnr_y": 33.66}
+    assert find_published("bicubic", "Set5", 2, "gsasr") == {}
+    row = Row("Set5", "a", "bicubic", 2.0, psnr_y=33.7, ssim_y=0.9)
+    assert summarise([row], "basicsr")[0]["difference"] == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scales", "0.5"], "numbers from 1 to 30"),
+        (["--methods", "bicubik"], "Did you mean 'bicubic'?"),
+        (["--measures", "lpisp"], "lpips, dists, niqe"),
+    ],
+)
+def test_wrong_words_are_refused_before_any_work(
+    dataset: Path, tmp_path: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["eval", str(dataset), "--methods", "bicubic", "--out", str(tmp_path / "out"), *words]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_perceptual_weights_say_where_they_come_from(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gsr_app.engine import perceptual
+
+    monkeypatch.setenv("GSR_OFFLINE", "1")
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path / "empty"))
+    perceptual._network.cache_clear()
+    rows = evaluate([dataset], ["bicubic"], [2.0], Settings(measures=("lpips",)), tmp_path / "out")
+    assert all("alexnet-owt-7be5be79.pth for lpips-alex is not here" in row.error for row in rows)
+
+
+@pytest.mark.shared
+def test_bicubic_on_set5_meets_the_published_figures(shared: Path, tmp_path: Path) -> None:
+    rows = evaluate([shared / "data" / "val" / "Set5"], ["bicubic"], [2.0, 3.0, 4.0], Settings(), tmp_path)
+    for row, published in zip(summarise(rows, "basicsr"), (33.66, 30.39, 28.42), strict=True):
+        assert row["psnr_y"] == pytest.approx(published, abs=0.03)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("scale", "y", "shaved"), [(2, 36.0986, 36.1446), (3, 32.1562, 32.2045)])
+def test_the_real_rt4ksr_weights_give_the_recorded_figures(
+    shared: Path, tmp_path: Path, scale: int, y: float, shaved: float
+) -> None:
+    folder, method = shared / "data" / "val" / "Set5_pairs", f"rt4ksr-x{scale}"
+    for protocol, expected in (("rt4ksr", y), ("basicsr", shaved)):
+        settings = Settings(protocol, weights=str(shared / "weights" / f"rt4ksr_x{scale}.pth"))
+        rows = evaluate([folder], [method], [float(scale)], settings, tmp_path / protocol)
+        assert summarise(rows, protocol)[0]["psnr_y"] == pytest.approx(expected, abs=0.02)
+
+
+def test_no_workers_is_an_error() -> None:
+    with pytest.raises(GsrError, match="workers must be at least 1"):
+        list(run_jobs(DiesOnce("", on=-1), [1], workers=0))
