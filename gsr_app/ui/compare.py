@@ -270,7 +270,7 @@ def _run(house: House, task: Task, method: Method, news: queue.SimpleQueue[PaneS
     def run(job: Job) -> None:
         try:
             news.put(replace(pane, state="running"))
-            result, timing = _upscale(
+            result, timing = upscale(
                 house, task, method, job, lambda p: news.put(replace(pane, state="running", progress=p))
             )
             news.put(finished_pane(house, task, method, result, timing))
@@ -291,7 +291,7 @@ def _run(house: House, task: Task, method: Method, news: queue.SimpleQueue[PaneS
     return run
 
 
-def _upscale(
+def upscale(
     house: House, task: Task, method: Method, job: Job, report: Callable[[PaneProgress], None]
 ) -> tuple[Upscaled, Timing]:
     timings: list[Timing] = []
@@ -323,9 +323,17 @@ def _middle(timings: list[Timing]) -> Timing:
     return replace(timings[-1], stages_ms=stages, repeats=len(timings), cold=False)
 
 
-def finished_pane(house: House, task: Task, method: Method, result: Upscaled, timing: Timing) -> PaneSpec:
+def finished_pane(
+    house: House, task: Task, method: Method, result: Upscaled, timing: Timing, *, only_figures: bool = False
+) -> PaneSpec:
     """A result as the viewer shows it: screen picture, file to keep, figures."""
     pixels = np.asarray(result.image)
+    metrics = None
+    if task.reference is not None:
+        factor = max(task.scale.y, task.scale.x)
+        metrics = house.engine.measure(pixels, task.reference, protocol=task.protocol, scale=factor)
+    if only_figures:
+        return present.done_pane(method, result, timing, scale=task.scale, metrics=metrics)
     stem = f"{safe_stem(task.name)}_{method.id}_x{task.scale}"
     started = time.perf_counter()
     screen = house.files.put(encode_png(pixels), ".png", stem)
@@ -339,10 +347,6 @@ def finished_pane(house: House, task: Task, method: Method, result: Upscaled, ti
         except GsrError as error:
             log.warning("The result is offered as 8 bits: %s", error)
             download = screen
-    metrics = None
-    if task.reference is not None:
-        factor = max(task.scale.y, task.scale.x)
-        metrics = house.engine.measure(pixels, task.reference, protocol=task.protocol, scale=factor)
     kept = PaneField(house.handles.put(result.field), result.field.count) if result.field else None
     return present.done_pane(
         method,

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.ui import api
 from gsr_app.ui.compare import House, Limits
 from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
@@ -62,6 +63,7 @@ def build(house: House) -> gr.Blocks:
         )
         with gr.Tabs(elem_id="gsr-tabs"), gr.Tab("Compare", id="compare"):
             compare.build(house)
+        api.build(house)
     page.queue(default_concurrency_limit=8, max_size=256)
     return page
 
@@ -75,7 +77,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "max_file_size": max(64 << 20, most * 8),
-        "show_error": True,
+        "show_error": False,  # what an unknown error says may name files of the server
         "enable_monitoring": False,
         "pwa": False,
     }

@@ -30,12 +30,12 @@ def done_pane(
     result: Upscaled,
     timing: Timing,
     *,
-    url: str,
-    download_url: str | None,
-    download_name: str | None,
     scale: Scale,
-    field: PaneField | None,
-    metrics: PaneMetrics | None,
+    url: str | None = None,
+    download_url: str | None = None,
+    download_name: str | None = None,
+    field: PaneField | None = None,
+    metrics: PaneMetrics | None = None,
 ) -> PaneSpec:
     pixels = np.asarray(result.image)
     height, width = pixels.shape[:2]
