@@ -149,6 +149,8 @@ def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tenso
         yield Progress("encode", done, len(grid))
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
+        if not height or not width:  # far below scale 1 a tile may hold no pixel's centre
+            continue
         part = torch.empty(1, 3, height, width)
         strips = list(tiling.strips(height, width, _QUERY_PIXELS))
         for step, (start, stop) in enumerate(strips, 1):

@@ -159,9 +159,11 @@ def _fades(spans: tuple[Span, ...], scale: float, length: int, overlap: int) -> 
     shares: dict[Span, tuple[slice, Tensor]] = {}
     total = torch.zeros(length)
     for span in spans:
-        start, stop = round(span.start * scale), length if span.is_last else min(round(span.stop * scale), length)
-        first = start if span.is_first else max(start - fade, math.ceil(span.begin * scale))
-        last = stop if span.is_last else min(stop + fade, math.floor(span.end * scale), length)
+        start = min(round(span.start * scale), length)
+        stop = length if span.is_last else min(round(span.stop * scale), length)
+        # Not beyond what the tile has read, but never less than its core.
+        first = start if span.is_first else min(start, max(start - fade, math.ceil(span.begin * scale)))
+        last = stop if span.is_last else max(stop, min(stop + fade, math.floor(span.end * scale), length))
         at = torch.arange(first, last) + 0.5
         share = torch.ones(last - first)
         if not span.is_first:

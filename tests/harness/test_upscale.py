@@ -201,7 +201,7 @@ def start(source: Path, out: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_outputs(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(out.glob("*.png"))) < count:
         assert process.poll() is None, "it ended before it could be stopped"
         assert time.monotonic() < deadline
