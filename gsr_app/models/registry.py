@@ -84,6 +84,7 @@ _FILES: dict[str, str] = {
     "rgt-s-x4": "rgt",
     "liif-edsr": "liif",
     "liif-rdn": "liif",
+    "metasr-edsr": "metasr",
     "ciaosr-edsr": "ciaosr",
     "ciaosr-rdn": "ciaosr",
     "gaussiansr-edsr": "gaussiansr",
