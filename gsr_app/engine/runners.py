@@ -180,7 +180,8 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
     key = f"features {job.source_id} {job.loaded.weights_id} {grid} {job.dtype}"
     known: list[Any] | None = job.memory.get(key) if conditioned else None
     features: list[Any] | None = []
-    parts: list[GaussianField] = []
+    pieces: dict[str, list[Tensor]] = {"mean": [], "sigma": [], "rho": [], "color": []}
+    normalize = False
     # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
     source = tiling.pad(color, job.loaded.arch) if job.loaded.arch.wraps else color
     for done, tile in enumerate(grid, 1):
@@ -192,7 +193,10 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
         else:
             encoded = known[done - 1]
         with job.watch("decode"):
-            parts.append(_core(job.call(module.field, encoded, job.scale), tile, job.loaded.arch.lattice))
+            core = _core(job.call(module.field, encoded, job.scale), tile, job.loaded.arch.lattice)
+            normalize = core.normalize
+            for name, values in pieces.items():
+                values.append(getattr(core, name))
         yield Progress("decode", done, len(grid))
         # Another scale needs the features again; keep them while they are small enough to be kept at all.
         if features is not None and conditioned and known is None:
@@ -202,8 +206,13 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
     if features and known is None:
         job.memory.put(key, features)
     size = (color.shape[-2], color.shape[-1])
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "sigma", "rho", "color")}
-    return GaussianField(**joined, source_size=size, normalize=parts[0].normalize, window=_window(job, size))
+    # One attribute after the other, its pieces freed before the next: a field can fill half the memory there is.
+    joined = {name: _join(pieces.pop(name)) for name in tuple(pieces)}
+    return GaussianField(**joined, source_size=size, normalize=normalize, window=_window(job, size))
+
+
+def _join(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianField:
