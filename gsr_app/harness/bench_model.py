@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import statistics
 import time
@@ -19,7 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import STAGES, Scale, Timing, View
+from gsr_app.harness import bench_record
+from gsr_app.harness.bench_record import Measure
 from gsr_app.models import registry
+from gsr_app.models.weights import default_method
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +49,19 @@ class Row:
         """Encoder and decoder together."""
         return sum(self.timing.stages_ms.get(stage, 0.0) for stage in ("encode", "decode"))
 
+    def measures(self) -> list[Measure]:
+        """The row as figures of the benchmarks' common form."""
+        case = f"{self.method} {self.size[1]}x{self.size[0]} x{self.scale}"
+        timing, n = self.timing, self.timing.repeats
+        found = [
+            Measure(case, stage, value, timing.iqr_ms.get(stage, 0.0), n, "ms")
+            for stage, value in timing.stages_ms.items()
+        ]
+        found.append(Measure(case, "EDSR-encoder units", self.networks_ms / self.edsr_encoder_ms, 0.0, n, "ratio"))
+        if timing.peak_bytes is not None:
+            found.append(Measure(case, "peak", timing.peak_bytes / 2**20, 0.0, n, "MiB"))
+        return found
+
     def plain(self) -> dict[str, Any]:
         return {
             "method": self.method,
@@ -61,16 +76,17 @@ class Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", nargs="+", required=True, metavar="ID", help="methods of the catalogue")
+    parser.add_argument("--method", nargs="+", metavar="ID", help="methods of the catalogue (default: the app's)")
     parser.add_argument("--size", nargs="+", default=["48x48", "96x96"], metavar="WxH", help="input sizes")
     parser.add_argument("--scale", nargs="+", default=["4"], metavar="S", help="scales, such as 2 or 3.7")
     parser.add_argument("--repeats", type=int, default=5, help="runs per row after a first that does not count")
-    parser.add_argument("--quick", action="store_true", help="the first size and scale, two repeats")
+    parser.add_argument(
+        "--published", action="store_true", help="GSASR's protocol: 720x720 results of x2 to x12, untiled"
+    )
+    bench_record.add_common_arguments(parser, quick="the first size and scale, two repeats")
     parser.add_argument("--tile", type=int, help="side of a tile's core; default: by free memory")
     parser.add_argument("--weights", metavar="PATH", help="look for weights there first")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
-    parser.add_argument("--json", action="store_true", help="print a JSON list with everything that was measured")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,14 +97,23 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.quick:
         sizes, scales, arguments.repeats = sizes[:1], scales[:1], min(arguments.repeats, 2)
     rows: list[Row] = []
-    for method_id in arguments.method:
-        for size in sizes:
-            for scale in scales:
-                rows.append(measure(method_id, size, scale, arguments))
-                if not arguments.json:
-                    _print(rows)
+    cases = [(size, scale) for size in sizes for scale in scales]
+    if arguments.published:
+        cases = [((720 // scale, 720 // scale), Scale(scale, scale)) for scale in (2, 3, 4, 6, 8, 12)]
+        cases = cases[-1:] if arguments.quick else cases
+    for method_id in arguments.method or [default_method()]:
+        for size, scale in cases:
+            rows.append(measure(method_id, size, scale, arguments))
+            if not arguments.json:
+                _print(rows)
+    conditions = bench_record.read_conditions(arguments.device)
+    folder = bench_record.kept_in(arguments)
+    measures = [measure for row in rows for measure in row.measures()]
     if arguments.json:
-        print(json.dumps([row.plain() for row in rows], indent=2))
+        plain = [row.plain() for row in rows]
+        bench_record.publish("model", measures, conditions, as_json=True, folder=folder, detail=plain)
+    elif folder is not None:
+        bench_record.write_csv(folder / f"model-{conditions.slug}.csv", measures, conditions)
     return 0
 
 
@@ -111,7 +136,9 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
 
     def once() -> Timing:
         watch = Stopwatch(device)
-        job = runners.Job(loaded, scale, arguments.tile, device, dtype, watch, ByteLru(0), "bench")
+        job = runners.Job(
+            loaded, scale, 720 if arguments.published else arguments.tile, device, dtype, watch, ByteLru(0), "bench"
+        )
         if method.kind == "field":
             field = _finish(runners.encode_field(job, lr, "color"))
             _finish(runners.draw(field, View.whole(size, scale), watch))

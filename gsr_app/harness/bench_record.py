@@ -1,0 +1,218 @@
+"""What every benchmark hands in: measured figures with their spread, and the conditions they were taken under.
+
+Times mean little without the machine, so each run also carries ratios to work of known size done in the same run: the
+`matmul unit` (a 1024x1024x1024 float32 product with the same threads) and, for networks, the EDSR-encoder unit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gsr_app import __version__
+from gsr_app.core.errors import GsrError
+from gsr_app.core.folders import ASSETS
+
+FOLDER = ASSETS / "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure: the median of `n` and the distance between the quartiles."""
+
+    case: str  # what was run: "swift 256x256 x4"
+    metric: str  # what was measured of it: "warm", "encode", "peak"
+    median: float
+    iqr: float
+    n: int
+    unit: str  # ms, MiB, ratio, 1/s
+
+    @classmethod
+    def of(cls, case: str, metric: str, values: Sequence[float], unit: str) -> Measure:
+        """From the values themselves."""
+        quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+        return cls(case, metric, statistics.median(values), quarters[2] - quarters[0], len(values), unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a figure depends on besides the code."""
+
+    cpu: str
+    cores: int
+    threads: int
+    device: str
+    backend: str
+    torch: str
+    python: str
+    gsr: str
+    revision: str
+    matmul_unit_ms: float
+
+    @property
+    def slug(self) -> str:
+        """For file names: cpu-2t-torch2.13.0."""
+        device = re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")[:40]
+        return f"{device}-{self.threads}t-torch{self.torch.split('+')[0]}"
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None:
+    """What every benchmark can be told; `quick` says what a quick run leaves out."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}; keeps no CSV")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: assets/bench)")
+
+
+def kept_in(arguments: argparse.Namespace) -> Path | None:
+    """Where the CSV goes; a quick run is a smoke test and keeps nothing."""
+    return None if arguments.quick else arguments.out
+
+
+def read_conditions(device_name: str = "auto") -> Conditions:
+    """The conditions of this process."""
+    import torch
+
+    from gsr_app.engine import devices, runners
+
+    device = devices.choose_device(device_name)
+    return Conditions(
+        cpu=_cpu_model(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device="cpu" if device.type == "cpu" else devices.describe(device),
+        backend=runners.backend("field", device),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        gsr=__version__,
+        revision=_git_revision(),
+        matmul_unit_ms=measure_matmul_unit(),
+    )
+
+
+def measure_matmul_unit(repeats: int = 7) -> float:
+    """The machine's pace: milliseconds of a 1024x1024x1024 float32 matrix product with torch's threads."""
+    import torch
+
+    a = torch.rand(1024, 1024)
+    return statistics.median(time_ms(lambda: a @ a, repeats))
+
+
+def time_ms(work: Callable[[], Any], repeats: int) -> list[float]:
+    """Milliseconds of each of `repeats` runs, after one that does not count."""
+    work()
+    times: list[float] = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def publish(
+    name: str,
+    measures: Sequence[Measure],
+    conditions: Conditions,
+    *,
+    as_json: bool,
+    folder: Path | None,
+    detail: Sequence[Any] = (),
+) -> None:
+    """Print a run, as one JSON document or a table, and keep it as CSV in a folder."""
+    if folder is not None:
+        write_csv(folder / f"{name}-{conditions.slug}.csv", measures, conditions)
+    if as_json:
+        document = {
+            "bench": name,
+            "conditions": dataclasses.asdict(conditions),
+            "measures": [dataclasses.asdict(measure) for measure in measures],
+            "detail": list(detail),
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        print(render(name, measures, conditions))
+
+
+def render(name: str, measures: Sequence[Measure], conditions: Conditions) -> str:
+    """A table for people."""
+    wide = max([len(measure.case) for measure in measures], default=4) + 2
+    lines = [
+        f"bench {name}: {conditions.cpu}, {conditions.threads} thread(s), {conditions.device}, "
+        f"drawing by {conditions.backend}, torch {conditions.torch}, matmul unit {conditions.matmul_unit_ms:.1f} ms",
+        f"{'CASE':<{wide}}{'METRIC':<22}{'MEDIAN':>12}{'IQR':>10}{'N':>5}",
+    ]
+    for one in measures:
+        value = f"{one.median:,.4g} {one.unit}"
+        lines.append(f"{one.case:<{wide}}{one.metric:<22}{value:>12}{one.iqr:>10.3g}{one.n:>5}")
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, measures: Sequence[Measure], conditions: Conditions) -> None:
+    """One line per figure; the conditions stand in comment lines above."""
+    text = io.StringIO()
+    for key, value in dataclasses.asdict(conditions).items():
+        text.write(f"# {key}: {value}\n")
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow([field.name for field in dataclasses.fields(Measure)])
+    for one in measures:
+        lines.writerow([one.case, one.metric, f"{one.median:.6g}", f"{one.iqr:.4g}", one.n, one.unit])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text.getvalue(), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_csv(path: Path) -> tuple[dict[str, str], list[Measure]]:
+    """What `write_csv` wrote: the conditions as texts, and the figures."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise GsrError(f"Cannot read {path}: {error.strerror}.") from None
+    comments = [line[2:].partition(": ") for line in lines if line.startswith("# ")]
+    conditions = {key: value for key, _, value in comments}
+    measures: list[Measure] = []
+    try:
+        for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+            numbers = float(row["median"]), float(row["iqr"]), int(row["n"])
+            measures.append(Measure(row["case"], row["metric"], *numbers, row["unit"]))
+    except (KeyError, TypeError, ValueError):
+        measures = []
+    if not measures:
+        raise GsrError(f"{path} is not a CSV of a benchmark.", hint="Give files that `gsr bench` wrote.")
+    return conditions, measures
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git_revision() -> str:
+    """The revision of this copy, with a plus when it was changed; empty outside a repository."""
+    here = Path(__file__).parent
+    try:
+        found = [
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found[0].strip() + ("+" if found[1].strip() else "")
