@@ -97,6 +97,28 @@ class Handles:
         return handle
 
 
+class Scenes:
+    """The last word of recent runs, for reports, under the runs' own unguessable names."""
+
+    def __init__(self, most: int = 200) -> None:
+        self._kept: OrderedDict[str, Scene] = OrderedDict()
+        self._most = most
+        self._lock = threading.Lock()
+
+    def put(self, scene: Scene) -> None:
+        with self._lock:
+            self._kept[scene.run] = scene
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+    def get(self, run: object) -> Scene:
+        with self._lock:
+            scene = self._kept.get(run) if isinstance(run, str) else None
+        if scene is None:
+            raise InvalidArgument("This run is not known here any more.", hint="Run it again.")
+        return scene
+
+
 @dataclass(frozen=True, eq=False)
 class House:
     """What all visitors share."""
@@ -105,6 +127,7 @@ class House:
     files: Files
     work: WorkQueue = field(default_factory=WorkQueue)
     handles: Handles = field(default_factory=Handles)
+    scenes: Scenes = field(default_factory=Scenes)
     estimates: Estimates = field(default_factory=Estimates)
     limits: Limits = field(default_factory=Limits)
     examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
@@ -215,7 +238,7 @@ def first_scene(task: Task, house: House) -> Scene:
         Frame(width, height),
         {"x": task.scale.x, "y": task.scale.y},
         running=True,
-        run=secrets.token_hex(8),
+        run=secrets.token_urlsafe(18),
     )
 
 
@@ -248,6 +271,7 @@ def compare(house: House, visitor: str, task: Task) -> Iterator[Scene]:
                 said = scene
             yield said  # also when nothing is new: only between yields can a run be stopped
             if all_done:
+                house.scenes.put(said)
                 return
     finally:
         for job in jobs.values():

@@ -59,6 +59,13 @@ def url_of(path: Path) -> str:
     return f"gradio_api/file={quote(path.as_posix())}"
 
 
+def path_of(url: str) -> Path:
+    """The file behind one of our own addresses."""
+    from urllib.parse import unquote
+
+    return Path(unquote(url.removeprefix("gradio_api/file=")))
+
+
 def safe_stem(name: str) -> str:
     """A file name's stem with nothing in it that a header, a path or a page could trip over."""
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).stem)

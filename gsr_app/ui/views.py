@@ -17,13 +17,16 @@ import numpy as np
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import View
 from gsr_app.ui.compare import House
-from gsr_app.ui.files import url_of
+from gsr_app.ui.files import path_of, url_of
+from gsr_app.ui.reporting import page_of, write_report
+from gsr_app.ui.viewer.contract import Region
 from gsr_app.ui.viewer.fieldbytes import pack_field
 from gsr_app.ui.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
 
 MOST_VIEW_PIXELS = 4_000_000
+MOST_REGIONS = 24
 MOST_GAUSSIANS = 3_000_000  # 60 MB: more does not help anyone's eyes
 # Views are short and wanted now; more than this at once would only slow each other down.
 _DRAWING = threading.BoundedSemaphore(2)
@@ -77,6 +80,31 @@ def field_bytes(house: House, data: object) -> dict[str, Any]:
     return {"url": url_of(path), "count": handle.count}
 
 
+def report(house: House, data: object) -> dict[str, Any]:
+    """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}]}."""
+    request = _request(data)
+    scene = house.scenes.get(request.get("run"))
+    wanted = request.get("regions")
+    regions = [_region(one) for one in wanted[:MOST_REGIONS]] if isinstance(wanted, list) else []
+    paths = {pane.id: path_of(pane.url) for pane in scene.panes if pane.url}
+    try:
+        pictures = {pane_id: path.read_bytes() for pane_id, path in paths.items()}
+    except OSError:
+        raise InvalidArgument("The pictures of this run are gone already.", hint="Run it again.") from None
+    name = scene.source.name if scene.source else "picture"
+    known = {method.id: method for method in house.engine.methods}
+    methods = [known[pane.id] for pane in scene.panes if pane.id in known]
+    text, _, _ = write_report([page_of(name, scene, pictures, regions)], methods, f"GSR · {name}")
+    return {"url": url_of(house.files.put(text.encode(), ".html", "gsr-report"))}
+
+
+def _region(data: object) -> Region:
+    if not isinstance(data, dict):
+        raise InvalidArgument("A region is one object.")
+    place = [round(number(data, name)) for name in ("x", "y", "width", "height")]
+    return Region(*place, name=str(data.get("name", ""))[:24])
+
+
 def _request(data: object) -> dict[str, Any]:
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
@@ -103,5 +131,8 @@ def server_functions(house: House) -> list[Callable[..., Any]]:
     def fetch(data: Any) -> Any:
         return answer(field_bytes, data)
 
-    render.__name__, fetch.__name__ = "render_view", "field_bytes"
-    return [render, fetch]
+    def write(data: Any) -> Any:
+        return answer(report, data)
+
+    render.__name__, fetch.__name__, write.__name__ = "render_view", "field_bytes", "report"
+    return [render, fetch, write]

@@ -282,3 +282,18 @@ def test_no_file_of_the_server_can_be_fetched(address: str, tmp_path: Path) -> N
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{address}gradio_api/file={path}")
         assert refused.value.code in (403, 404)
+
+
+def test_a_report_is_one_click(app: Any, tmp_path: Path) -> None:
+    page = app(accept_downloads=True)
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "swift")
+    run_to_end(page)
+    page.evaluate(
+        "() => document.querySelector('.gsr-viewer').viewer.addRegion({x: 5, y: 5, width: 20, height: 10, name: 'eye'})"
+    )
+    with page.expect_download() as download:
+        page.get_by_role("button", name="report", exact=True).click()
+    text = Path(download.value.path()).read_text()
+    assert text.count("data:image/png") >= 4
+    assert '"eye"' in text

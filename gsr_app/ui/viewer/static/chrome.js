@@ -59,7 +59,7 @@ export class Bar {
     const { mode, panes } = { mode: viewer.mode, panes: viewer.shown };
     this.modes.show(mode);
     this.modes.buttons.forEach((button) => (button.disabled = !panes.length));
-    const withField = panes.some((pane) => pane.spec.field);
+    const withField = panes.some((pane) => pane.spec.field?.id);
     this.overlays.node.hidden = !withField;
     this.overlays.show(viewer.overlay);
     const colours = withField && (viewer.overlay === "centres" || viewer.overlay === "ellipses");

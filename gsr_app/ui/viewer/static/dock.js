@@ -30,6 +30,10 @@ export class Dock {
       tool("CSV", "Download the figures", () => download("gsr.csv", "text/csv", this.csv(","))),
       tool("JSON", "Download everything that was measured", () => download("gsr.json", "application/json", this.json())),
     );
+    if (viewer.services.report) {
+      const report = tool("report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
+      this.tools.append(report);
+    }
     this.fold = tool("hide figures", "Fold or unfold", () => this.#fold());
     this.tools.append(this.fold);
     this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
@@ -40,6 +44,21 @@ export class Dock {
   #fold() {
     const folded = this.node.classList.toggle("is-folded");
     this.fold.textContent = folded ? "show figures" : "hide figures";
+  }
+
+  async #report(button) {
+    button.disabled = true;
+    button.textContent = "making the report …";
+    try {
+      const { scene, regions } = this.viewer;
+      const { url } = await this.viewer.services.report(scene.run, regions);
+      el("a", { href: url, download: "gsr-report.html" }).click();
+      button.textContent = "report";
+    } catch (error) {
+      button.textContent = String(error.message ?? error);
+      setTimeout(() => (button.textContent = "report"), 6000);
+    }
+    button.disabled = false;
   }
 
   async #copy(button) {

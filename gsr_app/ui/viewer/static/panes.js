@@ -48,7 +48,7 @@ export class Pane {
 
   /** Fetch the Gaussians, once. */
   async loadField() {
-    const id = this.spec.field?.id;
+    const id = this.spec.field?.id; // a report may know the count only
     if (!id || this.field || this.fetching === id) return;
     this.fetching = id;
     this.fieldNote = "fetching the Gaussians …";

@@ -36,7 +36,7 @@ export class ViewerState {
   region = null;
   draft = null;
   drawing = false;
-  blind = null; // {id: letter} while the names are hidden
+  blind = false; // while names and figures are hidden
   dpr = 1;
 
   changed() {}
@@ -77,7 +77,7 @@ export class ViewerState {
   }
 
   nameOf(pane) {
-    return this.blind?.[pane.spec.id] ?? pane.spec.name;
+    return pane.spec.name;
   }
 
   usesTrueZoom(pane) {

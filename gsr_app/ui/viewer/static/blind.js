@@ -1,0 +1,88 @@
+/* Blind mode: names, colours and figures hidden, order shuffled for every picture; which is best is kept in the
+ * browser until it is exported. */
+
+import { download, el } from "./dom.js";
+
+const LETTERS = "ABCDEF";
+const COLOURS = ["#8fa7b8", "#b89f8f", "#9fb88f", "#ab8fb8", "#b8b38f", "#8fb8b1"];
+
+function shuffled(items) {
+  const order = [...items];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = crypto.getRandomValues(new Uint32Array(1))[0] % (i + 1);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
+
+export class Blind {
+  constructor(viewer, report) {
+    this.viewer = viewer;
+    this.report = report; // {id, pages: [{title, scene}]}
+    this.key = `gsr-votes-${report.id}`;
+    this.orders = new Map(); // page -> ids in the order shown
+    this.node = el("div", { className: "gsr-blind", hidden: true });
+  }
+
+  get votes() {
+    try {
+      return JSON.parse(localStorage.getItem(this.key)) ?? [];
+    } catch {
+      return this.kept ?? [];
+    }
+  }
+
+  #keep(votes) {
+    this.kept = votes;
+    try {
+      localStorage.setItem(this.key, JSON.stringify(votes));
+    } catch {
+      // Without storage the votes live as long as the page.
+    }
+  }
+
+  /** The scene with everything hidden that could tell who made what. */
+  hide(page) {
+    const { scene } = this.report.pages[page];
+    const methods = scene.panes.filter((spec) => spec.kind === "method" && spec.url);
+    if (!this.orders.has(page)) this.orders.set(page, shuffled(methods.map((spec) => spec.id)));
+    const order = this.orders.get(page);
+    const panes = order.map((id, i) => {
+      const { url, span, alpha } = methods.find((spec) => spec.id === id);
+      const plain = { field: null, timing: null, metrics: null, warnings: [], download_url: null, done: "", weights_id: "", licence: "" };
+      return { ...plain, id: LETTERS[i], name: LETTERS[i], colour: COLOURS[i], kind: "method", state: "done", url, span, alpha };
+    });
+    const reference = scene.panes.find((spec) => spec.kind === "reference");
+    this.#show(page, order);
+    return { ...scene, panes: reference ? [...panes, { ...reference, download_url: null }] : panes, source: { ...scene.source, key: `blind-${page}` } };
+  }
+
+  #show(page, order) {
+    const { title } = this.report.pages[page];
+    const mine = this.votes.find((vote) => vote.image === title);
+    const buttons = order.map((id, i) =>
+      el("button", { type: "button", "aria-pressed": String(mine?.best === id), onclick: () => this.#vote(page, order, id) }, `${LETTERS[i]} is best`),
+    );
+    const done = this.votes.length;
+    this.node.hidden = false;
+    this.node.replaceChildren(
+      el("span", {}, "Which is best?"),
+      ...buttons,
+      el("button", { type: "button", "aria-pressed": String(mine?.best === ""), onclick: () => this.#vote(page, order, "") }, "cannot tell"),
+      el("span", { className: "gsr-quiet" }, `${done} of ${this.report.pages.length} judged`),
+      el("button", { type: "button", disabled: !done, onclick: () => this.export() }, "export votes"),
+    );
+  }
+
+  #vote(page, order, best) {
+    const { title } = this.report.pages[page];
+    const rest = this.votes.filter((vote) => vote.image !== title);
+    this.#keep([...rest, { image: title, shown: order, best, at: new Date().toISOString() }]);
+    this.#show(page, order);
+  }
+
+  export() {
+    const data = { format: "gsr-votes", version: 1, report: this.report.id, votes: this.votes };
+    download(`votes-${this.report.id.slice(0, 8)}.json`, "application/json", JSON.stringify(data, null, 2));
+  }
+}

@@ -1,0 +1,68 @@
+/* A report: the viewer over several pictures, what everything was made with, and blind judging. */
+
+import { Blind } from "./blind.js";
+import { el } from "./dom.js";
+import { Viewer } from "./viewer.js";
+
+const bytesOf = (url) => fetch(url).then((answer) => answer.blob());
+
+export function showReport(root, report) {
+  const stage = el("div", { className: "gsr-reportstage" });
+  const viewer = new Viewer(stage, {
+    // Only what the file itself carries.
+    fieldUrl: async (id) => report.fields[id],
+  });
+  const blind = new Blind(viewer, report);
+  let page = 0;
+  const tabs = report.pages.map(({ title }, i) => el("button", { type: "button", onclick: () => open(i) }, title));
+  const judge = el("button", { type: "button", "aria-pressed": "false", onclick: () => setBlind(!viewer.blind) }, "Judge blind");
+
+  const open = (i) => {
+    page = i;
+    tabs.forEach((tab, k) => tab.setAttribute("aria-pressed", String(k === i)));
+    if (!viewer.blind) blind.node.hidden = true;
+    viewer.regions = [];
+    viewer.setScene(viewer.blind ? blind.hide(i) : report.pages[i].scene);
+    about.hidden = viewer.blind;
+  };
+  const setBlind = (on) => {
+    viewer.blind = on;
+    judge.setAttribute("aria-pressed", String(on));
+    open(page);
+  };
+
+  const rows = report.methods.map((method) =>
+    el("tr", {}, ...["title", "done", "weights", "licence", "paper"].map((name) => el("td", {}, method[name] ?? ""))),
+  );
+  const head = el("tr", {}, ...["method", "what was done", "weights", "licence", "paper"].map((name) => el("th", { scope: "col" }, name)));
+  const figure = report.figure && el("figure", {}, el("img", { src: report.figure.png, alt: "Crops of the regions, one column per method" }),
+    el("figcaption", {}, "Region crops at equal zoom. ", save("PNG", report.figure.png, "figure.png"), " ", report.figure.pdf && save("PDF", report.figure.pdf, "figure.pdf")));
+  const about = el(
+    "section",
+    { className: "gsr-about" },
+    figure,
+    el("h2", {}, "Made with"),
+    el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)),
+    el("p", { className: "gsr-quiet" }, report.machine),
+    el("p", { className: "gsr-quiet" }, report.versions),
+  );
+  root.replaceChildren(
+    el("header", { className: "gsr-reporthead" }, el("strong", {}, report.title), el("nav", { "aria-label": "Pictures" }, ...tabs), judge),
+    blind.node,
+    stage,
+    about,
+  );
+  open(0);
+  return viewer;
+}
+
+function save(text, url, name) {
+  const link = el("a", { href: url, download: name }, text);
+  link.addEventListener("click", async (event) => {
+    event.preventDefault(); // some browsers do not save data: links of this size
+    const local = URL.createObjectURL(await bytesOf(url));
+    el("a", { href: local, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(local), 10_000);
+  });
+  return link;
+}
