@@ -43,6 +43,12 @@ class Row:
     scale: str
     timing: Timing
     edsr_encoder_ms: float
+    macs: int | None = None  # multiply-adds of one picture; pixel networks at their own scale
+    bicubic_ms: float | None = None  # the yardstick on the same device, for the same picture
+
+    @property
+    def frames_per_s(self) -> float:
+        return 1e3 / self.timing.total_ms
 
     @property
     def networks_ms(self) -> float:
@@ -72,6 +78,9 @@ class Row:
             "total_ms": self.timing.total_ms,
             "edsr_encoder_ms": self.edsr_encoder_ms,
             "networks_in_edsr_encoders": self.networks_ms / self.edsr_encoder_ms,
+            "frames_per_s": self.frames_per_s,
+            "macs": self.macs,
+            "bicubic_ms": self.bicubic_ms,
         }
 
 
@@ -121,9 +130,10 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
     """Run a method the way the app does, several times."""
     import torch
 
-    from gsr_app.engine import devices, runners
+    from gsr_app.engine import devices, runners, tiling
     from gsr_app.engine.cache import ByteLru
     from gsr_app.engine.timing import Stopwatch
+    from gsr_app.harness import bench_pixels
 
     method = registry.method(method_id)
     if method.kind in {"resize", "video"}:
@@ -147,10 +157,13 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
         return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
 
     once()
-    return Row(
-        method_id, weights, size, str(scale), _median([once() for _ in range(arguments.repeats)]),
-        _edsr_encoder_ms(lr.to(device), arguments.repeats),
-    )  # fmt: skip
+    timing = _median([once() for _ in range(arguments.repeats)])
+    row = Row(method_id, weights, size, str(scale), timing, _edsr_encoder_ms(lr.to(device), arguments.repeats))
+    if method.native_scale is None or scale != Scale(method.native_scale, method.native_scale):
+        return row
+    macs = bench_pixels.count_macs(loaded.module, tiling.pad(lr, loaded.arch))
+    bicubic_ms = bench_pixels.time_bicubic_ms(lr.to(device), scale, arguments.repeats)
+    return dataclasses.replace(row, macs=macs, bicubic_ms=bicubic_ms)
 
 
 def _load(method: registry.Method, device: torch.device, given: str | None) -> tuple[Loaded, str]:
@@ -233,6 +246,9 @@ def _print(rows: list[Row]) -> None:
     note = " (random weights)" if row.weights == "random" else ""
     units = f"{row.networks_ms / row.edsr_encoder_ms:.1f} x {row.edsr_encoder_ms:.0f} ms{note}"
     print(f"{row.method:<24}{size:>10}{row.scale:>7}{''.join(cells)}{peak:>10}  {units}", flush=True)
+    if row.macs is not None and row.bicubic_ms is not None:
+        ratio = timing.total_ms / row.bicubic_ms
+        print(f"{'':<24}{row.frames_per_s:.2f} frames/s, {row.macs / 1e9:,.1f} GMAC, {ratio:.1f} x bicubic")
 
 
 def _finish(steps: Generator[Any, None, _Result]) -> _Result:

@@ -1,0 +1,37 @@
+"""Multiply-adds against closed forms and published figures; the row of a network of one scale."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+import torch
+
+from gsr_app.harness import bench_model
+from gsr_app.harness.bench_pixels import count_macs
+from gsr_app.models.registry import build
+
+
+def test_the_count_of_a_plain_network_is_its_closed_form() -> None:
+    taps = 9 * (12 * 24 + 5 * 24 * 24 + 24 * 48)  # head, four blocks and tail, upsampler, on the halved grid
+    assert count_macs(build("rt4ksr-x2").fuse(), torch.empty(1, 3, 1080, 1920)) == 540 * 960 * taps
+
+
+@pytest.mark.parametrize(
+    ("arch", "published_g"), [pytest.param("rgt-x4", 251.07, marks=pytest.mark.slow), ("rgt-s-x4", 193.08)]
+)
+def test_the_count_of_rgt_is_the_published_one(arch: str, published_g: float) -> None:
+    assert count_macs(build(arch), torch.empty(1, 3, 128, 128)) / 1e9 == pytest.approx(published_g, rel=1e-3)
+
+
+def test_a_network_at_its_own_scale_is_compared_with_bicubic(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    bench_model.add_arguments(parser)
+    words = ("--method", "rt4ksr-x3", "--size", "40x30", "--scale", "3", "--repeats", "1", "--json")
+    assert bench_model.run(parser.parse_args(words)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    (row,) = printed if isinstance(printed, list) else printed["detail"]
+    assert row["macs"] == 15 * 20 * 9 * (12 * 24 + 5 * 24 * 24 + 24 * 108)
+    assert row["bicubic_ms"] > 0
+    assert row["frames_per_s"] == pytest.approx(1e3 / row["total_ms"])
