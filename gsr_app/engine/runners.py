@@ -267,9 +267,23 @@ def draw(field: GaussianField, view: View, watch: Stopwatch) -> Steps[Tensor]:
     for done, (start, stop) in enumerate(bands, 1):
         stop_if_cancelled()
         with watch("render"), torch.inference_mode():
-            parts.append(render(field, view.crop(start, 0, stop - start, view.size[1])).cpu())
+            band = view.crop(start, 0, stop - start, view.size[1])
+            parts.append(render(_reaching(field, band) if len(bands) > 1 else field, band).cpu())
         yield Progress("render", done, len(bands))
     return torch.cat(parts, 1)[None]
+
+
+def _reaching(field: GaussianField, band: View) -> GaussianField:
+    """The Gaussians that can be seen in a band of rows: drawing copies what it draws, and a band needs a part only."""
+    from gsr_app.ops.drawing import DEFAULT_EPS
+
+    top, bottom = band.origin[1], band.origin[1] + band.span[0]
+    reach = math.sqrt(-2 * math.log(DEFAULT_EPS)) * torch.as_tensor(field.sigma)[:, 1]
+    y = torch.as_tensor(field.mean)[:, 1]
+    # A source pixel to spare: the op holds the thinnest Gaussians at a least width of its own.
+    seen = ((y + reach > top - 1) & (y - reach < bottom + 1)).nonzero()[:, 0]
+    values = {name: torch.as_tensor(getattr(field, name))[seen] for name in ("mean", "sigma", "rho", "color")}
+    return replace(field, **values)
 
 
 def backend(kind: str, device: torch.device) -> str:

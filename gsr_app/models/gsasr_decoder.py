@@ -298,18 +298,23 @@ class GaussianDecoder(nn.Module):
         """Seeds after all blocks, on the plane of source pixels [b, h, w, C]."""
         plane = SeedPlane.of(features, self.window)
         e = self.scale_mlp(scale.reciprocal()[:, None])  # [b, C]
-        projected = to_plane(self.img_feat_proj(features.contiguous(memory_format=torch.channels_last)))
-        contexts = plane.cut(projected, plane.order), plane.cut(projected, plane.shifted)
-        seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are alike until they see the features
-        for block in self.window_crossattn_blocks:
-            seeds = block(seeds, plane, (e, self.pos_embedding), contexts)
+        seeds = looked = self._look(features, plane, e)
         there = plane.home[plane.shifted]  # from windows to shifted windows
-        looked, shift = seeds, (there, inverse(there))
+        shift = there, inverse(there)
         for block in self.gs_selfattn_blocks:
             seeds = block(seeds, plane, (e,), (None, shift))
         if self.conv_final is not None:
             seeds = plane.convolve(seeds, self.conv_final)
         return plane.join(seeds + looked)
+
+    def _look(self, features: Tensor, plane: SeedPlane, e: Tensor) -> Tensor:
+        """Seeds after the cross blocks [b, windows, S, C]."""
+        projected = to_plane(self.img_feat_proj(features.contiguous(memory_format=torch.channels_last)))
+        contexts = plane.cut(projected, plane.order), plane.cut(projected, plane.shifted)
+        seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are alike until they see the features
+        for block in self.window_crossattn_blocks:
+            seeds = block(seeds, plane, (e, self.pos_embedding), contexts)
+        return seeds
 
     def _upsample(self, plane: Tensor) -> Iterator[Tensor]:
         """[b, h, w, C] -> strips [b, rows, 4w, C] from top to bottom."""

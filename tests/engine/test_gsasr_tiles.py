@@ -13,7 +13,7 @@ import torch
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import Scale
-from gsr_app.engine import modules, tiling
+from gsr_app.engine import modules, runners, tiling
 from gsr_app.engine.session import Session
 from gsr_app.models import registry
 from gsr_app.models.gsasr import GSASR
@@ -131,6 +131,14 @@ def test_every_gaussian_of_a_tiled_field_lies_where_it_does_in_the_whole(weights
     for name in ("mean", "sigma", "rho", "color"):
         a, b = (getattr(field, name).double().sum(0) for field in fields)
         torch.testing.assert_close(a, b, rtol=1e-3, atol=0.5)
+
+
+def test_bands_of_a_drawing_join_without_a_trace(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(40, 30)
+    session = Session("cpu", weights=weights)
+    at_once = session.upscale(image, method=METHOD, scale=3.3).image
+    monkeypatch.setattr(runners, "_BAND_PIXELS", 99 * 17)
+    assert np.array_equal(session.upscale(image, method=METHOD, scale=3.3).image, at_once)
 
 
 # ---- odd inputs -----------------------------------------------------------------------------------------------------
