@@ -246,12 +246,12 @@ def test_three_million_small_gaussians_add_up() -> None:
 
 @pytest.mark.skipif(not is_native, reason="about the CPU kernels")
 def test_large_gaussians_are_drawn_in_batches_without_a_difference() -> None:
-    # 15,000 Gaussians, each in all of the 1,200 tiles: more pairs than one batch may hold.
-    count, size = 15_000, (1920, 640)
-    mean, _, rho, color = scatter(count, size, channels=1)
-    scene = (mean, torch.full((count, 2), 1e5), rho, color)
-    piece = splat(*scene, (3, 5), origin_px=(300, 900))
-    assert torch.equal(splat(*scene, size)[:, 900:903, 300:305], piece)
+    # 600 Gaussians, each in all of the 30,000 tiles: more pairs than one batch may hold.
+    size = (1, 480_000)
+    mean, _, rho, color = scatter(600, size, channels=1)
+    scene = (mean * torch.tensor([1.0, 0.0]), torch.tensor([[1e6, 0.5]]).expand(600, 2), rho, color)
+    piece = splat(*scene, (1, 50), origin_px=(300_007, 0))
+    assert torch.equal(splat(*scene, size)[:, :, 300_007:300_057], piece)
 
 
 def test_float64_is_the_references() -> None:

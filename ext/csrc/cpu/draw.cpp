@@ -1,211 +1,248 @@
-// Drawing: sort the Gaussians into tiles, then let each tile sum its own. No two threads write one pixel, a pixel sums
-// in the order of the scene, and tiles lie on the grid that means count in: neither the number of threads nor where a
-// frame is cut changes a bit.
+// Drawing: sort the Gaussians into tiles, then let each tile sum its own. No two threads write one pixel, and the order
+// in which a pixel sums depends on its tile alone, which lies on the grid that means count in: neither the number of
+// threads nor where a frame is cut changes a bit.
 #include <algorithm>
 #include <atomic>
 #include <memory>
 #include <vector>
 
-#include "kernels.h"
-#include "lanes.h"
+#include "column.h"
 
 namespace gsr::cpu {
 namespace {
 
-// A tile's sums stay in the first-level cache (12 KB for three channels). It is one vector wide and tall, because a
-// Gaussian pays for its setup in every tile, and rows are cheap.
-constexpr int kTileWidthBits = 4, kTileHeightBits = 6;
-constexpr int kTileWidth = 1 << kTileWidthBits, kTileHeight = 1 << kTileHeightBits;
+// A tile's sums stay in the first-level cache (12 KB for three channels). It is narrow and tall, because a Gaussian
+// pays for its setup in every tile, while rows are cheap.
+constexpr int kWidthBits = 4, kHeightBits = 6;
+constexpr int kTileWidth = 1 << kWidthBits, kTileHeight = 1 << kHeightBits;
 static_assert(kTileWidth % kLanes == 0);
 
-// A batch bounds the memory: at most this many Gaussians, and this many (Gaussian, tile) pairs if it can be split.
-constexpr int64_t kBatch = 1 << 22;
-constexpr int64_t kMaxPairs = 1 << 24;
+// What a tile's list says of a Gaussian: its place in the scene, and which of the tile's rows it has.
+struct Entry {
+  uint32_t place;
+  uint16_t first, rows;
+};
 
+// More pairs of (Gaussian, tile) than this, and the tiles are done in parts: it bounds the memory.
+constexpr int64_t kMaxPairs = 1 << 23;
+
+// So many Gaussians of a tile start together: their exponentials do not wait for each other, nor for the sums.
+constexpr int kAtOnce = 8;
+
+// A rectangle of tiles.
 struct Tiles {
   int first_column, first_row, columns, rows;
-  int count() const { return columns * rows; }
 
-  // Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame.
-  Bounds bounds() const {
-    return {first_column << kTileWidthBits, ((first_column + columns) << kTileWidthBits) - 1,
-            first_row << kTileHeightBits, ((first_row + rows) << kTileHeightBits) - 1};
-  }
+  int count() const { return columns * rows; }
+  int index(int column, int row) const { return (row - first_row) * columns + column - first_column; }
 };
 
 Tiles tiles_of(const Frame& frame) {
-  const int column = frame.left >> kTileWidthBits, row = frame.top >> kTileHeightBits;
-  return {column, row, ((frame.left + frame.width - 1) >> kTileWidthBits) - column + 1,
-          ((frame.top + frame.height - 1) >> kTileHeightBits) - row + 1};
+  const int column = frame.left >> kWidthBits, row = frame.top >> kHeightBits;
+  return {column, row, ((frame.left + frame.width - 1) >> kWidthBits) - column + 1,
+          ((frame.top + frame.height - 1) >> kHeightBits) - row + 1};
 }
 
-// Calls visit(tile) for every tile that the Gaussian can touch. A small one takes all tiles of its box; a large one
-// asks its ellipse, column by column.
+// Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame.
+Box bounds_of(const Tiles& tiles) {
+  return {tiles.first_column << kWidthBits, ((tiles.first_column + tiles.columns) << kWidthBits) - 1,
+          tiles.first_row << kHeightBits, ((tiles.first_row + tiles.rows) << kHeightBits) - 1};
+}
+
+// Calls visit(tile, first, rows, counts) for every tile that the Gaussian can touch, and for some that it does not, with
+// counts = false: a small Gaussian has up to 2 x 2 tiles, and four calls without a branch cost less than one
+// mispredicted one. There tile may be up to tiles.columns + 1 beyond the last.
 template <class Visit>
-void for_each_tile(const Ready& g, const Tiles& tiles, const Cut& cut, Visit visit) {
-  if (!g.is_visible()) return;
-  const int first = g.first_x >> kTileWidthBits, last = g.last_x >> kTileWidthBits;
-  for (int column = first; column <= last; ++column) {
-    int top = g.first_y, bottom = g.last_y;
-    if (last - first > 1 && cut.reach < kInfinity) {
-      const float x = static_cast<float>(column << kTileWidthBits) - g.shape.mean_x;
-      const Span rows = rows_between_columns(g.shape, cut, x, x + (kTileWidth - 1));
-      if (!(rows.low <= rows.high)) continue;
-      top = std::max(top, static_cast<int>(most(g.shape.mean_y + rows.low, static_cast<float>(top))));
-      bottom = std::min(bottom, static_cast<int>(least(g.shape.mean_y + rows.high, static_cast<float>(bottom))) + 1);
-    }
-    for (int row = top >> kTileHeightBits; row <= bottom >> kTileHeightBits; ++row)
-      visit((row - tiles.first_row) * tiles.columns + column - tiles.first_column);
+inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, const Cut& cut, Visit visit) {
+  const int first_column = std::max(box.first_x >> kWidthBits, tiles.first_column);
+  const int last_column = std::min(box.last_x >> kWidthBits, tiles.first_column + tiles.columns - 1);
+  const int first_row = std::max(box.first_y >> kHeightBits, tiles.first_row);
+  const int last_row = std::min(box.last_y >> kHeightBits, tiles.first_row + tiles.rows - 1);
+  if (box.is_empty() || first_column > last_column || first_row > last_row) return;
+
+  const auto visit_tile = [&](int tile, int row, bool counts) {
+    const int top = row << kHeightBits, first = std::max(box.first_y - top, 0);
+    visit(tile, first, std::min(box.last_y - top, kTileHeight - 1) - first + 1, counts);
+  };
+  if (last_column - first_column < 2 && last_row - first_row < 2) {
+    const bool right = last_column > first_column, below = last_row > first_row;
+    const int tile = tiles.index(first_column, first_row);
+    visit_tile(tile, first_row, true);
+    visit_tile(tile + 1, first_row, right);
+    visit_tile(tile + tiles.columns, last_row, below);
+    visit_tile(tile + tiles.columns + 1, last_row, right && below);
+    return;
+  }
+  const float ellipse_x = g.edge_x / kHold, ellipse_y = sqrtf(-cut.exponent) / g.wy;
+  const Footprint shape = {g.mean_x, g.mean_y, g.ux, g.uy, g.wy, ellipse_x, ellipse_y};
+  for (int column = first_column; column <= last_column; ++column) {
+    // Ask the ellipse: the corners of a large box are empty.
+    const float x = static_cast<float>(column << kWidthBits) - g.mean_x;
+    const Span span = rows_between_columns(shape, cut, x, x + (kTileWidth - 1));
+    if (!(span.low <= span.high)) continue;
+    const int top = static_cast<int>(most(g.mean_y + span.low, static_cast<float>(box.first_y)));
+    const int bottom = static_cast<int>(least(g.mean_y + span.high, static_cast<float>(box.last_y - 1))) + 1;
+    const int end = std::min(last_row, bottom >> kHeightBits);
+    for (int row = std::max(first_row, top >> kHeightBits); row <= end; ++row)
+      visit_tile(tiles.index(column, row), row, true);
   }
 }
 
-// Adds one Gaussian's rows first_y..last_y to one vector of columns; sums: [row of the tile][C][kLanes].
+// Adds a Gaussian's rows y .. y + rows - 1 to one vector of columns; sums: [row][C][kLanes].
 template <int C>
-inline void add(const Ready& g, const float* color, const Cut& cut, Lanes x, int first_y, int last_y, float* sums) {
-  const Footprint& f = g.shape;
-  const Lanes dx = x - f.mean_x;
-  // Outside its box a Gaussian counts for nothing, but its exponent runs away: hold it a little beyond the edge.
-  const float edge = 1.01f * f.ellipse_x;
-  Lanes clamped = dx < edge ? dx : all(edge);
-  clamped = clamped > -edge ? clamped : all(-edge);
-  const Lanes base = f.ux * clamped;
-  const Bits in_window = magnitude(dx) <= cut.window_x;
-
-  for (int run = first_y; run <= last_y; run += kRun) {
-    const int rows = std::min(kRun, last_y - run + 1);
-    const float dy = static_cast<float>(run) - f.mean_y, w = f.wy * dy;
-    const Lanes u = base + f.uy * dy;
-    float* sum = sums + static_cast<int64_t>(run - first_y) * C * kLanes;
-    if (g.depth < kDeepest) {
-      Lanes value = exp2(-(u * u + w * w));
-      Lanes ratio = exp2(-(2.0f * f.uy * u + (f.uy * f.uy + f.wy * f.wy + 2.0f * f.wy * w)));
-      value = in_window ? value : Lanes{};
-      for (int row = 0; row < rows; ++row, sum += C * kLanes) {
-        const Bits counts = value >= cut.value;
-        for (int c = 0; c < C; ++c) {
-          const Lanes before = load(sum + c * kLanes);
-          store(sum + c * kLanes, counts ? before + value * color[c] : before);
-        }
-        value *= ratio;
-        ratio *= g.bend;
-      }
-    } else {
-      for (int row = 0; row < rows; ++row, sum += C * kLanes) {
-        const float dy_here = static_cast<float>(run + row) - f.mean_y, w_here = f.wy * dy_here;
-        const Lanes u_here = f.ux * dx + f.uy * dy_here;
-        const Lanes exponent = -(u_here * u_here + w_here * w_here);
-        const Bits counts = (exponent >= cut.exponent) & in_window;
-        const Lanes value = exp2(exponent);
-        for (int c = 0; c < C; ++c) {
-          const Lanes before = load(sum + c * kLanes);
-          store(sum + c * kLanes, counts ? before + value * color[c] : before);
-        }
-      }
-    }
+inline void add(const Ready& g, const float* color, const Cut& cut, Lanes x, Run run, int y, int rows, float* sums) {
+  Lanes tint[C];
+  for (int c = 0; c < C; ++c) tint[c] = all(color[c]);
+  const auto put = [&](Lanes value) {
+    for (int c = 0; c < C; ++c) store(sums + c * kLanes, load(sums + c * kLanes) + value * tint[c]);
+    sums += C * kLanes;
+  };
+  const int end = y + rows;
+  if (g.depth >= kDeepest) {
+    const Column column(g, cut, x);
+    for (; y < end; ++y) put(value_at(g, column, cut, y));
+    return;
+  }
+  for (;;) {
+    for (const int last = std::min(y + kRun, end); y < last; ++y) put(run.next());
+    if (y == end) return;
+    run = Run(g, Column(g, cut, x), cut, y);
   }
 }
 
+// Orders a tile's list by number of rows: what branches on it becomes predictable.
+void sort_by_rows(const Entry* list, int64_t listed, Entry* sorted) {
+  int64_t start[kTileHeight + 2] = {};
+  for (int64_t k = 0; k < listed; ++k) ++start[list[k].rows + 1];
+  for (int rows = 0; rows < kTileHeight; ++rows) start[rows + 1] += start[rows];
+  for (int64_t k = 0; k < listed; ++k) sorted[start[list[k].rows]++] = list[k];
+}
+
 template <int C>
-void sum_tile(const Scene& scene, const Frame& frame, const Tiles& tiles, const Ready* ready, int64_t first_gaussian,
-              const uint32_t* list, int64_t listed, int tile, bool continues, float* out) {
+void draw_tile(const Scene& scene, const Frame& frame, const Ready* ready, const Entry* list, int64_t listed,
+               int column, int row, float* out) {
   alignas(64) float sums[kTileWidth / kLanes][kTileHeight][C][kLanes];
-  const int left = (tile % tiles.columns + tiles.first_column) << kTileWidthBits;
-  const int top = (tile / tiles.columns + tiles.first_row) << kTileHeightBits;
-  const int first_x = std::max(left, frame.left), first_y = std::max(top, frame.top);
-  const int end_x = std::min(left + kTileWidth, frame.left + frame.width);
-  const int end_y = std::min(top + kTileHeight, frame.top + frame.height);
-  const auto each_pixel = [&](auto visit) {
+  std::memset(sums, 0, sizeof sums);
+  const int left = column << kWidthBits, top = row << kHeightBits;
+  const Cut cut = frame.cut;
+  for (int64_t first = 0; first < listed; first += kAtOnce) {
+    const int here = static_cast<int>(std::min<int64_t>(kAtOnce, listed - first));
+    for (int strip = 0; strip < kTileWidth / kLanes; ++strip) {
+      const Lanes x = all(static_cast<float>(left + strip * kLanes)) + count_up();
+      Run runs[kAtOnce];
+      for (int k = 0; k < here; ++k) {
+        const int64_t ahead = list[std::min(first + k + kAtOnce, listed - 1)].place;
+        __builtin_prefetch(ready + ahead);
+        __builtin_prefetch(scene.color + ahead * C);
+        const Ready& g = ready[list[first + k].place];
+        runs[k] = Run(g, Column(g, cut, x), cut, top + list[first + k].first);
+      }
+      for (int k = 0; k < here; ++k) {
+        const Entry entry = list[first + k];
+        const Ready& g = ready[entry.place];
+        // Where a register is narrower than a tile, a Gaussian may miss one strip of it.
+        if (kTileWidth > kLanes && (x[kLanes - 1] < g.mean_x - g.edge_x || x[0] > g.mean_x + g.edge_x)) continue;
+        add<C>(g, scene.color + int64_t{entry.place} * C, cut, x, runs[k], top + entry.first, entry.rows,
+               sums[strip][entry.first][0]);
+      }
+    }
+  }
+
+  const int first_y = std::max(top, frame.top), end_y = std::min(top + kTileHeight, frame.top + frame.height);
+  for (int strip = 0; strip < kTileWidth / kLanes; ++strip) {
+    const int x = left + strip * kLanes;
+    const int from = std::max(x, frame.left) - x, to = std::min(x + kLanes, frame.left + frame.width) - x;
     for (int c = 0; c < C; ++c)
       for (int y = first_y; y < end_y; ++y) {
-        float* row = out + (static_cast<int64_t>(c) * frame.height + (y - frame.top)) * frame.width - frame.left;
-        for (int x = first_x; x < end_x; ++x) visit(row[x], sums[(x - left) / kLanes][y - top][c][(x - left) % kLanes]);
+        float* pixels = out + (static_cast<int64_t>(c) * frame.height + y - frame.top) * frame.width + x - frame.left;
+        const float* sum = sums[strip][y - top][c];
+        if (to - from == kLanes) store(pixels, load(sum));
+        else
+          for (int lane = from; lane < to; ++lane) pixels[lane] = sum[lane];
       }
-  };
-
-  std::memset(sums, 0, sizeof sums);
-  if (continues) each_pixel([](float& pixel, float& sum) { sum = pixel; });
-  for (int64_t k = 0; k < listed; ++k) {
-    if (k + 4 < listed) {
-      __builtin_prefetch(ready + list[k + 4]);
-      __builtin_prefetch(scene.color + (first_gaussian + list[k + 4]) * C);
-    }
-    const Ready& g = ready[list[k]];
-    const float* color = scene.color + (first_gaussian + list[k]) * C;
-    for (int strip = 0; strip < kTileWidth / kLanes; ++strip) {
-      const int x = left + strip * kLanes;
-      if (g.first_x >= x + kLanes || g.last_x < x) continue;
-      const int from = std::max(g.first_y, top), to = std::min(g.last_y, top + kTileHeight - 1);
-      add<C>(g, color, frame.cut, static_cast<float>(x) + count_up(), from, to, sums[strip][from - top][0]);
-    }
   }
-  each_pixel([](float& pixel, float& sum) { pixel = sum; });
 }
 
-using SumTile = decltype(&sum_tile<1>);
-constexpr SumTile kSumTile[] = {nullptr,     sum_tile<1>, sum_tile<2>, sum_tile<3>, sum_tile<4>,
-                                sum_tile<5>, sum_tile<6>, sum_tile<7>, sum_tile<8>, sum_tile<9>};
-static_assert(sizeof kSumTile / sizeof kSumTile[0] == kMaxChannels + 1);
+using DrawTile = decltype(&draw_tile<1>);
+constexpr DrawTile kDrawTile[] = {nullptr,      draw_tile<1>, draw_tile<2>, draw_tile<3>, draw_tile<4>,
+                                  draw_tile<5>, draw_tile<6>, draw_tile<7>, draw_tile<8>, draw_tile<9>};
+static_assert(sizeof kDrawTile / sizeof kDrawTile[0] == kMaxChannels + 1);
+
+void draw_tiles(const Scene& scene, const Frame& frame, const Ready* ready, const Box* boxes, const Tiles& tiles,
+                const Threads& threads, float* out) {
+  // Each thread counts its share of the Gaussians per tile; then it knows where in each tile's list its own begin.
+  const int64_t table = tiles.count() + tiles.columns + 1;
+  std::vector<uint32_t> place(threads.count * table);
+  const auto share = [&](int thread) { return scene.count * thread / threads.count; };
+  threads.run([&](int thread) {
+    uint32_t* mine = place.data() + thread * table;
+    for (int64_t i = share(thread), end = share(thread + 1); i < end; ++i)
+      for_each_tile(ready[i], boxes[i], tiles, frame.cut,
+                    [&](int tile, int, int, bool counts) { mine[tile] += counts; });
+  });
+  std::vector<int64_t> start(tiles.count() + 1);
+  int64_t pairs = 0, longest = 0;
+  for (int tile = 0; tile < tiles.count(); ++tile) {
+    start[tile] = pairs;
+    for (int thread = 0; thread < threads.count; ++thread) {
+      uint32_t& mine = place[thread * table + tile];
+      const uint32_t counted = mine;
+      mine = static_cast<uint32_t>(pairs);
+      pairs += counted;
+    }
+    longest = std::max(longest, pairs - start[tile]);
+  }
+  start[tiles.count()] = pairs;
+  if (pairs > kMaxPairs && tiles.count() > 1) {
+    const bool is_tall = tiles.rows > 1;
+    Tiles one = tiles, other = tiles;
+    int &size = is_tall ? one.rows : one.columns, &rest = is_tall ? other.rows : other.columns;
+    size /= 2;
+    rest -= size;
+    (is_tall ? other.first_row : other.first_column) += size;
+    draw_tiles(scene, frame, ready, boxes, one, threads, out);
+    draw_tiles(scene, frame, ready, boxes, other, threads, out);
+    return;
+  }
+
+  const std::unique_ptr<Entry[]> list(new Entry[pairs + threads.count]);
+  threads.run([&](int thread) {
+    uint32_t* mine = place.data() + thread * table;
+    const int64_t nowhere = pairs + thread;
+    for (int64_t i = share(thread), end = share(thread + 1); i < end; ++i)
+      for_each_tile(ready[i], boxes[i], tiles, frame.cut, [&](int tile, int first, int rows, bool counts) {
+        const int64_t at = mine[tile];
+        mine[tile] += counts;
+        list[counts ? at : nowhere] = {static_cast<uint32_t>(i), static_cast<uint16_t>(first),
+                                       static_cast<uint16_t>(rows)};
+      });
+  });
+
+  std::atomic<int> next{0};
+  threads.run([&](int) {
+    const FlushDenormals flush;
+    const std::unique_ptr<Entry[]> sorted(new Entry[longest]);
+    for (int tile; (tile = next.fetch_add(1, std::memory_order_relaxed)) < tiles.count();) {
+      const int64_t listed = start[tile + 1] - start[tile];
+      sort_by_rows(list.get() + start[tile], listed, sorted.get());
+      kDrawTile[scene.channels](scene, frame, ready, sorted.get(), listed, tiles.first_column + tile % tiles.columns,
+                                tiles.first_row + tile / tiles.columns, out);
+    }
+  });
+}
 
 }  // namespace
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
   const Tiles tiles = tiles_of(frame);
-  const int64_t table = static_cast<int64_t>(threads.count) * tiles.count();
-  // Filled before they are read; a vector would clear them first.
-  const std::unique_ptr<Ready[]> ready(new Ready[std::min(scene.count, kBatch)]);
-  std::unique_ptr<uint32_t[]> list;
-  std::vector<int64_t> place(table), start(tiles.count() + 1);
-  int64_t room = 0, batch = kBatch;
-
-  for (int64_t first = 0, end; first < scene.count || first == 0; first = end) {
-    end = std::min(first + batch, scene.count);
-    const auto share = [&](int thread) { return (end - first) * thread / threads.count; };
-
-    // Count each thread's Gaussians per tile; from that every thread knows where in each tile's list its own begin.
-    std::fill(place.begin(), place.end(), 0);
-    threads.run([&](int thread) {
-      const FlushDenormals flush;
-      const int64_t from = share(thread), to = share(thread + 1);
-      make_ready(scene, frame.cut, tiles.bounds(), first + from, to - from, ready.get() + from);
-      int64_t* mine = place.data() + static_cast<int64_t>(thread) * tiles.count();
-      for (int64_t i = from; i < to; ++i)
-        for_each_tile(ready[i], tiles, frame.cut, [&](int tile) { ++mine[tile]; });
-    });
-    int64_t pairs = 0;
-    for (int tile = 0; tile < tiles.count(); ++tile) {
-      start[tile] = pairs;
-      for (int thread = 0; thread < threads.count; ++thread) {
-        int64_t& mine = place[static_cast<int64_t>(thread) * tiles.count() + tile];
-        pairs += mine;
-        mine = pairs - mine;
-      }
-    }
-    start[tiles.count()] = pairs;
-    if (pairs > kMaxPairs && end - first > 1) {
-      batch = std::max<int64_t>(1, (end - first) / 2);
-      end = first;
-      continue;
-    }
-    if (pairs > room) list.reset(new uint32_t[room = pairs]);
-    threads.run([&](int thread) {
-      const FlushDenormals flush;
-      int64_t* mine = place.data() + static_cast<int64_t>(thread) * tiles.count();
-      for (int64_t i = share(thread), to = share(thread + 1); i < to; ++i)
-        for_each_tile(ready[i], tiles, frame.cut, [&](int tile) { list[mine[tile]++] = static_cast<uint32_t>(i); });
-    });
-
-    std::atomic<int> next{0};
-    threads.run([&](int) {
-      const FlushDenormals flush;
-      for (int tile; (tile = next.fetch_add(1, std::memory_order_relaxed)) < tiles.count();) {
-        const int64_t listed = start[tile + 1] - start[tile];
-        if (listed || first == 0)
-          kSumTile[scene.channels](scene, frame, tiles, ready.get(), first, list.get() + start[tile], listed, tile,
-                                   first > 0, out);
-      }
-    });
-    if (scene.count == 0) break;
-  }
+  const std::unique_ptr<Ready[]> ready(new Ready[scene.count]);  // not cleared, unlike a vector
+  const std::unique_ptr<Box[]> boxes(new Box[scene.count]);
+  threads.run([&](int thread) {
+    const FlushDenormals flush;
+    const int64_t from = scene.count * thread / threads.count, to = scene.count * (thread + 1) / threads.count;
+    make_ready(scene, frame.cut, bounds_of(tiles), from, to - from, ready.get() + from, boxes.get() + from);
+  });
+  draw_tiles(scene, frame, ready.get(), boxes.get(), tiles, threads, out);
 }
 
 }  // namespace gsr::cpu

@@ -16,7 +16,8 @@ struct Scene {
   int channels;  // 1 to kMaxChannels
 };
 
-constexpr int kMaxChannels = 9;  // eight, and the weight of a normalised drawing
+constexpr int kMaxChannels = 9;          // eight, and the weight of a normalised drawing
+constexpr int64_t kMaxCount = int64_t{1} << 32;  // Gaussians in one drawing
 
 struct Frame {
   int height, width;
@@ -42,30 +43,25 @@ void draw(const Scene& scene, const Frame& frame, const Threads& threads, float*
 void pull(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
           const SceneGradient& out);  // grad: [C, H, W]
 
-// A Gaussian made ready to be drawn into a frame.
+// A Gaussian made ready: what its values need, in half a cache line.
 struct Ready {
-  Footprint shape;
-  float bend;    // 2^-(second difference of the exponent down a column): the factor between successive ratios
-  float depth;   // -log2 of the least value anywhere in its box
-  int first_x, last_x, first_y, last_y;  // its box within the bounds; empty when first > last
-
-  bool is_visible() const { return first_x <= last_x && first_y <= last_y; }
+  float mean_x, mean_y;
+  float ux, uy, wy;  // as in Footprint
+  float bend;        // the factor between successive ratios of values down a column: 2^-(2 uy^2 + 2 wy^2)
+  float edge_x;      // a little more than half the width of its ellipse
+  float depth;       // -log2 of the least value anywhere in its box
 };
 
 // Pixels first to last, both included.
-struct Bounds {
+struct Box {
   int first_x, last_x, first_y, last_y;
+
+  bool is_empty() const { return first_x > last_x || first_y > last_y; }
 };
 
-// Makes Gaussians first .. first + count - 1 ready. Every Gaussian goes through the same instructions wherever it stands
-// in the scene: a subset draws the same bits.
-void make_ready(const Scene& scene, const Cut& cut, const Bounds& bounds, int64_t first, int64_t count, Ready* out);
-
-// Down a column the exponent is quadratic: a value needs two multiplications per row. A run restarts after this many
-// rows, which keeps the accumulated rounding below 4e-6.
-constexpr int kRun = 16;
-
-// 2^kDeepest is far from the edge of the float range: ratios and values of a run as deep as this stay normal.
-constexpr float kDeepest = 120.0f;
+// Makes Gaussians first .. first + count - 1 ready, and finds their boxes within the bounds. Every Gaussian goes through
+// the same instructions wherever it stands in the scene: a subset draws the same bits.
+void make_ready(const Scene& scene, const Cut& cut, const Box& bounds, int64_t first, int64_t count, Ready* ready,
+                Box* boxes);
 
 }  // namespace gsr::cpu

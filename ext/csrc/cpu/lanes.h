@@ -37,16 +37,20 @@ inline Lanes count_up() {
 
 inline Lanes magnitude(Lanes x) { return (Lanes)((Bits)x & 0x7fffffff); }
 
+inline Lanes at_least(Lanes x, Lanes low) { return x > low ? x : low; }
+
+inline Lanes at_most(Lanes x, Lanes high) { return x < high ? x : high; }
+
 inline float sum(Lanes x) {
-  float total = 0;
-  for (int lane = 0; lane < kLanes; ++lane) total += x[lane];
-  return total;
+  float lane[kLanes];
+  store(lane, x);
+  for (int half = kLanes / 2; half; half /= 2)
+    for (int k = 0; k < half; ++k) lane[k] += lane[k + half];
+  return lane[0];
 }
 
-// 2^x to 8e-8 relative. The exponent is held within what a normal float can say, so that nothing becomes a denormal.
-inline Lanes exp2(Lanes x) {
-  x = x > -126.0f ? x : all(-126.0f);
-  x = x < 126.0f ? x : all(126.0f);
+// 2^x to 8e-8 relative, for x within -126..126.
+inline Lanes exp2_inside(Lanes x) {
   const Lanes shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to an integer, which lands in the low bits
   const Lanes f = x - (shifted - 12582912.0f);
   Lanes p = 0.00015345810970757157f * f + 0.0013399930903688073f;
@@ -57,6 +61,9 @@ inline Lanes exp2(Lanes x) {
   p = p * f + 1.0f;
   return (Lanes)((Bits)p + ((Bits)shifted << 23));
 }
+
+// 2^x for any x, held within what a normal float can say.
+inline Lanes exp2(Lanes x) { return exp2_inside(at_most(at_least(x, all(-126.0f)), all(126.0f))); }
 
 // Denormal numbers cost a hundred cycles each on x86: results that small are flushed to 0 while this lives.
 class FlushDenormals {

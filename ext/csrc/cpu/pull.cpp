@@ -4,8 +4,7 @@
 #include <atomic>
 #include <memory>
 
-#include "kernels.h"
-#include "lanes.h"
+#include "column.h"
 
 namespace gsr::cpu {
 namespace {
@@ -34,44 +33,26 @@ inline void gather_row(Columns<C>& into, Lanes value, float dy, const float* wan
 
 // grad: [H][C][stride], rows padded with zeros so that a vector may reach beyond the frame.
 template <int C>
-void pull_one(const Ready& g, const Scene& scene, int64_t i, const Frame& frame, const float* grad, int stride,
+void pull_one(const Ready& g, const Box& box, const Scene& scene, int64_t i, const Frame& frame, const float* grad, int stride,
               const SceneGradient& out) {
-  const Footprint& f = g.shape;
-  const Cut& cut = frame.cut;
   const float* color = scene.color + i * C;
   double x_sum = 0, y_sum = 0, xx_sum = 0, xy_sum = 0, yy_sum = 0, color_sum[C] = {};
-  const float edge = 1.01f * f.ellipse_x;
-  const int last_x = g.first_y <= g.last_y ? g.last_x : g.first_x - 1;
-  for (int x = g.first_x; x <= last_x; x += kLanes) {
-    const Lanes dx = static_cast<float>(x) - f.mean_x + count_up();
-    Lanes clamped = dx < edge ? dx : all(edge);
-    clamped = clamped > -edge ? clamped : all(-edge);
-    const Lanes base = f.ux * clamped;
-    const Bits in_window = magnitude(dx) <= cut.window_x;
+  const int last_x = box.first_y <= box.last_y ? box.last_x : box.first_x - 1;
+  for (int x = box.first_x; x <= last_x; x += kLanes) {
+    const Column column(g, frame.cut, static_cast<float>(x) + count_up());
+    const Lanes dx = column.dx;
     Columns<C> sums;
-    for (int run = g.first_y; run <= g.last_y; run += kRun) {
-      const int rows = std::min(kRun, g.last_y - run + 1);
-      const float* wanted = grad + static_cast<int64_t>(run - frame.top) * C * stride + (x - frame.left);
-      const float dy = static_cast<float>(run) - f.mean_y, w = f.wy * dy;
+    for (int y = box.first_y; y <= box.last_y; y += kRun) {
+      const int last = std::min(y + kRun - 1, box.last_y);
+      const float* wanted = grad + static_cast<int64_t>(y - frame.top) * C * stride + (x - frame.left);
       if (g.depth < kDeepest) {
-        const Lanes u = base + f.uy * dy;
-        Lanes value = exp2(-(u * u + w * w));
-        Lanes ratio = exp2(-(2.0f * f.uy * u + (f.uy * f.uy + f.wy * f.wy + 2.0f * f.wy * w)));
-        value = in_window ? value : Lanes{};
-        for (int row = 0; row < rows; ++row, wanted += C * stride) {
-          const Lanes counted = value >= cut.value ? value : Lanes{};
-          gather_row<C>(sums, counted, static_cast<float>(run + row) - f.mean_y, wanted, color, stride);
-          value *= ratio;
-          ratio *= g.bend;
-        }
+        Run run(g, column, frame.cut, y);
+        for (int row = y; row <= last; ++row, wanted += C * stride)
+          gather_row<C>(sums, run.next(), static_cast<float>(row) - g.mean_y, wanted, color, stride);
       } else {
-        for (int row = 0; row < rows; ++row, wanted += C * stride) {
-          const float dy_here = static_cast<float>(run + row) - f.mean_y, w_here = f.wy * dy_here;
-          const Lanes u_here = f.ux * dx + f.uy * dy_here;
-          const Lanes exponent = -(u_here * u_here + w_here * w_here);
-          const Lanes value = (exponent >= cut.exponent) & in_window ? exp2(exponent) : Lanes{};
-          gather_row<C>(sums, value, dy_here, wanted, color, stride);
-        }
+        for (int row = y; row <= last; ++row, wanted += C * stride)
+          gather_row<C>(sums, value_at(g, column, frame.cut, row), static_cast<float>(row) - g.mean_y, wanted, color,
+                        stride);
       }
     }
     x_sum += sum(sums.force * dx);
@@ -96,9 +77,10 @@ template <int C>
 void pull_block(const Scene& scene, const Frame& frame, int64_t first, int64_t count, const float* grad, int stride,
                 const SceneGradient& out) {
   Ready ready[kBlock];
-  const Bounds bounds = {frame.left, frame.left + frame.width - 1, frame.top, frame.top + frame.height - 1};
-  make_ready(scene, frame.cut, bounds, first, count, ready);
-  for (int64_t k = 0; k < count; ++k) pull_one<C>(ready[k], scene, first + k, frame, grad, stride, out);
+  Box boxes[kBlock];
+  const Box bounds = {frame.left, frame.left + frame.width - 1, frame.top, frame.top + frame.height - 1};
+  make_ready(scene, frame.cut, bounds, first, count, ready, boxes);
+  for (int64_t k = 0; k < count; ++k) pull_one<C>(ready[k], boxes[k], scene, first + k, frame, grad, stride, out);
 }
 
 using PullBlock = decltype(&pull_block<1>);
