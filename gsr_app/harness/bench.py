@@ -11,6 +11,7 @@ from gsr_app.harness.bench_record import FOLDER
 
 # name: (module, what it measures)
 BENCHES = {
+    "splat": ("gsr_app.harness.bench_splat", "drawing Gaussians, per backend, against one matrix product"),
     "model": ("gsr_app.harness.bench_model", "networks: encoder, decoder, drawing, peak memory"),
     "end-to-end": ("gsr_app.harness.bench_end_to_end", "whole pictures, from file to file, cold and warm"),
     "memory": ("gsr_app.harness.bench_memory", "peak memory over the size of the input"),

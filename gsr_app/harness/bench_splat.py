@@ -1,0 +1,121 @@
+"""`gsr bench splat`: the splat's speed, in milliseconds and in products of two 1024 x 1024 float32 matrices.
+
+The unit is timed in turn with the rest and with as many threads, so that a busy or a slow machine changes both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.engine import devices
+from gsr_app.engine.timing import peak_bytes, reset_peak, synchronize
+from gsr_app.harness.bench_record import Measure, add_common_arguments, kept_in, publish, read_conditions
+from gsr_app.ops import backend, reference, splat
+
+EPS = 1e-4
+SCALES = ((180, 2.0), (180, 4.0), (180, 8.0), (40, 4.0), (360, 4.0), (720, 4.0))  # source pixels per side, factor
+QUICK_SCALES = ((60, 4.0), (180, 4.0))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common_arguments(parser, quick="two sizes, few repeats")
+    parser.add_argument("--threads", type=int, default=0, help="threads on the CPU (default: torch's)")
+    parser.add_argument("--reference", action="store_true", help="time the plain torch reference, too (slow)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.threads < 0:
+        raise InvalidArgument(f"--threads must be positive, found {arguments.threads}.")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = devices.choose_device(arguments.device)
+    report = backend.load(device.type)
+    if report:
+        print(f"gsr: drawing falls back to {report}", file=sys.stderr)
+    measures: list[Measure] = []
+    for source, scale in QUICK_SCALES if arguments.quick else SCALES:
+        measures += measure(source, scale, device, report.backend, repeats=5 if arguments.quick else 11)
+        if arguments.reference and report.backend != "reference" and (source, scale) == (180, 4.0):
+            measures += measure(source, scale, device, "reference", repeats=3)
+    conditions = read_conditions(arguments.device)
+    publish("splat", measures, conditions, as_json=arguments.json, folder=kept_in(arguments))
+    return 0
+
+
+def lattice(source: int, scale: float, device: torch.device) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int]:
+    """16 Gaussians per source pixel, placed, sized and turned as a network would; and the drawing's side in pixels."""
+    random = torch.Generator().manual_seed(0)
+    side = 4 * source
+    along = (torch.arange(side) + 0.5) * scale / 4 - 0.5
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    mean = torch.stack([x, y], -1).view(-1, 2) + 0.3 * torch.randn(side * side, 2, generator=random)
+    sigma = torch.sigmoid(math.log(0.4 / 0.6) + 0.7 * torch.randn(side * side, 2, generator=random)) * scale / 1.2
+    rho = torch.tanh(0.5 * torch.randn(side * side, generator=random))
+    color = torch.rand(side * side, 3, generator=random)
+    return (mean.to(device), sigma.to(device), rho.to(device), color.to(device)), round(source * scale)
+
+
+def measure(source: int, scale: float, device: torch.device, name: str, repeats: int) -> list[Measure]:
+    """Forward and forward with backward, in turn with the unit."""
+    scene, side = lattice(source, scale, device)
+    matrix = torch.rand(1024, 1024, device=device)
+    mean, sigma, rho, color = (x.clone().requires_grad_() for x in scene)
+    leaves = (mean, sigma, rho, color)
+
+    def draw(gaussians: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        if name == "reference":
+            frame = (side, side, 0, 0, math.inf, math.inf, EPS)
+            return torch.ops.gsr.splat_reference(*gaussians, *frame)
+        return splat(*gaussians, (side, side), eps=EPS)
+
+    works: dict[str, Callable[[], object]] = {
+        "forward": partial(draw, scene),
+        "forward+backward": lambda: torch.autograd.grad(draw(leaves).sum(), leaves),
+    }
+    unit = partial(torch.matmul, matrix, matrix)
+    count, pairs = len(scene[0]), _count_pairs(scene, side)
+    case = f"{name} {count} Gaussians x{scale:g}"
+    measures: list[Measure] = []
+    for work, act in works.items():
+        act()
+        unit()
+        reset_peak(device)
+        units_ms, times_ms = [], []
+        for _ in range(repeats):
+            units_ms.append(_time_ms(unit, device))
+            times_ms.append(_time_ms(act, device))
+        unit_ms = statistics.median(units_ms)
+        measures += [
+            Measure.of(case, work, times_ms, "ms"),
+            Measure.of(case, f"{work} in matmul units", [x / unit_ms for x in times_ms], "ratio"),
+            Measure.of(case, f"{work} Gaussians", [count / x * 1e3 for x in times_ms], "1/s"),
+            Measure.of(case, f"{work} pairs", [pairs / x * 1e3 for x in times_ms], "1/s"),
+        ]
+        if (peak := peak_bytes(device)) is not None:
+            measures.append(Measure.of(case, f"{work} peak", [peak / 2**20], "MiB"))
+    return measures
+
+
+def _count_pairs(scene: tuple[Tensor, Tensor, Tensor, Tensor], side: int) -> int:
+    """The area of the ellipses in pixels: how many values a drawing adds up, but for the frame's border."""
+    _, sigma, rho, _ = scene
+    area = math.pi * reference.Frame(side, side, eps=EPS).largest_q
+    return round(area * (sigma.double().prod(1) * (1 - rho.double().square()).sqrt()).sum().item())
+
+
+def _time_ms(act: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    start = time.perf_counter()
+    act()
+    synchronize(device)
+    return (time.perf_counter() - start) * 1e3
