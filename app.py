@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
     limits = Limits(
         input_pixels=max(1, min(most, 24_000_000) if most < 64_000_000 else most * 3 // 8), output_pixels=most
     )
-    house = layout.open_house(LocalEngine(options.device, options.weights_dir), limits, remember=layout.memory_file())
+    alone = options.host in {"127.0.0.1", "localhost", "::1"} and not options.share
+    engine = LocalEngine(options.device, options.weights_dir)
+    house = layout.open_house(engine, limits, remember=layout.memory_file(), may_manage=alone)
     layout.build(house).launch(
         server_name=options.host,
         server_port=options.port,

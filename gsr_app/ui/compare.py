@@ -130,6 +130,7 @@ class House:
     scenes: Scenes = field(default_factory=Scenes)
     estimates: Estimates = field(default_factory=Estimates)
     limits: Limits = field(default_factory=Limits)
+    may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
     examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
 

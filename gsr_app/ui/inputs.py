@@ -30,6 +30,31 @@ class PictureInput(gr.Image):
         return "image"
 
 
+class ModelTable(gr.HTML):
+    """The catalogue as a table; `manage` is triggered with {action, method}."""
+
+    def __init__(self, value: list[dict[str, Any]] | None = None, **options: Any) -> None:
+        fixed: dict[str, Any] = {
+            "html_template": '<div class="gsr-models"></div>',
+            "js_on_load": (STATIC / "models.js").read_text(encoding="utf-8"),
+            "apply_default_css": False,
+            "elem_id": "models",
+        }
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: object) -> None:
+        """The table only shows."""
+
+    def postprocess(self, value: Any) -> Any:
+        return list(value or ())
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "object"}, "description": "lines of the catalogue"}
+
+    def get_block_name(self) -> str:
+        return "html"
+
+
 class MethodPicker(gr.HTML):
     """Cards of methods with a box each; the value is the list of chosen ids."""
 

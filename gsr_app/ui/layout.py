@@ -15,7 +15,7 @@ from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.examples import lay_out
 from gsr_app.ui.files import Files
-from gsr_app.ui.tabs import compare
+from gsr_app.ui.tabs import compare, models
 from gsr_app.ui.theme import stylesheet, theme
 
 _HEAD = """
@@ -45,11 +45,20 @@ def memory_file() -> Path:
     return cache / "gsr" / "timings.json"
 
 
-def open_house(engine: Engine, limits: Limits | None = None, *, remember: Path | None = None) -> House:
+def open_house(
+    engine: Engine, limits: Limits | None = None, *, remember: Path | None = None, may_manage: bool = False
+) -> House:
     """What all visitors of one app share."""
     folder = results_folder()
     examples = lay_out(folder.with_name("gsr-examples"))
-    return House(engine, Files(folder), estimates=Estimates(remember), limits=limits or Limits(), examples=examples)
+    return House(
+        engine,
+        Files(folder),
+        estimates=Estimates(remember),
+        limits=limits or Limits(),
+        may_manage=may_manage,
+        examples=examples,
+    )
 
 
 def build(house: House) -> gr.Blocks:
@@ -61,8 +70,11 @@ def build(house: House) -> gr.Blocks:
             elem_id="gsr-head",
             apply_default_css=False,
         )
-        with gr.Tabs(elem_id="gsr-tabs"), gr.Tab("Compare", id="compare"):
-            compare.build(house)
+        with gr.Tabs(elem_id="gsr-tabs"):
+            with gr.Tab("Compare", id="compare"):
+                compare.build(house)
+            with gr.Tab("Models", id="models"):
+                models.build(house)
         api.build(house)
     page.queue(default_concurrency_limit=8, max_size=256)
     return page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,54 @@ def method_card(method: Method, availability: Availability) -> dict[str, Any]:
         "state": state,
         "reason": availability.reason,
         "note": method.note,
+    }
+
+
+def score_text(score: Mapping[str, Any]) -> str:
+    """ "Urban100 ×4 27.34 dB, SSIM 0.8134", from a line of the catalogue."""
+    parts = [
+        f"{score.get('dataset', '')} ×{score.get('scale', '?'):g}" if "scale" in score else str(score.get("dataset"))
+    ]
+    names = {
+        "psnr_y": "{:.2f} dB",
+        "psnr": "{:.2f} dB RGB",
+        "ssim_y": "SSIM {:.4f}",
+        "lpips": "LPIPS {:.4f}",
+        "dists": "DISTS {:.4f}",
+    }
+    parts += [form.format(score[name]) for name, form in names.items() if isinstance(score.get(name), (int, float))]
+    return parts[0] + " " + ", ".join(parts[1:])
+
+
+def model_row(
+    method: Method, availability: Availability, *, may_manage: bool, said: str = "", busy: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One line of the Models tab."""
+    card = method_card(method, availability)
+    actions: list[tuple[str, str]] = []
+    if may_manage and method.files and not method.is_packaged:
+        actions = [("verify", "verify"), ("remove", "remove")] if availability.here else [("fetch", "fetch")]
+    elif may_manage and method.files and availability.here:
+        actions = [("verify", "verify")]
+    scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))
+    return {
+        "id": method.id,
+        "title": method.title,
+        "colour": method.color,
+        "note": method.note,
+        "facts": " · ".join(
+            fact for fact in (KINDS.get(method.kind, method.kind), scales(method), parameters(method)) if fact
+        ),
+        "licence": licences(method),
+        "scores": [score_text(score) for score in scores],
+        "convention": method.convention,
+        "paper": method.paper,
+        "paper_url": method.paper_url,
+        "state": card["state"],
+        "status": card["status"],
+        "actions": actions,
+        "said": said or (availability.reason if not availability.here else ""),
+        "busy": busy,
     }
 
 

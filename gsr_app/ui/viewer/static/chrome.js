@@ -181,6 +181,7 @@ export function summary({ spec, fieldNote }) {
     const ms = spec.timing.total_ms;
     parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
   }
+  if (spec.timing?.cold) parts.push("first run");
   if (fieldNote) parts.push(fieldNote);
   return parts.join("  ");
 }

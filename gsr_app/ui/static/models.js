@@ -1,0 +1,64 @@
+/* The catalogue as a table: what each method is, its licences and scores, and what may be done with its weights. */
+
+const root = element.querySelector(".gsr-models");
+
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return node;
+}
+
+function action(row, name, text) {
+  const button = make("button", "gsr-plain", text);
+  button.type = "button";
+  button.setAttribute("aria-label", `${text} ${row.title}`);
+  button.addEventListener("click", () => trigger("manage", { action: name, method: row.id }));
+  return button;
+}
+
+function scores(row) {
+  if (!row.scores.length) return make("span", "", "–");
+  const list = make("details", "", make("summary", "", row.scores[0]));
+  list.append(...row.scores.slice(1).map((score) => make("div", "", score)), make("div", "gsr-quiet", row.convention));
+  return row.scores.length > 1 ? list : make("span", "", row.scores[0]);
+}
+
+function line(row) {
+  const dot = make("i", "gsr-dot");
+  dot.style.background = row.colour;
+  const name = make("th", "", make("span", "", dot, row.title), make("div", "gsr-quiet", row.note));
+  name.scope = "row";
+  const state = make("td", "gsr-weights", make("span", `is-${row.state}`, row.status));
+  if (row.busy) {
+    const bar = make("progress", "");
+    bar.max = 1;
+    if (row.busy.fraction !== null) bar.value = row.busy.fraction;
+    state.append(bar);
+  } else state.append(...row.actions.map(([name_, text]) => action(row, name_, text)));
+  if (row.said) state.append(make("div", "gsr-quiet", row.said));
+  const paper = make("td", "gsr-paper", row.paper);
+  if (row.paper_url.startsWith("https://")) {
+    const link = make("a", "", row.paper);
+    link.href = row.paper_url;
+    link.rel = "noreferrer noopener";
+    link.target = "_blank";
+    paper.replaceChildren(link);
+  }
+  return make("tr", "", name, make("td", "", row.facts), make("td", "", row.licence), make("td", "gsr-scores", scores(row)), paper, state);
+}
+
+function show() {
+  const open = [...root.querySelectorAll("details")].map((one) => one.open);
+  const heads = ["method", "kind", "licence", "published", "paper", "weights"].map((text) => {
+    const cell = make("th", "", text);
+    cell.scope = "col";
+    return cell;
+  });
+  const rows = props.value ?? [];
+  root.replaceChildren(make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
+  [...root.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
+}
+
+watch("value", show);
+show();

@@ -1,0 +1,87 @@
+"""The Models tab: the catalogue, and what may be done with the weights on this machine."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.core.errors import GsrError, UnknownMethod
+from gsr_app.core.types import Progress
+from gsr_app.models.registry import Method
+from gsr_app.ui import present
+from gsr_app.ui.compare import House
+from gsr_app.ui.inputs import ModelTable
+
+_BEAT_S = 0.25
+
+
+def build(house: House) -> None:
+    with gr.Column(elem_classes=["gsr-page"]):
+        table = ModelTable(rows(house))
+
+    def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
+        asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
+        yield from perform(house, asked.get("action"), asked.get("method"))
+
+    table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
+
+
+def rows(house: House, said: dict[str, str] | None = None, busy: dict[str, float | None] | None = None) -> list[Any]:
+    """The table's lines; `said` and `busy` (a fraction, or unknown) by method id."""
+    engine = house.engine
+    return [
+        present.model_row(
+            method,
+            engine.availability(method),
+            may_manage=house.may_manage,
+            said=(said or {}).get(method.id, ""),
+            busy={"fraction": busy[method.id]} if busy and method.id in busy else None,
+        )
+        for method in engine.methods
+    ]
+
+
+def perform(house: House, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
+    """Fetch, verify or remove the weights of a method; yields the table as it changes."""
+    known = {method.id: method for method in house.engine.methods}
+    method = known.get(method_id) if isinstance(method_id, str) else None
+    if method is None or action not in {"fetch", "verify", "remove"} or not house.may_manage:
+        raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
+    news: queue.SimpleQueue[float | str] = queue.SimpleQueue()
+    worker = threading.Thread(target=lambda: news.put(_do(house, str(action), method, news)), daemon=True)
+    worker.start()
+    fraction: float | None = None
+    while True:
+        try:
+            heard = news.get(timeout=_BEAT_S)
+        except queue.Empty:
+            yield rows(house, busy={method.id: fraction})
+            continue
+        if isinstance(heard, str):
+            yield rows(house, said={method.id: heard})
+            return
+        fraction = heard
+
+
+def _do(house: House, action: str, method: Method, news: queue.SimpleQueue[float | str]) -> str:
+    """What there is to say afterwards."""
+
+    def report(progress: Progress) -> None:
+        news.put(progress.fraction)
+
+    try:
+        if action == "fetch":
+            house.engine.fetch(method, report)
+            return "fetched"
+        if action == "remove":
+            return f"freed {present.bytes_text(house.engine.remove(method))}"
+        verified = house.engine.verify(method)
+        return {True: "as published", False: "damaged: remove and fetch again", None: "no hash is known"}[verified]
+    except GsrError as error:
+        return f"{error} {error.hint}".strip()
+    except Exception as error:
+        return f"This did not work: {type(error).__name__}."
