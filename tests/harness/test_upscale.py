@@ -205,7 +205,7 @@ def wait_for_outputs(out: Path, count: int, process: subprocess.Popen[str]) -> N
     while len(list(out.glob("*.png"))) < count:
         assert process.poll() is None, "it ended before it could be stopped"
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def check_killed_batch(tmp_path: Path, count: int) -> None:
