@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from gsr_app.core.types import Scale
-from gsr_app.engine import modules
+from gsr_app.engine import modules, tiling
 from gsr_app.engine.session import Session
 from gsr_app.models import registry
 from tests.golden.filling import fill
@@ -109,3 +110,16 @@ def test_memory_stays_within_bounds(
     peak_bytes, seconds = int(ran.stdout.split()[0]) * 1024, float(ran.stdout.split()[1])
     print(f"{method} {width}x{height} x{scale}: {seconds:.1f} s, {peak_bytes / 1e9:.2f} GB at its peak")
     assert peak_bytes < limit_gb * 1e9
+
+
+@pytest.mark.shared
+def test_tiles_of_200_are_the_parts_into_which_rgt_is_chopped_by_its_authors(shared: Path) -> None:
+    layouts = json.loads((shared / "golden/others/rgt/chop_layout.json").read_text())
+    arch = registry.architecture("rgt-x2")
+    for name, layout in layouts.items():
+        height, width = map(int, name.split("@")[0].split("x"))
+        parts = [(t.y.end - t.y.begin, t.x.end - t.x.begin) for t in tiling.plan((height, width), arch, 200)]
+        # They fill up the last row and column to equal parts; here the last parts are smaller instead.
+        short = np.array(layout["parts"]) - np.array(parts)
+        assert short.shape == (len(layout["parts"]), 2), name
+        assert 0 <= short.min() <= short.max() <= 4, name
