@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped recipe at a size that a test can afford."""
     text = (SHIPPED / "swift.toml").read_text()
-    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 8", "batch = 2")
+    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 4", "batch = 2")
     path = tmp_path_factory.mktemp("recipe") / "small.toml"
     path.write_text(text)
     return path

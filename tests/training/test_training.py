@@ -189,6 +189,16 @@ def test_scales_cover_their_range_and_favour_the_favourites() -> None:
     assert 0.4 < sum(side in (20, 30) for side in sides) / 150 < 0.7
 
 
+def test_of_several_windows_the_busiest_is_taken() -> None:
+    half_flat = draw_pictures(1, (60, 60))[0].clone()
+    half_flat[:, :, :30] = 99
+    detail = []
+    for busiest_of in (1, 4):
+        patches = Patches([half_flat], Data(patch_px=10, scales=(2.0, 2.0), busiest_of=busiest_of))
+        detail.append(sum(float(one.diff(dim=2).abs().mean()) for one in patches.draw(0, count=40).hr))
+    assert detail[1] > 1.3 * detail[0]
+
+
 def test_one_scale_serves_a_whole_batch_when_the_recipe_says_so() -> None:
     patches = Patches(draw_pictures(2), Data(patch_px=10, scales=(1.0, 4.0), scale_per="batch"))
     for step in range(5):
