@@ -106,9 +106,9 @@ class Swift(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = F.relu_(self.join(x).add_(start))
-        lattice = F.pixel_shuffle(self.tail(x), _LATTICE).contiguous()
-        color = lattice[:, :3] + resize(lr, scale=_LATTICE)
-        return torch.cat([color, lattice[:, 3:]], dim=1)
+        lattice = F.pixel_shuffle(self.tail(x).contiguous(), _LATTICE)
+        lattice[:, :3] += resize(lr, scale=_LATTICE)
+        return lattice
 
     def field(self, features: Tensor, scale: Scale) -> GaussianField:  # [1, 8, 2h, 2w]
         """The Gaussians of one picture. They hold at every scale."""
