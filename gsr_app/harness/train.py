@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.harness.stopping import stop_on_interrupt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gsr_app.training.loop import Status, Trainer
     from gsr_app.training.recipe import Recipe
 
-SUMMARY = "train a network from a recipe"
 _INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _HELD_OUT_AT_MOST = 5
 
@@ -93,24 +92,14 @@ def _choose_device(wish: str) -> str:
 
 
 def _watch(trainer: Trainer) -> int:
-    """Run to the end, telling how it goes. The first Ctrl-C stops after the step at hand; a second one at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _frame: object) -> None:
-        asked.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for status in trainer.run(stop=lambda: bool(asked)):
+    """Run to the end, telling how it goes. The first Ctrl-C stops after the step at hand."""
+    with stop_on_interrupt() as is_asked_to_stop:
+        for status in trainer.run(stop=is_asked_to_stop):
             if trainer.team.leads:
                 print(_describe(status), flush=True)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if not trainer.team.leads:
         return 0
-    if asked:
+    if not trainer.is_done:
         print(f"Stopped at step {trainer.step}. Go on with --resume; the state is in {trainer.out}.", file=sys.stderr)
         return _INTERRUPTED
     trainer.export(trainer.out / "final.safetensors")

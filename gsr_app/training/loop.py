@@ -125,11 +125,11 @@ class Trainer:
         steps, every = self.recipe.schedule.steps, self.recipe.validation.every
         began, before, total, count = time.monotonic(), self.seconds, torch.zeros(()), 0
         last_save, first_step = began, self.step
-        while not self._is_done() and not self.team.agree(stop()):
+        while not self.is_done and not self.team.agree(stop()):
             factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
             total, count = total + self._take_step(factor), count + 1
             self.seconds = before + time.monotonic() - began
-            is_validated = bool(every) and (self.step % every == 0 or self._is_done())
+            is_validated = bool(every) and (self.step % every == 0 or self.is_done)
             if not (is_validated or self.step % _LOG_EVERY == 0):
                 continue
             scores = self.validate() if is_validated and self.team.leads else {}
@@ -170,7 +170,8 @@ class Trainer:
             return self.seconds / (60 * self.minutes)
         return self.step / self.recipe.schedule.steps
 
-    def _is_done(self) -> bool:
+    @property
+    def is_done(self) -> bool:
         return self._progress() >= 1
 
     def _seconds_left(self, step_ms: float) -> float:

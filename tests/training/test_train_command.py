@@ -67,13 +67,13 @@ def test_a_short_run_reports_and_leaves_its_weights(
 
 def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    code = (
-        "import argparse, sys; from gsr_app.harness import train; p = argparse.ArgumentParser();"
-        "train.add_arguments(p); sys.exit(train.run(p.parse_args()))"
-    )
     words = (str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu", "--threads", "1")
     with subprocess.Popen(
-        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "gsr_app", "train", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as run:
         assert run.stdout is not None
         assert run.stdout.readline().startswith("step 50/")
