@@ -80,10 +80,19 @@ class Patches:
         """The patches of one step."""
         rng = np.random.default_rng(seed)
         scale = self._draw_scale(rng)
-        hr = [self._draw_patch(rng, self._draw_scale(rng) if self.data.scale_per == "patch" else scale)
-              for _ in range(count)]  # fmt: skip
-        size = (self.data.patch_px, self.data.patch_px)
-        return Batch(torch.cat([quantise(resize(one[None], size=size)) for one in hr]), tuple(hr))
+        pairs = [
+            self._draw_pair(rng, self._draw_scale(rng) if self.data.scale_per == "patch" else scale)
+            for _ in range(count)
+        ]
+        return Batch(torch.cat([lr for lr, _ in pairs]), tuple(hr for _, hr in pairs))
+
+    def _draw_pair(self, rng: np.random.Generator, scale: float) -> tuple[Tensor, Tensor]:
+        """[1, 3, patch, patch] and [3, H, W], 0..1."""
+        size_px = self.data.patch_px
+        if rng.random() < self.data.edge_share:
+            return draw_edge(rng, size_px, round(scale * size_px))
+        hr = self._draw_patch(rng, scale)
+        return quantise(resize(hr[None], size=(size_px, size_px))), hr
 
     def _draw_scale(self, rng: np.random.Generator) -> float:
         low, high = self.data.scales
@@ -109,6 +118,25 @@ class Patches:
         side = min(max(round(scale * self.data.patch_px), self.data.patch_px), height, width)
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
         return picture[:, top : top + side, left : left + side]
+
+
+def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor, Tensor]:
+    """Two colours with a straight edge between them, as a camera without sharpening sees it, at both resolutions."""
+    first, second = torch.from_numpy(rng.uniform(0, 1, (2, 3, 1, 1)).astype(np.float32))
+    if rng.random() < 0.5:  # along the pixels, and between two of them
+        normal = ((1.0, 0.0), (0.0, 1.0))[rng.integers(2)]
+        distance = float(rng.integers(1, lr_px)) / lr_px - 0.5
+    else:
+        angle = rng.uniform(0, 2 * math.pi)
+        normal, distance = (math.cos(angle), math.sin(angle)), rng.uniform(-0.4, 0.4)
+
+    def see(side_px: int) -> Tensor:  # [3, side, side]
+        at = (torch.arange(side_px) + 0.5) / side_px - 0.5
+        depth = (at * normal[0] + at[:, None] * normal[1] - distance) * side_px
+        cover = (depth / (abs(normal[0]) + abs(normal[1])) + 0.5).clamp(0, 1)  # how much of a pixel lies behind
+        return first + (second - first) * cover
+
+    return quantise(see(lr_px)[None]), see(hr_px)
 
 
 def _measure_detail(window: Tensor) -> float:  # [3, H, W] uint8

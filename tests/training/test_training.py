@@ -16,7 +16,7 @@ from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
 from gsr_app.models.registry import architecture_ids, build
 from gsr_app.ops.resize import resize
 from gsr_app.training import losses
-from gsr_app.training.data import Patches, load_pictures, shrink
+from gsr_app.training.data import Patches, draw_edge, load_pictures, shrink
 from gsr_app.training.log import CsvLog, draw_curve, read_rows
 from gsr_app.training.loop import Trainer
 from gsr_app.training.optim import follow, orthogonalise, rate_factor
@@ -187,6 +187,15 @@ def test_scales_cover_their_range_and_favour_the_favourites() -> None:
     assert min(sides) <= 13
     assert max(sides) >= 38
     assert 0.4 < sum(side in (20, 30) for side in sides) / 150 < 0.7
+
+
+def test_drawn_edges_are_clean_and_agree_at_both_resolutions() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        lr, hr = draw_edge(rng, 12, 36)
+        assert float((lr[0].amax((1, 2)) - hr.amax((1, 2))).max()) < 0.5 / 255 + 1e-6  # no halo
+        mean_of_blocks = hr.view(3, 12, 3, 12, 3).mean((2, 4))
+        assert float((mean_of_blocks - lr[0]).abs().max()) < 0.1
 
 
 def test_of_several_windows_the_busiest_is_taken() -> None:
