@@ -36,6 +36,8 @@ class SwiftConfig:
     sigma_most: float = 0.6
     sigma_start: float = 0.22  # where two neighbours, half a pixel apart, hardly see each other
     rho_most: float = 0.9
+    overshoot: float = 7.5 / 255  # how far a colour may leave the range of its surroundings,
+    surroundings: int = 3  # which are the source pixels this near to its own
 
 
 class PlainConv(nn.Module):
@@ -107,8 +109,18 @@ class Swift(nn.Module):
             x = block(x)
         x = F.relu_(self.join(x).add_(start))
         lattice = F.pixel_shuffle(self.tail(x).contiguous(), _LATTICE)
-        lattice[:, :3] += resize(lr, scale=_LATTICE)
+        color = lattice[:, :3] + resize(lr, scale=_LATTICE)
+        lattice[:, :3] = self._limit(color, lr)
         return lattice
+
+    def _limit(self, color: Tensor, lr: Tensor) -> Tensor:  # [B, 3, 2h, 2w], [B, 3, h, w]
+        """Colours within the range of their surroundings, give or take a little: what is drawn of them cannot ring."""
+        reach = self.config.surroundings
+        highest = F.max_pool2d(lr, 2 * reach + 1, stride=1, padding=reach) + self.config.overshoot
+        lowest = -F.max_pool2d(-lr, 2 * reach + 1, stride=1, padding=reach) - self.config.overshoot
+        cells = color.unflatten(3, (-1, _LATTICE)).unflatten(2, (-1, _LATTICE))  # [B, 3, h, 2, w, 2]
+        low, high = (bound[:, :, :, None, :, None] for bound in (lowest, highest))
+        return cells.clamp(low, high).view_as(color)
 
     def field(self, features: Tensor, scale: Scale) -> GaussianField:  # [1, 8, 2h, 2w]
         """The Gaussians of one picture. They hold at every scale."""

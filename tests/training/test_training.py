@@ -309,8 +309,8 @@ def test_every_shipped_recipe_can_be_read(path: Path) -> None:
 
 def test_a_misspelt_key_of_a_recipe_is_an_error_that_helps(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('arch = "swift-train"\n[data]\npatch = 32\n')
-    with pytest.raises(InvalidArgument, match=r"mine.toml \[data\]: unknown key 'patch'. Did you mean 'patch_px'"):
+    path.write_text('arch = "swift-train"\n[data]\npatch_size = 32\n')
+    with pytest.raises(InvalidArgument, match=r"mine.toml \[data\]: unknown key 'patch_size'. Did you mean 'patch_px'"):
         read_recipe(path)
     with pytest.raises(GsrError, match="Did you mean 'swift'"):
         find_recipe("swifft")
