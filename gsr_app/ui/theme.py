@@ -59,6 +59,8 @@ def theme() -> Base:
         button_secondary_shadow="none",
         input_shadow="none",
         input_shadow_focus="none",
+        input_background_fill="#f5f5f3",
+        input_background_fill_dark="#1f2225",
         slider_color="#2f6f5e",
         slider_color_dark="#58b39a",
         checkbox_background_color_selected="#2f6f5e",

@@ -25,7 +25,8 @@ _FIRST_METHODS = ("swift", "bicubic")
 def build(house: House) -> None:
     """Lay the tab out and wire it."""
     engine = house.engine
-    ordered = sorted(engine.methods, key=lambda method: method.id not in _FIRST_METHODS)
+    first = {one: place for place, one in enumerate(_FIRST_METHODS)}
+    ordered = sorted(engine.methods, key=lambda method: first.get(method.id, len(first)))
     cards = [present.method_card(method, engine.availability(method)) for method in ordered]
     here = [card["id"] for card in cards if card["state"] == "here"]
     chosen = [one for one in _FIRST_METHODS if one in here] or here[:2]

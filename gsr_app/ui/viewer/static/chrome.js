@@ -31,7 +31,7 @@ export class Bar {
     this.gainText = el("output", {});
     this.scale = select("Colour scale of the difference", (value) => viewer.set({ colourScale: value }));
     this.auto = button("auto", "Blink by itself (B)", () => viewer.toggleAuto());
-    this.context = el("div", { className: "gsr-context" }, el("label", {}, "against"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
+    this.context = el("div", { className: "gsr-context" }, el("span", { className: "gsr-versus" }, "vs"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
     this.crisp = button("crisp", "Crisp or smooth pixels (S)", () => viewer.toggle("smooth"));
     this.region = button("region", "Draw a region (R)", () => viewer.startRegion());
@@ -84,7 +84,7 @@ export class Bar {
   #badge(withField) {
     const { viewer } = this;
     const past = viewer.view.zoom > 1.001;
-    this.badge.hidden = !withField || !past;
+    this.badge.hidden = !withField || !past || viewer.mode === "difference";
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
     const { zoomer } = pane ?? {};
@@ -93,7 +93,7 @@ export class Bar {
     if (pane) {
       state = zoomer.failed ? "failed" : zoomer.current ? "on" : "busy";
       const drawn = zoomer.frame ? times(zoomer.frame.zoom * viewer.scene.scale.x) : "";
-      text = zoomer.failed ? "true zoom failed" : zoomer.current ? `true zoom · drawn at ${drawn}` : "true zoom · drawing …";
+      text = zoomer.failed ? "true zoom failed" : zoomer.current ? `true zoom · ${drawn}` : "true zoom · drawing …";
     }
     this.badge.title = zoomer?.failed || "Past the drawn resolution the field itself is drawn (P: plain pixels)";
     this.badge.textContent = text;

@@ -131,5 +131,5 @@ export function describe(field, i) {
   const [sx, sy] = field.sigma(i).map(number);
   const color = field.color(i).map(number).join(" ");
   const at = [field.mean[2 * i], field.mean[2 * i + 1]].map((v) => v.toFixed(2)).join(" ");
-  return `Gaussian at ${at} · σ ${sx} ${sy} · ρ ${number(field.rho(i))} · colour ${color}`;
+  return `at ${at}  σ ${sx} ${sy}  ρ ${number(field.rho(i))}  colour ${color}`;
 }

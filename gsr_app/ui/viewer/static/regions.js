@@ -43,11 +43,12 @@ export function regionPsnr(pane, reference, region, scale) {
 }
 
 /** A canvas with a pane's crop of a region, every pane's at the same size. */
-export function cropCanvas(pane, region, scale, side, smooth) {
+function cropCanvas(pane, region, scale, side, { smooth, dpr }) {
   const canvas = el("canvas");
   const aspect = (region.width * scale.x) / (region.height * scale.y);
   canvas.width = Math.max(1, Math.round(aspect >= 1 ? side : side * aspect));
   canvas.height = Math.max(1, Math.round(aspect >= 1 ? side / aspect : side));
+  canvas.style.width = `${canvas.width / dpr}px`;
   const { x, y, width, height } = pixelsUnder(pane, region, scale);
   const ctx = canvas.getContext("2d");
   ctx.imageSmoothingEnabled = smooth || canvas.width < width;
@@ -74,11 +75,11 @@ export class RegionStrip {
     if (!region) {
       this.node.replaceChildren(
         el("h3", {}, "Regions"),
-        el("p", { className: "gsr-quiet" }, panes.length ? "Press R and drag over the picture to compare a detail." : "Details you mark appear here."),
+        el("p", { className: "gsr-quiet" }, panes.length ? "Press R, or “region” above, and drag over the picture to compare a detail." : "Details you mark appear here."),
       );
       return;
     }
-    const side = Math.round(96 * viewer.dpr);
+    const side = Math.round(Math.min(96, Math.max(56, 332 / panes.length - 8)) * viewer.dpr);
     const name = el("input", {
       className: "gsr-name",
       value: region.name,
@@ -100,7 +101,7 @@ export class RegionStrip {
       return el(
         "figure",
         {},
-        cropCanvas(pane, region, scene.scale, side, viewer.smooth),
+        cropCanvas(pane, region, scene.scale, side, viewer),
         el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", {}, `${psnr.toFixed(2)} dB`)),
       );
     });

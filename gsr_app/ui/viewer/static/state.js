@@ -81,7 +81,8 @@ export class ViewerState {
   }
 
   usesTrueZoom(pane) {
-    return Boolean(this.trueZoom && pane.spec.field?.live && this.view.zoom > 1.001);
+    // Differences are taken between pictures as they were made: pixel against pixel.
+    return Boolean(this.trueZoom && pane.spec.field?.live && this.view.zoom > 1.001 && this.mode !== "difference");
   }
 
   cellAt(point) {
