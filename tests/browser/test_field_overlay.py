@@ -126,7 +126,7 @@ def test_hovering_shows_one_gaussians_numbers(show: Any) -> None:
     wait_for(page, "viewer.active.field")
     place = cell(page)
     run(page, f"viewer.pointTo({place['origin']['x'] + 16 * 16 + 3}, {place['origin']['y'] + 12 * 16 - 2});")
-    assert page.locator(".gsr-count").inner_text() == "at 16.00 12.00 σ 1.50 0.750 ρ 0.250 colour 0.900 0.200 0.100"
+    assert page.locator(".gsr-count").inner_text() == "at 16.00 12.00  σ 1.50 0.750  ρ 0.250  colour 0.900 0.200 0.100"
 
 
 def test_half_a_million_centres_stay_interactive(show: Any) -> None:

@@ -1,0 +1,118 @@
+"""A smoke run of the app over the real engine: what it makes is what stands on the screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gsr_app.core.types import Scale
+from gsr_app.ui.viewer.png import to_screen
+from tests.browser.conftest import wait_for
+from tests.browser.scenes import canvas_pixels, noise
+from tests.browser.test_app import choose, run_to_end
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+    from gsr_app.ui.engine import LocalEngine
+
+    page = layout.build(layout.open_house(LocalEngine("cpu")))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def app(new_page: Callable[..., Any], address: str) -> Any:
+    page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    return page
+
+
+def picture_file(pixels: np.ndarray) -> bytes:
+    pyvips = pytest.importorskip("pyvips")
+    image = pyvips.Image.new_from_array(pixels)
+    if pixels.dtype == np.uint16:
+        image = image.copy(interpretation="rgb16")
+    elif pixels.shape[2] == 4:
+        image = image.copy(interpretation="srgb")
+    return image.write_to_buffer(".png")
+
+
+def shown_pixels(page: Any, size: tuple[int, int]) -> np.ndarray:
+    page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.grid = false; v.trueZoom = false;"
+        " v.showPane('input', false); v.setActive(0); v.setMode('loupe'); v.pointTo(null); v.oneToOne(); }"
+    )
+    wait_for(page, "!viewer.request")
+    origin = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; return v.view.origin(v.cells[0].rect); }"
+    )
+    return canvas_pixels(page)[origin["y"] : origin["y"] + size[0], origin["x"] : origin["x"] + size[1]]
+
+
+def put(page: Any, data: bytes) -> None:
+    page.locator("#picture input[type=file]").set_input_files(
+        {"name": "p.png", "mimeType": "image/png", "buffer": data}
+    )
+    page.locator("#facts b").wait_for()
+
+
+@pytest.mark.parametrize("method", ["bicubic", "swift"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_screen_shows_the_engines_output_exactly(app: Any, method: str, depth: int, tmp_path: Path) -> None:
+    from gsr_app.engine.session import Session
+    from gsr_app.io.images import read_image
+
+    if not (Path(__file__).parents[2] / "assets" / "swift.safetensors").is_file() and method == "swift":
+        pytest.skip("needs the weights of swift")
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 65536, (30, 44, 3), dtype=np.uint16) if depth == 16 else noise(30, 44, 5)
+    put(app, picture_file(pixels))
+    choose(app, method)
+    app.locator("#scaletext input").fill("2.5")
+    app.locator("#forecast").get_by_text("110 × 75").wait_for()
+    run_to_end(app)
+    expected = np.asarray(Session(device="cpu").upscale(pixels, method=method, scale=Scale(2.5, 2.5)).image)
+    assert expected.dtype == pixels.dtype
+    np.testing.assert_array_equal(shown_pixels(app, (75, 110)), to_screen(expected))
+    with app.expect_download() as download:
+        app.locator(f"[data-pane={method}] a").click()
+    kept = tmp_path / "kept.png"
+    kept.write_bytes(Path(download.value.path()).read_bytes())
+    np.testing.assert_array_equal(read_image(kept).to_array(), expected)
+
+
+def test_alpha_lies_on_the_checkerboard(app: Any) -> None:
+    pixels = noise(30, 44, 6, channels=4)
+    pixels[..., 3] = 255
+    pixels[15:, :, 3] = 0
+    put(app, picture_file(pixels))
+    choose(app, "nearest")
+    app.locator("#scaletext input").fill("2")
+    app.locator("#forecast").get_by_text("88 × 60").wait_for()
+    run_to_end(app)
+    shown = shown_pixels(app, (60, 88))
+    np.testing.assert_array_equal(shown[:30], pixels[:15, :, :3].repeat(2, 0).repeat(2, 1))
+    assert {tuple(colour) for colour in np.unique(shown[30:].reshape(-1, 3), axis=0)} == {(204,) * 3, (255,) * 3}
+
+
+def test_a_damaged_picture_is_refused_with_words(app: Any) -> None:
+    buffer = io.BytesIO(picture_file(noise(30, 44, 6)))
+    app.locator("#picture input[type=file]").set_input_files(
+        {"name": "cut.png", "mimeType": "image/png", "buffer": buffer.getvalue()[:900]}
+    )
+    app.locator("#facts .gsr-facts").wait_for()
+    app.locator("#run").click()
+    app.locator("#notice .is-wrong").wait_for()
+    assert "cut.png" in app.locator("#notice").inner_text() or "picture" in app.locator("#notice").inner_text()
