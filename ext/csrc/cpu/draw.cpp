@@ -49,9 +49,13 @@ Box bounds_of(const Tiles& tiles) {
           tiles.first_row << kHeightBits, ((tiles.first_row + tiles.rows) << kHeightBits) - 1};
 }
 
+constexpr int kSmallColumns = 3, kSmallRows = 2;
+
+int slack(const Tiles& tiles) { return (kSmallRows - 1) * tiles.columns + kSmallColumns - 1; }
+
 // Calls visit(tile, first, rows, counts) for every tile that the Gaussian can touch, and for some that it does not, with
-// counts = false: a small Gaussian has up to 2 x 2 tiles, and four calls without a branch cost less than one
-// mispredicted one. There tile may be up to tiles.columns + 1 beyond the last.
+// counts = false: for a small Gaussian six calls without a branch cost less than one mispredicted one. There tile may be
+// up to slack(tiles) beyond the last.
 template <class Visit>
 inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, const Cut& cut, Visit visit) {
   const int first_column = std::max(box.first_x >> kWidthBits, tiles.first_column);
@@ -64,13 +68,12 @@ inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, co
     const int top = row << kHeightBits, first = std::max(box.first_y - top, 0);
     visit(tile, first, std::min(box.last_y - top, kTileHeight - 1) - first + 1, counts);
   };
-  if (last_column - first_column < 2 && last_row - first_row < 2) {
-    const bool right = last_column > first_column, below = last_row > first_row;
-    const int tile = tiles.index(first_column, first_row);
-    visit_tile(tile, first_row, true);
-    visit_tile(tile + 1, first_row, right);
-    visit_tile(tile + tiles.columns, last_row, below);
-    visit_tile(tile + tiles.columns + 1, last_row, right && below);
+  const int more_columns = last_column - first_column, more_rows = last_row - first_row;
+  if (more_columns < kSmallColumns && more_rows < kSmallRows) {
+    for (int row = 0; row < kSmallRows; ++row)
+      for (int column = 0; column < kSmallColumns; ++column)
+        visit_tile(tiles.index(first_column + column, first_row + row), first_row + row,
+                   (column <= more_columns) & (row <= more_rows));
     return;
   }
   const float ellipse_x = g.edge_x / kHold, ellipse_y = sqrtf(-cut.exponent) / g.wy;
@@ -171,7 +174,7 @@ static_assert(sizeof kDrawTile / sizeof kDrawTile[0] == kMaxChannels + 1);
 void draw_tiles(const Scene& scene, const Frame& frame, const Ready* ready, const Box* boxes, const Tiles& tiles,
                 const Threads& threads, float* out) {
   // Each thread counts its share of the Gaussians per tile; then it knows where in each tile's list its own begin.
-  const int64_t table = tiles.count() + tiles.columns + 1;
+  const int64_t table = tiles.count() + slack(tiles);
   std::vector<uint32_t> place(threads.count * table);
   const auto share = [&](int thread) { return scene.count * thread / threads.count; };
   threads.run([&](int thread) {
