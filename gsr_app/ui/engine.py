@@ -5,6 +5,7 @@ Everything that computes is on the other side of `Engine`: the app and its tests
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.models.registry import Method, catalogue
+from gsr_app.ui import zerogpu
 from gsr_app.ui.viewer.contract import PaneMetrics
 
 Pixels = NDArray[Any]
+_MOST_CARRIED = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +100,16 @@ class LocalEngine:
         self._device = device
         self._weights = weights
         self._session: Any = None
+        self._carried: OrderedDict[str, GaussianField] = OrderedDict()  # fields that came from a lent GPU
 
     @property
     def session(self) -> Any:
         if self._session is None:
             from gsr_app.engine.session import Session
 
-            self._session = Session(device=self._device, weights=self._weights)
+            # A GPU that is lent call by call is never this process's own.
+            device = "cpu" if zerogpu.is_here() else self._device
+            self._session = Session(device=device, weights=self._weights)
         return self._session
 
     @property
@@ -151,16 +157,27 @@ class LocalEngine:
     def stream(
         self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
     ) -> Iterator[Progress | Upscaled]:
+        if zerogpu.is_here():
+            return zerogpu.stream(
+                image, method=method, scale=scale, weights=self._weights, cancel=cancel, keep=self._keep
+            )
         return self.session.stream(image, method=method, scale=scale, cancel=cancel)
+
+    def _keep(self, handle: FieldHandle, field: GaussianField) -> None:
+        self._carried[handle.id] = field
+        while len(self._carried) > _MOST_CARRIED:
+            self._carried.popitem(last=False)
 
     def encode(self, image: Pixels, *, method: str, scale: Scale) -> FieldHandle:
         return self.session.encode(image, method=method, scale=scale)
 
     def render(self, handle: FieldHandle, view: View) -> Rendered:
-        return self.session.render(handle, view)
+        carried = self._carried.get(handle.id)
+        return self.session.render(carried if carried is not None else handle, view)
 
     def field(self, handle: FieldHandle) -> GaussianField:
-        return self.session.field(handle)
+        carried = self._carried.get(handle.id)
+        return carried if carried is not None else self.session.field(handle)
 
     def shrink(self, image: Pixels, scale: Scale) -> Pixels:
         down = self.session.upscale(image, method="bicubic", scale=Scale(1 / scale.y, 1 / scale.x))

@@ -1,0 +1,109 @@
+"""ZeroGPU: the same work in the short-lived process that has the GPU; a no-op everywhere else.
+
+There, a call runs in a fork of the app: arguments and answers are pickled, and what it keeps is lost. So a result
+brings its Gaussians along as numpy arrays, and this process draws views of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Upscaled
+
+_LEAST_S, _MOST_S = 15.0, 120.0
+# Seconds on such a GPU: start and loading; per megapixel of input by weight of the network; per megapixel of output.
+_START_S, _PER_OUTPUT_MEGAPIXEL_S = 8.0, 0.4
+_PER_INPUT_MEGAPIXEL_S = {"resize": 0.1, "field": 12.0, "pixels": 10.0, "continuous": 20.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A result and, where it has one, its field."""
+
+    result: Upscaled
+    field: GaussianField | None
+
+
+def is_here() -> bool:
+    """Whether this is a Space whose GPU is lent call by call."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
+
+
+def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:
+    """For how long to ask for the GPU: enough for the size and the kind of method, no more."""
+    from gsr_app.models import registry
+
+    height, width = image.shape[:2]
+    out_height, out_width = scale.output_size((height, width))
+    per_input = _PER_INPUT_MEGAPIXEL_S.get(registry.method(method).kind, 20.0)
+    wanted = _START_S + per_input * height * width / 1e6 + _PER_OUTPUT_MEGAPIXEL_S * out_height * out_width / 1e6
+    return round(min(_MOST_S, max(_LEAST_S, wanted)))
+
+
+def run_here(image: Any, method: str, scale: Scale, weights: Path | None) -> Iterator[Progress | Carried]:
+    """What runs where the GPU is. At module level, with plain arguments, so that it can be pickled."""
+    from gsr_app.engine.session import Session
+
+    session = Session(device="auto", weights=weights)
+    for event in session.stream(image, method=method, scale=scale):
+        if isinstance(event, Progress):
+            yield event
+            continue
+        field = session.field(event.field) if event.field else None
+        yield Carried(replace(event, field=None), as_numpy(field) if field else None)
+
+
+def as_numpy(field: GaussianField) -> GaussianField:
+    """The field as arrays that any process can hold."""
+
+    def array(values: Any) -> Any:
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+    arrays = {name: array(getattr(field, name)) for name in ("mean", "sigma", "rho", "color")}
+    return replace(field, **arrays)
+
+
+@functools.cache
+def lent() -> Callable[..., Iterator[Progress | Carried]]:
+    """`run_here` on the lent GPU, or as it is."""
+    try:
+        spaces = importlib.import_module("spaces")
+    except ImportError:
+        return run_here
+    return spaces.GPU(duration=duration_s)(run_here)
+
+
+def stream(
+    image: Any,
+    *,
+    method: str,
+    scale: Scale,
+    weights: Path | None,
+    cancel: Callable[[], bool],
+    keep: Callable[[FieldHandle, GaussianField], None],
+) -> Iterator[Progress | Upscaled]:
+    """As `Session.stream`. A field that comes along is handed to `keep` under a handle of this process."""
+    steps = lent()(image, method, scale, weights)
+    for event in steps:
+        if cancel():
+            close = getattr(steps, "close", None)
+            if close:
+                close()
+            return
+        if isinstance(event, Progress):
+            yield event
+            continue
+        handle = None
+        if event.field is not None:
+            handle = FieldHandle(secrets.token_hex(16), method, len(event.field), event.field.source_size)
+            keep(handle, event.field)
+        yield replace(event.result, field=handle)

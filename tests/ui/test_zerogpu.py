@@ -1,0 +1,70 @@
+"""ZeroGPU, with a stand-in for its package: work in another process, fields brought along."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gsr_app.core.types import Progress, Scale, View
+from gsr_app.ui import zerogpu
+from gsr_app.ui.engine import LocalEngine
+
+
+@pytest.fixture
+def lending(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A `spaces` whose GPU calls send every argument and answer through pickle, as the real one does."""
+    asked: list[Any] = []
+
+    def gpu(duration: Any) -> Any:
+        def decorate(work: Any) -> Any:
+            def call(*arguments: Any) -> Iterator[Any]:
+                asked.append(duration(*arguments))
+                for event in pickle.loads(pickle.dumps(work))(*pickle.loads(pickle.dumps(arguments))):
+                    yield pickle.loads(pickle.dumps(event))
+
+            return call
+
+        return decorate
+
+    module = types.ModuleType("spaces")
+    module.GPU = gpu  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spaces", module)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    zerogpu.lent.cache_clear()
+    yield asked
+    zerogpu.lent.cache_clear()
+
+
+def test_a_field_made_elsewhere_can_be_drawn_here(lending: list[Any]) -> None:
+    engine = LocalEngine()
+    if not engine.availability(next(m for m in engine.methods if m.id == "swift")).here:
+        pytest.skip("needs the weights of swift")
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    *steps, last = engine.stream(image, method="swift", scale=Scale(2, 2), cancel=lambda: False)
+    assert all(isinstance(step, Progress) for step in steps)
+    assert lending == [15]
+    drawn = engine.render(last.field, View.whole((24, 32), Scale(2, 2))).image
+    as_made = np.asarray(last.image).astype(float) / 255
+    assert np.abs(np.clip(np.asarray(drawn, dtype=float), 0, 1) - as_made).max() < 1.5 / 255
+    assert len(engine.field(last.field)) == last.field.count
+
+
+def test_the_gpu_is_asked_for_as_long_as_the_work_takes() -> None:
+    small, large = np.zeros((100, 100, 3), np.uint8), np.zeros((2000, 3000, 3), np.uint8)
+    assert zerogpu.duration_s(small, "bicubic", Scale(2, 2)) == 15
+    assert 15 < zerogpu.duration_s(large, "swift", Scale(2, 2)) <= 120
+
+
+def test_elsewhere_it_is_a_no_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    monkeypatch.setitem(sys.modules, "spaces", None)
+    zerogpu.lent.cache_clear()
+    assert not zerogpu.is_here()
+    assert zerogpu.lent() is zerogpu.run_here
+    zerogpu.lent.cache_clear()
