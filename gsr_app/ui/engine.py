@@ -67,8 +67,10 @@ class Engine(Protocol):
     def write(self, path: Path, pixels: Pixels, like: Loaded) -> None: ...
 
     def stream(
-        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
-    ) -> Iterator[Progress | Upscaled]: ...
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
+    ) -> Iterator[Progress | Upscaled]:
+        """`fresh`: nothing kept from earlier runs is used, so that the clock tells the whole work."""
+        ...
 
     def encode(self, image: Pixels, *, method: str, scale: Scale) -> FieldHandle: ...
 
@@ -155,13 +157,19 @@ class LocalEngine:
         write_image(path, Picture.from_array(pixels, meta=like.meta))
 
     def stream(
-        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
     ) -> Iterator[Progress | Upscaled]:
         if zerogpu.is_here():
             return zerogpu.stream(
                 image, method=method, scale=scale, weights=self._weights, cancel=cancel, keep=self._keep
             )
-        return self.session.stream(image, method=method, scale=scale, cancel=cancel)
+        session = self._session_without_memory() if fresh else self.session
+        return session.stream(image, method=method, scale=scale, cancel=cancel)
+
+    def _session_without_memory(self) -> Any:
+        from gsr_app.engine.session import Session
+
+        return Session(device=self._device, weights=self._weights, memory_bytes=0)
 
     def _keep(self, handle: FieldHandle, field: GaussianField) -> None:
         self._carried[handle.id] = field

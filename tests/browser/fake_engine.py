@@ -82,7 +82,7 @@ class FakeEngine:
         Image.fromarray(pixels).save(path)
 
     def stream(
-        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
     ) -> Iterator[Progress | Upscaled]:
         height, width = image.shape[:2]
         if method == "broken":

@@ -214,6 +214,25 @@ def test_names_are_never_html(app: Any) -> None:
     assert page.locator("img[src=x]").count() == 0
 
 
+def test_running_again_keeps_the_old_picture_until_the_new_one_is_there(app: Any) -> None:
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "slow")
+    run_to_end(page)
+    page.evaluate("() => document.querySelector('.gsr-viewer').viewer.look(30, 20, 3)")
+    page.locator("#scaletext input").fill("2")
+    page.locator("#forecast").get_by_text("120 × 80").wait_for()
+    page.locator("#run").click()
+    wait_for(page, "viewer.scene.running && viewer.scene.frame.width === 120 && viewer.panes.get('slow').spec.progress")
+    kept = "() => { const p = document.querySelector('.gsr-viewer').viewer.panes.get('slow'); return [p.picture.width, p.place.width]; }"
+    assert page.evaluate(kept) == [240, 120]
+    where = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer.view; return [v.cx, v.cy, v.zoom]; }"
+    )
+    assert where == pytest.approx([15, 10, 6], abs=0.2)  # the same place of the source, as large as before
+    wait_for(page, "!viewer.scene.running && viewer.panes.get('slow').picture.width === 120")
+
+
 def test_two_visitors_see_their_own_pictures(app: Any) -> None:
     one, two = app(), app()
     upload(one, np.full((20, 30, 3), 200, np.uint8))

@@ -12,7 +12,8 @@ export class Pane {
     this.services = services;
     this.changed = changed;
     this.picture = null;
-    this.place = null; // the rectangle of the frame that the picture covers
+    this.span = null; // [height, width] of the source plane that the picture covers
+    this.scale = { x: 1, y: 1 };
     this.field = null;
     this.fieldNote = "";
     this.problem = "";
@@ -23,7 +24,7 @@ export class Pane {
   update(spec, scale) {
     const before = this.spec;
     this.spec = spec;
-    this.place = spec.span && { u: 0, v: 0, width: spec.span[1] * scale.x, height: spec.span[0] * scale.y };
+    this.scale = scale;
     if (spec.url && spec.url !== this.loaded) this.#loadPicture(spec);
     if (before.field?.id !== spec.field?.id) {
       this.field = null;
@@ -38,6 +39,7 @@ export class Pane {
       if (this.spec.url !== spec.url) return picture.close();
       this.picture?.close();
       this.picture = picture;
+      this.span = spec.span;
       this.problem = "";
     } catch (error) {
       this.loaded = null;
@@ -61,6 +63,11 @@ export class Pane {
       this.fieldNote = String(error.message ?? error);
     }
     this.changed();
+  }
+
+  /** The rectangle of the frame that the picture covers; an older picture stays in place while a new one is made. */
+  get place() {
+    return this.span && { u: 0, v: 0, width: this.span[1] * this.scale.x, height: this.span[0] * this.scale.y };
   }
 
   get failed() {
