@@ -19,7 +19,8 @@ from typing import Any
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.harness.dataset import Picture, list_pictures
-from gsr_app.harness.pool import EngineName, run_jobs, threads_per_worker
+from gsr_app.harness.pool import EngineName, add_pool_arguments, run_jobs, threads_per_worker
+from gsr_app.harness.sessions import open_session
 
 MEASURES = ("lpips", "dists", "niqe")
 PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
@@ -97,7 +98,7 @@ class Evaluator:
         reference = read_image(job.picture.reference).to_array(np.uint8)[..., :3]
         lr = read_image(job.picture.lr).to_array(np.uint8)[..., :3] if job.picture.lr else None
         pair = protocols.make_pair(_as_rgb(reference), job.scale, by, None if lr is None else _as_rgb(lr))
-        session = open_session(self.settings, self.threads)
+        session = open_session(self.threads, self.settings.device, weights=self.settings.weights or None)
         upscaled = session.upscale(
             pair.lr.astype(np.float32) / 255, method=job.method, scale=Scale(job.scale, job.scale)
         )
@@ -127,21 +128,6 @@ def _without_scores(job: Job, error: str) -> Row:
 def _as_rgb(picture: Any) -> Any:
     """Grey pictures as RGB: the protocols compare three channels."""
     return picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
-
-
-_sessions: dict[tuple[Settings, int], Any] = {}
-
-
-def open_session(settings: Settings, threads: int) -> Any:
-    """This process's session for these settings."""
-    import torch
-
-    from gsr_app.engine.session import Session
-
-    if (settings, threads) not in _sessions:
-        torch.set_num_threads(threads)
-        _sessions[settings, threads] = Session(device=settings.device, weights=settings.weights or None)
-    return _sessions[settings, threads]
 
 
 class Journal:
@@ -218,8 +204,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", default="basicsr", choices=PROTOCOL_NAMES)
     parser.add_argument("--measures", default="", help="lpips, dists, niqe: separated by commas")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"), help="folder of the results (%(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (local) or actors (ray)")
-    parser.add_argument("--engine", default="local", choices=("local", "ray"))
+    add_pool_arguments(parser)
     parser.add_argument("--weights", default="", help="a file or folder of weights to use instead of the catalogue's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--save-images", action="store_true", help="keep the drawn pictures under OUT/images")

@@ -6,6 +6,7 @@ come as they finish, each job's exactly once, also when a worker process dies un
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import pickle
@@ -26,6 +27,14 @@ _MOST_ATTEMPTS = 3
 
 class WorkerDied(GsrError):
     """A job took its worker process down with it, again and again."""
+
+
+def add_pool_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many run the jobs, and where."""
+    parser.add_argument("--workers", type=int, default=1, help="how many at a time: processes, or actors of Ray")
+    parser.add_argument(
+        "--engine", default="local", choices=("local", "ray"), help="ray: the cluster of RAY_ADDRESS, or this machine"
+    )
 
 
 def run_jobs(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, InvalidSca
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
+from gsr_app.harness.pool import WorkerDied, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.progress import ProgressLine, clock
+from gsr_app.harness.sessions import open_session
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="make outputs again that are there already")
     parser.add_argument("--resume", action="store_true", help="skip outputs that are there already: always so")
     parser.add_argument("--strip-metadata", action="store_true", help="write pixels and colour profile only")
+    add_pool_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
@@ -66,23 +70,64 @@ def run(arguments: argparse.Namespace) -> int:
         _make_folder(folder)
     batch.sweep(folders)
 
-    from gsr_app.engine.session import Session
-
-    session = Session(arguments.device, arguments.precision, arguments.weights, arguments.tile)
     report = _Report(method, wanted, len(tasks), as_json=arguments.json)
+    together = arguments.engine != "local" or arguments.workers != 1
     with stop_on_interrupt() as stopped:
-        for task in tasks:
-            report.begin(task)
-            try:
-                report.end(*_process(task, session, method, arguments, report, stopped))
-            except (Cancelled, KeyboardInterrupt):
-                break
-            if stopped():
-                break
-        else:
-            return report.close()
+        ended = (_run_together if together else _run_in_turn)(tasks, method, arguments, report, stopped)
+        try:
+            for outcome, saved in ended:
+                report.end(outcome, saved)
+                if stopped():
+                    break
+            else:
+                return report.close()
+        except (Cancelled, KeyboardInterrupt):
+            pass
+        finally:
+            ended.close()
     report.close(stopped=True)
     return 130
+
+
+_Ended = Generator["tuple[Outcome, Saved | None]", None, None]
+
+
+def _run_in_turn(
+    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, report: _Report, stopped: Callable[[], bool]
+) -> _Ended:
+    """Here, one after the other, with progress within each."""
+    upscaler = FileUpscaler(method, arguments, threads=None)
+    for task in tasks:
+        report.begin(task)
+        yield upscaler.upscale(task, report.show, stopped)
+
+
+def _run_together(
+    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, _report: _Report, _stopped: Callable[[], bool]
+) -> _Ended:
+    """Several at a time, in processes or on a cluster."""
+    upscaler = FileUpscaler(method, arguments, threads_per_worker(arguments.workers))
+    for task, result in run_jobs(upscaler, tasks, engine=arguments.engine, workers=arguments.workers):
+        yield (Outcome(task, "failed", str(result), result.hint), None) if isinstance(result, WorkerDied) else result
+
+
+@dataclass(frozen=True)
+class FileUpscaler:
+    """The worker: makes one output. Whatever is wrong with a file is an outcome, so that the others go on."""
+
+    method: str
+    arguments: argparse.Namespace
+    threads: int | None  # None: as many as torch takes by itself
+
+    def __call__(self, task: Task) -> tuple[Outcome, Saved | None]:
+        return self.upscale(task, lambda _stage, _fraction: None, lambda: False)
+
+    def upscale(
+        self, task: Task, show: Callable[[str, float], None], stopped: Callable[[], bool]
+    ) -> tuple[Outcome, Saved | None]:
+        options = self.arguments
+        session = open_session(self.threads, options.device, options.precision, options.weights, options.tile)
+        return _process(task, session, self.method, options, show, stopped)
 
 
 def _process(
@@ -90,7 +135,7 @@ def _process(
     session: Session,
     method: str,
     arguments: argparse.Namespace,
-    report: _Report,
+    show: Callable[[str, float], None],
     stopped: Callable[[], bool],
 ) -> tuple[Outcome, Saved | None]:
     if task.target.exists() and not arguments.overwrite:
@@ -114,7 +159,7 @@ def _process(
     try:
         while True:
             progress = next(steps)
-            report.show(progress.stage, progress.fraction)
+            show(progress.stage, progress.fraction)
     except StopIteration as end:
         return Outcome(task, "done"), end.value
     except Cancelled:

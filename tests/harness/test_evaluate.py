@@ -58,9 +58,20 @@ def test_ray_writes_the_same_bytes_as_one_process(dataset: Path, tmp_path: Path)
         assert run_eval(dataset, tmp_path / "ray", "--engine", "ray", "--workers", "2") == 0
         assert run_eval(dataset, tmp_path / "one") == 0
         assert (tmp_path / "ray" / "images.csv").read_bytes() == (tmp_path / "one" / "images.csv").read_bytes()
+        check_that_ray_upscales_the_same_files(dataset, tmp_path)
         check_that_a_killed_ray_worker_is_replaced(tmp_path)
     finally:
         ray.shutdown()
+
+
+def check_that_ray_upscales_the_same_files(dataset: Path, folder: Path) -> None:
+    words = ["upscale", str(dataset), "--method", "bicubic", "--scale", "2"]
+    assert cli.main([*words, "-o", str(folder / "of_one")]) == 0
+    assert cli.main([*words, "-o", str(folder / "of_ray"), "--engine", "ray", "--workers", "2"]) == 0
+    made = sorted(path.name for path in (folder / "of_one").iterdir())
+    assert len(made) == 6
+    for name in made:
+        assert (folder / "of_one" / name).read_bytes() == (folder / "of_ray" / name).read_bytes()
 
 
 def check_that_a_killed_ray_worker_is_replaced(folder: Path) -> None:

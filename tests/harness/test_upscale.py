@@ -112,6 +112,18 @@ def test_a_broken_image_fails_alone_and_is_named(tmp_path: Path, capsys: pytest.
     assert "2 done, 0 skipped, 2 failed of 4" in said.out
 
 
+def test_two_workers_make_the_same_files_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(4):
+        save(tmp_path / "in" / f"{seed}.png", seed=seed)
+    (tmp_path / "in" / "broken.png").write_bytes(b"")
+    assert upscale(tmp_path / "in", "-o", tmp_path / "one", "--scale", "2") == 1
+    assert upscale(tmp_path / "in", "-o", tmp_path / "two", "--scale", "2", "--workers", "2") == 1
+    assert names(tmp_path / "one") == names(tmp_path / "two")
+    for name in names(tmp_path / "one"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert capsys.readouterr().out.count("4 done, 0 skipped, 1 failed of 5") == 2
+
+
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_bytes(b"")
