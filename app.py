@@ -9,6 +9,7 @@ with contextlib.suppress(ImportError):
 
 import argparse
 import os
+import threading
 from pathlib import Path
 
 
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     alone = options.host in {"127.0.0.1", "localhost", "::1"} and not options.share
     engine = LocalEngine(options.device, options.weights_dir)
+    threading.Thread(target=engine.warm, daemon=True).start()
     house = layout.open_house(engine, limits, remember=layout.memory_file(), may_manage=alone)
     layout.build(house).launch(
         server_name=options.host,

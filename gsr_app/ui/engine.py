@@ -134,10 +134,15 @@ class LocalEngine:
         return Availability(here=False, download_bytes=method.bytes, reason=_why_offline())
 
     def describe(self) -> str:
-        from gsr_app.engine import devices, runners
+        from gsr_app.engine import devices
 
-        device = devices.describe(self.session.device)
-        return f"{device} · {runners.backend('field', self.session.device)}"
+        return devices.describe(self.session.device)
+
+    def warm(self) -> None:
+        """Get the drawing kernels ready, which may compile them once; the page need not wait for it."""
+        from gsr_app.engine import runners
+
+        runners.backend("field", self.session.device)
 
     def size_of(self, path: Path) -> tuple[int, int]:
         from gsr_app.io.images import read_metadata

@@ -69,7 +69,11 @@ def build(house: House) -> None:
                     placeholder="A reference of the result's size", container=False,
                 )  # fmt: skip
                 protocol = gr.Dropdown(
-                    list(engine.protocols()), value=engine.protocols()[0], label="Metric convention", elem_id="protocol"
+                    list(engine.protocols()),
+                    value=engine.protocols()[0],
+                    label="Metric convention",
+                    allow_custom_value=True,
+                    elem_id="protocol",
                 )
                 axes = gr.Checkbox(label="Separate axes", container=False, elem_id="axes")
                 repeats = gr.Slider(
