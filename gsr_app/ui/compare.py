@@ -24,6 +24,7 @@ from gsr_app.ui import present
 from gsr_app.ui.engine import Engine, Loaded, Pixels
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.files import Files, safe_stem, url_of
+from gsr_app.ui.plots import History
 from gsr_app.ui.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.ui.viewer.png import encode_png
 from gsr_app.ui.work import Job, WorkQueue
@@ -128,6 +129,7 @@ class House:
     work: WorkQueue = field(default_factory=WorkQueue)
     handles: Handles = field(default_factory=Handles)
     scenes: Scenes = field(default_factory=Scenes)
+    history: History = field(default_factory=History)
     estimates: Estimates = field(default_factory=Estimates)
     limits: Limits = field(default_factory=Limits)
     may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
@@ -273,6 +275,7 @@ def compare(house: House, visitor: str, task: Task) -> Iterator[Scene]:
             yield said  # also when nothing is new: only between yields can a run be stopped
             if all_done:
                 house.scenes.put(said)
+                house.history.add(visitor, said)
                 return
     finally:
         for job in jobs.values():

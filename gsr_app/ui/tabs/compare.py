@@ -151,6 +151,8 @@ def build(house: House) -> None:
         **quiet,
     )
 
+    scale.input(_slider_place, scale, slider, trigger_mode="always_last", api_name="scale_text", **quiet)
+
     def tell_picture(path: Any) -> str:
         if not path:
             return ""
@@ -204,6 +206,15 @@ def _whole(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         return 1
+
+
+def _slider_place(text: Any) -> Any:
+    """Where a typed factor stands on the slider, if it does."""
+    try:
+        factor = Scale.parse(str(text))
+    except GsrError:
+        return gr.skip()
+    return factor.x if factor.is_uniform and 1 <= factor.x <= 30 else gr.skip()
 
 
 def _factor(x: Any, y: Any, both: Any) -> str:

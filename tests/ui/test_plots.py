@@ -1,0 +1,50 @@
+"""The plots hold the numbers that were measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("plotly")
+
+from gsr_app.ui import plots
+from gsr_app.ui.viewer.contract import PaneMetrics, PaneSpec, PaneTiming, Scene, Source
+from tests.browser.fake_engine import lattice_field
+
+
+def scene(scale: float, total_ms: float, psnr: float | None = None, *, cold: bool = False) -> Scene:
+    timing = PaneTiming({"encode": total_ms}, total_ms, cold=cold)
+    metrics = PaneMetrics("c", psnr) if psnr else None
+    pane = PaneSpec("swift", "Swift", "#2f6f5e", state="done", timing=timing, metrics=metrics)
+    failed = PaneSpec("broken", "Broken", "#000000", state="failed")
+    return Scene((pane, failed), Source("k", "cat.png", 10, 10), scale={"x": scale, "y": scale})
+
+
+def history(*scenes: Scene) -> list[plots.Run]:
+    kept = plots.History()
+    for one in scenes:
+        kept.add("a", one)
+    assert kept.of("b") == []
+    return kept.of("a")
+
+
+def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:
+    figure = plots.time_over_scale(history(scene(4, 900), scene(2, 300), scene(3, 5000, cold=True)))
+    (line,) = figure.data
+    assert list(line.x) == [2, 4]
+    assert list(line.y) == [0.3, 0.9]
+
+
+def test_quality_needs_a_reference() -> None:
+    figure = plots.quality_over_time(history(scene(4, 900, 31.5), scene(2, 300)))
+    (points,) = figure.data
+    assert (list(points.x), list(points.y)) == ([0.9], [31.5])
+
+
+def test_the_spread_of_a_field_sums_to_everything() -> None:
+    pane = PaneSpec("swift", "Swift", "#2f6f5e")
+    sizes, strengths = plots.field_spread([(pane, lattice_field(20, 30))])
+    (line,) = sizes.data
+    assert np.sum(line.y) == pytest.approx(100)
+    assert float(np.sum(np.asarray(line.x)[np.asarray(line.y) > 0])) == pytest.approx(0.3 + 0.6, abs=0.02)
+    assert np.sum(strengths.data[0].y) == pytest.approx(100)
