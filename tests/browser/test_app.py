@@ -256,7 +256,7 @@ def test_true_zoom_comes_from_the_server(app: Any, engine: FakeEngine) -> None:
     page.evaluate(
         "() => { const v = document.querySelector('.gsr-viewer').viewer; v.showPane('input', false); v.look(120, 80, 16); }"
     )
-    wait_for(page, "viewer.active.zoomer.current")
+    wait_for(page, "viewer.active.zoomer.current && viewer.active.zoomer.frame.zoom === 16")
     view = engine.views[-1]
     assert view.size[1] / view.span[1] == pytest.approx(64)
     rect = page.evaluate(
