@@ -7,15 +7,25 @@
 #include <vector>
 
 #include "column.h"
+#include "scratch.h"
 
 namespace gsr::cpu {
 namespace {
 
 // A tile's sums stay in the first-level cache (12 KB for three channels). It is narrow and tall, because a Gaussian
-// pays for its setup in every tile, while rows are cheap.
-constexpr int kWidthBits = 4, kHeightBits = 6;
-constexpr int kTileWidth = 1 << kWidthBits, kTileHeight = 1 << kHeightBits;
+// pays for its setup in every tile, while rows are cheap. A tile begins every four pixels, so that tiles overlap and most
+// small Gaussians fit into one; each adds its sums to the drawing when it is done.
+constexpr int kWidthBits = 4, kHeightBits = 6, kStepBits = 2;
+constexpr int kTileWidth = 1 << kWidthBits, kTileHeight = 1 << kHeightBits, kStep = 1 << kStepBits;
+constexpr int kStepsPerTile = kTileWidth / kStep;
 static_assert(kTileWidth % kLanes == 0);
+
+// A Gaussian no wider than this goes to the tiles that begin where it does; two are enough. A wider one, whose beginning
+// a frame may cut off, goes to tiles that do not overlap.
+constexpr int kNarrow = 2 * kTileWidth - kStep + 1;
+
+// So many columns of tiles are one thread's work; their sums reach into the next group's pixels, but no further.
+constexpr int kGroupBits = 5;
 
 // What a tile's list says of a Gaussian: its place in the scene, and which of the tile's rows it has.
 struct Entry {
@@ -23,13 +33,23 @@ struct Entry {
   uint16_t first, rows;
 };
 
-// More pairs of (Gaussian, tile) than this, and the tiles are done in parts: it bounds the memory.
-constexpr int64_t kMaxPairs = 1 << 23;
+// More pairs of (Gaussian, tile) than this, and the frame is drawn in parts: it bounds the memory.
+constexpr int64_t kMaxPairs = 1 << 24;
+
+constexpr int64_t kBlock = 256;  // Gaussians made ready at a time
 
 // So many Gaussians of a tile start together: their exponentials do not wait for each other, nor for the sums.
 constexpr int kAtOnce = 8;
 
-// A rectangle of tiles.
+// Where a drawing goes.
+struct Planes {
+  float* data;
+  int64_t plane, stride;  // from channel to channel, from row to row
+
+  float* row(int c, int64_t y) const { return data + c * plane + y * stride; }
+};
+
+// The tiles that a frame needs, and on both sides enough others that a narrow Gaussian's are always among them.
 struct Tiles {
   int first_column, first_row, columns, rows;
 
@@ -37,50 +57,51 @@ struct Tiles {
   int index(int column, int row) const { return (row - first_row) * columns + column - first_column; }
 };
 
+constexpr int kBeside = (kTileWidth + kNarrow + kStep - 1) / kStep;
+
 Tiles tiles_of(const Frame& frame) {
-  const int column = frame.left >> kWidthBits, row = frame.top >> kHeightBits;
-  return {column, row, ((frame.left + frame.width - 1) >> kWidthBits) - column + 1,
+  const int column = (frame.left >> kStepBits) - kBeside, row = frame.top >> kHeightBits;
+  return {column, row, ((frame.left + frame.width - 1) >> kStepBits) + kBeside - column + 1,
           ((frame.top + frame.height - 1) >> kHeightBits) - row + 1};
 }
 
-// Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame.
-Box bounds_of(const Tiles& tiles) {
-  return {tiles.first_column << kWidthBits, ((tiles.first_column + tiles.columns) << kWidthBits) - 1,
-          tiles.first_row << kHeightBits, ((tiles.first_row + tiles.rows) << kHeightBits) - 1};
+// Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame. Beside the
+// frame there is room for all of a narrow Gaussian.
+Box bounds_of(const Frame& frame, const Tiles& tiles) {
+  return {frame.left - kNarrow, frame.left + frame.width - 1 + kNarrow, tiles.first_row << kHeightBits,
+          ((tiles.first_row + tiles.rows) << kHeightBits) - 1};
 }
 
-constexpr int kSmallColumns = 3, kSmallRows = 2;
-
-int slack(const Tiles& tiles) { return (kSmallRows - 1) * tiles.columns + kSmallColumns - 1; }
+// How far beyond the last tile for_each_tile looks.
+int slack(const Tiles& tiles) { return tiles.columns + kStepsPerTile; }
 
 // Calls visit(tile, first, rows, counts) for every tile that the Gaussian can touch, and for some that it does not, with
-// counts = false: for a small Gaussian six calls without a branch cost less than one mispredicted one. There tile may be
+// counts = false: for a small Gaussian four calls without a branch cost less than one mispredicted one. There tile may be
 // up to slack(tiles) beyond the last.
 template <class Visit>
 inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, const Cut& cut, Visit visit) {
-  const int first_column = std::max(box.first_x >> kWidthBits, tiles.first_column);
-  const int last_column = std::min(box.last_x >> kWidthBits, tiles.first_column + tiles.columns - 1);
-  const int first_row = std::max(box.first_y >> kHeightBits, tiles.first_row);
-  const int last_row = std::min(box.last_y >> kHeightBits, tiles.first_row + tiles.rows - 1);
-  if (box.is_empty() || first_column > last_column || first_row > last_row) return;
-
+  if (box.is_empty()) return;
   const auto visit_tile = [&](int tile, int row, bool counts) {
     const int top = row << kHeightBits, first = std::max(box.first_y - top, 0);
     visit(tile, first, std::min(box.last_y - top, kTileHeight - 1) - first + 1, counts);
   };
-  const int more_columns = last_column - first_column, more_rows = last_row - first_row;
-  if (more_columns < kSmallColumns && more_rows < kSmallRows) {
-    for (int row = 0; row < kSmallRows; ++row)
-      for (int column = 0; column < kSmallColumns; ++column)
-        visit_tile(tiles.index(first_column + column, first_row + row), first_row + row,
-                   (column <= more_columns) & (row <= more_rows));
+  const bool is_narrow = box.last_x - box.first_x < kNarrow;
+  const int first_row = box.first_y >> kHeightBits, last_row = box.last_y >> kHeightBits;
+  if (is_narrow && last_row - first_row < 2) {
+    const int column = box.first_x >> kStepBits, tile = tiles.index(column, first_row);
+    const bool has_right = box.last_x >= (column << kStepBits) + kTileWidth, has_below = last_row > first_row;
+    visit_tile(tile, first_row, true);
+    visit_tile(tile + kStepsPerTile, first_row, has_right);
+    visit_tile(tile + tiles.columns, first_row + 1, has_below);
+    visit_tile(tile + tiles.columns + kStepsPerTile, first_row + 1, has_right & has_below);
     return;
   }
   const float ellipse_x = g.edge_x / kHold, ellipse_y = sqrtf(-cut.exponent) / g.wy;
   const Footprint shape = {g.mean_x, g.mean_y, g.ux, g.uy, g.wy, ellipse_x, ellipse_y};
-  for (int column = first_column; column <= last_column; ++column) {
+  const int start = is_narrow ? box.first_x >> kStepBits : (box.first_x >> kWidthBits) * kStepsPerTile;
+  for (int column = start; column << kStepBits <= box.last_x; column += kStepsPerTile) {
     // Ask the ellipse: the corners of a large box are empty.
-    const float x = static_cast<float>(column << kWidthBits) - g.mean_x;
+    const float x = static_cast<float>(column << kStepBits) - g.mean_x;
     const Span span = rows_between_columns(shape, cut, x, x + (kTileWidth - 1));
     if (!(span.low <= span.high)) continue;
     const int top = static_cast<int>(most(g.mean_y + span.low, static_cast<float>(box.first_y)));
@@ -121,12 +142,13 @@ void sort_by_rows(const Entry* list, int64_t listed, Entry* sorted) {
   for (int64_t k = 0; k < listed; ++k) sorted[start[list[k].rows]++] = list[k];
 }
 
+// Adds a tile to the frame; out: [C] planes, rows of `stride`.
 template <int C>
 void draw_tile(const Scene& scene, const Frame& frame, const Ready* ready, const Entry* list, int64_t listed,
-               int column, int row, float* out) {
+               int column, int row, const Planes& out) {
   alignas(64) float sums[kTileWidth / kLanes][kTileHeight][C][kLanes];
   std::memset(sums, 0, sizeof sums);
-  const int left = column << kWidthBits, top = row << kHeightBits;
+  const int left = column << kStepBits, top = row << kHeightBits;
   const Cut cut = frame.cut;
   for (int64_t first = 0; first < listed; first += kAtOnce) {
     const int here = static_cast<int>(std::min<int64_t>(kAtOnce, listed - first));
@@ -157,11 +179,11 @@ void draw_tile(const Scene& scene, const Frame& frame, const Ready* ready, const
     const int from = std::max(x, frame.left) - x, to = std::min(x + kLanes, frame.left + frame.width) - x;
     for (int c = 0; c < C; ++c)
       for (int y = first_y; y < end_y; ++y) {
-        float* pixels = out + (static_cast<int64_t>(c) * frame.height + y - frame.top) * frame.width + x - frame.left;
+        float* pixels = out.row(c, y - frame.top) + (x - frame.left);
         const float* sum = sums[strip][y - top][c];
-        if (to - from == kLanes) store(pixels, load(sum));
+        if (to - from == kLanes) store(pixels, load(pixels) + load(sum));
         else
-          for (int lane = from; lane < to; ++lane) pixels[lane] = sum[lane];
+          for (int lane = from; lane < to; ++lane) pixels[lane] += sum[lane];
       }
   }
 }
@@ -171,17 +193,41 @@ constexpr DrawTile kDrawTile[] = {nullptr,      draw_tile<1>, draw_tile<2>, draw
                                   draw_tile<5>, draw_tile<6>, draw_tile<7>, draw_tile<8>, draw_tile<9>};
 static_assert(sizeof kDrawTile / sizeof kDrawTile[0] == kMaxChannels + 1);
 
-void draw_tiles(const Scene& scene, const Frame& frame, const Ready* ready, const Box* boxes, const Tiles& tiles,
-                const Threads& threads, float* out) {
+void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, const Planes& out);
+
+void draw_halves(const Scene& scene, const Frame& frame, const Threads& threads, const Planes& out) {
+  const bool is_tall = frame.height > kTileHeight;
+  Frame one = frame, other = frame;
+  int &size = is_tall ? one.height : one.width, &rest = is_tall ? other.height : other.width;
+  size /= 2;
+  rest -= size;
+  (is_tall ? other.top : other.left) += size;
+  draw_frame(scene, one, threads, out);
+  draw_frame(scene, other, threads, {out.row(0, is_tall ? size : 0) + (is_tall ? 0 : size), out.plane, out.stride});
+}
+
+void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, const Planes& out) {
+  const Tiles tiles = tiles_of(frame);
+  const Box bounds = bounds_of(frame, tiles);
+  Scratch<Ready> ready(scene.count);
+  Scratch<Box> boxes(scene.count);
   // Each thread counts its share of the Gaussians per tile; then it knows where in each tile's list its own begin.
   const int64_t table = tiles.count() + slack(tiles);
   std::vector<uint32_t> place(threads.count * table);
-  const auto share = [&](int thread) { return scene.count * thread / threads.count; };
+  const auto share = [&](int64_t whole, int thread) { return whole * thread / threads.count; };
   threads.run([&](int thread) {
+    const FlushDenormals flush;
+    for (int c = 0; c < scene.channels; ++c)
+      for (int64_t y = share(frame.height, thread), end = share(frame.height, thread + 1); y < end; ++y)
+        std::fill_n(out.row(c, y), frame.width, 0.0f);
     uint32_t* mine = place.data() + thread * table;
-    for (int64_t i = share(thread), end = share(thread + 1); i < end; ++i)
-      for_each_tile(ready[i], boxes[i], tiles, frame.cut,
-                    [&](int tile, int, int, bool counts) { mine[tile] += counts; });
+    for (int64_t i = share(scene.count, thread), end = share(scene.count, thread + 1); i < end;) {
+      const int64_t first = i, here = std::min(end - i, kBlock);
+      make_ready(scene, frame.cut, bounds, first, here, ready.data() + first, boxes.data() + first);
+      for (; i < first + here; ++i)
+        for_each_tile(ready[i], boxes[i], tiles, frame.cut,
+                      [&](int tile, int, int, bool counts) { mine[tile] += counts; });
+    }
   });
   std::vector<int64_t> start(tiles.count() + 1);
   int64_t pairs = 0, longest = 0;
@@ -196,23 +242,18 @@ void draw_tiles(const Scene& scene, const Frame& frame, const Ready* ready, cons
     longest = std::max(longest, pairs - start[tile]);
   }
   start[tiles.count()] = pairs;
-  if (pairs > kMaxPairs && tiles.count() > 1) {
-    const bool is_tall = tiles.rows > 1;
-    Tiles one = tiles, other = tiles;
-    int &size = is_tall ? one.rows : one.columns, &rest = is_tall ? other.rows : other.columns;
-    size /= 2;
-    rest -= size;
-    (is_tall ? other.first_row : other.first_column) += size;
-    draw_tiles(scene, frame, ready, boxes, one, threads, out);
-    draw_tiles(scene, frame, ready, boxes, other, threads, out);
+  if (pairs > kMaxPairs && (frame.height > kTileHeight || frame.width > kTileWidth)) {
+    ready.clear();
+    boxes.clear();
+    draw_halves(scene, frame, threads, out);
     return;
   }
 
-  const std::unique_ptr<Entry[]> list(new Entry[pairs + threads.count]);
+  Scratch<Entry> list(pairs + threads.count);
   threads.run([&](int thread) {
     uint32_t* mine = place.data() + thread * table;
     const int64_t nowhere = pairs + thread;
-    for (int64_t i = share(thread), end = share(thread + 1); i < end; ++i)
+    for (int64_t i = share(scene.count, thread), end = share(scene.count, thread + 1); i < end; ++i)
       for_each_tile(ready[i], boxes[i], tiles, frame.cut, [&](int tile, int first, int rows, bool counts) {
         const int64_t at = mine[tile];
         mine[tile] += counts;
@@ -221,31 +262,35 @@ void draw_tiles(const Scene& scene, const Frame& frame, const Ready* ready, cons
       });
   });
 
-  std::atomic<int> next{0};
-  threads.run([&](int) {
-    const FlushDenormals flush;
-    const std::unique_ptr<Entry[]> sorted(new Entry[longest]);
-    for (int tile; (tile = next.fetch_add(1, std::memory_order_relaxed)) < tiles.count();) {
-      const int64_t listed = start[tile + 1] - start[tile];
-      sort_by_rows(list.get() + start[tile], listed, sorted.get());
-      kDrawTile[scene.channels](scene, frame, ready, sorted.get(), listed, tiles.first_column + tile % tiles.columns,
-                                tiles.first_row + tile / tiles.columns, out);
-    }
-  });
+  // Every second group of columns, then those between: no two threads write one pixel.
+  const int first_column = (frame.left >> kStepBits) - (kStepsPerTile - 1);
+  const int end_column = ((frame.left + frame.width - 1) >> kStepBits) + 1;
+  const int first_group = first_column >> kGroupBits, last_group = (end_column - 1) >> kGroupBits;
+  for (int parity = 0; parity < 2; ++parity) {
+    const int from = first_group + ((first_group ^ parity) & 1), groups = (last_group - from + 2) / 2;
+    std::atomic<int> next{0};
+    threads.run([&](int) {
+      const FlushDenormals flush;
+      const std::unique_ptr<Entry[]> sorted(new Entry[longest]);
+      for (int work; (work = next.fetch_add(1, std::memory_order_relaxed)) < groups * tiles.rows;) {
+        const int row = tiles.first_row + work / groups, group = from + work % groups * 2;
+        const int end = std::min((group + 1) << kGroupBits, end_column);
+        for (int column = std::max(group << kGroupBits, first_column); column < end; ++column) {
+          const int tile = tiles.index(column, row);
+          const int64_t listed = start[tile + 1] - start[tile];
+          if (listed == 0) continue;
+          sort_by_rows(list.data() + start[tile], listed, sorted.get());
+          kDrawTile[scene.channels](scene, frame, ready.data(), sorted.get(), listed, column, row, out);
+        }
+      }
+    });
+  }
 }
 
 }  // namespace
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
-  const Tiles tiles = tiles_of(frame);
-  const std::unique_ptr<Ready[]> ready(new Ready[scene.count]);  // not cleared, unlike a vector
-  const std::unique_ptr<Box[]> boxes(new Box[scene.count]);
-  threads.run([&](int thread) {
-    const FlushDenormals flush;
-    const int64_t from = scene.count * thread / threads.count, to = scene.count * (thread + 1) / threads.count;
-    make_ready(scene, frame.cut, bounds_of(tiles), from, to - from, ready.get() + from, boxes.get() + from);
-  });
-  draw_tiles(scene, frame, ready.get(), boxes.get(), tiles, threads, out);
+  draw_frame(scene, frame, threads, {out, static_cast<int64_t>(frame.height) * frame.width, frame.width});
 }
 
 }  // namespace gsr::cpu

@@ -2,9 +2,9 @@
 // number of threads does not change a bit.
 #include <algorithm>
 #include <atomic>
-#include <memory>
 
 #include "column.h"
+#include "scratch.h"
 
 namespace gsr::cpu {
 namespace {
@@ -92,13 +92,13 @@ static_assert(sizeof kPullBlock / sizeof kPullBlock[0] == kMaxChannels + 1);
 
 void pull(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads, const SceneGradient& out) {
   const int channels = scene.channels, stride = frame.width + kLanes;
-  const std::unique_ptr<float[]> padded(new float[static_cast<int64_t>(frame.height) * channels * stride]);
+  Scratch<float> padded(static_cast<int64_t>(frame.height) * channels * stride);
   threads.run([&](int thread) {
     const int64_t from = static_cast<int64_t>(frame.height) * thread / threads.count;
     const int64_t to = static_cast<int64_t>(frame.height) * (thread + 1) / threads.count;
     for (int64_t y = from; y < to; ++y)
       for (int c = 0; c < channels; ++c) {
-        float* row = padded.get() + (y * channels + c) * stride;
+        float* row = padded.data() + (y * channels + c) * stride;
         std::copy_n(grad + (static_cast<int64_t>(c) * frame.height + y) * frame.width, frame.width, row);
         std::fill_n(row + frame.width, kLanes, 0.0f);
       }
@@ -107,7 +107,7 @@ void pull(const Scene& scene, const Frame& frame, const float* grad, const Threa
   threads.run([&](int) {
     const FlushDenormals flush;
     for (int64_t first; (first = next.fetch_add(kBlock, std::memory_order_relaxed)) < scene.count;)
-      kPullBlock[channels](scene, frame, first, std::min(kBlock, scene.count - first), padded.get(), stride, out);
+      kPullBlock[channels](scene, frame, first, std::min(kBlock, scene.count - first), padded.data(), stride, out);
   });
 }
 

@@ -1,0 +1,111 @@
+// Memory for one drawing, not cleared.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace gsr::cpu {
+
+// A few blocks of earlier drawings, 64 MB in all: what the system asks for fresh memory is a good part of what a small
+// drawing costs.
+class Kept {
+ public:
+  static Kept& blocks() {
+    static Kept kept;
+    return kept;
+  }
+
+  void* take(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Block& block : blocks_)
+      if (block.bytes == bytes) {
+        void* data = block.data;
+        total_ -= bytes;
+        block = {};
+        return data;
+      }
+    return nullptr;
+  }
+
+  void give(void* data, size_t bytes) {
+    if (bytes <= kMost) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      // The oldest go first: a drawing of another size has begun a new series.
+      while (total_ + bytes > kMost || is_full()) {
+        int last = kBlocks - 1;
+        while (!blocks_[last].data) --last;
+        total_ -= blocks_[last].bytes;
+        std::free(blocks_[last].data);
+        blocks_[last] = {};
+      }
+      int gap = 0;
+      while (blocks_[gap].data) ++gap;
+      for (; gap > 0; --gap) blocks_[gap] = blocks_[gap - 1];
+      blocks_[0] = {data, bytes};
+      total_ += bytes;
+      return;
+    }
+    std::free(data);
+  }
+
+ private:
+  struct Block {
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
+
+  static constexpr int kBlocks = 8;
+  static constexpr size_t kMost = size_t{64} << 20;
+  bool is_full() const {
+    for (const Block& block : blocks_)
+      if (!block.data) return false;
+    return true;
+  }
+
+  ~Kept() {
+    for (const Block& block : blocks_) std::free(block.data);
+  }
+
+  std::mutex mutex_;
+  Block blocks_[kBlocks];
+  size_t total_ = 0;
+};
+
+// A block asks for large pages where it is large enough: a fault for every 4 KB adds up.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+    const size_t page = bytes < kLargePage ? 4096 : kLargePage;
+    bytes_ = (bytes / page + 1) * page;
+    data_ = static_cast<T*>(Kept::blocks().take(bytes_));
+    if (data_) return;
+    data_ = static_cast<T*>(std::aligned_alloc(page, bytes_));
+    if (!data_) throw std::bad_alloc();
+#if defined(__linux__)
+    if (page == kLargePage) madvise(data_, bytes_, MADV_HUGEPAGE);
+#endif
+  }
+  ~Scratch() { clear(); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  void clear() {
+    if (data_) Kept::blocks().give(data_, bytes_);
+    data_ = nullptr;
+  }
+  T* data() { return data_; }
+  T& operator[](int64_t i) { return data_[i]; }
+
+ private:
+  static constexpr size_t kLargePage = size_t{2} << 20;
+  size_t bytes_;
+  T* data_;
+};
+
+}  // namespace gsr::cpu
