@@ -138,7 +138,10 @@ def test_bands_of_a_drawing_join_without_a_trace(weights: Path, monkeypatch: pyt
     session = Session("cpu", weights=weights)
     at_once = session.upscale(image, method=METHOD, scale=3.3).image
     monkeypatch.setattr(runners, "_BAND_PIXELS", 99 * 17)
-    assert np.array_equal(session.upscale(image, method=METHOD, scale=3.3).image, at_once)
+    in_bands = session.upscale(image, method=METHOD, scale=3.3)
+    # The compiled kernels keep every bit; the reference sums in another order.
+    most = 0 if in_bands.timing.backend == "cpu" else 1e-5
+    assert np.abs(in_bands.image - at_once).max() <= most
 
 
 # ---- odd inputs -----------------------------------------------------------------------------------------------------
