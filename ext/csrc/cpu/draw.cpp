@@ -249,16 +249,15 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
     return;
   }
 
-  Scratch<Entry> list(pairs + threads.count);
+  Scratch<Entry> list(pairs + 1);
   threads.run([&](int thread) {
     uint32_t* mine = place.data() + thread * table;
-    const int64_t nowhere = pairs + thread;
+    Entry nowhere;
     for (int64_t i = share(scene.count, thread), end = share(scene.count, thread + 1); i < end; ++i)
       for_each_tile(ready[i], boxes[i], tiles, frame.cut, [&](int tile, int first, int rows, bool counts) {
-        const int64_t at = mine[tile];
+        Entry* to = list.data() + mine[tile];
         mine[tile] += counts;
-        list[counts ? at : nowhere] = {static_cast<uint32_t>(i), static_cast<uint16_t>(first),
-                                       static_cast<uint16_t>(rows)};
+        *(counts ? to : &nowhere) = {static_cast<uint32_t>(i), static_cast<uint16_t>(first), static_cast<uint16_t>(rows)};
       });
   });
 
