@@ -182,6 +182,8 @@ export function summary({ spec, fieldNote }) {
     parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
   }
   if (spec.timing?.cold) parts.push("first run");
+  // The field was still there from an earlier run: the clock tells less than the whole work.
+  else if (spec.field && spec.timing && !spec.timing.stages_ms.encode) parts.push("draw only");
   if (fieldNote) parts.push(fieldNote);
   return parts.join("  ");
 }
