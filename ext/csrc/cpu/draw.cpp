@@ -289,7 +289,9 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
 }  // namespace
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
-  draw_frame(scene, frame, threads, {out, static_cast<int64_t>(frame.height) * frame.width, frame.width});
+  const int64_t plane = static_cast<int64_t>(frame.height) * frame.width;
+  ask_for_large_pages(out, scene.channels * plane * sizeof(float));
+  draw_frame(scene, frame, threads, {out, plane, frame.width});
 }
 
 }  // namespace gsr::cpu

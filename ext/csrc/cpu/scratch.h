@@ -10,7 +10,20 @@
 
 namespace gsr::cpu {
 
-// A few blocks of earlier drawings, 64 MB in all: what the system asks for fresh memory is a good part of what a small
+constexpr size_t kLargePage = size_t{2} << 20;
+
+// A fault for every 4 KB of a large block adds up. Asks for large pages wherever one fits; no answer is needed.
+inline void ask_for_large_pages(void* data, size_t bytes) {
+#if defined(__linux__)
+  const uintptr_t from = (reinterpret_cast<uintptr_t>(data) + kLargePage - 1) / kLargePage * kLargePage;
+  const uintptr_t to = (reinterpret_cast<uintptr_t>(data) + bytes) / kLargePage * kLargePage;
+  if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+#else
+  (void)data, (void)bytes;
+#endif
+}
+
+// A few blocks of earlier drawings, 128 MB in all: what the system asks for fresh memory is a good part of what a small
 // drawing costs.
 class Kept {
  public:
@@ -59,7 +72,7 @@ class Kept {
   };
 
   static constexpr int kBlocks = 8;
-  static constexpr size_t kMost = size_t{64} << 20;
+  static constexpr size_t kMost = size_t{128} << 20;
   bool is_full() const {
     for (const Block& block : blocks_)
       if (!block.data) return false;
@@ -75,7 +88,6 @@ class Kept {
   size_t total_ = 0;
 };
 
-// A block asks for large pages where it is large enough: a fault for every 4 KB adds up.
 template <class T>
 class Scratch {
  public:
@@ -87,9 +99,7 @@ class Scratch {
     if (data_) return;
     data_ = static_cast<T*>(std::aligned_alloc(page, bytes_));
     if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-    if (page == kLargePage) madvise(data_, bytes_, MADV_HUGEPAGE);
-#endif
+    ask_for_large_pages(data_, bytes_);
   }
   ~Scratch() { clear(); }
   Scratch(const Scratch&) = delete;
@@ -103,7 +113,6 @@ class Scratch {
   T& operator[](int64_t i) { return data_[i]; }
 
  private:
-  static constexpr size_t kLargePage = size_t{2} << 20;
   size_t bytes_;
   T* data_;
 };
