@@ -99,7 +99,7 @@ def read_conditions(device_name: str = "auto") -> Conditions:
         python=platform.python_version(),
         gsr=__version__,
         revision=_git_revision(),
-        matmul_unit_ms=measure_matmul_unit(),
+        matmul_unit_ms=round(measure_matmul_unit(), 2),
     )
 
 
