@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 import torch
@@ -145,3 +146,25 @@ def test_gradients_reach_every_weight_through_the_drawing() -> None:
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SwiftConfig().channels = 3  # type: ignore[misc]
+
+
+@pytest.mark.slow
+def test_encoding_and_drawing_at_x4_take_a_third_of_an_edsr_encoder() -> None:
+    """On 256x256, in one run, the best of several turns each; under a second end to end."""
+    from gsr_app.models.gsasr_encoders import EDSREncoder
+
+    module, edsr, lr = wild(), EDSREncoder().eval(), noise(256, 256)
+    view = View.whole((256, 256), Scale(4, 4))
+    best = {"edsr": float("inf"), "swift": float("inf")}
+    with torch.inference_mode():
+        for _ in range(5):
+            began = time.perf_counter()
+            edsr(lr.contiguous(memory_format=torch.channels_last))
+            between = time.perf_counter()
+            render(encode(module, lr), view)
+            ended = time.perf_counter()
+            best["edsr"] = min(best["edsr"], between - began)
+            best["swift"] = min(best["swift"], ended - between)
+    print(best)
+    assert best["swift"] < 0.35 * best["edsr"]
+    assert best["swift"] < 1.0
