@@ -62,13 +62,13 @@ class Team:
         for gradient, mean in zip(gradients, message.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view(gradient.shape))
 
-    def agree(self, flag: bool) -> bool:
-        """True for all as soon as it is true for one."""
+    def largest(self, value: float) -> float:
+        """The largest of what the processes say; of flags, whether one of them is up."""
         if self.size == 1:
-            return flag
-        votes = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return bool(votes.item())
+            return value
+        said = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(said, dist.ReduceOp.MAX)
+        return float(said.item())
 
 
 @dataclass
@@ -125,10 +125,12 @@ class Trainer:
         steps, every = self.recipe.schedule.steps, self.recipe.validation.every
         began, before, total, count = time.monotonic(), self.seconds, torch.zeros(()), 0
         last_save, first_step = began, self.step
-        while not self.is_done and not self.team.agree(stop()):
+        while not self.is_done and not self.team.largest(stop()):
             factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
             total, count = total + self._take_step(factor), count + 1
-            self.seconds = before + time.monotonic() - began
+            # Where the clock sets the rate, all go by one: it differs a little from one process to the next.
+            seconds = before + time.monotonic() - began
+            self.seconds = seconds if self.minutes is None else self.team.largest(seconds)
             is_validated = bool(every) and (self.step % every == 0 or self.is_done)
             if not (is_validated or self.step % _LOG_EVERY == 0):
                 continue
