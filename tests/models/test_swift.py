@@ -151,7 +151,7 @@ def test_a_configuration_is_frozen() -> None:
 @pytest.mark.slow
 def test_encoding_and_drawing_at_x4_take_a_third_of_an_edsr_encoder() -> None:
     """On 256x256, in one run, the best of several turns each; under a second end to end."""
-    from gsr_app.models.gsasr_encoders import EDSREncoder
+    from gsr_app.models.gsasr import EDSREncoder
 
     module, edsr, lr = wild(), EDSREncoder().eval(), noise(256, 256)
     view = View.whole((256, 256), Scale(4, 4))
