@@ -95,9 +95,9 @@ class Evaluator:
         from gsr_app.io.images import read_image, write_image
 
         by = protocols.protocol(self.settings.protocol)
-        reference = read_image(job.picture.reference).to_array(np.uint8)[..., :3]
-        lr = read_image(job.picture.lr).to_array(np.uint8)[..., :3] if job.picture.lr else None
-        pair = protocols.make_pair(_as_rgb(reference), job.scale, by, None if lr is None else _as_rgb(lr))
+        reference = _as_rgb(read_image(job.picture.reference).to_array(np.uint8))
+        lr = _as_rgb(read_image(job.picture.lr).to_array(np.uint8)) if job.picture.lr else None
+        pair = protocols.make_pair(reference, job.scale, by, lr)
         session = open_session(self.threads, self.settings.device, weights=self.settings.weights or None)
         upscaled = session.upscale(
             pair.lr.astype(np.float32) / 255, method=job.method, scale=Scale(job.scale, job.scale)
@@ -126,8 +126,8 @@ def _without_scores(job: Job, error: str) -> Row:
 
 
 def _as_rgb(picture: Any) -> Any:
-    """Grey pictures as RGB: the protocols compare three channels."""
-    return picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+    """Three channels, as the protocols compare: grey ones repeated, alpha left out."""
+    return picture[..., :3] if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
 
 
 class Journal:

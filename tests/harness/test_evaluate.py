@@ -148,6 +148,18 @@ def test_a_corrupt_picture_is_reported_and_the_means_say_so(
     assert mean == pytest.approx(np.mean(scored), abs=1e-6)
 
 
+def test_grey_and_transparent_pictures_are_scored_too(tmp_path: Path) -> None:
+    folder = tmp_path / "Odd"
+    folder.mkdir()
+    ramp = np.linspace(0, 255, 40 * 30).reshape(40, 30).astype(np.uint8)
+    rgba = np.stack([ramp, ramp, ramp, 255 - ramp], 2)
+    for name, pixels in (("grey", ramp), ("rgb", rgba[..., :3]), ("rgba", rgba)):
+        write_image(folder / f"{name}.png", Picture.from_array(np.ascontiguousarray(pixels)))
+    rows = evaluate([folder], ["bicubic"], [2.0], Settings(), tmp_path / "out")
+    assert not [row.error for row in rows if row.error]
+    assert len({(row.psnr_y, row.ssim_y) for row in rows}) == 1
+
+
 def test_images_are_kept_on_request_and_score_the_same(dataset: Path, tmp_path: Path) -> None:
     from gsr_app.engine.metrics import CONVENTIONS, psnr
     from gsr_app.io.images import read_image
