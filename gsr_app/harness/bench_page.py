@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import GsrError
-from gsr_app.harness.bench_record import Measure, read_csv
+from gsr_app.harness.bench_record import Measure, read_csv, shorten
 
 _INTRO = """# Benchmarks
 
@@ -49,7 +49,7 @@ def _section(path: Path, conditions: dict[str, str], measures: list[Measure], pi
         "| case | metric | median | spread | n |",
         "|---|---|---:|---:|---:|",
     ]
-    lines += [f"| {m.case} | {m.metric} | {m.median:,.4g} {m.unit} | {m.iqr:.3g} | {m.n} |" for m in measures]
+    lines += [f"| {m.case} | {m.metric} | {shorten(m.median)} {m.unit} | {shorten(m.iqr)} | {m.n} |" for m in measures]
     return "\n".join([*lines, ""])
 
 

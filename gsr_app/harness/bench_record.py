@@ -148,16 +148,22 @@ def publish(
 
 def render(name: str, measures: Sequence[Measure], conditions: Conditions) -> str:
     """A table for people."""
-    wide = max([len(measure.case) for measure in measures], default=4) + 2
+    rows = [("CASE", "METRIC", "MEDIAN", "IQR", "N")]
+    rows += [(m.case, m.metric, f"{shorten(m.median)} {m.unit}", shorten(m.iqr), str(m.n)) for m in measures]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [
         f"bench {name}: {conditions.cpu}, {conditions.threads} thread(s), {conditions.device}, "
-        f"drawing by {conditions.backend}, torch {conditions.torch}, matmul unit {conditions.matmul_unit_ms:.1f} ms",
-        f"{'CASE':<{wide}}{'METRIC':<22}{'MEDIAN':>12}{'IQR':>10}{'N':>5}",
+        f"drawing by {conditions.backend}, torch {conditions.torch}, matmul unit {conditions.matmul_unit_ms:.1f} ms"
     ]
-    for one in measures:
-        value = f"{one.median:,.4g} {one.unit}"
-        lines.append(f"{one.case:<{wide}}{one.metric:<22}{value:>12}{one.iqr:>10.3g}{one.n:>5}")
+    for case, metric, *figures in rows:
+        numbers = "  ".join(text.rjust(width) for text, width in zip(figures, widths[2:], strict=True))
+        lines.append(f"{case:<{widths[0]}}  {metric:<{widths[1]}}  {numbers}")
     return "\n".join(lines)
+
+
+def shorten(value: float) -> str:
+    """Four digits, without exponents: 0.1706, 15.68, 11,290,000."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def write_csv(path: Path, measures: Sequence[Measure], conditions: Conditions) -> None:
