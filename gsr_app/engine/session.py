@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -32,7 +32,6 @@ from gsr_app.models.registry import Method
 
 Image = str | Path | np.ndarray
 Window = Literal["published", "none"]
-_Result = TypeVar("_Result")
 
 _MEMORY_BYTES = int(os.environ.get("GSR_MEMORY_BYTES") or 1 << 30)
 
@@ -69,7 +68,7 @@ class Session:
 
     def upscale(self, image: Image, *, method: str, scale: Scale | float, window: Window = "published") -> Upscaled:
         """The picture at another scale."""
-        return _finish(self._upscale(image, method, scale, window))
+        return runners.finish(self._upscale(image, method, scale, window))
 
     def stream(
         self,
@@ -102,7 +101,7 @@ class Session:
         if found.kind != "field":
             raise InvalidArgument(f"{found.id} answers in pixels and has no field.", hint="Choose one of kind 'field'.")
         watch = Stopwatch(self.device)
-        handle, _, _ = _finish(self._encode(found, array, Picture.of(array), _scale(scale), window, watch))
+        handle, _, _ = runners.finish(self._encode(found, array, Picture.of(array), _scale(scale), window, watch))
         if not self.has(handle):
             raise GsrError(
                 f"The field of {handle.count:,} Gaussians is larger than what this session keeps.",
@@ -114,9 +113,9 @@ class Session:
         """Draw a view: of a handle as the kind of image it was made from, of a field as float32 [H, W, C]."""
         watch = Stopwatch(self.device)
         if isinstance(field, FieldHandle):
-            image = _finish(_draw(self._kept(field), view, watch))
+            image = runners.finish(_draw(self._kept(field), view, watch))
         else:
-            image = _finish(runners.draw(field, view, watch))[0].permute(1, 2, 0).contiguous().numpy()
+            image = runners.finish(runners.draw(field, view, watch))[0].permute(1, 2, 0).contiguous().numpy()
         backend = runners.backend("field", self.device)
         return Rendered(image, watch.timing(backend=backend, device=devices.describe(self.device)), backend)
 
@@ -255,12 +254,3 @@ def _level(picture: Picture) -> float | None:
         return None
     low, high = float(picture.alpha.min()), float(picture.alpha.max())
     return low if low == high else None
-
-
-def _finish(steps: Steps[_Result]) -> _Result:
-    """Run steps to their end without looking at the progress."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gsr_app.io.images import Picture, write_image
 
     clients, requests = (1, 3) if arguments.quick else (arguments.clients, arguments.requests)
-    width, height = (int(side) for side in arguments.size.split("x"))
+    height, width = bench_record.read_size(arguments.size)
     picture = (np.random.default_rng(0).random((height, width, 3)) * 255).astype(np.uint8)
     conditions = bench_record.read_conditions(arguments.device)
     with tempfile.TemporaryDirectory() as folder, serve(arguments.device) as (address, start_s):

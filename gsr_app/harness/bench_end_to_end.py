@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     size = "128x128" if arguments.quick else arguments.size
     repeats = min(3, arguments.repeats) if arguments.quick else arguments.repeats
-    width, height = (int(side) for side in size.split("x"))
+    height, width = bench_record.read_size(size)
     scale = Scale.parse(arguments.scale)
     methods = [one for one in arguments.methods.split(",") if one] or ["bicubic", default_method()]
     picture = (np.random.default_rng(0).random((height, width, 3)) * 255).astype(np.uint8)

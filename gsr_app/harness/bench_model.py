@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 import statistics
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.repeats < 1:
         raise InvalidArgument(f"repeats must be 1 or more, found {arguments.repeats}.")
-    sizes = [_read_size(text) for text in arguments.size]
+    sizes = [bench_record.read_size(text) for text in arguments.size]
     scales = [Scale.parse(text) for text in arguments.scale]
     if arguments.quick:
         sizes, scales, arguments.repeats = sizes[:1], scales[:1], min(arguments.repeats, 2)
@@ -151,10 +149,10 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
             loaded, scale, 720 if arguments.published else arguments.tile, device, dtype, watch, ByteLru(0), "bench"
         )
         if method.kind == "field":
-            field = _finish(runners.encode_field(job, lr, "color"))
-            _finish(runners.draw(field, View.whole(size, scale), watch))
+            field = runners.finish(runners.encode_field(job, lr, "color"))
+            runners.finish(runners.draw(field, View.whole(size, scale), watch))
         else:
-            _finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr))
+            runners.finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr))
         return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
 
     once()
@@ -168,11 +166,11 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
 
 
 def _load(method: registry.Method, device: torch.device, given: str | None) -> tuple[Loaded, str]:
-    from gsr_app.engine import modules
+    from gsr_app.engine import modules, runners
     from gsr_app.models import weights
 
     if weights.find(method, given) is not None:
-        return _finish(modules.load(method, device, given))[0], "found"
+        return runners.finish(modules.load(method, device, given))[0], "found"
     arch = registry.architecture(method.arch)
     return modules.Loaded(method, arch, modules.prepare(registry.build(method.arch), arch, device), "random"), "random"
 
@@ -222,14 +220,6 @@ def _edsr_encoder_ms(lr: torch.Tensor, repeats: int) -> float:
     return statistics.median(bench_record.time_ms(forward, max(5, repeats))) * lr.numel() / part.numel()
 
 
-def _read_size(text: str) -> tuple[int, int]:
-    """(height, width) of "640x480", width first."""
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip().lower())
-    if match is None or not int(match[1]) or not int(match[2]):
-        raise InvalidArgument(f"Cannot read the size {text!r}.", hint="Write width x height in pixels, such as 96x96.")
-    return int(match[2]), int(match[1])
-
-
 def _print(rows: list[Row]) -> None:
     """The newest row; before the first, what the columns are."""
     row = rows[-1]
@@ -247,12 +237,3 @@ def _print(rows: list[Row]) -> None:
     if row.macs is not None and row.bicubic_ms is not None:
         ratio = timing.total_ms / row.bicubic_ms
         print(f"{'':<24}{row.frames_per_s:.2f} frames/s, {row.macs / 1e9:,.1f} GMAC, {ratio:.1f} x bicubic")
-
-
-def _finish(steps: Generator[Any, None, _Result]) -> _Result:
-    """Run steps to their end without looking at the progress."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app import __version__
-from gsr_app.core.errors import GsrError
+from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.folders import ASSETS
 
 FOLDER = ASSETS / "bench"
@@ -75,6 +75,14 @@ def add_common_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None
     parser.add_argument("--quick", action="store_true", help=f"{quick}; keeps no CSV")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: assets/bench)")
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """(height, width) of "640x480", width first."""
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip().lower())
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise InvalidArgument(f"Cannot read the size {text!r}.", hint="Write width x height in pixels, such as 96x96.")
+    return int(match[2]), int(match[1])
 
 
 def kept_in(arguments: argparse.Namespace) -> Path | None:
