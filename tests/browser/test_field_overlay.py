@@ -43,9 +43,12 @@ def services(field: GaussianField | None = None, view: str = "throw new Error('n
 
 @pytest.fixture
 def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    def open_scene(with_services: str, count: int, live: bool = False, **options: Any) -> Any:
+    def open_scene(
+        with_services: str, count: int, live: bool = False, others: tuple[Any, ...] = (), **options: Any
+    ) -> Any:
         page = new_page(**options)
-        panes = [pane("a", GREY, SOURCE, field=PaneField("f", count, live)), pane("b", noise(96, 128, 4), SOURCE)]
+        panes = [pane("a", GREY, SOURCE, field=PaneField("f", count, live))]
+        panes += others or (pane("b", noise(96, 128, 4), SOURCE),)
         page.goto(save(tmp_path / "page.html", page_with(scene_of(panes, SOURCE, 4.0), with_services)))
         wait_for(page, "viewer.allPanes.every((pane) => pane.picture)")
         return page
@@ -58,10 +61,15 @@ def run(page: Any, code: str) -> None:
     wait_for(page, "!viewer.request")
 
 
-def cell(page: Any) -> dict[str, Any]:
+def cells(page: Any) -> list[dict[str, Any]]:
     return page.evaluate(
-        "() => { const v = document.querySelector('.gsr-viewer').viewer; const r = v.cells[0].rect; return {...r, origin: v.view.origin(r)}; }"
+        "() => { const v = document.querySelector('.gsr-viewer').viewer;"
+        " return v.cells.map(({rect}) => ({...rect, origin: v.view.origin(rect)})); }"
     )
+
+
+def cell(page: Any) -> dict[str, Any]:
+    return cells(page)[0]
 
 
 @pytest.mark.parametrize("zoom", [1, 3, 8])
@@ -210,6 +218,45 @@ def test_a_view_that_fails_leaves_the_pixels_and_says_so(show: Any) -> None:
         90,
         90,
     ]
+
+
+def test_a_difference_is_taken_between_two_fields_as_they_are_drawn_now(show: Any) -> None:
+    view = (
+        "const c = new OffscreenCanvas(...size); const x = c.getContext('2d');"
+        "x.fillStyle = id === 'f' ? 'rgb(50,200,30)' : 'rgb(10,210,30)'; x.fillRect(0, 0, ...size);"
+        "return {url: URL.createObjectURL(await c.convertToBlob()), ms: 5};"
+    )
+    others = (pane("b", GREY, SOURCE, field=PaneField("g", 768, True)), pane("c", GREY + 8, SOURCE))
+    page = show(services(view=view), 768, live=True, others=others)
+    run(
+        page,
+        "viewer.grid = false; viewer.set({colourScale: 'absolute'}); viewer.setMode('difference'); viewer.setBaseId('b');"
+        " viewer.setGain(2); viewer.look(64, 48, 8);",
+    )
+    wait_for(page, "viewer.allPanes.slice(0, 2).every((pane) => pane.zoomer.current)")
+    shown = canvas_pixels(page)
+    field, base, picture = (
+        shown[int(one["y"] + one["h"] / 2), int(one["x"] + one["w"] / 2)].tolist() for one in cells(page)
+    )
+    assert field == [80, 20, 0]  # frame against frame, twice
+    assert base == [10, 210, 30]
+    assert picture == [16, 16, 16]  # a picture without a field is held against the pixels as they were made
+    assert page.locator(".gsr-badge").inner_text() == "true zoom · 32×"
+    run(page, "viewer.pointTo(100, 100);")
+    assert page.locator("[data-role=delta]").inner_text() == "Δ +40 −10 0"
+    run(page, "viewer.toggle('trueZoom');")
+    assert canvas_pixels(page)[100, 100].tolist() == [0, 0, 0]
+
+
+def test_a_difference_to_a_picture_without_a_field_stays_between_pixels(show: Any) -> None:
+    page = show(
+        services(view="window.asked = (window.asked ?? 0) + 1; throw new Error('no views here')"), 768, live=True
+    )
+    page.wait_for_function("() => window.asked === 1")  # side by side it is drawn anew
+    run(page, "viewer.setMode('difference'); viewer.setBaseId('b'); viewer.look(64, 48, 8);")
+    page.wait_for_timeout(300)  # longer than a view waits before it is asked for
+    assert page.evaluate("() => window.asked") == 1
+    assert page.locator(".gsr-badge").is_hidden()
 
 
 def test_the_field_travels_at_twenty_bytes_a_gaussian() -> None:

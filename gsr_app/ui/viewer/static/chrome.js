@@ -84,7 +84,7 @@ export class Bar {
   #badge(withField) {
     const { viewer } = this;
     const past = viewer.view.zoom > 1.001;
-    this.badge.hidden = !withField || !past || viewer.mode === "difference";
+    this.badge.hidden = !withField || !past || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
     const { zoomer } = pane ?? {};

@@ -10,11 +10,12 @@ export function spotOf(viewer) {
   const { u, v } = viewer.view.toFrame(cell.rect, viewer.pointer.x, viewer.pointer.y);
   if (u < 0 || v < 0 || u >= frame.width || v >= frame.height) return null;
   const { scale } = viewer.scene;
+  const here = viewer.mode === "grid" || viewer.mode === "difference" ? cell.pane : viewer.active;
+  const framed = (pane) => (viewer.mode === "difference" ? viewer.comparesFrames(here) : viewer.usesTrueZoom(pane));
   const values = viewer.shown
-    .map((pane) => ({ pane, value: pane.valueAt(u, v, viewer.usesTrueZoom(pane)) }))
+    .map((pane) => ({ pane, value: pane.valueAt(u, v, framed(pane)) }))
     .filter(({ value }) => value);
   const of = (pane) => values.find((entry) => entry.pane === pane)?.value;
-  const here = viewer.mode === "grid" || viewer.mode === "difference" ? cell.pane : viewer.active;
   const [a, b] = [of(here), of(viewer.base)];
   const delta = a && b && here !== viewer.base ? [0, 1, 2].map((c) => a[c] - b[c]) : null;
   return { x: u / scale.x, y: v / scale.y, values, delta };

@@ -38,14 +38,14 @@ export class Stage {
     this.paintAt(ctx, pane, rect, view.zoom, view.origin(rect), smooth);
   };
 
-  paintAt(ctx, pane, rect, zoom, origin, smooth) {
+  paintAt(ctx, pane, rect, zoom, origin, smooth, withFrame = this.viewer.usesTrueZoom(pane)) {
     if (!pane.picture) return;
     ctx.save();
     ctx.beginPath();
     ctx.rect(rect.x, rect.y, rect.w, rect.h);
     ctx.clip();
     drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
-    const frame = this.viewer.usesTrueZoom(pane) ? pane.zoomer.frame : null;
+    const frame = withFrame ? pane.zoomer.frame : null;
     if (frame) drawPicture(ctx, frame.picture, frame.place, rect, zoom, origin, true);
     ctx.restore();
   }
@@ -74,7 +74,10 @@ export class Stage {
   #drawDifference(pane, rect) {
     const { viewer, ctx } = this;
     if (!pane.picture || !viewer.base?.picture) return;
-    this.difference.draw(ctx, rect, pane, viewer.base, this.paintPane, viewer.gain, viewer.colourScale);
+    const { view, smooth } = viewer;
+    const withFrames = viewer.comparesFrames(pane);
+    const paint = (c, side, local) => this.paintAt(c, side, local, view.zoom, view.origin(local), smooth, withFrames);
+    this.difference.draw(ctx, rect, pane, viewer.base, paint, viewer.gain, viewer.colourScale);
     // Outside the picture there is nothing to compare.
     const origin = viewer.view.origin(rect);
     const right = origin.x + viewer.view.frame.width * viewer.view.zoom;

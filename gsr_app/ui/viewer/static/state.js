@@ -81,8 +81,21 @@ export class ViewerState {
   }
 
   usesTrueZoom(pane) {
-    // Differences are taken between pictures as they were made: pixel against pixel.
-    return Boolean(this.trueZoom && pane.spec.field?.live && this.view.zoom > 1.001 && this.mode !== "difference");
+    return this.trueZoom && this.view.zoom > 1.001 && this.canTrueZoom(pane);
+  }
+
+  canTrueZoom(pane) {
+    const isField = (one) => Boolean(one?.spec.field?.live);
+    if (this.mode !== "difference") return isField(pane);
+    // Two fields are compared as they are drawn now, a field and a picture pixel against pixel.
+    return isField(pane) && isField(this.base) && this.shown.filter(isField).length > 1;
+  }
+
+  /** Whether a pane and the one compared against are both here as frames of the same rectangle. */
+  comparesFrames(pane) {
+    if (!pane || !this.base || !this.usesTrueZoom(pane)) return false;
+    const [a, b] = [pane.zoomer.frame, this.base.zoomer.frame];
+    return Boolean(a && b && a.key === b.key);
   }
 
   cellAt(point) {
