@@ -35,6 +35,10 @@ class ImageError(GsrError):
     """An image that cannot be read or written."""
 
 
+class FieldFileError(GsrError):
+    """A field of Gaussians that cannot be read from or written to a file."""
+
+
 class WeightsError(GsrError):
     """Weights that are missing, broken, or do not fit the network."""
 
