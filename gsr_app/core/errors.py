@@ -39,6 +39,10 @@ class FieldFileError(GsrError):
     """A field of Gaussians that cannot be read from or written to a file."""
 
 
+class VideoError(GsrError):
+    """A video that cannot be read or written, or only in part."""
+
+
 class WeightsError(GsrError):
     """Weights that are missing, broken, or do not fit the network."""
 

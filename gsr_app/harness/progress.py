@@ -27,6 +27,13 @@ class ProgressLine:
             self._drawn = now
             self._write(self._line(text, now - self._start))
 
+    def show(self, share: float, text: str) -> None:
+        """Work that is not counted in units and brings its own words."""
+        now = time.monotonic()
+        if self._shown and now - self._drawn > 0.05:
+            self._drawn = now
+            self._write(f"[{('#' * int(share * 20)).ljust(20, '-')}] {text}")
+
     def print(self, text: str, stream: TextIO | None = None) -> None:
         """A line that stays."""
         self.clear()

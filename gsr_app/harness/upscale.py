@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if method not in registry.catalogue():
         raise UnknownMethod(method, registry.catalogue())
     wanted = arguments.size or arguments.scale or "4"
-    _check_scale(wanted, in_pixels=bool(arguments.size))
+    check_scale(wanted, in_pixels=bool(arguments.size))
     if arguments.tile is not None and arguments.tile < 1:
         raise InvalidArgument(f"--tile must be at least 1, found {arguments.tile}.")
 
@@ -174,7 +174,7 @@ def _process(
         steps.close()
 
 
-def _check_scale(text: str, *, in_pixels: bool) -> None:
+def check_scale(text: str, *, in_pixels: bool) -> None:
     """A wrong scale is a wrong call, found before any work."""
     parse = Scale.parse_size if in_pixels else Scale.parse
     try:

@@ -1,0 +1,189 @@
+"""`gsr video`: a video, a GIF or a folder of pictures in; a larger one out, with its times, colours and sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
+from gsr_app.core.types import Progress, Scale
+from gsr_app.harness.progress import ProgressLine, clock
+from gsr_app.harness.sessions import open_session
+from gsr_app.harness.stopping import stop_on_interrupt
+from gsr_app.harness.upscale import check_scale
+from gsr_app.models import registry, weights
+
+if TYPE_CHECKING:
+    from gsr_app.engine.video_files import SavedVideo, VideoStep, VideoWish
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="IN", help="a video, a GIF, a folder of pictures, or frames/%%05d.png")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT",
+        help="name.mp4, .mov, .mkv, .webm or .gif; a folder or name/%%05d.png for pictures",
+    )  # fmt: skip
+    parser.add_argument("--method", metavar="ID", help="see `gsr models`; default: the best one that is shipped")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--scale", metavar="S", help="4, 2.7, or vertical x horizontal: 2x3.5 (default: 2)")
+    size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 3840x, x1080, fit:3840x2160")
+    parser.add_argument("--start", metavar="TIME", help="leave out what comes before: 12.5 or 1:02.5")
+    parser.add_argument("--end", metavar="TIME", help="leave out what comes from here on")
+    parser.add_argument("--codec", metavar="ID", help="h264, h265, vp9, av1, ffv1 or prores; default: what suits OUT")
+    parser.add_argument("--crf", type=int, metavar="N", help="quality: less is better and larger, 0 is lossless")
+    parser.add_argument("--fps", metavar="RATE", help="of a folder of pictures: 24 or 30000/1001")
+    parser.add_argument("--no-audio", action="store_true", help="leave sound and subtitles out")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
+    parser.add_argument("--restart", action="store_true", help="throw away what an earlier run has begun")
+    parser.add_argument("--keep-part", action="store_true", help="after Ctrl-C, write what is done as a playable file")
+    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (recent GPUs)")
+    parser.add_argument("--tile", type=int, metavar="PX", help="side of a tile, source pixels (default: what fits)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    method = arguments.method or weights.default_method()
+    if method not in registry.catalogue():
+        raise UnknownMethod(method, registry.catalogue())
+    check_scale(arguments.size or arguments.scale or "2", in_pixels=bool(arguments.size))
+    target = Path(arguments.output).expanduser()
+    if target.is_file() and not arguments.overwrite:
+        print(f"{target}: already there; Make it again with --overwrite.")
+        return 0
+    wish = _wish(arguments, method, target)
+    line = ProgressLine(100)
+    session = open_session(None, arguments.device, arguments.precision, arguments.weights, arguments.tile)
+    with stop_on_interrupt() as stopped:
+        try:
+            saved = _follow(session, wish, stopped, line)
+        except Cancelled as error:
+            line.clear()
+            print(f"stopped. {error.hint}", file=sys.stderr)
+            return 130
+        finally:
+            line.clear()
+    _tell(saved, wish, as_json=arguments.json)
+    return 1 if saved.trouble else 0
+
+
+def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish:
+    from gsr_app.engine.video_files import VideoWish
+
+    def choose(size: tuple[int, int]) -> Scale:
+        return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "2", size)
+
+    asked = (arguments.size or "").removeprefix("fit:")
+    return VideoWish(
+        Path(arguments.input).expanduser(),
+        target,
+        method,
+        choose,
+        # Of "3840x" only the width was asked for; a height that is odd may still be cut by a line.
+        exact_size=bool(asked) and not (asked.startswith("x") or asked.endswith("x")) and asked == arguments.size,
+        start_s=read_time(arguments.start, "--start"),
+        end_s=read_time(arguments.end, "--end"),
+        rate=_rate(arguments.fps),
+        codec=arguments.codec,
+        crf=arguments.crf,
+        audio=not arguments.no_audio,
+        overwrite=arguments.overwrite,
+        afresh=arguments.restart,
+        keep_part=arguments.keep_part,
+    )
+
+
+def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
+    from gsr_app.engine.video_files import upscale_video
+
+    steps = upscale_video(session, wish, cancel=stopped)
+    said, share = wish.source.name, 0.0
+    try:
+        while True:
+            event = next(steps)
+            if isinstance(event, Progress):
+                line.show(share, f"{said}  {event.stage} {event.fraction:.0%}")
+                continue
+            share = event.fraction or 0.0
+            said = _words(event)
+            line.show(share, said)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+
+
+def _words(step: VideoStep) -> str:
+    """ "12%  picture 36  0:01.2  2.3 fps  ETA 1:02"."""
+    share = "" if step.fraction is None else f"{step.fraction:.0%}  "
+    left = "" if step.left_s is None else f"  ETA {clock(step.left_s)}"
+    return f"{share}picture {step.number}  {clock(step.at_s)}  {step.per_second:.2f} fps{left}"
+
+
+def _tell(saved: SavedVideo, wish: VideoWish, *, as_json: bool) -> None:
+    (height, width), (source_height, source_width) = saved.size, saved.source_size
+    fresh = saved.pictures - saved.resumed
+    rate = fresh / saved.wall_s if saved.wall_s else 0.0
+    if as_json:
+        data = {
+            "input": str(wish.source),
+            "output": str(saved.path),
+            "method": wish.method,
+            "scale": str(saved.scale),
+            "width": width,
+            "height": height,
+            "pictures": saved.pictures,
+            "resumed": saved.resumed,
+            "duration_s": round(saved.duration_s, 6),
+            "wall_s": round(saved.wall_s, 3),
+            "done": saved.done,
+            "trouble": saved.trouble,
+            "notes": saved.notes,
+        }
+        print(json.dumps(data, indent=2))
+        return
+    print(f"{wish.source} -> {saved.path}  {source_width}x{source_height} -> {width}x{height}  {saved.done}")
+    before = f" ({saved.resumed} of them by an earlier run)" if saved.resumed else ""
+    print(f"  {saved.pictures} pictures{before}, {saved.duration_s:.2f} s, in {clock(saved.wall_s)}, {rate:.2f} fps")
+    for note in saved.notes:
+        print(f"  note: {note}", file=sys.stderr)
+    if saved.trouble:
+        print(f"gsr: {saved.trouble}", file=sys.stderr)
+        print("     What could be read is in the output.", file=sys.stderr)
+
+
+def read_time(text: str | None, name: str) -> Fraction | None:
+    """Seconds of "12.5", "1:02.5" or "1:00:00"."""
+    if text is None:
+        return None
+    words = text.strip().split(":")
+    try:
+        values = [Fraction(word) for word in words]
+    except (ValueError, ZeroDivisionError):
+        values = []
+    if not 1 <= len(values) <= 3 or min(values) < 0:
+        raise InvalidArgument(
+            f"{name} {text!r} is not a time.", hint="Write seconds (12.5) or minutes:seconds (1:02.5)."
+        )
+    seconds = Fraction(0)
+    for value in values:
+        seconds = seconds * 60 + value
+    return seconds
+
+
+def _rate(text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise InvalidArgument(f"--fps {text!r} is not a rate.", hint="Write 24, 29.97 or 30000/1001.")
+    return rate
