@@ -79,10 +79,11 @@ def to_rgb(planes: Planes, coding: Coding) -> Floats:
     height, width = luma.shape
     black, white, chroma_span, neutral = _levels(coding)
     if coding.model == "grey":
-        return np.clip((luma.astype(np.float32) - black) / np.float32(white - black), 0, 1)
+        grey = (luma.astype(np.float32) - np.float32(black)) / np.float32(white - black)
+        return np.clip(grey, 0, 1, dtype=np.float32)
     if coding.model == "rgb":  # planes G, B, R
         full = np.float32((1 << coding.bits) - 1)
-        return np.stack([planes[2], planes[0], planes[1]], -1).astype(np.float32) / full
+        return np.divide(np.stack([planes[2], planes[0], planes[1]], -1), full, dtype=np.float32)
     kr, kb = _KR_KB[coding.matrix]
     kg = 1 - kr - kb
     to_blue, to_red = 2 * (1 - kb), 2 * (1 - kr)
@@ -138,7 +139,7 @@ def _levels(coding: Coding) -> tuple[float, float, float, float]:
 def _as_floats(picture: NDArray[Any]) -> Floats:
     if picture.dtype.kind == "f":
         return np.clip(picture, 0, 1).astype(np.float32, copy=False)
-    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+    return np.divide(picture, np.float32(np.iinfo(picture.dtype).max), dtype=np.float32)
 
 
 def _quantise(values: Floats, coding: Coding) -> NDArray[Any]:

@@ -309,7 +309,8 @@ def _turn_of(frame: Any) -> tuple[tuple[int, bool], bool]:
     if data is None:
         return (0, False), True
     matrix = np.frombuffer(bytes(data), np.int32)
-    signs = tuple(int(np.sign(round(matrix[place] / 65536))) for place in (0, 1, 3, 4))
+    a, b, c, d = (int(np.sign(round(matrix[place] / 65536))) for place in (0, 1, 3, 4))
+    signs = a, b, c, d
     return _TURNS.get(signs, (0, False)), signs in _TURNS
 
 

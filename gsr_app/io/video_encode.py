@@ -90,21 +90,23 @@ def plan_output(
 ) -> Plan:
     """Everything about the result that does not depend on its pictures; raises before any work is done."""
     suffix = target.suffix.lower()
-    pictures = {"time_base": info.time_base, "rate": info.rate, "size": size, "alpha": info.alpha}
     if is_folder_of_pictures(target):
         chosen = suffix if "%" in target.name else ".png"
         if chosen not in {".png", ".tif", ".tiff", ".webp"}:
             raise InvalidArgument(f"A sequence is not written as {chosen}.", hint="Use .png, .tif or .webp.")
         bits = 16 if info.coding.bits > 8 and chosen != ".webp" else 8
         coding = Coding("rgb", bits, (0, 0), full_range=True, matrix=0)
-        return Plan("frames", CODECS["ffv1"], coding, None, suffix=chosen, **pictures)
+        return Plan(
+            "frames", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, suffix=chosen
+        )
     if suffix == ".gif":
         note = (
             ()
             if info.coding.model == "rgb"
             else ("GIF holds 256 colours per picture: they were chosen anew for each.",)
         )
-        return Plan("gif", CODECS["ffv1"], Coding("rgb", 8, (0, 0), True, 0), None, notes=note, **pictures)
+        coding = Coding("rgb", 8, (0, 0), full_range=True, matrix=0)
+        return Plan("gif", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, notes=note)
     if suffix not in _CONTAINERS:
         raise InvalidArgument(
             f"The output {target.name!r} is not a video that can be written.",
@@ -127,11 +129,15 @@ def plan_output(
         )
     if kept != size:
         notes.append(f"{found.name} holds even sizes only: {width}x{height} was cut to {kept[1]}x{kept[0]}.")
-    return replace(
-        Plan(container, found, coding, found.crf if crf is None else crf, **pictures),
-        size=kept,
+    return Plan(
+        container,
+        found,
+        coding,
+        found.crf if crf is None else crf,
+        kept,
+        info.time_base,
+        info.rate,
         pixel_aspect=info.pixel_aspect,
-        alpha=False,
         notes=tuple(notes),
     )
 
@@ -174,11 +180,9 @@ def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tupl
     wanted = info.coding
     if wanted.model != "yuv" and codec.id != "ffv1":
         # Stored RGB (pictures, GIF) and grey become what every player shows.
-        numbers = {"matrix": BT709, "primaries": BT709, "transfer": SRGB_TRANSFER}
-        if wanted.model == "grey":
-            numbers = {"matrix": BT709, "primaries": wanted.primaries, "transfer": wanted.transfer}
-        full = wanted.full_range and wanted.model == "grey"
-        wanted = Coding("yuv", 8 if wanted.bits in {8, 16} else wanted.bits, (1, 1), full, **numbers)
+        grey, bits = wanted.model == "grey", 8 if wanted.bits == 16 else wanted.bits
+        primaries, transfer = (wanted.primaries, wanted.transfer) if grey else (BT709, SRGB_TRANSFER)
+        wanted = Coding("yuv", bits, (1, 1), wanted.full_range and grey, BT709, primaries, transfer)
     wanted = Coding.assumed(wanted, size[0]) if wanted.matrix == UNSPECIFIED else wanted
     if wanted.model == "rgb":
         return wanted, []
@@ -207,6 +211,7 @@ class PartWriter:
         self.times: list[tuple[int, int]] = []  # (pts, duration) of each picture, in units of the plan's time base
         self._container: Any = None
         self._stream: Any = None
+        self._stored = 0
 
     def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
         """One picture of the plan's size, or a little larger: what is too much is cut off at the right and below."""
@@ -217,19 +222,27 @@ class PartWriter:
             raise VideoError(f"A picture of {shown.shape[1]}x{shown.shape[0]} came for {width}x{height}.")
         if self._container is None:
             self._open()
+        self.times.append((pts, duration))
         frame = _frame_of(shown, plan)
         frame.pts, frame.time_base = pts, plan.time_base
         with explaining(f"{plan.codec.name} cannot be written"):
-            self._container.mux(self._stream.encode(frame))
-        self.times.append((pts, duration))
+            self._store(self._stream.encode(frame))
 
     def close(self) -> None:
         if self._container is None:
             return
         with explaining(f"{self.plan.codec.name} cannot be written"):
-            self._container.mux(self._stream.encode(None))
+            self._store(self._stream.encode(None))
             self._container.close()
         self._container = None
+
+    def _store(self, packets: list[Any]) -> None:
+        for packet in packets:
+            # Some encoders give impossible decode times to the last pictures of a short stretch. Here their order is
+            # all that matters: whoever puts the parts together knows the times.
+            packet.dts = self.times[0][0] - self.plan.codec.reorders + self._stored
+            self._stored += 1
+            self._container.mux_one(packet)
 
     def abort(self) -> None:
         """Leave an unfinished file behind."""

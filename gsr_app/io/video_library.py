@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ def load_av() -> Any:
     """The av module."""
     try:
         import av
+        import av.logging
     except (ImportError, OSError) as error:
         raise GsrError(f"Videos cannot be read: PyAV does not load ({error}).", hint="pip install av") from error
     av.logging.set_level(None)  # what matters comes as an error
@@ -53,27 +55,27 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
 def coding_of(pixel_format: str, context: Any, frame: Any = None) -> Coding:
     """How the pixels of a decoder are to be read."""
     av = load_av()
-    numbers = {
-        "matrix": int(context.colorspace if frame is None else frame.colorspace),
-        "primaries": int(context.color_primaries),
-        "transfer": int(context.color_trc),
-    }
-    full = int(context.color_range if frame is None else frame.color_range) == _FULL_RANGE
-    centred = context.name in {"mjpeg", "mpeg1video"}
+    source = context if frame is None else frame
+    full = int(source.color_range) == _FULL_RANGE
+    said = Coding(
+        full_range=full,
+        matrix=int(source.colorspace),
+        primaries=int(context.color_primaries),
+        transfer=int(context.color_trc),
+        centred=context.name in {"mjpeg", "mpeg1video"},
+    )
     if match := _YUV.fullmatch(pixel_format):
-        bits = int(match[3] or 8)
-        return Coding("yuv", bits, _SHIFTS[match[2]], full or bool(match[1]), centred=centred, **numbers)
+        return replace(said, bits=int(match[3] or 8), shift=_SHIFTS[match[2]], full_range=full or bool(match[1]))
     if match := _GREY.fullmatch(pixel_format):
-        return Coding("grey", int(match[1] or 8), (0, 0), full, **numbers)
+        return replace(said, model="grey", bits=int(match[1] or 8), shift=(0, 0))
     found = av.VideoFormat(pixel_format)
     bits = 8 if found.has_palette else max(component.bits for component in found.components)
     if found.is_rgb or found.has_palette:
-        numbers["matrix"] = _RGB_MATRIX
-        return Coding("rgb", 8 if bits <= 8 else 16, (0, 0), True, **numbers)
+        bits = 8 if bits <= 8 else 16
+        return replace(said, model="rgb", bits=bits, shift=(0, 0), full_range=True, matrix=_RGB_MATRIX)
     wide, high = found.chroma_width(64), found.chroma_height(64)
     shift = (64 // high).bit_length() - 1, (64 // wide).bit_length() - 1
-    bits = next(known for known in (8, 9, 10, 12, 14, 16) if known >= bits)
-    return Coding("yuv", bits, shift, full, centred=centred, **numbers)
+    return replace(said, bits=next(known for known in (8, 9, 10, 12, 14, 16) if known >= bits), shift=shift)
 
 
 def has_alpha(pixel_format: str) -> bool:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from gsr_app.core.errors import VideoError
+from gsr_app.core.errors import ImageError, VideoError
 from gsr_app.io import images
 from gsr_app.io.video_color import Coding
 from gsr_app.io.video_decode import Frame, VideoInfo
@@ -81,7 +81,7 @@ class SequenceReader:
                 return
             try:
                 picture = images.read_image(file)
-            except images.ImageError as error:
+            except ImageError as error:
                 self.trouble = f"The sequence stops before {printable(file.name)}: {error}"
                 return
             if picture.size != self.info.size:

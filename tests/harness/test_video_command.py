@@ -1,0 +1,288 @@
+"""`gsr video` as a user meets it, with a resize for a method. FFmpeg draws the clips and judges the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+av = pytest.importorskip("av")
+
+from gsr_app.core.errors import Cancelled, VideoError  # noqa: E402
+from gsr_app.core.types import Scale  # noqa: E402
+from gsr_app.engine.session import Session  # noqa: E402
+from gsr_app.engine.video_files import SavedVideo, VideoStep, VideoWish, upscale_video  # noqa: E402
+from gsr_app.harness.cli import main  # noqa: E402
+from tests import clips  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Pictures this small are slower with more, much slower beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def video(*words: object) -> int:
+    return main(["video", *map(str, words), "--method", "bilinear"])
+
+
+def wish_for(source: Path, target: Path, scale: float = 2.0, **more: Any) -> VideoWish:
+    return VideoWish(source, target, "bilinear", lambda _: Scale(scale, scale), **more)
+
+
+def finish(wish: VideoWish, **options: Any) -> tuple[SavedVideo, list[VideoStep]]:
+    steps = upscale_video(Session(device="cpu"), wish, **options)
+    seen: list[VideoStep] = []
+    try:
+        while True:
+            event = next(steps)
+            if isinstance(event, VideoStep):
+                seen.append(event)
+    except StopIteration as end:
+        return end.value, seen
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    frame = clips.decoded(path)[0]
+    return frame.height, frame.width
+
+
+def test_three_seconds_of_ntsc_keep_length_times_and_sync(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4")
+    assert video(source, "-o", tmp_path / "out.mp4", "--scale", "2x3.5") == 0
+    assert "64x48 -> 224x96" in capsys.readouterr().out
+    assert size_of(tmp_path / "out.mp4") == (96, 224)
+    assert clips.times_of(tmp_path / "out.mp4") == clips.times_of(source)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert abs(container.duration / 1e6 - 90 * 1001 / 30000) < 1001 / 30000
+    flash, beep = clips.flash_and_beep_s(tmp_path / "out.mp4")
+    assert abs(flash - beep) < 0.020
+    assert not (tmp_path / "out.mp4.parts").exists()
+
+
+def test_sizes_are_asked_for_in_pixels(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=4, audio=None)
+    assert video(source, "-o", tmp_path / "a.mp4", "--size", "100x") == 0
+    assert size_of(tmp_path / "a.mp4") == (74, 100)  # 75 rows, of which H.264 holds an even number
+    assert video(source, "-o", tmp_path / "b.webm", "--size", "101x75") == 0
+    assert size_of(tmp_path / "b.webm") == (75, 101)
+    assert video(source, "-o", tmp_path / "c.mp4", "--size", "101x75") == 2
+
+
+def test_at_scale_1_colours_stay_within_a_level(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=20, audio=None)
+    # Lossless, so that what is judged is the way through RGB and the method, not the quality setting.
+    assert video(source, "-o", tmp_path / "out.mp4", "--scale", "1", "--crf", "0") == 0
+    for before, after in zip(clips.decoded(source), clips.decoded(tmp_path / "out.mp4"), strict=True):
+        for a, b in zip(clips.planes_of(before), clips.planes_of(after), strict=True):
+            assert np.abs(a - b).max() <= 1
+
+
+def test_a_trimmed_video_begins_at_zero_in_sync(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4")
+    assert video(source, "-o", tmp_path / "out.mp4", "--scale", "1.5", "--start", "1", "--end", "0:02.5") == 0
+    expected = [t for t in clips.times_of(source) if 1 <= t < Fraction(5, 2)]
+    assert clips.times_of(tmp_path / "out.mp4") == [t - expected[0] for t in expected]
+    flash, beep = clips.flash_and_beep_s(tmp_path / "out.mp4")
+    assert abs(flash - beep) < 0.020
+
+
+def test_varying_rates_turned_and_deep_videos_go_through(tmp_path: Path) -> None:
+    times = np.cumsum([0] + [20, 40, 33, 100, 7, 250] * 3).tolist()
+    vfr = clips.write_clip(tmp_path / "vfr.mp4", times=times, audio=None)
+    assert video(vfr, "-o", tmp_path / "vfr2.mp4") == 0
+    assert clips.times_of(tmp_path / "vfr2.mp4") == [Fraction(time, 1000) for time in times]
+    if hasattr(av.video.stream.VideoStream, "set_display_rotation"):
+        turned = clips.write_clip(tmp_path / "turned.mp4", count=4, audio=None, rotation=90)
+        assert video(turned, "-o", tmp_path / "turned2.mp4") == 0
+        assert size_of(tmp_path / "turned2.mp4") == (128, 96)
+    deep = clips.write_clip(tmp_path / "deep.mkv", count=4, pixel_format="yuv420p10le", audio=None)
+    assert video(deep, "-o", tmp_path / "deep2.mkv", "--codec", "h264") == 0
+    assert clips.decoded(tmp_path / "deep2.mkv")[0].format.name == "yuv420p10le"
+
+
+def test_a_cut_file_gives_what_it_has_and_says_where_it_stops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = clips.write_clip(tmp_path / "whole.mkv", options={"crf": "1"}, size=(96, 128))
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert video(tmp_path / "cut.mkv", "-o", tmp_path / "out.mp4", "--scale", "1") == 1
+    said = capsys.readouterr().err
+    assert "cut.mkv is cut or damaged" in said
+    assert "What could be read is in the output." in said
+    found = clips.times_of(tmp_path / "out.mp4")
+    assert 20 < len(found) < 80
+    assert found == clips.times_of(whole)[: len(found)] or abs(found[1] - found[0] - Fraction(1001, 30000)) < 0.001
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4")
+    target = tmp_path / "out.mp4"
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from gsr_app.engine import video_files as v\nfrom gsr_app.harness import video as h\n"
+        "kept = v.upscale_video\n"
+        "def slow(*a, **k):\n"
+        "    steps = kept(*a, **k, part_pictures=(8, 8))\n"
+        "    for step in steps:\n"
+        "        print(getattr(step, 'number', ''), flush=True)\n"
+        "        yield step\n"
+        "        time.sleep(0.02)\n"
+        "v.upscale_video = slow\n"
+        "from gsr_app.harness.cli import main\n"
+        f"main(['video', {str(source)!r}, '-o', {str(target)!r}, '--method', 'bilinear'])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "30":
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    assert (tmp_path / "out.mp4.parts").is_dir()
+    assert video(source, "-o", target, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["resumed"] == 24
+    assert report["pictures"] == 90
+    assert clips.times_of(target) == clips.times_of(source)
+    assert not (tmp_path / "out.mp4.parts").exists()
+    fresh = tmp_path / "fresh.mp4"
+    assert video(source, "-o", fresh) == 0
+    for one, two in zip(clips.decoded(target), clips.decoded(fresh), strict=True):  # no picture twice, none missing
+        assert np.abs(clips.planes_of(one)[0] - clips.planes_of(two)[0]).mean() < 1.5
+    flash, beep = clips.flash_and_beep_s(target)
+    assert abs(flash - beep) < 0.020
+
+
+def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4")
+    wish = wish_for(source, tmp_path / "out.mp4", keep_part=True)
+    seen = 0
+
+    def enough() -> bool:
+        return seen >= 50
+
+    def watch() -> None:
+        nonlocal seen
+        for event in upscale_video(Session(device="cpu"), wish, cancel=enough, part_pictures=(8, 20)):
+            seen += isinstance(event, VideoStep)
+
+    with pytest.raises(Cancelled) as caught:
+        watch()
+    assert "out.part.mp4 holds what is done: 50 pictures" in caught.value.hint
+    assert clips.times_of(tmp_path / "out.part.mp4") == clips.times_of(source)[:50]
+    flash, beep = clips.flash_and_beep_s(tmp_path / "out.part.mp4")
+    assert abs(flash - beep) < 0.020
+    saved, _ = finish(wish)
+    assert (saved.resumed, saved.pictures) == (50, 90)
+
+
+def test_another_command_does_not_go_on_with_these_parts(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
+    target = tmp_path / "out.mp4"
+    steps = upscale_video(Session(device="cpu"), wish_for(source, target), part_pictures=(2, 2))
+    for _ in range(14):
+        next(steps)
+    steps.close()
+    with pytest.raises(VideoError, match=r"another run \(codec, scale differ\)"):
+        finish(wish_for(source, target, scale=3.0))
+    saved, _ = finish(wish_for(source, target, scale=3.0, afresh=True))
+    assert (saved.resumed, saved.size) == (0, (144, 192))
+
+
+def test_two_runs_do_not_work_on_one_output(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
+    first = upscale_video(Session(device="cpu"), wish_for(source, tmp_path / "out.mp4"))
+    next(first)
+    with pytest.raises(VideoError, match="Another run is working"):
+        finish(wish_for(source, tmp_path / "out.mp4"))
+    first.close()
+
+
+def test_progress_tells_how_far_how_fast_and_how_long(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=30, audio=None)
+    _, steps = finish(wish_for(source, tmp_path / "out.mp4"))
+    assert [step.number for step in steps] == list(range(1, 31))
+    fractions = [step.fraction or 0 for step in steps]
+    assert np.allclose(fractions, np.arange(1, 31) / 30, atol=1e-3)
+    assert steps[-1].left_s == pytest.approx(0, abs=0.05)
+    assert steps[10].per_second > 0
+
+
+def test_pictures_in_a_folder_and_back(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=6, audio=None)
+    assert video(source, "-o", tmp_path / "frames", "--scale", "1.5") == 0
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir())[:2] == ["000001.png", "000002.png"]
+    assert video(tmp_path / "frames", "-o", tmp_path / "back.mp4", "--scale", "1") == 0
+    expected = [float(time) for time in clips.times_of(source)]
+    assert np.allclose([float(time) for time in clips.times_of(tmp_path / "back.mp4")], expected, atol=2e-6)
+    assert size_of(tmp_path / "back.mp4") == (72, 96)
+
+
+def test_a_gif_stays_a_gif_with_its_times(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", times=[0, 50, 150, 400, 450], audio=None)
+    assert video(source, "-o", tmp_path / "a.gif", "--scale", "1") == 0
+    assert video(tmp_path / "a.gif", "-o", tmp_path / "b.gif") == 0
+    assert clips.times_of(tmp_path / "b.gif") == [Fraction(t, 100) for t in (0, 5, 15, 40, 45)]
+    last = clips.decoded(tmp_path / "b.gif")[-1].to_ndarray(format="rgb24").astype(float)
+    expected = np.repeat(np.repeat(clips.drawing(4), 2, 0), 2, 1)
+    assert np.abs(last - expected).mean() < 6
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux's /proc")
+    session = Session(device="cpu")
+    short = clips.write_clip(tmp_path / "short.mp4", count=20, audio=None, size=(96, 128))
+    long = clips.write_clip(tmp_path / "long.mp4", count=400, audio=None, size=(96, 128))
+
+    def most(source: Path) -> float:
+        peak = 0.0
+        target = source.with_suffix(".mkv")
+        for _ in upscale_video(session, wish_for(source, target, scale=1.5, overwrite=True), part_pictures=(10, 40)):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            peak = max(peak, pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        return peak
+
+    most(short)  # libraries, allocators and encoders are warm from here on
+    few, many = most(short), most(long)
+    print(f"20 pictures: {few:.0f} MB, 400 pictures: {many:.0f} MB")
+    assert many < few * 1.10
+
+
+def test_a_wrong_call_is_told_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
+    for words, said in (
+        (("-o", tmp_path / "a.xyz"), "is not a video that can be written"),
+        (("-o", tmp_path / "a.webm", "--codec", "h264"), "does not hold H.264"),
+        (("-o", tmp_path / "a.mp4", "--codec", "h2644"), "Did you mean 'h264'"),
+        (("-o", tmp_path / "a.mp4", "--start", "x"), "is not a time"),
+        (("-o", tmp_path / "a.mp4", "--start", "2", "--end", "1"), "must come after"),
+        (("-o", tmp_path / "a.mp4", "--fps", "30"), "brings its own times"),
+        (("-o", tmp_path / "a.mp4", "--crf", "99"), "between 0"),
+    ):
+        assert video(source, *words) == 2, words
+        assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [source]
+    started = time.monotonic()
+    assert video(tmp_path / "none.mp4", "-o", tmp_path / "a.mp4") == 1
+    assert time.monotonic() - started < 5

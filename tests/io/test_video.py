@@ -1,0 +1,309 @@
+"""Videos in and out. The clips come from FFmpeg (tests/clips.py), and FFmpeg judges what was written."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from gsr_app.core.errors import InvalidArgument, VideoError  # noqa: E402
+from gsr_app.io import images, video  # noqa: E402
+from gsr_app.io.video_color import Coding, to_planes, to_rgb  # noqa: E402
+from gsr_app.io.video_mux import DecodeTimes  # noqa: E402
+from tests import clips  # noqa: E402
+
+
+def copy_through(source: Path, target: Path, *, parts: int = 3, **options: object) -> Path:
+    """Every picture decoded to RGB, encoded again in several parts, and put together."""
+    reader = video.open_video(source)
+    info = reader.info
+    plan = video.plan_output(info, target, info.size, **options)  # type: ignore[arg-type]
+    tracks, _ = video.check_tracks(info, plan, target.suffix)
+    frames = list(reader.frames())
+    cuts = np.linspace(0, len(frames), parts + 1).astype(int)
+    made: list[video.Part] = []
+    for number, (first, last) in enumerate(pairwise(cuts)):
+        writer = video.PartWriter(target.with_name(f"{target.stem}-{number}.mkv"), plan)
+        for frame in frames[first:last]:
+            writer.append(frame.pixels, frame.pts, frame.duration)
+        writer.close()
+        made.append(video.Part(writer.path, tuple(writer.times)))
+    video.assemble(made, target, plan, info, tracks=tracks)
+    return target
+
+
+# ---- colours ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("shift", [(0, 0), (0, 1), (1, 1), (0, 2)])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_planes_come_back_exactly_from_rgb(bits: int, shift: tuple[int, int], full_range: bool) -> None:
+    coding = Coding("yuv", bits, shift, full_range, matrix=9)
+    rng = np.random.default_rng(bits)
+    middle, span = 1 << (bits - 1), 1 << (bits - 4)  # rough chroma, but of colours that exist
+    luma = rng.integers(middle - span, middle + span, (12, 24)).astype(coding.dtype)
+    size = tuple(-(-side // (1 << s)) for side, s in zip((12, 24), shift, strict=True))
+    chroma = [rng.integers(middle - span, middle + span, size).astype(coding.dtype) for _ in range(2)]
+    planes = to_planes(to_rgb([luma, *chroma], coding), coding)
+    for found, stored in zip(planes, [luma, *chroma], strict=True):
+        assert np.array_equal(found, stored)
+
+
+@pytest.mark.parametrize("matrix", [(1, "ITU709"), (6, "SMPTE170M"), (9, "BT2020")])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_rgb_is_what_ffmpeg_makes_of_it(matrix: tuple[int, str], full_range: bool) -> None:
+    from av.video.reformatter import ColorRange, Colorspace
+
+    number, name = matrix
+    picture = clips.drawing(3)
+    frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+    stored = frame.reformat(
+        format="yuv444p",
+        dst_colorspace=getattr(Colorspace, name),
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+        interpolation="ACCURATE_RND",
+    )
+    coding = Coding("yuv", 8, (0, 0), full_range, matrix=number)
+    planes = [plane.astype(np.uint8) for plane in clips.planes_of(stored)]
+    assert np.abs(to_rgb(planes, coding) * 255 - picture).max() < 2.6  # both roundings of 8-bit planes
+    ours = to_planes(picture, coding)
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(ours, clips.planes_of(stored), strict=True)) <= 1
+
+
+def test_chroma_keeps_its_place_when_it_is_enlarged() -> None:
+    coding = Coding("yuv", 8, (1, 1), matrix=1)
+    x = np.arange(32)  # of luma; a chroma sample lies on every second column and between the rows
+    ramp = np.tile((100 + x[::2]).astype(np.uint8), (8, 1))
+    grey = np.full((16, 32), 128, np.uint8)
+    rgb = to_rgb([grey, np.full_like(ramp, 128), ramp], coding)
+    found = (rgb[8, 1:-2, 0] - rgb[8, 1:-2, 0][0]) / (rgb[8, 2, 0] - rgb[8, 1, 0])
+    assert np.allclose(found, np.arange(29), atol=1e-3)
+
+
+def test_what_standard_television_leaves_unsaid_is_said_before_it_becomes_large(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=5, audio=None)
+    out = copy_through(source, tmp_path / "out.mp4")
+    assert clips.decoded(source)[0].colorspace == 2
+    assert clips.decoded(out)[0].colorspace == 6
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_every_container_keeps_times_sound_and_colours(tmp_path: Path, suffix: str) -> None:
+    opus = suffix == ".webm"
+    source = clips.write_clip(tmp_path / f"in{'.mkv' if opus else '.mp4'}", audio="libopus" if opus else "aac")
+    # Lossless: what differs then is not the codec's doing.
+    out = copy_through(source, tmp_path / f"out{suffix}", crf=0)
+    before, after = clips.decoded(source), clips.decoded(out)
+    assert len(after) == len(before) == 90
+    rounding = 0.0006 if suffix in {".mkv", ".webm"} else 0  # Matroska counts milliseconds
+    first = clips.times_of(out)[0]  # Matroska has no times before 0, where AAC begins: there all moves together
+    assert 0 <= first < 0.022
+    assert first == 0 or suffix == ".mkv"
+    for one, two in zip(clips.times_of(source), clips.times_of(out), strict=True):
+        assert abs(one - (two - first)) <= rounding
+    for one, two in zip(before, after, strict=True):
+        for a, b in zip(clips.planes_of(one), clips.planes_of(two), strict=True):
+            assert np.abs(a - b).max() <= 1
+    flash, beep = clips.flash_and_beep_s(out)
+    assert abs(flash - float(first) - 45 * 1001 / 30000) < 0.001
+    assert abs(beep - flash) < 0.020
+
+
+def test_sound_is_copied_bit_by_bit(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4")
+    out = copy_through(source, tmp_path / "out.mp4")
+
+    def packets(path: Path) -> list[tuple[bytes, Fraction]]:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            return [(bytes(p), p.pts * p.time_base) for p in container.demux(stream) if p.size]
+
+    assert packets(out) == packets(source)
+
+
+def test_subtitles_come_along_where_the_container_has_them(tmp_path: Path) -> None:
+    source = clips.with_subtitles(clips.write_clip(tmp_path / "plain.mp4"), tmp_path / "in.mkv")
+    with av.open(str(copy_through(source, tmp_path / "out.mkv"))) as container:
+        told = [bytes(p) for p in container.demux(container.streams.subtitles[0]) if p.size]
+    assert told == [b"hello"]
+    info = video.open_video(source).info
+    plan = video.plan_output(info, tmp_path / "out.mp4", info.size)
+    tracks, notes = video.check_tracks(info, plan, ".mp4")
+    assert len(tracks) == 1
+    assert "subtitles" in notes[0]
+
+
+def test_sound_that_a_container_cannot_hold_is_said_before_any_work(tmp_path: Path) -> None:
+    info = video.open_video(clips.write_clip(tmp_path / "in.mp4", count=5)).info
+    plan = video.plan_output(info, tmp_path / "out.webm", info.size)
+    with pytest.raises(InvalidArgument, match=r"cannot hold the sound of in.mp4 \(aac\)") as caught:
+        video.check_tracks(info, plan, ".webm")
+    assert ".mkv" in caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_varying_frame_rates_stay_as_they_are(tmp_path: Path, suffix: str) -> None:
+    times = np.cumsum([0] + [20, 40, 33, 100, 7, 250] * 8).tolist()
+    source = clips.write_clip(tmp_path / f"in{suffix}", times=times, audio=None)
+    out = copy_through(source, tmp_path / f"out{suffix}", parts=5)
+    assert clips.times_of(out) == clips.times_of(source) == [Fraction(time, 1000) for time in times]
+
+
+@pytest.mark.skipif(not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="PyAV is too old")
+@pytest.mark.parametrize(("angle", "turn"), [(90, 1), (-90, -1), (180, 2)])
+def test_a_turned_video_becomes_upright(tmp_path: Path, angle: int, turn: int) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=5, audio=None, rotation=angle)
+    frame = next(iter(video.open_video(source).frames()))
+    stored = np.rot90(clips.drawing(0), turn)  # FFmpeg counts angles against the clock, as numpy does
+    assert frame.pixels.shape == stored.shape
+    assert np.abs(frame.pixels * 255 - stored).mean() < 3
+    out = copy_through(source, tmp_path / "out.mp4")
+    assert clips.decoded(out)[0].rotation == 0
+    assert (clips.decoded(out)[0].height, clips.decoded(out)[0].width) == stored.shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "name"),
+    [(".mkv", "h264", "h264"), (".mp4", None, "hevc"), (".mkv", "ffv1", "ffv1"), (".webm", None, "av1")],
+)
+def test_ten_bits_stay_ten_bits(tmp_path: Path, suffix: str, codec: str | None, name: str) -> None:
+    colour = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
+    source = clips.write_clip(tmp_path / "in.mkv", count=8, pixel_format="yuv420p10le", audio=None, colour=colour)
+    out = copy_through(source, tmp_path / f"out{suffix}", codec=codec, crf=0 if codec == "h264" else None)
+    frame = clips.decoded(out)[3]
+    assert frame.format.name == "yuv420p10le"
+    with av.open(str(out)) as container:
+        context = container.streams.video[0].codec_context
+        found = (context.colorspace, context.color_primaries, context.color_trc, context.color_range)
+        assert name in container.streams.video[0].codec_context.codec.canonical_name
+    assert [int(one) for one in found] == [9, 9, 16, 1]
+    if codec:  # lossless
+        for a, b in zip(clips.planes_of(frame), clips.planes_of(clips.decoded(source)[3]), strict=True):
+            assert np.abs(a - b).max() <= 1
+
+
+def test_ten_bits_that_a_codec_lacks_are_told(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mkv", count=3, pixel_format="yuv420p10le", audio=None)
+    plan = video.plan_output(video.open_video(source).info, tmp_path / "out.webm", (48, 64), codec="vp9")
+    assert plan.coding.bits == 8
+    assert "8 bits" in plan.notes[0]
+
+
+def test_an_odd_size_is_exact_where_the_codec_has_it_and_told_where_not(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
+    info = video.open_video(source).info
+    assert video.plan_output(info, tmp_path / "a.webm", (61, 83)).size == (61, 83)
+    cut = video.plan_output(info, tmp_path / "a.mp4", (61, 83))
+    assert cut.size == (60, 82)
+    assert "83x61 was cut to 82x60" in cut.notes[0]
+    with pytest.raises(InvalidArgument, match="even sizes only"):
+        video.plan_output(info, tmp_path / "a.mp4", (61, 83), may_crop=False)
+
+
+def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    whole = clips.write_clip(
+        tmp_path / "whole.mp4", audio=None, options={"crf": "1", "movflags": "faststart"}, size=(96, 128)
+    )
+    whole_bytes = faststart(whole)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole_bytes[: len(whole_bytes) * 6 // 10])
+    reader = video.open_video(cut)
+    frames = list(reader.frames())
+    assert 30 < len(frames) < 80
+    assert "cut.mp4 is cut or damaged: it can be read until 0:0" in reader.trouble
+    stopped = float(frames[-1].pts * reader.info.time_base) + 1001 / 30000
+    assert f"until 0:{stopped:05.2f}," in reader.trouble
+    good = clips.decoded(whole)
+    for frame, expected in zip(frames, good, strict=False):  # no half pictures among them
+        y = clips.planes_of(expected)[0]
+        ours = to_planes(frame.pixels, reader.info.coding)[0].astype(int)
+        assert np.abs(ours - y).max() <= 1
+
+
+def faststart(path: Path) -> bytes:
+    """The file with its index in front, as a download has it."""
+    moved = path.with_name("front.mp4")
+    with av.open(str(path)) as source, av.open(str(moved), "w", container_options={"movflags": "+faststart"}) as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    return moved.read_bytes()
+
+
+def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(VideoError, match=r"text.mp4 cannot be read as a video"):
+        video.open_video(tmp_path / "text.mp4")
+    with pytest.raises(VideoError, match=r"There is no file none.mp4"):
+        video.open_video(tmp_path / "none.mp4")
+
+
+def test_reading_can_begin_anywhere(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", audio=None, options={"g": "12"})
+    reader = video.open_video(source)
+    whole = list(reader.frames())
+    for number in (0, 11, 12, 40, 88):
+        rest = list(reader.frames(after=whole[number].pts))
+        assert [frame.pts for frame in rest] == [frame.pts for frame in whole[number + 1 :]]
+        assert np.array_equal(rest[0].pixels, whole[number + 1].pixels)
+    middle = list(reader.frames(Fraction(1), Fraction(2)))
+    assert [frame.pts for frame in middle] == [f.pts for f in whole if 1 <= f.pts * reader.info.time_base < 2]
+
+
+# ---- pictures, GIF ----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_pictures_is_a_video_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    for number in (1, 2, 9, 10):
+        pixels = np.full((6, 8, 3), number, np.uint8)
+        images.write_image(tmp_path / f"f{number}.png", images.Picture.from_array(pixels))
+    reader = video.open_video(tmp_path, Fraction(24))
+    frames = list(reader.frames())
+    assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [1, 2, 9, 10]
+    assert [frame.pts * reader.info.time_base for frame in frames] == [Fraction(n, 24) for n in range(4)]
+    by_pattern = video.open_video(tmp_path / "f%d.png", Fraction(24))
+    assert len(list(by_pattern.frames())) == 4
+
+
+def test_times_of_pictures_lie_beside_them(tmp_path: Path) -> None:
+    for number in range(3):
+        images.write_image(tmp_path / f"{number}.png", images.Picture.from_array(np.zeros((6, 8, 3), np.uint8)))
+    video.write_times(tmp_path, [Fraction(0), Fraction(1, 10), Fraction(7, 10)])
+    reader = video.open_video(tmp_path)
+    assert [frame.pts * reader.info.time_base for frame in reader.frames()] == [0, Fraction(1, 10), Fraction(7, 10)]
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------
+
+
+def test_decode_times_grow_and_are_never_late_across_parts() -> None:
+    rng = np.random.default_rng(0)
+    shown = np.cumsum(rng.integers(1, 400, 60)).tolist()
+    stamps, given = DecodeTimes(4), []
+    for first, last in ((0, 1), (1, 3), (3, 30), (30, 60)):
+        given += stamps.of(shown[first:last])
+    assert all(b > a for a, b in pairwise(given))
+    # A picture that is stored up to four places early is decoded before it is shown.
+    assert all(given[max(0, place)] <= shown[place] for place in range(60))
+    assert all(given[min(59, place + 4)] <= shown[place] for place in range(56))
+
+
+def test_a_part_counts_only_once_it_is_finished(tmp_path: Path) -> None:
+    part = video.Part(tmp_path / "00000.mkv", ((0, 1), (1, 1)))
+    part.path.write_bytes(b"begun")
+    assert video.Part.find(part.path) is None
+    part.commit()
+    assert video.Part.find(part.path) == part
