@@ -177,6 +177,17 @@ def test_a_subset_that_covers_a_piece_draws_the_same_bits() -> None:
 
 
 @pytest.mark.skipif(not is_native, reason="the CPU kernels promise bits, the reference does not")
+def test_a_drawing_large_enough_for_bands_has_the_bits_of_its_pieces() -> None:
+    scene, (height, width) = lattice(140)  # 313,600 Gaussians; a piece has too few for bands
+    whole = splat(*scene, (height, width))
+    for top in (0, 63, 300):
+        near = (scene[0][:, 1] > top - 40) & (scene[0][:, 1] < top + 140)
+        assert torch.equal(splat(*(x[near] for x in scene), (100, width), origin_px=(0, top)), whole[:, top : top + 100])
+    order = torch.randperm(len(scene[0]), generator=torch.Generator().manual_seed(0))  # no order, no bands
+    assert (splat(*(x[order] for x in scene), (height, width)) - whole).abs().max() < 1e-5
+
+
+@pytest.mark.skipif(not is_native, reason="the CPU kernels promise bits, the reference does not")
 @pytest.mark.parametrize("scale", [Scale(4, 4), Scale(3.7, 2.3), Scale(1.5, 0.7)])
 def test_crops_of_a_view_join_without_a_seam(scale: Scale) -> None:
     mean, sigma, rho, color = scatter(400, (40, 30))

@@ -3,6 +3,7 @@
 // threads nor where a frame is cut changes a bit.
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -286,12 +287,79 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
   }
 }
 
+// Gaussians mostly come in the order of the picture's rows. Then a band of rows needs a stretch of them, and what is
+// worked on at a time stays in the cache, however large the drawing.
+constexpr int64_t kBandGaussians = 1 << 17;
+constexpr int64_t kStretch = 1 << 9;   // Gaussians whose rows are known together
+constexpr double kWorthwhile = 1.5;    // bands may begin this many Gaussians for every one there is
+
+struct Band {
+  int top, height;
+  int64_t first, count;  // of its Gaussians
+};
+
+// The rows that every kStretch Gaussians reach, a little generously.
+std::vector<Span> find_rows(const Scene& scene, const Cut& cut, const Threads& threads) {
+  std::vector<Span> rows((scene.count + kStretch - 1) / kStretch);
+  const int64_t count = static_cast<int64_t>(rows.size());
+  threads.run([&](int thread) {
+    for (int64_t k = count * thread / threads.count; k < count * (thread + 1) / threads.count; ++k) {
+      // Columns and rows take turns in the lanes; only the rows are asked for.
+      Lanes low = all(kInfinity), high = all(-kInfinity);
+      const int64_t end = 2 * std::min((k + 1) * kStretch, scene.count);
+      for (int64_t i = 2 * k * kStretch; i < end; i += kLanes) {
+        const int64_t from = std::max<int64_t>(std::min(i, end - kLanes), 0);
+        const Lanes mean = load(scene.mean + from), sigma = at_least(load(scene.sigma + from), all(kMinSigmaPx));
+        const Lanes half = at_most(cut.reach * sigma, all(cut.window_y)) + 1.0f;
+        low = at_most(low, mean - half);
+        high = at_least(high, mean + half);
+      }
+      rows[k] = {kInfinity, -kInfinity};
+      for (int lane = 1; lane < kLanes; lane += 2)
+        rows[k] = {least(rows[k].low, low[lane]), most(rows[k].high, high[lane])};
+    }
+  });
+  return rows;
+}
+
+// Bands that together are the frame; one when more would not pay.
+std::vector<Band> cut_bands(const Scene& scene, const Frame& frame, const Threads& threads) {
+  const std::vector<Band> whole = {{frame.top, frame.height, 0, scene.count}};
+  const int64_t wanted = scene.count / kBandGaussians;
+  if (wanted < 2) return whole;
+  const int tile_rows = static_cast<int>(std::max<int64_t>(1, frame.height / wanted >> kHeightBits));
+  const std::vector<Span> rows = find_rows(scene, frame.cut, threads);
+  std::vector<Band> bands;
+  int64_t begun = 0;
+  for (int top = frame.top, bottom = frame.top + frame.height; top < bottom;) {
+    // Ends with a tile: none is drawn twice.
+    const int end = std::min(((top >> kHeightBits) + tile_rows) << kHeightBits, bottom);
+    const auto meets = [&](const Span& reach) {
+      return reach.low < static_cast<float>(end) && reach.high > static_cast<float>(top - 1);
+    };
+    const auto first = std::find_if(rows.begin(), rows.end(), meets);
+    const auto last = std::find_if(rows.rbegin(), std::make_reverse_iterator(first), meets).base();
+    const int64_t from = (first - rows.begin()) * kStretch, to = std::min((last - rows.begin()) * kStretch, scene.count);
+    bands.push_back({top, end - top, std::min(from, to), std::max<int64_t>(to - from, 0)});
+    begun += bands.back().count;
+    top = end;
+  }
+  return static_cast<double>(begun) > kWorthwhile * static_cast<double>(scene.count) ? whole : bands;
+}
+
 }  // namespace
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
   const int64_t plane = static_cast<int64_t>(frame.height) * frame.width;
   ask_for_large_pages(out, scene.channels * plane * sizeof(float));
-  draw_frame(scene, frame, threads, {out, plane, frame.width});
+  for (const Band& band : cut_bands(scene, frame, threads)) {
+    Frame part = frame;
+    part.top = band.top;
+    part.height = band.height;
+    const Scene some = {scene.mean + 2 * band.first, scene.sigma + 2 * band.first, scene.rho + band.first,
+                        scene.color + scene.channels * band.first, band.count, scene.channels};
+    draw_frame(some, part, threads, {out + static_cast<int64_t>(band.top - frame.top) * frame.width, plane, frame.width});
+  }
 }
 
 }  // namespace gsr::cpu

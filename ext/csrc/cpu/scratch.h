@@ -32,16 +32,18 @@ class Kept {
     return kept;
   }
 
-  void* take(size_t bytes) {
+  // The smallest that fits and is not too large; bytes becomes its size.
+  void* take(size_t& bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    Block* best = nullptr;
     for (Block& block : blocks_)
-      if (block.bytes == bytes) {
-        void* data = block.data;
-        total_ -= bytes;
-        block = {};
-        return data;
-      }
-    return nullptr;
+      if (block.bytes >= bytes && block.bytes / 2 <= bytes && (!best || block.bytes < best->bytes)) best = &block;
+    if (!best) return nullptr;
+    const Block taken = *best;
+    *best = {};
+    total_ -= taken.bytes;
+    bytes = taken.bytes;
+    return taken.data;
   }
 
   void give(void* data, size_t bytes) {
