@@ -1,4 +1,4 @@
-"""How weights move: Adam, Muon, the averaged copy, and the learning rate over a run."""
+"""How weights move: Adam, Soap, the averaged copy, and the learning rate over a run."""
 
 from __future__ import annotations
 
@@ -9,72 +9,70 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gsr_app.core.errors import InvalidArgument
 from gsr_app.training.recipe import Optimizer, Schedule
 
-# Five steps of this odd polynomial send every singular value to somewhere near one (K. Jordan et al., Muon, 2024).
-_QUINTIC = (3.4445, -4.7750, 2.0315)
-_ITERATIONS = 5
+_REFRESH_EVERY = 10  # steps between two looks at the bases
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose step is the nearest orthogonal matrix: every direction of a kernel moves by as much.
+class Soap(torch.optim.Optimizer):
+    """Adam in a basis where a kernel's gradients hardly correlate (Vyas et al., SOAP, 2024).
 
-    A convolution's kernel counts as the matrix [outputs, inputs * area].
+    A kernel counts as the matrix [outputs, inputs * area]. Both sides have a running covariance of the gradient; its
+    eigenvectors are the basis, followed by one step of orthogonal iteration every few steps.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], rate: float, momentum: float) -> None:
-        super().__init__(parameters, {"lr": rate, "momentum": momentum})
+    def __init__(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], epsilon: float = 1e-8):
+        super().__init__(parameters, {"lr": rate, "betas": betas, "epsilon": epsilon})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}  # matrices of one shape go together
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - group["momentum"])
-                update = weight.grad.lerp(momentum, group["momentum"])
-                matrix = update.reshape(len(update), -1)
-                alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((weight, matrix))
-            for (rows, columns), pairs in alike.items():
-                steps = orthogonalise(torch.stack([matrix for _, matrix in pairs]))
-                length = group["lr"] * math.sqrt(max(1.0, rows / columns))
-                for (weight, _), step in zip(pairs, steps, strict=True):
-                    weight.sub_(step.view(weight.shape), alpha=length)
+                if weight.grad is not None:
+                    self._move(weight, weight.grad.reshape(len(weight), -1), group)
+
+    def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:  # the first gradient only tells where to look
+            state["step"] = 0
+            state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+            for side, matrix in (("left", gradient), ("right", gradient.T)):
+                state[side] = matrix @ matrix.T
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1]
+            return
+        state["step"] += 1
+        step, (beta, beta_square), rate = state["step"], group["betas"], group["lr"]
+        left, right = state["left_basis"], state["right_basis"]
+        state["mean"].lerp_(gradient, 1 - beta)
+        turned = left.T @ gradient @ right
+        state["square"].lerp_(turned.square(), 1 - beta_square)
+        scale = (state["square"] / (1 - beta_square**step)).sqrt() + group["epsilon"]
+        update = left @ ((left.T @ state["mean"] @ right) / scale) @ right.T
+        weight.sub_(update.view(weight.shape), alpha=rate / (1 - beta**step))
+        state["left"].lerp_(gradient @ gradient.T, 1 - beta_square)
+        state["right"].lerp_(gradient.T @ gradient, 1 - beta_square)
+        if step % _REFRESH_EVERY == 1:
+            state["square"] = state["square"][_turn(state, "left")][:, _turn(state, "right")]
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:  # [K, rows, columns]
-    """Matrices with the same singular vectors and singular values near one."""
-    a, b, c = _QUINTIC
-    is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if is_tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(_ITERATIONS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if is_tall else x
+def _turn(state: dict[str, Any], side: str) -> Tensor:
+    """Moves a basis towards the eigenvectors of its covariance, largest first; says how its vectors were reordered."""
+    image = state[side] @ state[f"{side}_basis"]
+    order = (state[f"{side}_basis"] * image).sum(0).argsort(descending=True)
+    state[f"{side}_basis"] = torch.linalg.qr(image[:, order])[0]
+    return order
 
 
 def build_optimizers(module: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimizer]:
     """One optimizer or two; together they own every parameter once."""
-    named = dict(module.named_parameters())
-    adam = dict(named)
+    adam = list(module.parameters())
     optimizers: list[torch.optim.Optimizer] = []
-    if recipe.name == "muon":
-        kernels = {
-            name: weight
-            for name, weight in named.items()
-            if weight.ndim >= 2 and name.startswith(tuple(f"{part}." for part in recipe.muon_parts))
-        }
-        if not kernels:
-            raise InvalidArgument(f"muon_parts names none of {', '.join(sorted({n.split('.')[0] for n in named}))}.")
-        optimizers.append(Muon(kernels.values(), recipe.muon_rate, recipe.muon_momentum))
-        adam = {name: weight for name, weight in named.items() if name not in kernels}
-    optimizers.append(
-        torch.optim.AdamW(adam.values(), recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    )
+    if recipe.name == "soap":
+        matrices = [weight for weight in adam if weight.ndim >= 2]
+        adam = [weight for weight in adam if weight.ndim < 2]
+        optimizers.append(Soap(matrices, recipe.rate, recipe.betas))
+    if adam:
+        optimizers.append(torch.optim.AdamW(adam, recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["full_rate"] = group["lr"]

@@ -33,13 +33,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimizer:
-    name: Literal["adam", "muon"] = "adam"
+    name: Literal["adam", "soap"] = "adam"
     rate: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0  # decoupled, as in AdamW
-    muon_rate: float = 0.02  # for the parts below; everything else goes by `rate`
-    muon_parts: tuple[str, ...] = ()  # submodules whose kernels Muon moves
-    muon_momentum: float = 0.95
     clip_norm: float = 0.0  # 0: gradients are not clipped
 
 

@@ -182,7 +182,9 @@ def test_a_drawing_large_enough_for_bands_has_the_bits_of_its_pieces() -> None:
     whole = splat(*scene, (height, width))
     for top in (0, 63, 300):
         near = (scene[0][:, 1] > top - 40) & (scene[0][:, 1] < top + 140)
-        assert torch.equal(splat(*(x[near] for x in scene), (100, width), origin_px=(0, top)), whole[:, top : top + 100])
+        assert torch.equal(
+            splat(*(x[near] for x in scene), (100, width), origin_px=(0, top)), whole[:, top : top + 100]
+        )
     order = torch.randperm(len(scene[0]), generator=torch.Generator().manual_seed(0))  # no order, no bands
     assert (splat(*(x[order] for x in scene), (height, width)) - whole).abs().max() < 1e-5
 

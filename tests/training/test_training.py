@@ -19,7 +19,7 @@ from gsr_app.training import losses
 from gsr_app.training.data import Patches, draw_edge, load_pictures, shrink
 from gsr_app.training.log import CsvLog, draw_curve, read_rows
 from gsr_app.training.loop import Trainer
-from gsr_app.training.optim import follow, orthogonalise, rate_factor
+from gsr_app.training.optim import build_optimizers, follow, rate_factor
 from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def small_recipe(**changes: object) -> Recipe:
     recipe = Recipe(
         arch="swift-train",
         data=Data(patch_px=14, batch=2, scales=(1.5, 3.0), scale_per="patch"),
-        optimizer=Optimizer("muon", rate=1e-3, muon_parts=("blocks", "join"), clip_norm=1.0),
+        optimizer=Optimizer("soap", rate=3e-3, betas=(0.95, 0.95), clip_norm=1.0),
         schedule=Schedule(steps=6, warmup_steps=2, ema=0.9),
         validation=Validation(every=3, scales=(2.0,)),
     )
@@ -286,17 +286,34 @@ def test_every_picture_of_a_batch_counts_the_same_whatever_its_size() -> None:
     assert float(loss(sr, [torch.zeros_like(one) for one in sr])) == pytest.approx((1 + 2 + 0.5 + 0.5) / 2)
 
 
-def test_orthogonalised_updates_keep_directions_and_even_out_lengths() -> None:
-    torch.manual_seed(0)
-    matrix = torch.randn(1, 12, 30, dtype=torch.float64)
-    for given in (matrix, matrix.mT):
-        u, s, vh = torch.linalg.svd(orthogonalise(given)[0], full_matrices=False)
-        assert float(s.min()) > 0.6
-        assert float(s.max()) < 1.3
-        nearest_u, _, nearest_vh = torch.linalg.svd(given[0], full_matrices=False)
-        # Singular vectors stay: in the basis of the input's, the result is diagonal.
-        inner = nearest_u.T @ (u * s) @ vh @ nearest_vh.T
-        assert float((inner - torch.diag(inner.diagonal())).abs().max()) < 1e-8
+def test_soap_follows_a_turned_problem_by_a_turned_path_and_adam_does_not() -> None:
+    random = torch.Generator().manual_seed(0)
+    shape, side = (18, 2, 3, 3), 18  # square: every basis is determined
+    stiffness = torch.logspace(0, 3, side * side, dtype=torch.float64).view(side, side)
+    start = torch.randn(side, side, generator=random, dtype=torch.float64)
+    turns = [torch.linalg.qr(torch.randn(n, n, generator=random, dtype=torch.float64))[0] for n in (side, side)]
+    noise = torch.randn(40, side, side, generator=random, dtype=torch.float64)
+
+    def descend(name: str, left: torch.Tensor, right: torch.Tensor) -> list[float]:
+        module = torch.nn.Conv2d(2, side, 3, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            module.weight.copy_((left.T @ start @ right.T).view(shape))
+        optimizers = build_optimizers(module, Optimizer(name, rate=0.03, betas=(0.9, 0.95)))  # type: ignore[arg-type]
+        losses = []
+        for step in range(40):
+            module.zero_grad()
+            straight = left @ module.weight.reshape(side, side) @ right
+            loss = (stiffness * straight.square()).sum() / 2 + (noise[step] * straight).sum()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            losses.append(float(loss.detach()))
+        return losses
+
+    for name, is_blind in (("soap", True), ("adam", False)):
+        straight, turned = descend(name, *[torch.eye(side).double()] * 2), descend(name, *turns)
+        assert straight[-1] < straight[0]
+        assert (max(abs(a - b) / abs(a) for a, b in zip(straight, turned, strict=True)) < 1e-6) == is_blind
 
 
 def test_the_rate_warms_up_and_anneals() -> None:
