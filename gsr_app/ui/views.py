@@ -6,6 +6,7 @@ because the page shows them where the view would be.
 
 from __future__ import annotations
 
+import gzip
 import logging
 import threading
 import time
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.errors import GsrError, InvalidArgument
-from gsr_app.core.types import View
+from gsr_app.core.types import FieldHandle, View
+from gsr_app.io.fields import pack_field
 from gsr_app.ui.compare import House
 from gsr_app.ui.files import path_of, url_of
+from gsr_app.ui.present import licences
 from gsr_app.ui.reporting import page_of, write_report
 from gsr_app.ui.viewer.contract import Region
-from gsr_app.ui.viewer.fieldbytes import pack_field
 from gsr_app.ui.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
@@ -76,8 +78,19 @@ def field_bytes(house: House, data: object) -> dict[str, Any]:
     handle = house.handles.get(_request(data).get("field"))
     if handle.count > MOST_GAUSSIANS:
         raise InvalidArgument(f"{handle.count:,} Gaussians are too many to send; at most {MOST_GAUSSIANS:,} are.")
-    path = house.files.put(pack_field(house.engine.field(handle)), ".bin", "field")
-    return {"url": url_of(path), "count": handle.count}
+    licences = [
+        method.weights_licence or method.code_licence for method in house.engine.methods if method.id == handle.method
+    ]
+    data = pack_field(house.engine.field(handle), method=handle.method, licence="".join(licences))
+    # Compressed here, so that it travels small whatever stands between the app and the page.
+    packed = gzip.compress(data, 1)
+    return {"url": url_of(house.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
+
+
+def packed_field(house: House, handle: FieldHandle) -> bytes:
+    known = {method.id: method for method in house.engine.methods}
+    licence = licences(known[handle.method]) if handle.method in known else ""
+    return pack_field(house.engine.field(handle), method=handle.method, licence=licence)
 
 
 def report(house: House, data: object) -> dict[str, Any]:

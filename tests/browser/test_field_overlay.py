@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 
 from gsr_app.core.types import GaussianField
+from gsr_app.io.fields import pack_field
 from gsr_app.ui.viewer.contract import PaneField
-from gsr_app.ui.viewer.fieldbytes import pack_field
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.scenes import canvas_pixels, data_url, noise, page_with, pane, save, scene_of
+from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
 
 pytestmark = pytest.mark.browser
 
@@ -257,16 +256,6 @@ def test_a_difference_to_a_picture_without_a_field_stays_between_pixels(show: An
     page.wait_for_timeout(300)  # longer than a view waits before it is asked for
     assert page.evaluate("() => window.asked") == 1
     assert page.locator(".gsr-badge").is_hidden()
-
-
-def test_the_field_travels_at_twenty_bytes_a_gaussian() -> None:
-    points = np.random.default_rng(0).uniform(0, 24, (20_000, 2)).tolist()
-    data = pack_field(field_of(points))
-    length = int.from_bytes(data[8:12], "little")
-    header = json.loads(data[12 : 12 + length])
-    assert header["count"] == 20_000
-    assert len(data) / 20_000 < 20.5
-    assert data_url(GREY).startswith("data:")
 
 
 def test_state_is_mirrored_for_permalinks(show: Any) -> None:

@@ -1,6 +1,7 @@
 /* Gaussians over the picture: dots, one-sigma ellipses, or a density map where there are too many to tell apart. */
 
 import { heat } from "./difference.js";
+import { countIn, forEachIn, shapeOf } from "./inside.js";
 
 export const OVERLAYS = ["off", "centres", "ellipses", "density"];
 export const COLOURINGS = ["plain", "colour", "opacity", "size"];
@@ -21,7 +22,7 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
     (rect.x + rect.w - origin.x) / kx,
     (rect.y + rect.h - origin.y) / ky,
   ];
-  const count = field.countIn(...box);
+  const count = countIn(field, ...box);
   const [, , height, width] = [0, 0, ...field.source];
   const covered = Math.min(rect.w, width * kx) * Math.min(rect.h, height * ky);
   let shown = mode;
@@ -37,20 +38,20 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
 function colourOf(field, i, colouring) {
   if (colouring === "plain") return "rgba(255,246,226,0.85)";
   const color = field.color(i);
-  const most = Math.max(...color.map(Math.abs));
+  const most = field.strength(i);
   if (colouring === "colour") {
     const gain = field.normalize ? 255 : 255 / Math.max(most, 1e-6);
     return `rgb(${color.map((c) => Math.round(Math.min(255, Math.max(0, c * gain)))).join(" ")})`;
   }
   const [low, high] = field.sizes;
-  const t = colouring === "opacity" ? most / field.peak : (Math.max(...field.sigma(i)) - low) / Math.max(1e-6, high - low);
+  const t = colouring === "opacity" ? most / field.peak : (field.ellipse(i).major - low) / Math.max(1e-6, high - low);
   return `rgb(${heat(0.15 + 0.85 * t).map(Math.round).join(" ")})`;
 }
 
 function drawCentres(ctx, field, box, colouring, place, dpr) {
   const size = 2 * dpr;
   ctx.fillStyle = colourOf(field, 0, "plain");
-  field.forEachIn(...box, (i, mx, my) => {
+  forEachIn(field, ...box, (i, mx, my) => {
     const [x, y] = place(mx, my);
     if (colouring !== "plain") ctx.fillStyle = colourOf(field, i, colouring);
     ctx.fillRect(Math.round(x - size / 2), Math.round(y - size / 2), size, size);
@@ -64,7 +65,7 @@ function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
   if (plain) ctx.beginPath();
   // Ellipses whose centre is just outside still reach in.
   const reach = 3 * (field.sizes[1] || 1);
-  field.forEachIn(box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
+  forEachIn(field, box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
     const [x, y] = place(mx, my);
     const { major, minor, angle } = field.ellipse(i);
     if (!plain) {
@@ -94,7 +95,7 @@ function drawDensity(ctx, field, box, rect, place, count, covered) {
   const columns = Math.max(1, Math.ceil(rect.w / bin));
   const rows = Math.max(1, Math.ceil(rect.h / bin));
   const bins = new Float32Array(columns * rows);
-  field.forEachIn(...box, (_, mx, my) => {
+  forEachIn(field, ...box, (_, mx, my) => {
     const [x, y] = place(mx, my);
     const c = Math.min(columns - 1, Math.max(0, Math.floor((x - rect.x) / bin)));
     const r = Math.min(rows - 1, Math.max(0, Math.floor((y - rect.y) / bin)));
@@ -128,8 +129,8 @@ export function drawChosen(ctx, field, i, origin, kx, ky, dpr) {
 
 export function describe(field, i) {
   const number = (value) => (Math.abs(value) < 0.0005 ? "0" : value.toPrecision(3));
-  const [sx, sy] = field.sigma(i).map(number);
+  const { sx, sy, rho } = shapeOf(field, i);
   const color = field.color(i).map(number).join(" ");
   const at = [field.mean[2 * i], field.mean[2 * i + 1]].map((v) => v.toFixed(2)).join(" ");
-  return `at ${at}  σ ${sx} ${sy}  ρ ${number(field.rho(i))}  colour ${color}`;
+  return `at ${at}  σ ${number(sx)} ${number(sy)}  ρ ${number(rho)}  colour ${color}`;
 }

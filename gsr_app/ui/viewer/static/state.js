@@ -1,5 +1,6 @@
 /* What the viewer knows and the verbs that change it. Every verb ends in `changed()`, which draws on the next frame. */
 
+import { nearest } from "./inside.js";
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MOST_PANES } from "./panes.js";
 import { spotOf } from "./readout.js";
@@ -218,7 +219,7 @@ export class ViewerState {
     const { u, v } = this.view.toFrame(cell.rect, this.pointer.x, this.pointer.y);
     const { scale } = this.scene;
     const reach = (10 * this.dpr) / this.view.zoom / scale.x;
-    const index = cell.pane.field.nearest(u / scale.x, v / scale.y, reach);
+    const index = nearest(cell.pane.field, u / scale.x, v / scale.y, reach);
     return index < 0 ? null : { pane: cell.pane, index };
   }
 

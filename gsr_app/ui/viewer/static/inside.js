@@ -1,0 +1,58 @@
+/* Which Gaussians lie where: questions to a field that its cells answer without looking at all of them. */
+
+/** Call visit(from, to, isInside) for the Gaussians of every cell that a rectangle touches; isInside: it holds them all. */
+function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
+  const clamp = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value / cell)));
+  const [c0, c1] = [clamp(x0, columns), clamp(x1, columns)];
+  const [r0, r1] = [clamp(y0, rows), clamp(y1, rows)];
+  // Cells at the border hold what lies beyond it, too.
+  const inside = (k, low, high, n) => k > Math.max(0, low) && k < Math.min(n - 1, high);
+  for (let row = r0; row <= r1; row++) {
+    for (let column = c0; column <= c1; column++) {
+      const k = row * columns + column;
+      visit(starts[k], starts[k + 1], inside(row, r0, r1, rows) && inside(column, c0, c1, columns));
+    }
+  }
+}
+
+/** Call visit(i, x, y) for every Gaussian whose centre lies in a rectangle of the source plane. */
+export function forEachIn(field, x0, y0, x1, y1, visit) {
+  const { mean } = field;
+  eachCell(field, x0, y0, x1, y1, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const x = mean[2 * i];
+      const y = mean[2 * i + 1];
+      if (x >= x0 && x < x1 && y >= y0 && y < y1) visit(i, x, y);
+    }
+  });
+}
+
+export function countIn(field, x0, y0, x1, y1) {
+  const { mean } = field;
+  let count = 0;
+  eachCell(field, x0, y0, x1, y1, (from, to, isInside) => {
+    if (isInside) count += to - from;
+    else for (let i = from; i < to; i++) count += mean[2 * i] >= x0 && mean[2 * i] < x1 && mean[2 * i + 1] >= y0 && mean[2 * i + 1] < y1;
+  });
+  return count;
+}
+
+/** The Gaussian whose centre is nearest to (x, y), within a radius; -1 when there is none. */
+export function nearest(field, x, y, radius) {
+  let best = -1;
+  let least = radius * radius;
+  forEachIn(field, x - radius, y - radius, x + radius, y + radius, (i, mx, my) => {
+    const d = (mx - x) ** 2 + (my - y) ** 2;
+    if (d < least) [best, least] = [i, d];
+  });
+  return best;
+}
+
+/** Sigma and rho of one, from its half axes and tilt. */
+export function shapeOf(field, i) {
+  const { major, minor, angle } = field.ellipse(i);
+  const [c, s] = [Math.cos(angle), Math.sin(angle)];
+  const sx = Math.hypot(major * c, minor * s);
+  const sy = Math.hypot(major * s, minor * c);
+  return { sx, sy, rho: ((major - minor) * (major + minor) * c * s) / (sx * sy) };
+}
