@@ -247,14 +247,14 @@ def test_two_visitors_see_their_own_pictures(app: Any) -> None:
     assert two.evaluate(value) == [50] * 3
 
 
-def test_true_zoom_comes_from_the_server(app: Any, engine: FakeEngine) -> None:
+def test_without_webgl_true_zoom_comes_from_the_server(app: Any, engine: FakeEngine) -> None:
     engine.views.clear()
     page = app()
     upload(page, noise(40, 60, 3))
     choose(page, "swift")
     run_to_end(page)
     page.evaluate(
-        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.showPane('input', false); v.look(120, 80, 16); }"
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.made = null; v.showPane('input', false); v.look(120, 80, 16); }"
     )
     wait_for(page, "viewer.active.zoomer.current && viewer.active.zoomer.frame.zoom === 16")
     view = engine.views[-1]

@@ -37,7 +37,7 @@ def field_of(
 
 def services(field: GaussianField | None = None, view: str = "throw new Error('no views here')") -> str:
     url = "data:application/octet-stream;base64," + base64.b64encode(pack_field(field)).decode() if field else ""
-    return f"{{ fieldUrl: async () => '{url}', renderView: async (id, r, size) => {{ {view} }} }}"
+    return f"{{ fieldUrl: async () => ({{ url: '{url}' }}), renderView: async (id, r, size) => {{ {view} }} }}"
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
         panes += others or (pane("b", noise(96, 128, 4), SOURCE),)
         page.goto(save(tmp_path / "page.html", page_with(scene_of(panes, SOURCE, 4.0), with_services)))
         wait_for(page, "viewer.allPanes.every((pane) => pane.picture)")
+        if not live:  # what lies over the pictures is looked at, not the field itself
+            run(page, "viewer.trueZoom = false;")
         return page
 
     return open_scene

@@ -29,7 +29,7 @@ modules.then(({ Viewer, el }) => {
   };
   const viewer = new Viewer(element.querySelector(".gsr-mount"), {
     renderView: (id, r, [w, h]) => ask("render_view", { field: id, ...r, out_width: w, out_height: h }),
-    fieldUrl: async (id) => (await ask("field_bytes", { field: id })).url,
+    fieldUrl: (id) => ask("field_bytes", { field: id }),
     report: (run, regions) => ask("report", { run, regions }),
     notify: (event, state, viewer) => {
       if (event === "state" && viewer.scene.source) {

@@ -83,22 +83,27 @@ export class Bar {
 
   #badge(withField) {
     const { viewer } = this;
-    const past = viewer.view.zoom > 1.001;
+    const past = viewer.view.zoom > 1.001 || viewer.live.isTouched;
     this.badge.hidden = !withField || !past || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
-    const { zoomer } = pane ?? {};
-    let text = "plain pixels";
-    let state = "off";
-    if (pane) {
-      state = zoomer.failed ? "failed" : zoomer.current ? "on" : "busy";
-      const drawn = zoomer.frame ? times(zoomer.frame.zoom * viewer.scene.scale.x) : "";
-      text = zoomer.failed ? "true zoom failed" : zoomer.current ? `true zoom · ${drawn}` : "true zoom · drawing …";
-    }
-    this.badge.title = zoomer?.failed || "Past the drawn resolution the field itself is drawn (P: plain pixels)";
-    this.badge.textContent = text;
-    this.badge.dataset.state = state;
+    const shown = pane?.isLive ? liveBadge(viewer, pane) : pane ? servedBadge(viewer, pane) : { text: "plain pixels", state: "off" };
+    this.badge.title = shown.title ?? "Past the drawn resolution the field itself is drawn (P: plain pixels)";
+    this.badge.textContent = shown.text;
+    this.badge.dataset.state = shown.state;
   }
+}
+
+function liveBadge({ view, scene, live }, pane) {
+  const text = `live field · ${times(view.zoom * scene.scale.x)}${live.isTouched ? " · touched" : ""}`;
+  return { text, state: pane.shots.view?.step === 1 ? "on" : "busy", title: "Your browser draws the Gaussians themselves (P: plain pixels)" };
+}
+
+function servedBadge({ scene, live }, { zoomer }) {
+  if (zoomer.failed) return { text: "true zoom failed", state: "failed", title: zoomer.failed };
+  const title = `The server draws the field${live.refused ? `: ${live.refused}` : ""} (P: plain pixels)`;
+  if (!zoomer.current) return { text: "true zoom · drawing …", state: "busy", title };
+  return { text: `true zoom · ${times(zoomer.frame.zoom * scene.scale.x)}`, state: "on", title };
 }
 
 /** The small tag on each picture, and the message where there is no picture yet. */

@@ -1,5 +1,7 @@
 /* Which Gaussians lie where: questions to a field that its cells answer without looking at all of them. */
 
+import { HALF } from "./field.js";
+
 /** Call visit(from, to, isInside) for the Gaussians of every cell that a rectangle touches; isInside: it holds them all. */
 function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
   const clamp = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value / cell)));
@@ -48,11 +50,34 @@ export function nearest(field, x, y, radius) {
   return best;
 }
 
-/** Sigma and rho of one, from its half axes and tilt. */
+/** The colour of one; an additive Gaussian's opacity lies in it. */
+export const colorOf = ({ ink }, i) => [HALF[ink[3 * i]], HALF[ink[3 * i + 1]], HALF[ink[3 * i + 2]]];
+
+/** The one-sigma ellipse of one: half axes in source pixels, tilt in radians. */
+export const ellipseOf = ({ axes, angle }, i) => ({ major: HALF[axes[2 * i]], minor: HALF[axes[2 * i + 1]], angle: (angle[i] * Math.PI) / 65536 });
+
+/** Sigma and rho of one. */
 export function shapeOf(field, i) {
-  const { major, minor, angle } = field.ellipse(i);
+  const { major, minor, angle } = ellipseOf(field, i);
   const [c, s] = [Math.cos(angle), Math.sin(angle)];
   const sx = Math.hypot(major * c, minor * s);
   const sy = Math.hypot(major * s, minor * c);
   return { sx, sy, rho: ((major - minor) * (major + minor) * c * s) / (sx * sy) };
+}
+
+const known = new WeakMap();
+
+/** What is usual in a field: {sizes: [small, large] of the longer half axes, peak: of the strongest channel}. */
+export function usual(field) {
+  if (!known.has(field)) {
+    const { count } = field;
+    const few = Math.min(count, 4096);
+    const ranked = (of) => Array.from({ length: few }, (_, k) => of(Math.floor((k * count) / few))).sort((a, b) => a - b);
+    const at = (list, t) => list[Math.floor(t * (few - 1))] ?? 1;
+    const longer = ranked((i) => HALF[field.axes[2 * i]]);
+    const small = Math.max(1e-6, at(longer, 0.02));
+    const peak = at(ranked((i) => Math.max(...colorOf(field, i).map(Math.abs))), 0.98);
+    known.set(field, { sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });
+  }
+  return known.get(field);
 }

@@ -1,7 +1,7 @@
 /* Gaussians over the picture: dots, one-sigma ellipses, or a density map where there are too many to tell apart. */
 
 import { heat } from "./difference.js";
-import { countIn, forEachIn, shapeOf } from "./inside.js";
+import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, usual } from "./inside.js";
 
 export const OVERLAYS = ["off", "centres", "ellipses", "density"];
 export const COLOURINGS = ["plain", "colour", "opacity", "size"];
@@ -37,14 +37,14 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
 
 function colourOf(field, i, colouring) {
   if (colouring === "plain") return "rgba(255,246,226,0.85)";
-  const color = field.color(i);
-  const most = field.strength(i);
+  const color = colorOf(field, i);
+  const most = Math.max(...color.map(Math.abs));
   if (colouring === "colour") {
     const gain = field.normalize ? 255 : 255 / Math.max(most, 1e-6);
     return `rgb(${color.map((c) => Math.round(Math.min(255, Math.max(0, c * gain)))).join(" ")})`;
   }
-  const [low, high] = field.sizes;
-  const t = colouring === "opacity" ? most / field.peak : (field.ellipse(i).major - low) / Math.max(1e-6, high - low);
+  const { sizes: [low, high], peak } = usual(field);
+  const t = colouring === "opacity" ? most / peak : (ellipseOf(field, i).major - low) / Math.max(1e-6, high - low);
   return `rgb(${heat(0.15 + 0.85 * t).map(Math.round).join(" ")})`;
 }
 
@@ -64,10 +64,10 @@ function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
   const plain = colouring === "plain";
   if (plain) ctx.beginPath();
   // Ellipses whose centre is just outside still reach in.
-  const reach = 3 * (field.sizes[1] || 1);
+  const reach = 3 * (usual(field).sizes[1] || 1);
   forEachIn(field, box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
     const [x, y] = place(mx, my);
-    const { major, minor, angle } = field.ellipse(i);
+    const { major, minor, angle } = ellipseOf(field, i);
     if (!plain) {
       ctx.beginPath();
       ctx.strokeStyle = colourOf(field, i, colouring);
@@ -117,7 +117,7 @@ function drawDensity(ctx, field, box, rect, place, count, covered) {
 
 /** One Gaussian, outlined, with its numbers. */
 export function drawChosen(ctx, field, i, origin, kx, ky, dpr) {
-  const { major, minor, angle } = field.ellipse(i);
+  const { major, minor, angle } = ellipseOf(field, i);
   const x = origin.x + field.mean[2 * i] * kx;
   const y = origin.y + field.mean[2 * i + 1] * ky;
   ctx.lineWidth = 2 * dpr;
@@ -130,7 +130,7 @@ export function drawChosen(ctx, field, i, origin, kx, ky, dpr) {
 export function describe(field, i) {
   const number = (value) => (Math.abs(value) < 0.0005 ? "0" : value.toPrecision(3));
   const { sx, sy, rho } = shapeOf(field, i);
-  const color = field.color(i).map(number).join(" ");
+  const color = colorOf(field, i).map(number).join(" ");
   const at = [field.mean[2 * i], field.mean[2 * i + 1]].map((v) => v.toFixed(2)).join(" ");
   return `at ${at}  σ ${number(sx)} ${number(sy)}  ρ ${number(rho)}  colour ${color}`;
 }

@@ -7,14 +7,17 @@ import { TrueZoom } from "./truezoom.js";
 export const MOST_PANES = 6;
 
 export class Pane {
-  constructor(spec, services, changed) {
+  constructor(spec, services, live, changed) {
     this.spec = spec;
     this.services = services;
+    this.live = live;
     this.changed = changed;
     this.picture = null;
     this.span = null; // [height, width] of the source plane that the picture covers
     this.scale = { x: 1, y: 1 };
     this.field = null;
+    this.shots = {}; // what was drawn of the field, by purpose
+    this.isLive = false; // whether it is drawn here now
     this.fieldNote = "";
     this.problem = "";
     this.zoomer = new TrueZoom((rectangle, size) => services.renderView(this.spec.field.id, rectangle, size), changed);
@@ -26,10 +29,7 @@ export class Pane {
     this.spec = spec;
     this.scale = scale;
     if (spec.url && spec.url !== this.loaded) this.#loadPicture(spec);
-    if (before.field?.id !== spec.field?.id) {
-      this.field = null;
-      this.zoomer.drop();
-    }
+    if (before.field?.id !== spec.field?.id) this.#dropField();
   }
 
   async #loadPicture(spec) {
@@ -48,21 +48,39 @@ export class Pane {
     this.changed();
   }
 
-  /** Fetch the Gaussians, once. */
-  async loadField() {
+  /** Fetch the Gaussians, once. `quietly`: nobody asked to see them, so nobody need hear of a failure. */
+  async loadField(quietly = false) {
     const id = this.spec.field?.id; // a report may know the count only
-    if (!id || this.field || this.fetching === id) return;
+    if (!id || this.field || this.fetching === id || (quietly && this.failedField === id)) return;
     this.fetching = id;
-    this.fieldNote = "fetching the Gaussians …";
-    this.changed();
+    this.stopper = new AbortController();
+    const { signal } = this.stopper;
+    const tell = (text) => {
+      this.fieldNote = text;
+      this.changed();
+    };
+    tell("fetching the Gaussians …");
     try {
-      const field = await Field.load(await this.services.fieldUrl(id));
+      const { url, bytes } = await this.services.fieldUrl(id);
+      const progress = (received) => bytes && tell(`fetching the Gaussians ${Math.min(99, Math.round((100 * received) / bytes))} %`);
+      const field = await Field.load(url, { signal, progress });
       if (this.spec.field?.id === id) this.field = field;
-      this.fieldNote = "";
+      tell("");
     } catch (error) {
-      this.fieldNote = String(error.message ?? error);
+      if (signal.aborted) return;
+      this.failedField = id;
+      tell(quietly ? "" : String(error.message ?? error));
     }
-    this.changed();
+    if (this.fetching === id && !this.field) this.fetching = null;
+  }
+
+  #dropField() {
+    this.stopper?.abort();
+    this.live.drop(this);
+    this.field = this.fetching = null;
+    this.isLive = false;
+    this.fieldNote = "";
+    this.zoomer.drop();
   }
 
   /** The rectangle of the frame that the picture covers; an older picture stays in place while a new one is made. */
@@ -74,9 +92,11 @@ export class Pane {
     return this.spec.state === "failed";
   }
 
-  /** RGB(A) under a point of the frame: of the true-zoom frame where that is what one sees. */
+  /** RGB(A) under a point of the frame: of the field where that is what one sees. */
   valueAt(u, v, usesFrame) {
-    const frame = usesFrame ? this.zoomer.frame : null;
+    const value = usesFrame && this.isLive ? this.shots.view?.valueAt(u, v) : null;
+    if (value) return value;
+    const frame = usesFrame && !this.isLive ? this.zoomer.frame : null;
     for (const [picture, place] of [
       [frame?.picture, frame?.place],
       [this.picture, this.place],
@@ -91,9 +111,8 @@ export class Pane {
   }
 
   close() {
-    this.zoomer.drop();
+    this.#dropField();
     this.picture?.close();
     this.picture = null;
-    this.field = null;
   }
 }

@@ -10,7 +10,7 @@ export function showReport(root, report) {
   const stage = el("div", { className: "gsr-reportstage" });
   const viewer = new Viewer(stage, {
     // Only what the file itself carries.
-    fieldUrl: async (id) => report.fields[id],
+    fieldUrl: async (id) => ({ url: report.fields[id] }),
   });
   const blind = new Blind(viewer, report);
   let page = 0;

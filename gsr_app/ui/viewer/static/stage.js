@@ -38,15 +38,18 @@ export class Stage {
     this.paintAt(ctx, pane, rect, view.zoom, view.origin(rect), smooth);
   };
 
-  paintAt(ctx, pane, rect, zoom, origin, smooth, withFrame = this.viewer.usesTrueZoom(pane)) {
-    if (!pane.picture) return;
+  /** `whole`: the rectangle whose geometry counts, where `rect` is only a part of it. */
+  paintAt(ctx, pane, rect, zoom, origin, smooth, { withFrame = this.viewer.usesTrueZoom(pane), whole = rect, slot = "view" } = {}) {
+    if (!pane.picture && !pane.isLive) return;
     ctx.save();
     ctx.beginPath();
     ctx.rect(rect.x, rect.y, rect.w, rect.h);
     ctx.clip();
-    drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
-    const frame = withFrame ? pane.zoomer.frame : null;
-    if (frame) drawPicture(ctx, frame.picture, frame.place, rect, zoom, origin, true);
+    if (pane.picture) drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
+    const { live, view, scene } = this.viewer;
+    const frame = withFrame && !pane.isLive ? pane.zoomer.frame : null;
+    if (withFrame && pane.isLive) live.paint(ctx, pane, slot, whole, { zoom, frame: view.frame, origin: () => origin }, scene.scale);
+    else if (frame) drawPicture(ctx, frame.picture, frame.place, rect, zoom, origin, true);
     ctx.restore();
   }
 
@@ -76,7 +79,7 @@ export class Stage {
     if (!pane.picture || !viewer.base?.picture) return;
     const { view, smooth } = viewer;
     const withFrames = viewer.comparesFrames(pane);
-    const paint = (c, side, local) => this.paintAt(c, side, local, view.zoom, view.origin(local), smooth, withFrames);
+    const paint = (c, side, local) => this.paintAt(c, side, local, view.zoom, view.origin(local), smooth, { withFrame: withFrames });
     this.difference.draw(ctx, rect, pane, viewer.base, paint, viewer.gain, viewer.colourScale);
     // Outside the picture there is nothing to compare.
     const origin = viewer.view.origin(rect);
@@ -103,7 +106,7 @@ export class Stage {
       if (!pane || part.w < 1) continue;
       const { view, smooth } = viewer;
       // The geometry is the whole stage's; only the clip differs.
-      this.paintAt(ctx, pane, part, view.zoom, view.origin(rect), smooth);
+      this.paintAt(ctx, pane, part, view.zoom, view.origin(rect), smooth, { whole: rect });
       this.#decorate(pane, part, rect);
     }
     ctx.fillStyle = "rgba(255,255,255,0.9)";
@@ -113,15 +116,15 @@ export class Stage {
   // Grid, Gaussians, regions: over the picture, inside `part`, in the geometry of `rect`.
   #decorate(pane, part, rect) {
     const { viewer, ctx } = this;
-    if (!pane?.picture) return;
+    if (!pane?.picture && !pane?.isLive) return;
     const { view } = viewer;
     const origin = view.origin(rect);
     ctx.save();
     ctx.beginPath();
     ctx.rect(part.x, part.y, part.w, part.h);
     ctx.clip();
-    const drawn = viewer.usesTrueZoom(pane) && pane.zoomer.frame;
-    if (viewer.grid && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
+    const drawn = viewer.usesTrueZoom(pane) && (pane.isLive || pane.zoomer.frame);
+    if (viewer.grid && pane.picture && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
     if (viewer.overlay !== "off" && pane.field) {
       const { scale } = viewer.scene;
       const density = [scale.x * view.zoom, scale.y * view.zoom];
@@ -186,7 +189,7 @@ export class Stage {
       const origin = { x: Math.round(box.x + side / 2 - u * zoom), y: Math.round(box.y + side / 2 - v * zoom) };
       ctx.fillStyle = STAGE;
       ctx.fillRect(box.x - 2 * dpr, box.y - 2 * dpr, side + 4 * dpr, side + 4 * dpr);
-      this.paintAt(ctx, pane, box, zoom, origin, viewer.smooth);
+      this.paintAt(ctx, pane, box, zoom, origin, viewer.smooth, { slot: "loupe" });
       ctx.fillStyle = "rgba(32,34,37,0.8)";
       ctx.fillRect(box.x, box.y + side - 20 * dpr, side, 20 * dpr);
       ctx.fillStyle = pane.spec.colour;

@@ -81,20 +81,27 @@ export class ViewerState {
     return pane.spec.name;
   }
 
+  /** Whether a pane shows its field rather than its picture. */
   usesTrueZoom(pane) {
-    return this.trueZoom && this.view.zoom > 1.001 && this.canTrueZoom(pane);
+    return this.live.isTouched ? pane.isLive : this.wantsField && this.canTrueZoom(pane);
+  }
+
+  /** Past the drawn resolution a field says more than its picture. */
+  get wantsField() {
+    return this.trueZoom && (this.view.zoom > 1.001 || !this.shown.some((pane) => pane.picture));
   }
 
   canTrueZoom(pane) {
-    const isField = (one) => Boolean(one?.spec.field?.live);
+    const isField = (one) => Boolean(one?.spec.field?.live || one?.isLive);
     if (this.mode !== "difference") return isField(pane);
     // Two fields are compared as they are drawn now, a field and a picture pixel against pixel.
     return isField(pane) && isField(this.base) && this.shown.filter(isField).length > 1;
   }
 
-  /** Whether a pane and the one compared against are both here as frames of the same rectangle. */
+  /** Whether a pane and the one compared against are both here as drawings of the same rectangle. */
   comparesFrames(pane) {
     if (!pane || !this.base || !this.usesTrueZoom(pane)) return false;
+    if (pane.isLive && this.base.isLive) return true;
     const [a, b] = [pane.zoomer.frame, this.base.zoomer.frame];
     return Boolean(a && b && a.key === b.key);
   }

@@ -4,23 +4,10 @@
  * old frame stays on screen until the new one is there. */
 
 import { Picture } from "./picture.js";
+import { visibleRectangle } from "./view.js";
 
 const SETTLE_MS = 120;
 const MOST_PIXELS = 4_000_000;
-
-/** The whole device pixels of a pane that the frame covers, and the rectangle of the frame under them. */
-export function visibleRectangle(view, rect) {
-  const origin = view.origin(rect);
-  const { zoom, frame } = view;
-  const x0 = Math.max(rect.x, origin.x);
-  const y0 = Math.max(rect.y, origin.y);
-  const x1 = Math.min(rect.x + rect.w, Math.floor(origin.x + frame.width * zoom));
-  const y1 = Math.min(rect.y + rect.h, Math.floor(origin.y + frame.height * zoom));
-  if (x1 <= x0 || y1 <= y0) return null;
-  const [w, h] = [x1 - x0, y1 - y0];
-  const place = { u: (x0 - origin.x) / zoom, v: (y0 - origin.y) / zoom, width: w / zoom, height: h / zoom };
-  return { place, w, h };
-}
 
 export class TrueZoom {
   constructor(render, changed) {

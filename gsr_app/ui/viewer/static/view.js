@@ -101,6 +101,20 @@ export class View {
   }
 }
 
+/** The whole device pixels of a pane that the frame covers, and the rectangle of the frame under them. */
+export function visibleRectangle(view, rect) {
+  const origin = view.origin(rect);
+  const { zoom, frame } = view;
+  const x0 = Math.max(rect.x, origin.x);
+  const y0 = Math.max(rect.y, origin.y);
+  const x1 = Math.min(rect.x + rect.w, Math.floor(origin.x + frame.width * zoom));
+  const y1 = Math.min(rect.y + rect.h, Math.floor(origin.y + frame.height * zoom));
+  if (x1 <= x0 || y1 <= y0) return null;
+  const [w, h] = [x1 - x0, y1 - y0];
+  const place = { u: (x0 - origin.x) / zoom, v: (y0 - origin.y) / zoom, width: w / zoom, height: h / zoom };
+  return { place, w, h };
+}
+
 /** Equal rectangles for n panes: the arrangement that shows the picture largest. Device pixels, whole. */
 export function arrange(n, width, height, aspect, gap) {
   let best = null;

@@ -2,7 +2,7 @@
  *
  *   const viewer = new Viewer(element, {
  *     renderView: async (fieldId, {x, y, width, height}, [w, h]) => ({url, ms}),   // source pixels; screen pixels
- *     fieldUrl: async (fieldId) => url,
+ *     fieldUrl: async (fieldId) => ({url, bytes}),                                 // bytes: how many will come, if known
  *     notify: (event, data) => {},                                                 // "example", "choose", "state"
  *   });
  *   viewer.setScene(scene);
@@ -13,6 +13,7 @@ import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
 import { Dock } from "./dock.js";
 import { el } from "./dom.js";
 import { listen } from "./input.js";
+import { Live } from "./live.js";
 import { Minimap } from "./minimap.js";
 import { MOST_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
@@ -40,6 +41,7 @@ export class Viewer extends ViewerState {
     super();
     this.element = element;
     this.services = { ...STANDALONE, ...services };
+    this.live = new Live(() => this.changed());
     this.bar = new Bar(this);
     this.tags = new Tags(this);
     this.foot = new Foot(this);
@@ -107,7 +109,7 @@ export class Viewer extends ViewerState {
     for (const spec of scene.panes) {
       let pane = this.panes.get(spec.id);
       if (!pane) {
-        pane = new Pane(spec, this.services, () => this.changed());
+        pane = new Pane(spec, this.services, this.live, () => this.changed());
         this.panes.set(spec.id, pane);
         if (spec.hidden || this.shown.length > MOST_PANES) this.hidden.add(spec.id);
         else this.hidden.delete(spec.id);
@@ -149,6 +151,7 @@ export class Viewer extends ViewerState {
       this.layout = layout;
       this.view.setPane(this.cells[0].rect.w, this.cells[0].rect.h);
     }
+    if (this.cells.length) this.live.choose(this, this.cells[0].rect);
     this.painter.draw();
     this.inView = this.painter.inView;
     this.#askForFrames();
@@ -168,7 +171,7 @@ export class Viewer extends ViewerState {
   #askForFrames() {
     const wanted = new Map(this.cells.map(({ pane, rect }) => [pane, rect]));
     if (this.mode === "wipe" && this.base) wanted.set(this.base, this.cells[0].rect);
-    for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane)) pane.zoomer.want(this.view, rect, this.scene.scale);
+    for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane) && !pane.isLive) pane.zoomer.want(this.view, rect, this.scene.scale);
   }
 
   // The state, on the element, for permalinks and tests.
@@ -183,7 +186,8 @@ export class Viewer extends ViewerState {
       base: base?.spec.id ?? null,
       overlay: this.overlay,
       loaded: this.allPanes.filter((pane) => pane.picture && pane.loaded === pane.spec.url).map((pane) => pane.spec.id),
-      drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && pane.zoomer.current).map((pane) => pane.spec.id),
+      drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && (pane.isLive ? pane.shots.view?.step === 1 : pane.zoomer.current)).map((pane) => pane.spec.id),
+      live: this.shown.filter((pane) => pane.isLive).map((pane) => pane.spec.id),
       fields: this.shown.filter((pane) => pane.field).map((pane) => pane.spec.id),
     };
     const text = JSON.stringify(state);
@@ -215,5 +219,6 @@ export class Viewer extends ViewerState {
     this.observer.disconnect();
     clearInterval(this.blinkTimer);
     for (const pane of this.panes.values()) pane.close();
+    this.live.close();
   }
 }
