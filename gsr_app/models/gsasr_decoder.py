@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gsr_app.core.types import Scale
+from gsr_app.models.layers.mlp import FeedForward
 from gsr_app.models.layers.rope import fresh_frequencies, raster_positions, rotate, rotation
 from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relative_positions, to_image, to_plane
 
@@ -53,16 +54,6 @@ class DecoderConfig:
     self_blocks: int = 6
     self_layers: int = 6
     paper: bool = False  # learned position biases and no convolutions; else rotary positions and convolutions
-
-
-class MLP(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, channels)
-        self.fc2 = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.relu_(self.fc1(x)))
 
 
 class ScaleAttention(nn.Module):
@@ -141,8 +132,8 @@ class CrossLayer(nn.Module):
         self.window_cross_attn = SeedAttention(
             config, bias_index=ranked_positions(config.window) if config.paper else None
         )
-        self.mlp_crossattn_scale = MLP(channels)
-        self.mlp_crossattn_feature = MLP(channels)
+        self.mlp_crossattn_scale = FeedForward(channels, channels, activation=F.relu_)
+        self.mlp_crossattn_feature = FeedForward(channels, channels, activation=F.relu_)
 
     def forward(self, y: Tensor, e: Tensor, position: Tensor, features: Tensor) -> Tensor:
         y = y + self.gs_cross_attn_scale(e)
@@ -161,9 +152,9 @@ class SelfLayer(nn.Module):
         self.gs_self_attn = SeedAttention(
             config, bias_index=relative_positions(config.window) if config.paper else None
         )
-        self.mlp_selfattn = MLP(channels)
+        self.mlp_selfattn = FeedForward(channels, channels, activation=F.relu_)
         self.gs_cross_attn_scale = ScaleAttention(channels)
-        self.mlp_crossattn = MLP(channels)
+        self.mlp_crossattn = FeedForward(channels, channels, activation=F.relu_)
 
     def forward(self, y: Tensor, e: Tensor, shift: tuple[Tensor, Tensor] | None) -> Tensor:
         y = y + self.gs_cross_attn_scale(e)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gsr_app.models.layers.mlp import FeedForward
 from gsr_app.models.layers.rope import fresh_frequencies, raster_positions, rotate, rotation
 from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relative_positions, to_image, to_plane
 
@@ -25,16 +26,6 @@ BRANCH_WEIGHT = 0.01  # of the channel branch
 
 # For straight and for shifted layers: the way to the windows and the way back.
 Routes = tuple[tuple[Tensor, Tensor], ...]
-
-
-class MLP(nn.Module):
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class RotaryAttention(nn.Module):
@@ -107,7 +98,7 @@ class Layer(nn.Module):
         self.attn = WindowAttention(channels, heads, WINDOW)
         self.conv_block = ChannelBranch(channels, channels // 3, channels // 32)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, hidden)
+        self.mlp = FeedForward(channels, hidden)
 
     def forward(self, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
         """x [b, h, w, C]; `order` and `back` lead to this layer's windows and home again."""
@@ -125,7 +116,7 @@ class OverlapAttention(RotaryAttention):
     def __init__(self, channels: int, heads: int, hidden: int) -> None:
         super().__init__(channels, heads, OVERLAPPED)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, hidden)
+        self.mlp = FeedForward(channels, hidden)
 
     def _add_projections(self, channels: int) -> None:
         self.norm1 = nn.LayerNorm(channels)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gsr_app.models.layers.mlp import FeedForward
 from gsr_app.models.layers.window_grid import (
     WindowGrid,
     gather,
@@ -27,16 +28,6 @@ MASKED_SIDE = 48
 
 # For straight and for shifted layers: the way to the windows, the way back, and how many windows take each mask.
 Routes = tuple[tuple[Tensor, Tensor, tuple[int, ...]], ...]
-
-
-class MLP(nn.Module):
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class WindowAttention(nn.Module):
@@ -87,7 +78,7 @@ class Layer(nn.Module):
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, heads)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, hidden)
+        self.mlp = FeedForward(channels, hidden)
 
     def edge_masks(self) -> Tensor | None:
         """The masks of a window inside, at the right edge, at the bottom edge, and in the corner."""

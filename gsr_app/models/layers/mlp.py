@@ -1,16 +1,17 @@
-"""A small fully connected network, named as in the checkpoints of the implicit methods."""
+"""Small fully connected networks, under the names that two families of checkpoints give their layers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation between them."""
+    """Linear layers with an activation between them; the names of the implicit methods."""
 
     def __init__(self, sizes: Sequence[int], *, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
@@ -21,3 +22,18 @@ class MLP(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers and as many channels out as in; the names of the window transformers."""
+
+    def __init__(
+        self, channels: int, hidden: int, *, activation: Callable[[torch.Tensor], torch.Tensor] = F.gelu
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+        self.activation = activation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation(self.fc1(x)))
