@@ -82,6 +82,7 @@ _FILES: dict[str, str] = {
     "rgt-s-x2": "rgt",
     "rgt-s-x3": "rgt",
     "rgt-s-x4": "rgt",
+    "savsr": "savsr",
     "liif-edsr": "liif",
     "liif-rdn": "liif",
     "metasr-edsr": "metasr",
