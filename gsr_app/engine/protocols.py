@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument, UnknownName
@@ -109,3 +110,28 @@ def _size(picture: Array) -> str:
 def _crop(picture: Array, multiple_of: int) -> Array:
     height, width = (side // multiple_of * multiple_of for side in picture.shape[:2])
     return picture[:height, :width]
+
+
+# ---- clips ------------------------------------------------------------------------------------------------------
+
+
+def crop_frame_size(size: tuple[int, int], scale: Scale) -> tuple[int, int]:
+    """What SAVSR's tests leave of a reference frame: per axis a whole number of source pixels, in whole steps.
+
+    A step is the fewest source pixels whose size at the scale is whole, of 1, 2, 5, 10, 20, 50.
+    """
+    return _crop_side(size[0], scale.y), _crop_side(size[1], scale.x)
+
+
+def _crop_side(side: int, scale: float) -> int:
+    step = next((one for one in (1, 2, 5, 10, 20, 50) if abs(scale * one - round(scale * one)) < 1e-3), 50)
+    return round(math.floor(side / step / scale) * step * scale)
+
+
+def shrink_frames(frames: torch.Tensor, scale: Scale) -> torch.Tensor:  # [B, 3, H, W] in 0..1 -> [B, 3, h, w]
+    """As SAVSR's tests and training make their input: torch's antialiased bicubic, neither clipped nor rounded."""
+    height, width = frames.shape[-2:]
+    size = (round(height / scale.y), round(width / scale.x))
+    if 0 in size:
+        raise InvalidArgument(f"A frame of {width}x{height} is too small to be shrunk by {scale}.")
+    return F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False)

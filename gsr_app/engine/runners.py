@@ -27,7 +27,7 @@ Steps = Generator[Progress, None, _Result]
 
 _STRIP_PIXELS = 1 << 20  # resized at once
 _BAND_PIXELS = 1 << 22  # drawn at once: a band has to look at all Gaussians again, so it is not small
-_QUERY_PIXELS = 1 << 16  # asked at once of a continuous network
+QUERY_PIXELS = 1 << 16  # asked at once of a continuous network
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def pixels(job: Job, color: Tensor) -> Steps[Tensor]:
     count = passes(native, job.scale)
     size = job.scale.output_size((color.shape[-2], color.shape[-1]))
     for _ in range(count):
-        color = yield from _shrinking(job, color, _pixel_tiles)
+        color = yield from shrinking(job, color, _pixel_tiles)
     made = native**count
     if job.scale == Scale(made, made):
         return color
@@ -135,7 +135,7 @@ def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
 def continuous(job: Job, color: Tensor) -> Steps[Tensor]:
     """Encode once, then ask for the picture strip by strip."""
     if job.loaded.arch.tileable:
-        return (yield from _shrinking(job, color, _continuous_tiles))
+        return (yield from shrinking(job, color, _continuous_tiles))
     size = job.scale.output_size((color.shape[-2], color.shape[-1]))
     # The network's own grid covers what it is given exactly: padding and asking for more keeps the scale.
     source = job.send(color)
@@ -161,7 +161,7 @@ def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tenso
         if not height or not width:  # far below scale 1 a tile may hold no pixel's centre
             continue
         part = torch.empty(1, 3, height, width)
-        strips = list(tiling.strips(height, width, _QUERY_PIXELS))
+        strips = list(tiling.strips(height, width, QUERY_PIXELS))
         for step, (start, stop) in enumerate(strips, 1):
             stop_if_cancelled()
             wanted = view.crop(rows.start + start, columns.start, stop - start, width)
@@ -180,7 +180,7 @@ def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tenso
 def encode_field(job: Job, color: Tensor, plane: str) -> Steps[GaussianField]:
     """The field of the whole picture: every tile's Gaussians of its core, together. `plane` names it for the cache."""
     job = replace(job, source_id=f"{job.source_id} {plane}")
-    return (yield from _shrinking(job, color, _field_tiles))
+    return (yield from shrinking(job, color, _field_tiles))
 
 
 def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
@@ -307,7 +307,7 @@ def backend(kind: str, device: torch.device) -> str:
 # ---- memory -----------------------------------------------------------------------------------------------------
 
 
-def _shrinking(job: Job, color: Tensor, run: Callable[[Job, Tensor, tiling.Grid], Steps[_Result]]) -> Steps[_Result]:
+def shrinking(job: Job, color: Tensor, run: Callable[[Job, Tensor, tiling.Grid], Steps[_Result]]) -> Steps[_Result]:
     """Run in tiles that fit; when they do not, halve them and go on."""
     arch = job.loaded.arch
     size = (color.shape[-2], color.shape[-1])

@@ -10,6 +10,7 @@ A session is cheap and thread-safe; loaded networks are shared by all sessions o
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Generator
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
-from gsr_app.engine import devices, modules, runners
+from gsr_app.engine import devices, modules, runners, windows
 from gsr_app.engine.cache import ByteLru, fingerprint
 from gsr_app.engine.pictures import Form, Picture, fill_hidden, stack, unstack
 from gsr_app.engine.runners import Job, Steps
@@ -127,6 +128,19 @@ class Session:
         """Whether the field of a handle is still kept."""
         return self.memory.get(handle.id) is not None
 
+    def forgetting(self) -> Session:
+        """This session, but for what passes by and is not asked for again: it keeps nothing."""
+        return self._like_this(0)
+
+    def job(self, method: Method, scale: Scale, watch: Stopwatch) -> Steps[Job]:
+        """What a runner needs for a method in this session's way, with as much memory, of its own."""
+        return self._like_this(self.memory.limit_bytes)._job(method, None, scale, "published", watch)
+
+    def _like_this(self, memory_bytes: int) -> Session:
+        like = copy.copy(self)
+        like.memory = ByteLru(memory_bytes)
+        return like
+
     def close(self) -> None:
         """Forget everything that was kept for later."""
         self.memory.clear()
@@ -165,7 +179,7 @@ class Session:
         key = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
         kept: _Kept | None = self.memory.get(key)
         if kept is None:
-            color = yield from runners.encode_field(job, _in_color(picture), "color")
+            color = yield from runners.encode_field(job, show(picture), "color")
             alpha: GaussianField | float | None = _level(picture)
             if picture.alpha is not None and alpha is None:
                 alpha = yield from runners.encode_field(job, picture.alpha.expand(1, 3, *picture.size), "alpha")
@@ -173,10 +187,12 @@ class Session:
             self.memory.put(key, kept)
         return FieldHandle(key, method.id, len(kept.color), picture.size), kept, job.loaded.weights_id
 
-    def _job(self, method: Method, array: np.ndarray, scale: Scale, window: Window, watch: Stopwatch) -> Steps[Job]:
+    def _job(
+        self, method: Method, array: np.ndarray | None, scale: Scale, window: Window, watch: Stopwatch
+    ) -> Steps[Job]:
         with watch("read"):
             loaded, watch.cold = yield from modules.load(method, self.device, self.weights)
-            source_id = fingerprint(array) if method.kind == "field" else ""
+            source_id = fingerprint(array) if array is not None and method.kind == "field" else ""
         return Job(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
 
     def _kept(self, handle: FieldHandle) -> _Kept:
@@ -196,8 +212,9 @@ def _paint(
         planes = yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch)
         color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
     else:
-        run = runners.pixels if method.kind == "pixels" else runners.continuous
-        color, alpha = (yield from run(job, _in_color(picture))), None
+        runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": windows.repeat}
+        run = runs[method.kind]
+        color, alpha = (yield from run(job, show(picture))), None
         if varying is not None:
             alpha = (yield from run(job, varying.expand(1, 3, *picture.size))).mean(1, keepdim=True)
     return color, alpha if level is None else color.new_full((1, 1, *color.shape[-2:]), level)
@@ -217,6 +234,8 @@ def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
 def _describe(method: Method, scale: Scale) -> str:
     if method.kind == "pixels":
         return runners.describe_pixels(method.native_scale or 1, scale)
+    if method.kind == "video":
+        return f"network for clips asked at x{scale}, of a clip that stands still"
     return f"{method.kernel} at x{scale}" if method.kind == "resize" else f"network asked at x{scale}"
 
 
@@ -242,7 +261,7 @@ def _scale(scale: Scale | float) -> Scale:
     return scale if isinstance(scale, Scale) else Scale(scale, scale)
 
 
-def _in_color(picture: Picture) -> Tensor:  # [1, 3, h, w]
+def show(picture: Picture) -> Tensor:  # [1, 3, h, w]
     """What a network gets to see."""
     color = picture.color if picture.alpha is None else fill_hidden(picture.color, picture.alpha)
     return color.expand(1, 3, *picture.size)

@@ -9,13 +9,23 @@ method looks: an image method reads one frame, a network of windows three beyond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import Progress, Scale, Upscaled
-from gsr_app.engine.session import Session, Window
+from gsr_app.engine import modules, runners
+from gsr_app.engine.pictures import Picture
+from gsr_app.engine.runners import Steps
+from gsr_app.engine.session import Session, Window, show
+from gsr_app.engine.timing import Stopwatch
+from gsr_app.engine.windows import Frame, Walk, slide
 from gsr_app.models import registry
+from gsr_app.models.registry import Method
+
+_Result = TypeVar("_Result")
 
 
 def upscale_frames(
@@ -29,13 +39,73 @@ def upscale_frames(
     cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
 ) -> Generator[np.ndarray, None, None]:
     """Every frame of a clip at another scale, lazily and in order. Closing the generator stops the work."""
-    registry.method(method)  # an unknown name is said before the first frame is read
+    found = registry.method(method)  # an unknown name is said before the first frame is read
     wanted = scale if isinstance(scale, Scale) else Scale(scale, scale)
+    if found.kind == "video":
+        yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
+        return
     # No frame is asked for twice: fields are drawn and forgotten. Loaded networks are the process's, not the session's.
-    passing = Session(str(session.device), weights=session.weights, tile=session.tile, memory_bytes=0)
-    passing.dtype = session.dtype
+    passing = session.forgetting()
     for frame in frames:
         yield _upscale(passing, frame, method, wanted, window, on_progress, cancel)
+
+
+def _upscale_windows(
+    session: Session,
+    frames: Iterable[np.ndarray],
+    method: Method,
+    scale: Scale,
+    on_progress: Callable[[Progress], None] | None,
+    cancel: Callable[[], bool] | None,
+) -> Generator[np.ndarray, None, None]:
+    """By a network that looks at the frames before and after. Transparency, which it does not know, is resized."""
+    pictures: dict[int, Picture] = {}
+    first: list[Picture] = []
+
+    def number() -> Iterator[Frame]:
+        for at, array in enumerate(frames):
+            picture = Picture.of(array)
+            first[:] = first or [picture]
+            if picture.size != first[0].size:
+                raise InvalidArgument(
+                    f"Frame {at} is {_size(picture)}, the frames before are {_size(first[0])}.",
+                    hint="Cut the clip where its size changes.",
+                )
+            pictures[at] = picture
+            yield Frame(at, show(picture))
+
+    walk: Walk | None = None
+    watch = Stopwatch(session.device)
+    for at, window in enumerate(slide(number())):
+        picture = pictures.pop(at)
+        if walk is None:
+            walk = Walk(_run(session.job(method, scale, watch), on_progress, cancel), picture.size)
+        color = _run(walk.draw(window), on_progress, cancel)
+        alpha = None
+        if picture.alpha is not None:
+            alpha = _run(runners.resize(picture.alpha, "bicubic", scale, watch), None, cancel)
+        yield picture.form.restore(color, alpha)
+
+
+def _run(
+    steps: Steps[_Result], report: Callable[[Progress], None] | None, cancel: Callable[[], bool] | None
+) -> _Result:
+    """Run steps to their end, telling each."""
+    try:
+        while True:
+            with modules.cancelling(cancel):
+                modules.stop_if_cancelled()
+                event = next(steps)
+            if report is not None:
+                report(event)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.size[1]}x{picture.size[0]}"
 
 
 def _upscale(

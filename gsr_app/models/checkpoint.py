@@ -17,8 +17,8 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
 _PREFIXES = ("module.", "generator.")  # left by data-parallel training, and by MMEditing's restorers
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file, unwrapped. Runs no code from the file."""
+def read_state(path: Path, first: str = "") -> dict[str, Tensor]:
+    """The tensors of a weight file, unwrapped; under `first` where it has that. Runs no code from the file."""
     if not path.is_file():
         raise WeightsError(f"There is no weight file {path}.", hint="Check the path given with --weights.")
     if path.stat().st_size == 0:
@@ -42,7 +42,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {str(error).splitlines()[0][:120]}",
             hint="Delete it and download it again.",
         ) from None
-    return unwrap(stored, path)
+    return unwrap(stored, path, first)
 
 
 def _looks_like_torch(path: Path) -> bool:
@@ -50,12 +50,12 @@ def _looks_like_torch(path: Path) -> bool:
         return stream.read(2)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
 
-def unwrap(stored: Any, path: Path | str = "the file") -> dict[str, Tensor]:
+def unwrap(stored: Any, path: Path | str = "the file", first: str = "") -> dict[str, Tensor]:
     """The bare state dict out of whatever a training program put around it."""
     while isinstance(stored, Mapping):
         stored = cast("Mapping[str, Any]", stored)
         tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
-        wrapper = next((key for key in _WRAPPERS if isinstance(stored.get(key), Mapping)), None)
+        wrapper = next((key for key in (first, *_WRAPPERS) if isinstance(stored.get(key), Mapping)), None)
         if wrapper is not None:
             stored = stored[wrapper]
             continue
@@ -93,7 +93,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path | str 
 def load_files(module: nn.Module, files: Mapping[str, Path]) -> nn.Module:
     """Load one file per part ("encoder", "decoder"), or the one file "" for the whole network."""
     for part, path in files.items():
-        load_state(module.get_submodule(part), read_state(path), path)
+        load_state(module.get_submodule(part), read_state(path, getattr(module, "PUBLISHED_UNDER", "")), path)
     return module
 
 

@@ -35,7 +35,10 @@ field       `module.encode(lr) -> features`, `module.field(features, scale) -> G
 pixels      `module(lr) -> sr` at one native scale
 continuous  `module(lr, (H, W)) -> sr`; when tileable also `module.encode(lr) -> features` and
             `module.query(features, view) -> sr` of any View of the source plane
-video       seven frames in, one out
+video       `module(frames, (sy, sx)) -> sr` of the frame in the middle of seven; in parts, so that what a frame and its
+            neighbours give is computed once while the window slides, `module.look(before, frame, after) -> look`,
+            `module.encode(looks, frame, scale) -> features`, `module.locate(patch) -> places` and
+            `module.draw(features, places) -> sr` of a patch of the picture
 metric      two pictures in, a distance out
 """
 

@@ -1,6 +1,6 @@
 """SAVSR: video super-resolution at any scale, a scale of its own per axis, seven frames for one.
 
-Li, Liu, Zhu, Shao, Wang, "SAVSR: Arbitrary-Scale Video Super-Resolution via a Learned Scale-Adaptive Network",
+Li, Liu, Shang, Liu, Wan, Feng, "SAVSR: Arbitrary-Scale Video Super-Resolution via a Learned Scale-Adaptive Network",
 AAAI 2024. Original: github.com/Weepingchestnut/SAVSR; no licence file, its setup.py says Apache-2.0.
 
 Two recurrent units walk the window's inner five frames, one forwards and one backwards, each seeing a frame and its
@@ -114,6 +114,8 @@ class Features:
 
 class SAVSR(nn.Module):
     """[B, 7, 3, h, w] in 0..1 -> [B, 3, H, W], the frame in the middle; H = round(h * sy), halves to even."""
+
+    PUBLISHED_UNDER = "params"  # the released file holds averaged weights, too; the published figures are of these
 
     def __init__(self, *, config: SAVSRConfig) -> None:
         super().__init__()

@@ -90,8 +90,7 @@ class StreamBlock(nn.Module):
         together = torch.cat(each, 1)
         base = leak(self.osconv(together, scale) if self.by_scale else self.conv1(together))
         return [
-            x + leak(conv(torch.cat([base, one], 1)))
-            for conv, one, x in zip(self.conv2, each, streams, strict=True)
+            x + leak(conv(torch.cat([base, one], 1))) for conv, one, x in zip(self.conv2, each, streams, strict=True)
         ]
 
 

@@ -40,7 +40,7 @@ class Patch:
 
 def output_size(frame: Size, scale: Scale) -> Size:
     """Rounded, halves to even, as the published network has it."""
-    return round(frame[0] * scale.y), round(frame[1] * scale.x)
+    return max(1, round(frame[0] * scale.y)), max(1, round(frame[1] * scale.x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,10 @@ class Upsampler(nn.Module):
             _within_pixel(y)[:, None].expand(shape),
             _within_pixel(x)[None, :].expand(shape),
         ])[None]  # fmt: skip
-        body = self.body(told.to(like))
+        # Places are too fine for half precision.
+        with torch.autocast(like.device.type, enabled=False):
+            body = self.body(told.to(like))
+            offset, st_offset, shares = self.offset(body), self.st_offset(body), self.routing(body)
         origin_y, origin_x = patch.origin
 
         def grid(y: Tensor, x: Tensor) -> Tensor:  # [1, H, W, 2]
@@ -97,10 +100,10 @@ class Upsampler(nn.Module):
 
         here = grid(y - 0.5, x - 0.5)
         return Places(
-            here + self.offset(body).permute(0, 2, 3, 1),
-            here + self.st_offset(body).permute(0, 2, 3, 1),
+            here + offset.permute(0, 2, 3, 1),
+            here + st_offset.permute(0, 2, 3, 1),
             grid(own_y, own_x),
-            self.routing(body),
+            shares,
             beyond,
         )
 
@@ -143,7 +146,7 @@ def _along(first: int, last: int, scale: float, length: int, source: int, like: 
 
 
 def _within_pixel(at: Tensor) -> Tensor:
-    """From the middle of the source pixel that holds it, -0.5 to 0.5; a place just short of the next counts as there."""
+    """-0.5 to 0.5, from the middle of the source pixel that holds it; just short of the next one counts as there."""
     return at - (at + 1e-3).floor() - 0.5
 
 

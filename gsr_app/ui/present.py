@@ -121,9 +121,9 @@ def method_card(method: Method, availability: Availability) -> dict[str, Any]:
 
 def score_text(score: Mapping[str, Any]) -> str:
     """ "Urban100 ×4 27.34 dB, SSIM 0.8134", from a line of the catalogue."""
-    parts = [
-        f"{score.get('dataset', '')} ×{score.get('scale', '?'):g}" if "scale" in score else str(score.get("dataset"))
-    ]
+    parts = [str(score.get("dataset", ""))]
+    if "scale" in score:
+        parts[0] += f" ×{score['scale']:g}" + (f"/{score['scale_x']:g}" if "scale_x" in score else "")
     names = {
         "psnr_y": "{:.2f} dB",
         "psnr": "{:.2f} dB RGB",

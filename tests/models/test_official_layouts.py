@@ -22,6 +22,7 @@ LAYOUTS: dict[str, Any] = {
         "scheduler": {},
     },
     "rgt-s-x4": lambda state: {"params": state},
+    "savsr": lambda state: {"params": state, "params_ema": {key: value * 0 for key, value in state.items()}},
     "liif-edsr": lambda state: {
         "model": {"name": "liif", "args": {}, "sd": state},
         "optimizer": {"name": "adam", "args": {}, "sd": {}},
