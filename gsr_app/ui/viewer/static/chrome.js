@@ -33,6 +33,8 @@ export class Bar {
     this.auto = button("auto", "Blink by itself (B)", () => viewer.toggleAuto());
     this.context = el("div", { className: "gsr-context" }, el("span", { className: "gsr-versus" }, "vs"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
+    this.between = button("− pixels", "What the live field has that the pixels have not (F)", () => viewer.toggle("between"));
+    this.touch = button("touch", "Touch the Gaussians: scale, hide, tint, isolate (T)", () => viewer.touchPanel.toggle());
     this.crisp = button("crisp", "Crisp or smooth pixels (S)", () => viewer.toggle("smooth"));
     this.region = button("region", "Draw a region (R)", () => viewer.startRegion());
     this.percent = el("span", { className: "gsr-percent" });
@@ -44,7 +46,9 @@ export class Bar {
       this.colouring.node,
       this.context,
       this.badge,
+      this.between,
       el("span", { className: "gsr-spring" }),
+      this.touch,
       this.region,
       this.crisp,
       button("fit", "Whole picture (0)", () => viewer.fit()),
@@ -78,6 +82,10 @@ export class Bar {
     this.region.hidden = !panes.length;
     this.region.setAttribute("aria-pressed", String(viewer.drawing));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
+    this.touch.hidden = !withField || Boolean(viewer.live.refused);
+    this.touch.setAttribute("aria-pressed", String(viewer.live.isOpen));
+    this.between.hidden = mode === "difference" || !panes.some((pane) => pane.isLive && pane.picture);
+    this.between.setAttribute("aria-pressed", String(viewer.between));
     this.#badge(withField);
   }
 

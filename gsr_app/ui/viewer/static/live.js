@@ -59,6 +59,7 @@ export class Live {
     this.changed = changed;
     this.rate = FIRST_RATE;
     this.touch = AT_REST;
+    this.isOpen = false; // while the panel for touching is
     this.looks = 0; // counts the changes of `touch`
     this.drawings = 0;
     this.refused = "";
@@ -81,7 +82,7 @@ export class Live {
   }
 
   get isTouched() {
-    return this.touch !== AT_REST;
+    return this.isOpen || this.touch !== AT_REST;
   }
 
   setTouch(values) {

@@ -1,5 +1,6 @@
 /* What the line under the pictures says about the viewer's state. */
 
+import { nearest } from "./inside.js";
 import { describe } from "./overlay.js";
 
 /** Position in source pixels and every pane's value under the pointer; null outside the picture. */
@@ -19,6 +20,16 @@ export function spotOf(viewer) {
   const [a, b] = [of(here), of(viewer.base)];
   const delta = a && b && here !== viewer.base ? [0, 1, 2].map((c) => a[c] - b[c]) : null;
   return { x: u / scale.x, y: v / scale.y, values, delta };
+}
+
+/** {pane, index} of the Gaussian under the pointer, or null. */
+export function gaussianAt(viewer) {
+  const cell = viewer.cellAt(viewer.pointer);
+  if (!cell?.pane.field) return null;
+  const { u, v } = viewer.view.toFrame(cell.rect, viewer.pointer.x, viewer.pointer.y);
+  const { scale } = viewer.scene;
+  const index = nearest(cell.pane.field, u / scale.x, v / scale.y, (10 * viewer.dpr) / viewer.view.zoom / scale.x);
+  return index < 0 ? null : { pane: cell.pane, index };
 }
 
 export function gaussianNote(viewer) {

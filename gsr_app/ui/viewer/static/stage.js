@@ -70,8 +70,16 @@ export class Stage {
   }
 
   #drawPicture(pane, rect) {
-    this.paintPane(this.ctx, pane, rect);
+    if (this.viewer.between && pane.isLive && pane.picture) this.#drawBetween(pane, rect);
+    else this.paintPane(this.ctx, pane, rect);
     this.#decorate(pane, rect, rect);
+  }
+
+  // The live field against the pane's own pixels.
+  #drawBetween(pane, rect) {
+    const { view, smooth, gain, colourScale } = this.viewer;
+    const paint = (c, withFrame, local) => this.paintAt(c, pane, local, view.zoom, view.origin(local), smooth, { withFrame });
+    this.difference.draw(this.ctx, rect, true, false, paint, gain, colourScale);
   }
 
   #drawDifference(pane, rect) {
@@ -133,6 +141,8 @@ export class Stage {
       const chosen = viewer.chosen;
       if (chosen?.pane === pane) drawChosen(ctx, pane.field, chosen.index, origin, ...density, viewer.dpr);
     }
+    const { picked, scene } = viewer;
+    if (picked?.pane === pane && pane.field) drawChosen(ctx, pane.field, picked.index, origin, scene.scale.x * view.zoom, scene.scale.y * view.zoom, viewer.dpr);
     ctx.restore();
     this.#regions(part, rect);
   }

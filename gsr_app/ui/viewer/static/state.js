@@ -1,9 +1,8 @@
 /* What the viewer knows and the verbs that change it. Every verb ends in `changed()`, which draws on the next frame. */
 
-import { nearest } from "./inside.js";
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MOST_PANES } from "./panes.js";
-import { spotOf } from "./readout.js";
+import { gaussianAt, spotOf } from "./readout.js";
 import { regionBetween } from "./regions.js";
 import { contains, View } from "./view.js";
 
@@ -33,6 +32,8 @@ export class ViewerState {
   colouring = "plain";
   pointer = null; // device pixels of the stage
   chosen = null; // {pane, index}: the Gaussian under the pointer
+  picked = null; // the one that was clicked
+  between = false; // what the live field has that the pixels have not
   regions = [];
   region = null;
   draft = null;
@@ -216,23 +217,14 @@ export class ViewerState {
 
   pointTo(x, y) {
     this.pointer = x === null ? null : { x, y };
-    this.chosen = this.#gaussianUnderPointer();
+    this.chosen = this.overlay === "off" ? null : gaussianAt(this);
     this.changed();
-  }
-
-  #gaussianUnderPointer() {
-    const cell = this.cellAt(this.pointer);
-    if (this.overlay === "off" || !cell?.pane.field) return null;
-    const { u, v } = this.view.toFrame(cell.rect, this.pointer.x, this.pointer.y);
-    const { scale } = this.scene;
-    const reach = (10 * this.dpr) / this.view.zoom / scale.x;
-    const index = nearest(cell.pane.field, u / scale.x, v / scale.y, reach);
-    return index < 0 ? null : { pane: cell.pane, index };
   }
 
   click(x, y) {
     const cell = this.cellAt({ x, y });
     if (cell && this.mode !== "wipe") this.activeId = cell.pane.spec.id;
+    this.touchPanel.pick();
     this.changed();
   }
 

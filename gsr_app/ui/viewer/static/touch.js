@@ -13,6 +13,7 @@ export const AT_REST = Object.freeze({
   color: null, // [r, g, b], 0..1: only those of about this colour
   nearness: 0.97, // least cosine between a colour and that one
   only: -1, // index: this one alone
+  of: null, // the field that it belongs to
 });
 
 export const LOOK = `
@@ -43,7 +44,7 @@ export function lookOf(touch, field) {
     gl.uniform4f(at.near, r / length, g / length, b / length, touch.color ? touch.nearness : 0);
     gl.uniform3f(at.ranks, Math.log(sizes[0]), Math.log(sizes[1]), apart);
   };
-  return { ...AS_IT_IS, sigma: touch.sigma, lift: apart / 2, only: touch.only, uniforms: (gl, at) => uniforms(gl, at) };
+  return { ...AS_IT_IS, sigma: touch.sigma, lift: apart / 2, only: touch.of === field ? touch.only : -1, uniforms: (gl, at) => uniforms(gl, at) };
 }
 
 const RESTING = Object.freeze({

@@ -18,6 +18,7 @@ import { Minimap } from "./minimap.js";
 import { MOST_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
 import { ViewerState } from "./state.js";
+import { TouchPanel } from "./touchpanel.js";
 
 const STANDALONE = {
   renderView: async () => {
@@ -45,6 +46,7 @@ export class Viewer extends ViewerState {
     this.bar = new Bar(this);
     this.tags = new Tags(this);
     this.foot = new Foot(this);
+    this.touchPanel = new TouchPanel(this);
     this.minimap = new Minimap(this);
     this.dock = new Dock(this);
     this.help = helpDialog();
@@ -58,6 +60,7 @@ export class Viewer extends ViewerState {
       this.tags.node,
       this.divider,
       this.minimap.node,
+      this.touchPanel.node,
       this.empty,
     );
     element.classList.add("gsr-viewer");
@@ -104,6 +107,7 @@ export class Viewer extends ViewerState {
     for (const [id, pane] of this.panes) {
       if (ids.has(id) && sameSource) continue;
       pane.close();
+      if (this.picked?.pane === pane) this.picked = null;
       this.panes.delete(id);
     }
     for (const spec of scene.panes) {
@@ -159,6 +163,7 @@ export class Viewer extends ViewerState {
     this.tags.update(this.cells);
     this.foot.update();
     this.minimap.draw();
+    this.touchPanel.update();
     this.dock.update();
     this.empty.hidden = this.shown.length > 0;
     this.divider.hidden = this.mode !== "wipe" || this.shown.length < 2;
