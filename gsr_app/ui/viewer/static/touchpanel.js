@@ -29,9 +29,9 @@ export class TouchPanel {
       const output = el("output", {});
       return { name, text, input, output, node: el("label", { title }, el("span", {}, label), input, output) };
     });
-    this.pick = el("input", { type: "color", value: "#c08040", "aria-label": "The colour to keep", oninput: () => this.#keepColour(true) });
+    this.colour = el("input", { type: "color", value: "#c08040", "aria-label": "The colour to keep", oninput: () => this.#keepColour(true) });
     this.byColour = el("input", { type: "checkbox", onchange: () => this.#keepColour(this.byColour.checked) });
-    this.colourRow = el("label", { title: "Only Gaussians of about this colour" }, el("span", {}, "colour"), this.byColour, this.pick);
+    this.colourRow = el("label", { title: "Only Gaussians of about this colour" }, el("span", {}, "colour"), this.byColour, this.colour);
     this.alone = el("input", { type: "checkbox", onchange: () => this.#isolate() });
     this.numbers = el("p", { className: "gsr-figures" });
     this.aloneRow = el("label", {}, el("span", {}, "this one alone"), this.alone);
@@ -54,7 +54,7 @@ export class TouchPanel {
   }
 
   #keepColour(on) {
-    this.viewer.live.setTouch({ color: on ? toRgb(this.pick.value) : null });
+    this.viewer.live.setTouch({ color: on ? toRgb(this.colour.value) : null });
   }
 
   #isolate() {
@@ -77,7 +77,7 @@ export class TouchPanel {
     const picked = (this.viewer.picked = gaussianAt(this.viewer));
     if (picked && !live.touch.color) {
       const color = colorOf(picked.pane.field, picked.index).map((c) => Math.max(0, c));
-      this.pick.value = toHex(color.map((c) => c / Math.max(...color, 1e-6)));
+      this.colour.value = toHex(color.map((c) => c / Math.max(...color, 1e-6)));
     }
     if (this.alone.checked) this.#isolate();
   }
