@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from gsr_app.ui.compare import House, Limits, Task, Wish
 from gsr_app.ui.engine import LocalEngine
 from gsr_app.ui.files import Files
 from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.viewer.contract import PaneError, PaneSpec, Region
+from gsr_app.ui.viewer.contract import PaneError, PaneField, PaneSpec, Region
 from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.viewer.report import Page
+from gsr_app.ui.viewer.report import Page, field_url
+from gsr_app.ui.views import packed_field
 from gsr_app.ui.work import Job
 
 _NO_LIMITS = Limits(input_pixels=1 << 40, output_pixels=1 << 40)
@@ -35,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", default="basicsr", help="metric convention (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs per method; the median time is shown")
     parser.add_argument("--region", action="append", default=[], metavar="X,Y,W,H", help="a detail, in source pixels")
+    parser.add_argument(
+        "--carry", default="", metavar="IDS", help="methods whose Gaussians the report carries, or all: zooms offline"
+    )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="where to write; the figure goes beside it")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tally", type=Path, nargs="+", metavar="VOTES.json", help="count exported votes instead")
@@ -56,13 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         house = House(engine, Files(Path(folder)), limits=_NO_LIMITS)
         ids = tuple(one.strip() for one in arguments.methods.split(",") if one.strip())
+        carry = ids if arguments.carry == "all" else tuple(one.strip() for one in arguments.carry.split(","))
         for number, image in enumerate(arguments.images):
             reference = str(arguments.reference[number]) if arguments.reference else None
             wish = Wish(
                 str(image), ids, arguments.scale, reference, arguments.round_trip, arguments.protocol, arguments.repeat
             )
             task = compare.prepare(house, wish)
-            pages.append(_compare(house, task, regions))
+            pages.append(_compare(house, task, regions, carry))
         methods = compare.find_methods(engine, list(ids))
     html, png, pdf = write_report(pages, methods, arguments.report.stem)
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
@@ -88,11 +94,12 @@ def read_region(text: str) -> Region:
     return Region(x, y, width, height, parts[4].strip() if len(parts) > 4 else "")
 
 
-def _compare(house: House, task: Task, regions: list[Region]) -> Page:
+def _compare(house: House, task: Task, regions: list[Region], carry: Sequence[str]) -> Page:
     scene = compare.first_scene(task, house)
     pictures: dict[str, bytes] = {"input": encode_png(task.source.pixels, level=6)}
     if task.reference is not None:
         pictures["reference"] = encode_png(task.reference, level=6)
+    fields: dict[str, bytes] = {}
     panes: dict[str, PaneSpec] = {pane.id: pane for pane in scene.panes}
     for method in task.methods:
         started = panes[method.id]
@@ -102,6 +109,11 @@ def _compare(house: House, task: Task, regions: list[Region]) -> Page:
             pane = compare.finished_pane(house, task, method, result, timing, only_figures=True)
             pictures[method.id] = encode_png(np.asarray(result.image), level=6)
             panes[method.id] = replace(pane, url="carried", download_name=f"{method.id}.png")
+            if result.field is not None and method.id in carry:
+                fields[method.id] = packed_field(house, result.field)
+                carried_mb = len(field_url(fields[method.id])) / 1e6
+                print(f"{task.name}  {method.id:<20} carries {carried_mb:.1f} MB of Gaussians")
+                panes[method.id] = replace(panes[method.id], field=PaneField(method.id, result.field.count, live=False))
             score = pane.metrics.psnr_y if pane.metrics else None
             told = "" if score is None else f"  {score:6.2f} dB"
             print(f"{task.name}  {method.id:<20} {timing.total_ms:8.0f} ms{told}")
@@ -109,4 +121,4 @@ def _compare(house: House, task: Task, regions: list[Region]) -> Page:
             panes[method.id] = replace(started, state="failed", error=PaneError(str(error), error.hint))
             print(f"{task.name}  {method.id:<20} failed: {error}")
     scene = replace(scene, panes=tuple(panes.values()), running=False)
-    return page_of(task.name, scene, pictures, regions)
+    return page_of(task.name, scene, pictures, regions, fields)

@@ -14,9 +14,15 @@ from gsr_app.ui.viewer.figure import Row, figure_files
 from gsr_app.ui.viewer.report import Page, build_report, default_regions
 
 
-def page_of(title: str, scene: Scene, pictures: Mapping[str, bytes], regions: Sequence[Region]) -> Page:
-    """One picture of a report with the regions that lie in it."""
-    return Page(title, replace(scene, regions=default_regions(scene, regions)), pictures)
+def page_of(
+    title: str,
+    scene: Scene,
+    pictures: Mapping[str, bytes],
+    regions: Sequence[Region],
+    fields: Mapping[str, bytes] | None = None,
+) -> Page:
+    """One picture of a report with the regions that lie in it, and the field files that it carries."""
+    return Page(title, replace(scene, regions=default_regions(scene, regions)), pictures, fields or {})
 
 
 def write_report(

@@ -24,6 +24,7 @@ from gsr_app.ui.present import licences
 from gsr_app.ui.reporting import page_of, write_report
 from gsr_app.ui.viewer.contract import Region
 from gsr_app.ui.viewer.png import encode_png
+from gsr_app.ui.viewer.report import field_url
 
 log = logging.getLogger("gsr")
 
@@ -87,14 +88,20 @@ def field_bytes(house: House, data: object) -> dict[str, Any]:
     return {"url": url_of(house.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
 
 
+def _field_file(house: House, token: str) -> bytes:
+    return packed_field(house, house.handles.get(token))
+
+
 def packed_field(house: House, handle: FieldHandle) -> bytes:
+    """A field as a file, with who made it."""
     known = {method.id: method for method in house.engine.methods}
     licence = licences(known[handle.method]) if handle.method in known else ""
     return pack_field(house.engine.field(handle), method=handle.method, licence=licence)
 
 
 def report(house: House, data: object) -> dict[str, Any]:
-    """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}]}."""
+    """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}], carry: [pane id]}. With `plan`
+    only its size is told: without fields, and what the field of each pane adds."""
     request = _request(data)
     scene = house.scenes.get(request.get("run"))
     wanted = request.get("regions")
@@ -107,7 +114,15 @@ def report(house: House, data: object) -> dict[str, Any]:
     name = scene.source.name if scene.source else "picture"
     known = {method.id: method for method in house.engine.methods}
     methods = [known[pane.id] for pane in scene.panes if pane.id in known]
-    text, _, _ = write_report([page_of(name, scene, pictures, regions)], methods, f"GSR · {name}")
+    with_field = {pane.id: pane.field for pane in scene.panes if pane.field and pane.field.count <= MOST_GAUSSIANS}
+    if request.get("plan"):
+        text, _, _ = write_report([page_of(name, scene, pictures, regions)], methods, f"GSR · {name}")
+        sizes = {pane_id: len(field_url(_field_file(house, field.id))) for pane_id, field in with_field.items()}
+        return {"bytes": len(text.encode()), "fields": sizes}
+    carry = request.get("carry")
+    wished = [one for one in carry if one in with_field] if isinstance(carry, list) else []
+    fields = {pane_id: _field_file(house, with_field[pane_id].id) for pane_id in wished}
+    text, _, _ = write_report([page_of(name, scene, pictures, regions, fields)], methods, f"GSR · {name}")
     return {"url": url_of(house.files.put(text.encode(), ".html", "gsr-report"))}
 
 

@@ -313,6 +313,7 @@ def test_a_report_is_one_click(app: Any, tmp_path: Path) -> None:
     )
     with page.expect_download() as download:
         page.get_by_role("button", name="report", exact=True).click()
+        page.get_by_role("button", name="make the report").click()
     text = Path(download.value.path()).read_text()
     assert text.count("data:image/png") >= 4
     assert '"eye"' in text

@@ -14,9 +14,13 @@ from gsr_app.ui.viewer.contract import Scene, as_json
 # constructor is given.
 _ON_LOAD = """
 modules.then(({ Viewer, el }) => {
-  const ask = async (name, data) => {
+  const tell = async (name, data) => {
     const answer = await server[name](data);
     if (answer?.error) throw new Error(answer.error);
+    return answer;
+  };
+  const ask = async (name, data) => {
+    const answer = await tell(name, data);
     return { ...answer, url: new URL(answer.url, document.baseURI).href };
   };
   const query = new URLSearchParams(location.search);
@@ -30,7 +34,8 @@ modules.then(({ Viewer, el }) => {
   const viewer = new Viewer(element.querySelector(".gsr-mount"), {
     renderView: (id, r, [w, h]) => ask("render_view", { field: id, ...r, out_width: w, out_height: h }),
     fieldUrl: (id) => ask("field_bytes", { field: id }),
-    report: (run, regions) => ask("report", { run, regions }),
+    report: (run, regions, carry) => ask("report", { run, regions, carry }),
+    planReport: (run, regions) => tell("report", { run, regions, plan: true }),
     notify: (event, state, viewer) => {
       if (event === "state" && viewer.scene.source) {
         remember("mode", state.mode === "grid" ? "" : state.mode);

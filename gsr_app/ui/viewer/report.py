@@ -6,6 +6,7 @@ It opens from a disk without a network; nothing in it is fetched.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import platform
@@ -18,6 +19,8 @@ from gsr_app.models.registry import Method
 from gsr_app.ui.viewer import bundle
 from gsr_app.ui.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
 
+SAME = "#url"  # a download that is the picture itself
+
 
 @dataclass(frozen=True, eq=False)
 class Page:
@@ -26,11 +29,16 @@ class Page:
     title: str
     scene: Scene
     pictures: Mapping[str, bytes]
-    fields: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # pane id -> packed field, where carried
+    fields: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # pane id -> field file, where carried
 
 
 def data_url(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def field_url(data: bytes) -> str:
+    """A field file as the page carries it."""
+    return data_url(gzip.compress(data, 6, mtime=0), "application/gzip")
 
 
 def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
@@ -45,8 +53,9 @@ def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
             kept = PaneField("", pane.field.count, live=False)
             if pane.id in page.fields:
                 kept = replace(kept, id=f"{number}-{pane.id}")
-                fields[kept.id] = data_url(page.fields[pane.id], "application/octet-stream")
-        panes.append(replace(pane, url=url, download_url=url, field=kept))
+                fields[kept.id] = field_url(page.fields[pane.id])
+        # What is saved is what is shown: no need to carry it twice.
+        panes.append(replace(pane, url=url, download_url=url and SAME, field=kept))
     return replace(page.scene, panes=tuple(panes), running=False), fields
 
 

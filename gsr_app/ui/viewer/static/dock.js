@@ -3,6 +3,7 @@
 import { copyText, dot, download, el } from "./dom.js";
 import { bytes, count, milliseconds, rate } from "./format.js";
 import { RegionStrip } from "./regions.js";
+import { ReportDialog } from "./reportdialog.js";
 
 const STAGES = ["read", "encode", "decode", "bin", "render", "resize", "write"];
 const STAGE_NAMES = { bin: "sort", render: "draw" };
@@ -32,7 +33,8 @@ export class Dock {
     );
     if (viewer.services.report) {
       const report = tool("report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
-      this.tools.append(report);
+      this.dialog = new ReportDialog(viewer);
+      this.tools.append(report, this.dialog.node);
     }
     this.fold = tool("hide figures", "Fold or unfold", () => this.#fold());
     this.tools.append(this.fold);
@@ -47,18 +49,12 @@ export class Dock {
   }
 
   async #report(button) {
-    button.disabled = true;
-    button.textContent = "making the report …";
-    try {
-      const { scene, regions } = this.viewer;
-      const { url } = await this.viewer.services.report(scene.run, regions);
-      el("a", { href: url, download: "gsr-report.html" }).click();
-      button.textContent = "report";
-    } catch (error) {
-      button.textContent = String(error.message ?? error);
-      setTimeout(() => (button.textContent = "report"), 6000);
-    }
-    button.disabled = false;
+    const say = (text, ms) => {
+      button.textContent = text || "report";
+      button.disabled = Boolean(text);
+      if (ms) setTimeout(say, ms, "");
+    };
+    await this.dialog.open(say).catch((error) => say(String(error.message ?? error), 6000));
   }
 
   async #copy(button) {

@@ -7,6 +7,9 @@ import { Viewer } from "./viewer.js";
 const bytesOf = (url) => fetch(url).then((answer) => answer.blob());
 
 export function showReport(root, report) {
+  for (const { scene } of report.pages) {
+    for (const spec of scene.panes) if (spec.download_url === "#url") spec.download_url = spec.url;
+  }
   const stage = el("div", { className: "gsr-reportstage" });
   const viewer = new Viewer(stage, {
     // Only what the file itself carries.

@@ -1,0 +1,73 @@
+"""`gsr export`: a field file as one HTML page that draws it in the browser, at any zoom, without a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
+from gsr_app.models.registry import catalogue
+from gsr_app.ui.reporting import page_of, write_report
+from gsr_app.ui.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
+from gsr_app.ui.viewer.png import encode_png
+from gsr_app.ui.viewer.report import field_url
+
+_PREVIEW_PX = 1024  # longer side of the picture that stands there before one zooms in, and without WebGL2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("field", type=Path, metavar=f"FIELD{SUFFIX}")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        required=True,
+        metavar="OUT.html",
+        help="default: beside the field",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path: Path = arguments.field
+    out: Path = arguments.html if arguments.html != Path() else path.with_suffix(".html")
+    if out.resolve() == path.resolve():
+        raise InvalidArgument("The page would replace the field.", hint="Name another file after --html.")
+    field, facts = load_field(path), read_facts(path)
+    text, carried = field_page(field, path.stem, method=facts.method, licence=facts.licence)
+    out.write_text(text, encoding="utf-8")
+    print(f"{len(field):,} Gaussians, {carried / 1e6:.2f} MB of the page")
+    print(f"{out}  {out.stat().st_size / 1e6:.2f} MB, opens offline")
+    return 0
+
+
+def field_page(field: GaussianField, title: str, *, method: str = "", licence: str = "") -> tuple[str, int]:
+    """The page, and how many bytes of it are the field."""
+    from gsr_app import ops
+
+    height, width = field.source_size
+    scale = min(4.0, max(1.0, _PREVIEW_PX / max(height, width)))
+    view = View.whole(field.source_size, Scale(scale, scale))
+    picture = ops.render(field, view).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    pixels = np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture[..., :3]
+    known = catalogue().get(method)
+    pane = PaneSpec(
+        "field",
+        known.title if known else method or title,
+        known.color if known else "#2f6f5e",
+        state="done",
+        url="carried",
+        span=view.span,
+        field=PaneField("field", len(field), live=False),
+        done="drawn from the field file",
+        licence=licence,
+    )
+    source, frame = Source(title, title, width, height), Frame(view.size[1], view.size[0])
+    scene = Scene((pane,), source, frame, {"x": scale, "y": scale})
+    data = pack_field(field, method=method, licence=licence)
+    page = page_of(title, scene, {"field": encode_png(pixels, level=6)}, [], {"field": data})
+    return write_report([page], [known] if known else [], title)[0], len(field_url(data))
