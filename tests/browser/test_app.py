@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app import ops
+from gsr_app.core.types import FieldHandle, View
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
@@ -268,6 +270,28 @@ def test_without_webgl_true_zoom_comes_from_the_server(app: Any, engine: FakeEng
     page.locator(".gsr-stage").focus()
     page.keyboard.press("o")
     wait_for(page, "viewer.active.field && viewer.inView.count > 0")
+
+
+def test_the_browser_draws_the_field_that_the_server_sends(app: Any, engine: FakeEngine) -> None:
+    page = app()
+    upload(page, noise(40, 60, 3))
+    choose(page, "swift")
+    run_to_end(page)
+    page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.showPane('input', false); v.minimapOn = false; v.look(120, 80, 16); }"
+    )
+    wait_for(page, "viewer.active.isLive && viewer.active.shots.view?.step === 1")
+    assert page.locator(".gsr-badge").inner_text() == "live field · 64×"
+    assert (
+        page.evaluate("() => document.querySelector('.gsr-viewer').viewer.active.field.texts.licence") == "Apache-2.0"
+    )
+    rect = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; return v.view.origin(v.cells[0].rect); }"
+    )
+    view = View(((300 - rect["x"]) / 64, (200 - rect["y"]) / 64), (100 / 64, 100 / 64), (100, 100))
+    field = engine.field(FieldHandle("40x60", "swift", 2400, (40, 60)))
+    expected = ops.render(field, view).clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    assert np.abs(canvas_pixels(page)[200:300, 300:400] - expected).max() <= 2
 
 
 def test_a_link_brings_picture_methods_scale_mode_and_region(app: Any) -> None:

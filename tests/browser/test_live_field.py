@@ -565,3 +565,20 @@ def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[
     source = ((x - place["origin"]["x"]) / k, (y - place["origin"]["y"]) / k)
     expected = reference(field, View(source, (100 / k, 100 / k), (100, 100)))
     assert np.abs(canvas_pixels(page)[y : y + 100, x : x + 100] - expected).max() <= 2
+
+
+def test_many_ellipses_are_drawn_where_strokes_would_draw_them(show: Callable[..., Any]) -> None:
+    field = field_of(300)
+    page = show({"a": field})
+    run(page, "viewer.trueZoom = false; viewer.look(112, 80, 4); viewer.setOverlay('ellipses');")
+    wait_for(page, "viewer.active.field && viewer.inView.shown === 'ellipses'")
+    drawn_here = canvas_pixels(page).astype(float)
+    run(page, "Object.defineProperty(viewer.live, 'works', { get: () => false });")
+    stroked = canvas_pixels(page).astype(float)
+    run(page, "viewer.setOverlay('off');")
+    plain = canvas_pixels(page).astype(float)
+    ink = [np.abs(one - plain).sum(2) > 90 for one in (drawn_here, stroked)]
+    assert ink[1].sum() > 5000
+    near = sum(np.roll(ink[1], (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) > 0
+    assert (ink[0] & ~near).mean() < 1e-3  # no line where no stroke is
+    assert ink[0].sum() == pytest.approx(ink[1].sum(), rel=0.25)

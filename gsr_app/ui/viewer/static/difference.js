@@ -3,7 +3,7 @@
 export const SCALES = ["heat", "absolute", "signed"];
 
 // Black, violet, orange, pale yellow: perceived lightness rises evenly, so that twice as bright reads as more.
-const STOPS = [
+export const STOPS = [
   [0, 0, 4],
   [81, 18, 124],
   [183, 55, 121],

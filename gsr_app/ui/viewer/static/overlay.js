@@ -2,19 +2,21 @@
 
 import { heat } from "./difference.js";
 import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, usual } from "./inside.js";
+import { drawRings } from "./rings.js";
 
 export const OVERLAYS = ["off", "centres", "ellipses", "density"];
 export const COLOURINGS = ["plain", "colour", "opacity", "size"];
 
 const DEVICE_PIXELS_PER_DOT = 20; // closer than this and dots run together: density says more
-const MOST_ELLIPSES = 6000; // strokes per frame that keep panning fluent
+const MOST_ELLIPSES = 6000; // strokes per frame that keep panning fluent, drawn one by one
+const MOST_RINGS = 60_000; // and drawn by the painter
 const DENSITY_BIN = 6; // device pixels, at least
 const PER_BIN = 6; // Gaussians, about: fewer and the map would show the lattice that they lie on
 
 let scratch = null;
 
 /** Draws one pane's overlay; answers {count, shown}: Gaussians in view, and the mode that was really drawn. */
-export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPerSource, dpr) {
+export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPerSource, dpr, painter = null) {
   const [kx, ky] = pixelsPerSource; // device pixels per source pixel
   const box = [
     (rect.x - origin.x) / kx,
@@ -26,10 +28,11 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
   const [, , height, width] = [0, 0, ...field.source];
   const covered = Math.min(rect.w, width * kx) * Math.min(rect.h, height * ky);
   let shown = mode;
-  if (mode === "ellipses" && count > MOST_ELLIPSES) shown = "centres";
+  if (mode === "ellipses" && count > (painter ? MOST_RINGS : MOST_ELLIPSES)) shown = "centres";
   if (shown !== "density" && count * DEVICE_PIXELS_PER_DOT * dpr > covered) shown = "density";
   const place = (x, y) => [origin.x + x * kx, origin.y + y * ky];
   if (shown === "density") drawDensity(ctx, field, box, rect, place, count, covered);
+  else if (shown === "ellipses" && painter) drawRings(ctx, painter, field, COLOURINGS.indexOf(colouring), rect, box, dpr);
   else if (shown === "ellipses") drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr);
   else drawCentres(ctx, field, box, colouring, place, dpr);
   return { count, shown };

@@ -19,6 +19,7 @@ export function showReport(root, report) {
   let page = 0;
   const tabs = report.pages.map(({ title }, i) => el("button", { type: "button", onclick: () => open(i) }, title));
   const judge = el("button", { type: "button", "aria-pressed": "false", onclick: () => setBlind(!viewer.blind) }, "Judge blind");
+  judge.hidden = report.pages.every(({ scene }) => scene.panes.filter((spec) => spec.kind === "method").length < 2);
 
   const open = (i) => {
     page = i;

@@ -136,7 +136,7 @@ export class Stage {
     if (viewer.overlay !== "off" && pane.field) {
       const { scale } = viewer.scene;
       const density = [scale.x * view.zoom, scale.y * view.zoom];
-      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr);
+      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr, viewer.live.works ? viewer.live.painter : null);
       if (pane === viewer.overlaid) this.inView = seen;
       const chosen = viewer.chosen;
       if (chosen?.pane === pane) drawChosen(ctx, pane.field, chosen.index, origin, ...density, viewer.dpr);

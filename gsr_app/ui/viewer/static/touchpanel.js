@@ -42,8 +42,12 @@ export class TouchPanel {
       this.colourRow,
       this.numbers,
       this.aloneRow,
-      el("button", { type: "button", className: "gsr-plain", onclick: () => this.#rest() }, "as it is"),
-      el("button", { type: "button", className: "gsr-plain", onclick: () => this.toggle() }, "close"),
+      el(
+        "div",
+        { className: "gsr-touchfoot" },
+        el("button", { type: "button", className: "gsr-plain", onclick: () => this.#rest() }, "as it is"),
+        el("button", { type: "button", className: "gsr-plain", onclick: () => this.toggle() }, "close"),
+      ),
     );
     for (const kind of ["pointerdown", "wheel", "dblclick"]) this.node.addEventListener(kind, (event) => event.stopPropagation());
   }

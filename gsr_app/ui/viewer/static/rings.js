@@ -1,0 +1,80 @@
+/* One-sigma ellipses, drawn by the painter of the fields: tens of thousands in a frame. `overlay.js` decides when, and
+ * strokes them itself where there is no WebGL2. Dots and density stay with it: they were quicker without a GPU than
+ * with one made of software, and quick enough for half a million. */
+
+import { STOPS } from "./difference.js";
+import { usual } from "./inside.js";
+import { AT_REST, lookOf } from "./touch.js";
+
+const COLOUR = `
+uniform int colouring;  // 0 one colour, 1 its own, 2 by opacity, 3 by size
+uniform vec4 usual;  // size: small, large; peak; whether colours are additive
+vec3 heat(float t) {
+  vec3 stops[5] = vec3[5](${STOPS.map((rgb) => `vec3(${rgb.map((c) => (c / 255).toFixed(6)).join()})`).join()});
+  float at = clamp(t, 0.0, 1.0) * 4.0;
+  int k = min(3, int(at));
+  return mix(stops[k], stops[k + 1], at - float(k));
+}
+vec4 colour_of(vec3 color, float longer) {
+  if (colouring == 0) return vec4(1.0, 0.9647, 0.8863, 0.85);
+  float most = max(abs(color.r), max(abs(color.g), abs(color.b)));
+  if (colouring == 1) return vec4(clamp(usual.w > 0.0 ? color / max(most, 1e-6) : color, 0.0, 1.0), 1);
+  return vec4(heat(0.15 + 0.85 * (colouring == 2 ? most / usual.z : (longer - usual.x) / (usual.y - usual.x))), 1);
+}
+`;
+
+const RING = `
+uniform float extent;
+flat out vec4 shade;
+void main() {
+  vec2 wide, high;
+  place(gl_VertexID / 6, wide, high);
+  int k = gl_VertexID % 6;
+  vec2 corner = vec2(k & 1, k > 1 && k < 5) * 2.0 - 1.0;
+  shade = colour_of(ink, length(wide / scale));
+  vec2 at = corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high));
+  gl_Position = vec4((centre + at) / size * 2.0 - 1.0, 0, 1);
+}`;
+// How far a pixel is from the line where the form has length 1, to first order: lines are a pixel wide at any tilt.
+const STROKE = `#version 300 es
+precision highp float;
+uniform float extent;
+flat in vec2 centre; flat in vec4 form; flat in vec4 shade;
+out vec4 shown;
+void main() {
+  vec2 d = gl_FragCoord.xy - centre, p = vec2(dot(form.xy, d), dot(form.zw, d)) / 0.849321800288;
+  float r = length(p), steep = length(p.x * form.xy + p.y * form.zw) / 0.849321800288 / max(r, 1e-6);
+  float cover = clamp(0.5 + 0.5 * extent - abs(r - 1.0) / max(steep, 1e-6), 0.0, 1.0) * shade.a;
+  if (cover <= 0.0) discard;
+  shown = vec4(shade.rgb * cover, cover);
+}`;
+
+const made = new WeakMap(); // by a context's own program: one that comes back needs it anew
+
+/** The ellipses over `rect`, which shows `box` [x0, y0, x1, y1] of the source plane. */
+export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
+  const { gl, canvas } = painter;
+  if (!made.has(painter.splat)) made.set(painter.splat, painter.program(painter.place + COLOUR + RING, STROKE));
+  const look = lookOf(AT_REST, field);
+  const { sizes, peak } = usual(field);
+  const uniforms = (context, at) => {
+    look.uniforms(context, at);
+    gl.uniform1i(at.colouring, colouring);
+    gl.uniform1f(at.extent, dpr);
+    gl.uniform4f(at.usual, ...sizes, peak, field.normalize ? 0 : 1);
+  };
+  const source = { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1] };
+  painter.makeRoom(rect.w, rect.h);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+  gl.viewport(0, 0, rect.w, rect.h);
+  gl.clear(gl.COLOR_BUFFER_BIT);
+  gl.enable(gl.BLEND);
+  gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), gl.TRIANGLES, 6, { ...look, uniforms });
+  gl.disable(gl.BLEND);
+  ctx.save();
+  ctx.imageSmoothingEnabled = false;
+  ctx.transform(1, 0, 0, -1, rect.x, rect.y + rect.h); // rows were drawn from the bottom
+  ctx.drawImage(canvas, 0, canvas.height - rect.h, rect.w, rect.h, 0, 0, rect.w, rect.h);
+  ctx.restore();
+}
