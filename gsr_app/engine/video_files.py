@@ -13,8 +13,9 @@ import numpy as np
 
 from gsr_app import __version__
 from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
-from gsr_app.core.types import Progress, Scale, Upscaled
+from gsr_app.core.types import Progress, Scale
 from gsr_app.engine.session import Session
+from gsr_app.engine.video import upscale_frames
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.video import Frame, Plan, Reader
@@ -25,6 +26,7 @@ from gsr_app.models import registry
 # and the result does not consist of key frames.
 PART_S = 15.0
 PART_LEAST, PART_MOST = 24, 250
+_LOOKS_BACK = 3  # pictures before the one that a network of windows draws
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,11 @@ def upscale_video(
     session: Session,
     wish: VideoWish,
     *,
+    on_progress: Callable[[Progress], None] | None = None,  # of the picture at work
     cancel: Callable[[], bool] | None = None,
     part_pictures: tuple[int, int] = (PART_LEAST, PART_MOST),
     part_s: float = PART_S,
-) -> Generator[VideoStep | Progress, None, SavedVideo]:
+) -> Generator[VideoStep, None, SavedVideo]:
     """Upscale a video into another. The target appears when it is whole; until then its parts lie beside it."""
     started = time.monotonic()
     reader = video.open_video(wish.source, wish.rate)
@@ -104,13 +107,8 @@ def upscale_video(
         resumed = len(shop.times)
         clock = _Clock(wish, reader, shop.times, started)
         part_started = time.monotonic()
-        done = ""
         try:
-            for event in _results(session, wish, reader, scale, shop.times, stopped):
-                if isinstance(event, Progress):
-                    yield event
-                    continue
-                frame, result, done = event
+            for frame, result in _results(session, wish, reader, scale, shop.times, on_progress, stopped):
                 duration = frame.duration or _usual(reader)
                 shop.append(result, frame.pts, duration)
                 unsafe, least, most = shop.unsafe, *part_pictures
@@ -144,7 +142,7 @@ def upscale_video(
     length_s = float(_end_of(times, plan) - times[0][0] * plan.time_base)
     return SavedVideo(
         wish.target, len(times), resumed, info.size, plan.size, scale, length_s, time.monotonic() - started,
-        f"{done or wish.method}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
+        f"{wish.method} at x{scale}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
         reader.trouble, (*info.notes, *plan.notes, *notes, *reader.notes),
     )  # fmt: skip
 
@@ -166,8 +164,6 @@ def check_target(wish: VideoWish) -> None:
 
 # ---- pictures ---------------------------------------------------------------------------------------------------
 
-_Made = tuple[Frame, np.ndarray, str]
-
 
 def _results(
     session: Session,
@@ -175,20 +171,26 @@ def _results(
     reader: Reader,
     scale: Scale,
     times: list[tuple[int, int]],
+    on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool],
-) -> Iterator[Progress | _Made]:
-    """Every picture that is still to be made, in order."""
+) -> Iterator[tuple[Frame, np.ndarray]]:
+    """Every picture that is still to be made, in order, beside what it is made from."""
     start_s, end_s = _span(wish, reader)
-    method = registry.method(wish.method)
-    if method.kind != "video":
-        for frame in reader.frames(start_s, end_s, after=times[-1][0] if times else None):
-            for event in session.stream(frame.pixels, method=method.id, scale=scale, cancel=cancel):
-                if isinstance(event, Upscaled):
-                    yield frame, event.image, event.done
-                else:
-                    yield event
-        return
-    raise InvalidArgument(f"{method.id} is not run on videos yet.", hint="Choose a method for images.")
+    # A network of windows sees pictures again that are done: only what comes after them is kept.
+    again = min(len(times), _LOOKS_BACK if registry.method(wish.method).kind == "video" else 0)
+    known = times[: len(times) - again]
+    waiting: deque[Frame] = deque()
+
+    def pixels() -> Iterator[np.ndarray]:
+        for frame in reader.frames(start_s, end_s, after=known[-1][0] if known else None):
+            waiting.append(frame)
+            yield frame.pixels
+
+    made = upscale_frames(session, pixels(), method=wish.method, scale=scale, on_progress=on_progress, cancel=cancel)
+    for number, result in enumerate(made):
+        frame = waiting.popleft()
+        if number >= again:
+            yield frame, result
 
 
 def _span(wish: VideoWish, reader: Reader) -> tuple[Fraction | None, Fraction | None]:

@@ -102,16 +102,16 @@ def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish
 def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
     from gsr_app.engine.video_files import upscale_video
 
-    steps = upscale_video(session, wish, cancel=stopped)
     said, share = wish.source.name, 0.0
+
+    def show(progress: Progress) -> None:
+        line.show(share, f"{said}  {progress.stage} {progress.fraction:.0%}")
+
+    steps = upscale_video(session, wish, on_progress=show, cancel=stopped)
     try:
         while True:
-            event = next(steps)
-            if isinstance(event, Progress):
-                line.show(share, f"{said}  {event.stage} {event.fraction:.0%}")
-                continue
-            share = event.fraction or 0.0
-            said = _words(event)
+            step = next(steps)
+            share, said = step.fraction or 0.0, _words(step)
             line.show(share, said)
     except StopIteration as end:
         return end.value
