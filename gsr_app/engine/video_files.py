@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +19,7 @@ from gsr_app.engine.session import Session
 from gsr_app.engine.video import upscale_frames
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
-from gsr_app.io.video import Frame, Plan, Reader
+from gsr_app.io.video import Frame, Plan, Reader, VideoInfo
 from gsr_app.io.video_workshop import Workshop
 from gsr_app.models import registry
 
@@ -38,8 +39,9 @@ class VideoStep:
     fraction: float | None  # of the whole; None when the video does not say how long it is
     per_second: float  # pictures, in this run
     left_s: float | None
-    source: np.ndarray
+    source: np.ndarray  # what the method saw
     result: np.ndarray
+    reference: np.ndarray | None  # of a round trip: what the source was made from
     pts: int
     duration: int
 
@@ -76,8 +78,10 @@ class VideoWish:
     codec: str | None = None
     crf: int | None = None
     audio: bool = True
+    drop_unfit_sound: bool = False  # what the container cannot hold is left out with a word, instead of an error
     overwrite: bool = False
     afresh: bool = False  # what an earlier run has left is thrown away
+    round_trip: bool = False  # each picture is made small by the scale first, and what it was is the reference
     keep_part: bool = False  # a run that is stopped leaves a playable file of what is done
 
 
@@ -95,11 +99,11 @@ def upscale_video(
     reader = video.open_video(wish.source, wish.rate)
     info = reader.info
     scale = wish.choose_scale(info.size)
-    size = scale.output_size(info.size)
+    size = scale.output_size(_small_size(info.size, scale) if wish.round_trip else info.size)
     check_pixels("The result", *size, "whole")
     check_target(wish)
     plan = video.plan_output(info, wish.target, size, codec=wish.codec, crf=wish.crf, may_crop=not wish.exact_size)
-    tracks, notes = video.check_tracks(info, plan, wish.target.suffix) if wish.audio else ((), ())
+    tracks, notes = _tracks(wish, info, plan)
     stopped = cancel or (lambda: False)
     with Workshop(
         wish.target, plan, info, _description(wish, reader, scale, session, plan), afresh=wish.afresh
@@ -108,14 +112,15 @@ def upscale_video(
         clock = _Clock(wish, reader, shop.times, started)
         part_started = time.monotonic()
         try:
-            for frame, result in _results(session, wish, reader, scale, shop.times, on_progress, stopped):
+            for frame, seen, result in _results(session, wish, reader, scale, shop.times, on_progress, stopped):
                 duration = frame.duration or _usual(reader)
                 shop.append(result, frame.pts, duration)
                 unsafe, least, most = shop.unsafe, *part_pictures
                 if unsafe >= most or (unsafe >= least and time.monotonic() - part_started > part_s):
                     shop.save()
                     part_started = time.monotonic()
-                yield clock.tick(frame, result, duration)
+                reference = frame.pixels[: size[0], : size[1]] if wish.round_trip else None
+                yield clock.tick(frame, duration, seen, result, reference)
                 if stopped():
                     raise Cancelled("The run was stopped.")
         except Cancelled as error:
@@ -147,6 +152,18 @@ def upscale_video(
     )  # fmt: skip
 
 
+def _tracks(wish: VideoWish, info: VideoInfo, plan: Plan) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The streams beside the pictures that are copied, and what is to be said about the others."""
+    if not wish.audio:
+        return (), ()
+    try:
+        return video.check_tracks(info, plan, wish.target.suffix)
+    except InvalidArgument as error:
+        if not wish.drop_unfit_sound:
+            raise
+        return (), (f"{error} Left out.",)
+
+
 def check_target(wish: VideoWish) -> None:
     """Refuse an output that must not be written, before any work."""
     target = wish.target
@@ -173,24 +190,45 @@ def _results(
     times: list[tuple[int, int]],
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool],
-) -> Iterator[tuple[Frame, np.ndarray]]:
-    """Every picture that is still to be made, in order, beside what it is made from."""
+) -> Iterator[tuple[Frame, np.ndarray, np.ndarray]]:
+    """(the frame, what the method saw of it, the result) for every picture that is still to be made, in order."""
     start_s, end_s = _span(wish, reader)
     # A network of windows sees pictures again that are done: only what comes after them is kept.
     again = min(len(times), _LOOKS_BACK if registry.method(wish.method).kind == "video" else 0)
     known = times[: len(times) - again]
-    waiting: deque[Frame] = deque()
+    waiting: deque[tuple[Frame, np.ndarray]] = deque()
 
     def pixels() -> Iterator[np.ndarray]:
         for frame in reader.frames(start_s, end_s, after=known[-1][0] if known else None):
-            waiting.append(frame)
-            yield frame.pixels
+            seen = _shrink(session, frame.pixels, scale) if wish.round_trip else frame.pixels
+            waiting.append((frame, seen))
+            yield seen
 
     made = upscale_frames(session, pixels(), method=wish.method, scale=scale, on_progress=on_progress, cancel=cancel)
     for number, result in enumerate(made):
-        frame = waiting.popleft()
+        frame, seen = waiting.popleft()
         if number >= again:
-            yield frame, result
+            yield frame, seen, result
+
+
+def _small_size(size: tuple[int, int], scale: Scale) -> tuple[int, int]:
+    """What a round trip shrinks to."""
+    if min(scale.y, scale.x) < 1:
+        raise InvalidArgument(f"A round trip needs a scale of at least 1, found {scale}.")
+    height, width = int(size[0] / scale.y + 1e-6), int(size[1] / scale.x + 1e-6)
+    if min(height, width) < 8:
+        raise InvalidArgument(
+            f"At x{scale} this video would shrink to {width}x{height}.", hint="Choose a smaller scale."
+        )
+    return height, width
+
+
+def _shrink(session: Session, pixels: np.ndarray, scale: Scale) -> np.ndarray:
+    """As the papers make their inputs: cut so that the factor divides it, then MATLAB's bicubic."""
+    height, width = _small_size((pixels.shape[0], pixels.shape[1]), scale)
+    top, left = math.ceil(height * scale.y - 1e-6), math.ceil(width * scale.x - 1e-6)
+    cut = np.ascontiguousarray(pixels[:top, :left])
+    return session.upscale(cut, method="bicubic", scale=Scale(1 / scale.y, 1 / scale.x)).image
 
 
 def _span(wish: VideoWish, reader: Reader) -> tuple[Fraction | None, Fraction | None]:
@@ -222,7 +260,9 @@ class _Clock:
         self._started = started
         self._recent: deque[tuple[float, float]] = deque([(started, self._from_s)], maxlen=50)
 
-    def tick(self, frame: Frame, result: np.ndarray, duration: int) -> VideoStep:
+    def tick(
+        self, frame: Frame, duration: int, seen: np.ndarray, result: np.ndarray, reference: np.ndarray | None
+    ) -> VideoStep:
         self._number += 1
         now = time.monotonic()
         at_s = float(frame.pts * self._base)
@@ -235,9 +275,10 @@ class _Clock:
             if is_s > was_s:
                 left_s = max(0.0, (self._end_s - is_s) * (now - then) / (is_s - was_s))
         per_second = (self._number - self._resumed) / max(1e-6, now - self._started)
+        at_s -= self._start_s
         return VideoStep(
-            self._number, at_s - self._start_s, fraction, per_second, left_s, frame.pixels, result, frame.pts, duration
-        )
+            self._number, at_s, fraction, per_second, left_s, seen, result, reference, frame.pts, duration
+        )  # fmt: skip
 
 
 # ---- the end, and what is left behind -------------------------------------------------------------------------------
@@ -259,6 +300,7 @@ def _description(wish: VideoWish, reader: Reader, scale: Scale, session: Session
         "start": str(wish.start_s),
         "end": str(wish.end_s),
         "fps": str(wish.rate),
+        "round trip": wish.round_trip,
         "codec": [plan.container, plan.codec.id, plan.crf, plan.coding.pixel_format, list(plan.size)],
     }
 

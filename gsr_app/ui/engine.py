@@ -6,8 +6,9 @@ Everything that computes is on the other side of `Engine`: the app and its tests
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +45,23 @@ class Availability:
     here: bool
     download_bytes: int | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPicture:
+    """One more picture of a video is done."""
+
+    number: int
+    pts: int
+    duration: int
+    fraction: float | None
+    per_second: float
+    left_s: float | None
+    source: Pixels
+    result: Pixels
+    reference: Pixels | None = None
+    psnr_db: float | None = None
+    flicker: float | None = None
 
 
 class Engine(Protocol):
@@ -86,6 +104,30 @@ class Engine(Protocol):
 
     def protocols(self) -> tuple[str, ...]:
         """Names of the metric conventions."""
+        ...
+
+    @property
+    def video_methods(self) -> tuple[Method, ...]:
+        """What can be run on videos."""
+        ...
+
+    def look_at_video(self, path: Path) -> Any:
+        """A `VideoInfo`."""
+        ...
+
+    def upscale_video(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        method: str,
+        scale: Scale,
+        start_s: Fraction | None,
+        end_s: Fraction | None,
+        round_trip: bool,
+        cancel: Callable[[], bool],
+    ) -> Generator[VideoPicture, None, Any]:
+        """Picture by picture; returns a `SavedVideo`."""
         ...
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None: ...
@@ -201,6 +243,50 @@ class LocalEngine:
 
         score = metrics.measure(image, reference, by=metrics.convention(protocol), scale=scale)
         return PaneMetrics(f"{protocol}: {score.convention}", score.psnr_db, score.ssim)
+
+    @property
+    def video_methods(self) -> tuple[Method, ...]:
+        usable = [method for method in catalogue().values() if method.kind != "metric"]
+        return tuple(sorted(usable, key=lambda method: method.kind != "video"))
+
+    def look_at_video(self, path: Path) -> Any:
+        from gsr_app.io import video
+
+        return video.open_video(path).info
+
+    def upscale_video(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        method: str,
+        scale: Scale,
+        start_s: Fraction | None,
+        end_s: Fraction | None,
+        round_trip: bool,
+        cancel: Callable[[], bool],
+    ) -> Generator[VideoPicture, None, Any]:
+        from gsr_app.engine.video_files import VideoWish, upscale_video
+        from gsr_app.engine.video_metrics import Judge
+
+        wish = VideoWish(
+            source, target, method, lambda _: scale, start_s=start_s, end_s=end_s, round_trip=round_trip,
+            overwrite=True, afresh=True, drop_unfit_sound=True,
+        )  # fmt: skip
+        steps, judge = upscale_video(self.session, wish, cancel=cancel), Judge()
+        try:
+            while True:
+                step = next(steps)
+                score = None if step.reference is None else judge.score(step.result, step.reference)
+                yield VideoPicture(
+                    step.number, step.pts, step.duration, step.fraction, step.per_second, step.left_s,
+                    step.source, step.result, step.reference,
+                    score.psnr_db if score else None, score.flicker if score else None,
+                )  # fmt: skip
+        except StopIteration as end:
+            return end.value
+        finally:
+            steps.close()
 
     def protocols(self) -> tuple[str, ...]:
         from gsr_app.engine.metrics import CONVENTIONS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gradio.themes import Base, Color
 
+from gsr_app.ui.player import component
 from gsr_app.ui.viewer import bundle
 
 _SANS = ["Inter", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Liberation Sans", "system-ui", "sans-serif"]
@@ -69,4 +70,4 @@ def theme() -> Base:
 
 
 def stylesheet() -> str:
-    return bundle.css() + (Path(__file__).parent / "static" / "app.css").read_text(encoding="utf-8")
+    return bundle.css() + component.css() + (Path(__file__).parent / "static" / "app.css").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 from gsr_app.core.errors import Cancelled, GsrError, ImageError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.models.registry import Method
-from gsr_app.ui.engine import Availability, Loaded
+from gsr_app.ui.engine import Availability, Loaded, VideoPicture
 from gsr_app.ui.viewer.contract import PaneMetrics
 
 METHODS = (
@@ -136,6 +136,48 @@ class FakeEngine:
 
     def protocols(self) -> tuple[str, ...]:
         return ("basicsr", "gsasr")
+
+    @property
+    def video_methods(self) -> tuple[Method, ...]:
+        return METHODS
+
+    def look_at_video(self, path: Path) -> Any:
+        from gsr_app.io import video
+
+        return video.open_video(path).info
+
+    def upscale_video(
+        self, source: Path, target: Path, *, method: str, scale: Scale, cancel: Callable[[], bool], **options: Any
+    ) -> Generator[VideoPicture, None, Any]:
+        """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
+        from gsr_app.engine.video_files import SavedVideo
+        from gsr_app.io import video
+
+        reader = video.open_video(source)
+        info = reader.info
+        size = scale.output_size(info.size)
+        plan = video.plan_output(info, target, size)
+        writer = video.PartWriter(target.with_suffix(".part.mkv"), plan)
+        rows = np.minimum((np.arange(size[0]) / scale.y).astype(int), info.size[0] - 1)
+        columns = np.minimum((np.arange(size[1]) / scale.x).astype(int), info.size[1] - 1)
+        number = 0
+        for number, frame in enumerate(reader.frames(options["start_s"], options["end_s"]), 1):
+            if method == "broken" and number == 3:
+                raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
+            time.sleep(0.1 if method == "slow" else 0)
+            if cancel():
+                self.stopped.set()
+                raise Cancelled("stopped")
+            result = frame.pixels[rows][:, columns]
+            writer.append(result, frame.pts, frame.duration)
+            scores = (30.0 + number % 5, 0.5) if options["round_trip"] else (None, None)
+            reference = result if options["round_trip"] else None
+            yield VideoPicture(
+                number, frame.pts, frame.duration, number / 90, 10.0, 1.0, frame.pixels, result, reference, *scores
+            )
+        writer.close()
+        video.assemble([video.Part(writer.path, tuple(writer.times))], target, plan, info, overwrite=True)
+        return SavedVideo(target, number, 0, info.size, size, scale, number / 24, 1.0, f"{method} at x{scale}; H.264")
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         report(Progress("download", 1, 1))

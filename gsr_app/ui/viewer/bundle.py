@@ -21,10 +21,15 @@ def read(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-@functools.lru_cache(maxsize=1)
-def modules() -> tuple[tuple[str, str], ...]:
-    """(name, source) of every module, each after those that it imports."""
-    sources = {path.name: read(path.name) for path in sorted(STATIC.glob("*.js")) if path.name not in _STARTERS}
+@functools.cache
+def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
+    """(name, source) of every module of the viewer, each after those that it imports.
+
+    With a folder `beside` it: that folder's modules, and those of the viewer that they need.
+    """
+    sources = {path.name: path for path in sorted(STATIC.glob("*.js")) if path.name not in _STARTERS}
+    wanted = sorted(beside.glob("*.js")) if beside else list(sources.values())
+    sources.update({path.name: path for path in wanted})
     ordered: dict[str, str] = {}
     under_way: set[str] = set()
 
@@ -34,12 +39,13 @@ def modules() -> tuple[tuple[str, str], ...]:
         if name in under_way:
             raise ImportError(f"The viewer's modules import each other in a circle at {name}.")
         under_way.add(name)
-        for needed in _IMPORT.findall(sources[name]):
+        text = sources[name].read_text(encoding="utf-8")
+        for needed in _IMPORT.findall(text):
             place(needed)
-        ordered[name] = sources[name]
+        ordered[name] = text
 
-    for name in sources:
-        place(name)
+    for path in wanted:
+        place(path.name)
     return tuple(ordered.items())
 
 
@@ -49,9 +55,9 @@ def embed(value: object) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def start_script() -> str:
-    """JavaScript that defines `modules`, a promise of everything the viewer exports."""
-    return f"{read('loader.js')}\nconst modules = loadModules({embed(modules())});\n"
+def start_script(beside: Path | None = None) -> str:
+    """JavaScript that defines `modules`, a promise of everything the viewer (or what lies beside it) exports."""
+    return f"{read('loader.js')}\nconst modules = loadModules({embed(modules(beside))});\n"
 
 
 def css() -> str:

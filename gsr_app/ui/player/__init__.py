@@ -1,0 +1,1 @@
+"""The player of videos: one file, one clock, several panes."""

@@ -1,0 +1,137 @@
+/* The bar above the stage and the transport below it. */
+
+import { dot, el, segmented, select } from "./dom.js";
+import { drawScores } from "./painter.js";
+
+const MODES = [
+  ["side", "Side by side", "Every pane at once (G)"],
+  ["wipe", "Wipe", "One over the other, behind a line (W)"],
+  ["difference", "Difference", "What the two do not share (D)"],
+  ["single", "Single", "One pane alone (S)"],
+];
+
+export class PlayerBar {
+  constructor(player) {
+    this.player = player;
+    this.modes = segmented("Mode", MODES, (mode) => player.setMode(mode));
+    this.first = select("Shown", (id) => player.choose(id, null));
+    this.base = select("Against", (id) => player.choose(null, id));
+    this.gain = select("Brighter", (gain) => player.set({ gain: Number(gain) }));
+    this.zoom = el("output", { className: "gsr-percent" });
+    const zoom = (text, hint, act) => el("button", { type: "button", className: "gsr-plain", title: hint, "aria-label": hint, onclick: act }, text);
+    this.node = el(
+      "div",
+      { className: "gsr-bar" },
+      this.modes.node,
+      (this.context = el("span", { className: "gsr-context" }, this.first.node, (this.against = el("span", {}, "against")), this.base.node, this.gain.node)),
+      el("span", { className: "gsr-spring" }),
+      zoom("fit", "Fit (F)", () => player.fit()),
+      zoom("1:1", "One pixel of the result is one of the screen (0)", () => player.oneToOne()),
+      zoom("−", "Smaller", () => player.zoomStep(-1)),
+      this.zoom,
+      zoom("+", "Larger", () => player.zoomStep(1)),
+    );
+  }
+
+  update() {
+    const { player } = this;
+    const { panes, mode } = player;
+    this.modes.show(mode);
+    const choices = panes.map((pane) => [pane.id, pane.name]);
+    const pairs = mode === "wipe" || mode === "difference";
+    this.first.fill(choices, player.firstId);
+    this.base.fill(choices, player.baseId);
+    this.first.node.hidden = mode === "side";
+    this.base.node.hidden = this.against.hidden = !pairs;
+    this.gain.fill([1, 2, 4, 8, 16].map((gain) => [String(gain), `×${gain}`]), String(player.gain));
+    this.gain.node.hidden = mode !== "difference";
+    this.context.hidden = !panes.length;
+    this.zoom.textContent = panes.length ? `${Math.round(player.view.zoom * 100)} %` : "";
+  }
+}
+
+const clock = (seconds) => {
+  const hundredths = Math.round(seconds * 100);
+  return `${Math.floor(hundredths / 6000)}:${String(Math.floor(hundredths / 100) % 60).padStart(2, "0")}.${String(hundredths % 100).padStart(2, "0")}`;
+};
+
+export class Transport {
+  constructor(player) {
+    this.player = player;
+    const { moments } = player;
+    const button = (text, hint, act) => el("button", { type: "button", title: hint, "aria-label": hint, onclick: act }, text);
+    this.play = button("▶", "Play or pause (Space)", () => moments.toggle());
+    this.place = el("input", { type: "range", className: "gsr-scrub", min: 0, max: 0, step: 1, value: 0, "aria-label": "Picture" });
+    this.place.addEventListener("input", () => {
+      moments.pause();
+      moments.seek(Number(this.place.value));
+    });
+    this.time = el("span", { className: "gsr-figures gsr-clock" });
+    this.speed = select("Speed", (speed) => moments.setSpeed(Number(speed)));
+    this.speed.fill([["0.1", "0.1×"], ["0.25", "0.25×"], ["0.5", "0.5×"], ["1", "1×"], ["2", "2×"]], "1");
+    this.curve = el("canvas", { className: "gsr-curve", role: "img", "aria-label": "Score of every picture" });
+    this.curve.addEventListener("pointerdown", (event) => {
+      const box = this.curve.getBoundingClientRect();
+      moments.pause();
+      moments.seek(moments.at(((event.clientX - box.left) / box.width) * moments.end));
+    });
+    this.kind = select("Score", (score) => player.set({ score }));
+    this.figures = el("span", { className: "gsr-figures" });
+    this.scores = el("div", { className: "gsr-scores-row" }, this.kind.node, this.curve, this.figures);
+    this.row = el(
+      "div",
+      { className: "gsr-transport" },
+      button("⏮", "To the start (Home)", () => moments.seek(0)),
+      button("◂", "One picture back (←)", () => moments.step(-1)),
+      this.play,
+      button("▸", "One picture on (→)", () => moments.step(1)),
+      this.place,
+      this.time,
+      this.speed.node,
+    );
+    this.node = el("div", { className: "gsr-controls" }, this.row, this.scores);
+  }
+
+  update() {
+    const { player } = this;
+    const { moments, scores } = player;
+    const index = Math.max(0, moments.index);
+    for (const control of this.row.querySelectorAll("button, input, select")) control.disabled = !moments.count;
+    this.play.textContent = moments.playing ? "❚❚" : "▶";
+    this.place.max = Math.max(0, moments.count - 1);
+    this.place.value = index;
+    const now = clock(moments.times[index] ?? 0);
+    this.time.textContent = moments.count ? `${now} / ${clock(moments.end)}  ${index + 1}/${moments.count}` : "";
+    this.scores.hidden = !scores;
+    if (!scores) return;
+    this.kind.fill([["psnr", "PSNR-Y"], ["flicker", "Flicker"]], player.score);
+    const values = scores[player.score].slice(0, moments.count);
+    const value = values[index];
+    const mean = values.filter((one) => one !== null);
+    const unit = player.score === "psnr" ? " dB" : "";
+    const text = (number) => (number === null || number === undefined ? "–" : number.toFixed(player.score === "psnr" ? 2 : 3) + unit);
+    this.figures.textContent = `${text(value)}   mean ${text(mean.length ? mean.reduce((a, b) => a + b, 0) / mean.length : null)}`;
+    this.figures.title = player.score === "psnr" ? "PSNR of Y (BT.601), whole frame, 8 bit" : "How much the result changes from picture to picture where the reference does not: mean |Δresult − Δreference| of Y, in 8-bit levels";
+    const dpr = window.devicePixelRatio || 1;
+    const box = this.curve.getBoundingClientRect();
+    Object.assign(this.curve, { width: Math.round(box.width * dpr), height: Math.round(box.height * dpr) });
+    const style = getComputedStyle(this.node);
+    drawScores(this.curve, values, moments.times, moments.end, index, { line: style.getPropertyValue("--gsr-soft"), mark: style.getPropertyValue("--gsr-accent") });
+  }
+}
+
+/** What a pane is, in its corner. */
+export function tagsOf(cells, dpr, { mode, base, wipe }) {
+  const tag = (pane, x, y, right) =>
+    el(
+      "div",
+      { className: "gsr-tag", style: { left: right ? "auto" : `${x / dpr + 8}px`, right: right ? "8px" : "auto", top: `${y / dpr + 8}px` } },
+      dot(pane.colour),
+      pane.name,
+      pane.shrunk > 1 ? el("span", { className: "gsr-isbase" }, `shown at 1/${pane.shrunk} of its size`) : null,
+    );
+  const tags = cells.map(({ pane, rect }) => tag(pane, rect.x, rect.y, false));
+  if (mode === "wipe" && base && wipe < 0.98) tags.push(tag(base, 0, 0, true));
+  if (mode === "difference" && base && cells.length) tags.push(tag({ ...base, name: `− ${base.name}` }, 0, 0, true));
+  return tags;
+}

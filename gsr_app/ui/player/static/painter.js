@@ -1,0 +1,95 @@
+/* Draws the panes of one moment into the stage: side by side, wipe, difference or one alone, all under one view. */
+
+import { arrange } from "./view.js";
+
+const GAP = 2;
+const STAGE = "#202225";
+
+export class Painter {
+  cells = []; // [{pane, rect}] as last drawn, device pixels
+
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.scratch = document.createElement("canvas");
+  }
+
+  layout(panes, mode, frame) {
+    const { width, height } = this.canvas;
+    if (mode === "side") {
+      const rects = arrange(panes.length, width, height, frame.width / frame.height, GAP);
+      return panes.map((pane, place) => ({ pane, rect: rects[place] }));
+    }
+    return panes.length ? [{ pane: panes[0], rect: { x: 0, y: 0, w: width, h: height } }] : [];
+  }
+
+  draw(video, { panes, base, mode, view, wipe, gain }) {
+    const { context, canvas } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = STAGE;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    this.cells = this.layout(panes, mode, view.frame);
+    if (!video || !this.cells.length) return;
+    if (mode === "wipe" && base) {
+      const [{ pane, rect }] = this.cells;
+      const middle = Math.round(rect.w * wipe);
+      this.#pane(context, video, pane, rect, view, { ...rect, w: middle });
+      this.#pane(context, video, base, rect, view, { ...rect, x: rect.x + middle, w: rect.w - middle });
+    } else if (mode === "difference" && base) {
+      this.#difference(video, this.cells[0], base, view, gain);
+    } else {
+      for (const { pane, rect } of this.cells) this.#pane(context, video, pane, rect, view, rect);
+    }
+  }
+
+  /** A pane's part of the video's frame, where the view puts it, inside `clip`. */
+  #pane(context, video, pane, rect, view, clip) {
+    const origin = view.origin(rect);
+    const zoom = view.zoom;
+    context.save();
+    context.beginPath();
+    context.rect(clip.x, clip.y, clip.w, clip.h);
+    context.clip();
+    // Whole pixels where they are enlarged; means where they are made smaller.
+    context.imageSmoothingEnabled = (pane.span.width / pane.width) * zoom < 1;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(video, pane.x, pane.y, pane.width, pane.height, origin.x, origin.y, pane.span.width * zoom, pane.span.height * zoom);
+    context.restore();
+  }
+
+  #difference(video, { pane, rect }, base, view, gain) {
+    const { scratch } = this;
+    Object.assign(scratch, { width: rect.w, height: rect.h });
+    const context = scratch.getContext("2d", { alpha: false });
+    const whole = { x: 0, y: 0, w: rect.w, h: rect.h };
+    this.#pane(context, video, pane, whole, view, whole);
+    context.globalCompositeOperation = "difference";
+    this.#pane(context, video, base, whole, view, whole);
+    context.globalCompositeOperation = "lighter";
+    for (let times = 1; times < gain; times *= 2) context.drawImage(scratch, 0, 0); // twice as bright each time
+    context.globalCompositeOperation = "source-over";
+    this.context.drawImage(scratch, rect.x, rect.y);
+  }
+}
+
+/** Scores over time as a thin curve, with the present moment marked. */
+export function drawScores(canvas, values, times, end, index, colours) {
+  const context = canvas.getContext("2d");
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  const known = values.filter((value) => value !== null);
+  if (!known.length || !end) return;
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const y = (value) => height - 3 - ((value - low) / (high - low || 1)) * (height - 6);
+  context.strokeStyle = colours.line;
+  context.lineWidth = window.devicePixelRatio || 1;
+  context.beginPath();
+  values.forEach((value, place) => {
+    if (value === null) return;
+    context.lineTo((times[place] / end) * width, y(value));
+  });
+  context.stroke();
+  context.fillStyle = colours.mark;
+  const at = ((times[index] ?? 0) / end) * width;
+  context.fillRect(Math.round(at), 0, Math.max(1, window.devicePixelRatio), height);
+}

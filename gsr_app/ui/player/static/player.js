@@ -1,0 +1,231 @@
+/* The player: takes in what the server says about a run, shows its moments, listens to hands and keys.
+ *
+ *   const player = new Player(element, { base: document.baseURI });
+ *   player.setState({ run, state, progress, clip, scores, error, notes, download });
+ *
+ * The state is described in gsr_app/ui/video.py. */
+
+import { PlayerBar, tagsOf, Transport } from "./controls.js";
+import { el } from "./dom.js";
+import { Moments } from "./moments.js";
+import { Painter } from "./painter.js";
+import { handle } from "./touch.js";
+import { View } from "./view.js";
+
+export class Player {
+  state = { state: "empty" };
+  panes = [];
+  mode = "side";
+  firstId = "result";
+  baseId = "source";
+  wipe = 0.5;
+  gain = 4;
+  score = "psnr";
+  view = new View();
+
+  constructor(element, { base } = {}) {
+    this.element = element;
+    this.base = base ?? document.baseURI;
+    this.moments = new Moments(
+      () => this.draw(),
+      (problem) => {
+        if (problem) this.problem = problem;
+        this.changed();
+      },
+    );
+    this.bar = new PlayerBar(this);
+    this.transport = new Transport(this);
+    this.canvas = el("canvas", { className: "gsr-canvas" });
+    this.tags = el("div", { className: "gsr-tags" });
+    this.divider = el("div", { className: "gsr-divider", tabIndex: 0, role: "slider", "aria-label": "Wipe", "aria-valuemin": 0, "aria-valuemax": 100 });
+    this.empty = el("div", { className: "gsr-empty" });
+    this.message = el("div", { className: "gsr-message gsr-videomessage" });
+    this.stage = el(
+      "div",
+      { className: "gsr-stage", tabIndex: 0, role: "application", "aria-label": "Video. Space plays, arrows step, G W D S choose how panes are shown." },
+      this.canvas,
+      this.tags,
+      this.divider,
+      this.empty,
+      this.message,
+    );
+    this.status = el("div", { className: "gsr-foot gsr-status", "aria-live": "polite" });
+    element.classList.add("gsr-viewer", "gsr-player");
+    element.replaceChildren(this.bar.node, this.stage, this.transport.node, this.status);
+    element.player = this;
+    this.painter = new Painter(this.canvas);
+    handle(this);
+    this.observer = new ResizeObserver(() => this.#resize());
+    this.observer.observe(this.stage);
+    this.#resize();
+  }
+
+  get scores() {
+    return this.state.scores ?? null;
+  }
+
+  get first() {
+    return this.panes.find((pane) => pane.id === this.firstId) ?? this.panes[0] ?? null;
+  }
+
+  get against() {
+    return this.panes.find((pane) => pane.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
+  }
+
+  setEmpty(...nodes) {
+    this.empty.replaceChildren(...nodes);
+  }
+
+  /** Take in what the server says; a longer file of the same run goes on where the shorter one is. */
+  setState(state) {
+    if (!state?.state) return;
+    const before = this.state;
+    this.state = state;
+    const { clip } = state;
+    if (state.run !== before.run) {
+      this.moments.clear();
+      this.panes = [];
+      this.problem = null;
+    }
+    if (clip && clip.url !== before.clip?.url) {
+      const first = !this.panes.length;
+      this.panes = clip.panes.map((pane) => ({ ...pane, span: spanOf(pane, clip.scale) }));
+      const [result] = this.panes;
+      if (first) {
+        this.view.setFrame(result.span.width, result.span.height);
+        this.baseId = this.panes.some((pane) => pane.id === "reference") ? "reference" : "source";
+        this.layoutKey = "";
+      }
+      this.moments.load(new URL(clip.url, this.base).href, clip.times, clip.end);
+    }
+    this.changed();
+  }
+
+  // ---- verbs
+
+  set(values) {
+    Object.assign(this, values);
+    this.changed();
+  }
+
+  setMode(mode) {
+    this.set({ mode });
+  }
+
+  choose(first, base) {
+    if (first) this.firstId = first;
+    if (base) this.baseId = base;
+    this.changed();
+  }
+
+  setWipe(share) {
+    this.set({ wipe: Math.min(1, Math.max(0, share)) });
+  }
+
+  fit() {
+    this.view.fit();
+    this.changed();
+  }
+
+  oneToOne() {
+    this.view.set(this.view.cx, this.view.cy, 1);
+    this.changed();
+  }
+
+  zoomStep(direction) {
+    this.view.set(this.view.cx, this.view.cy, this.view.step(direction));
+    this.changed();
+  }
+
+  zoomAt(x, y, zoom) {
+    const cell = this.cellAt(x, y);
+    if (cell) this.view.zoomAt(cell.rect, x, y, zoom);
+    this.changed();
+  }
+
+  pan(dx, dy) {
+    this.view.pan(dx, dy);
+    this.changed();
+  }
+
+  cellAt(x, y) {
+    const inside = ({ rect }) => x >= rect.x && y >= rect.y && x < rect.x + rect.w && y < rect.y + rect.h;
+    return this.painter.cells.find(inside) ?? this.painter.cells[0] ?? null;
+  }
+
+  // ---- drawing
+
+  changed() {
+    this.request ??= requestAnimationFrame(() => {
+      this.request = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.canvas.width) return;
+    const shown = this.mode === "side" ? this.panes : this.first ? [this.first] : [];
+    const key = `${this.mode}/${shown.length}/${this.canvas.width}/${this.canvas.height}/${this.view.frame.width}/${this.view.frame.height}`;
+    if (key !== this.layoutKey && shown.length) {
+      this.layoutKey = key;
+      const [{ rect }] = this.painter.layout(shown, this.mode, this.view.frame);
+      this.view.setPane(rect.w, rect.h);
+    }
+    const video = this.moments.index >= 0 ? this.moments.video : null;
+    const pair = this.mode === "wipe" || this.mode === "difference" ? this.against : null;
+    this.painter.draw(video, { panes: shown, base: pair, mode: this.mode, view: this.view, wipe: this.wipe, gain: this.gain });
+    this.tags.replaceChildren(...(video ? tagsOf(this.painter.cells, this.dpr, { mode: this.mode, base: pair, wipe: this.wipe }) : []));
+    this.bar.update();
+    this.transport.update();
+    this.divider.hidden = !video || this.mode !== "wipe" || !pair;
+    this.divider.style.left = `${100 * this.wipe}%`;
+    this.divider.setAttribute("aria-valuenow", Math.round(100 * this.wipe));
+    this.#speak(video);
+    this.#mirror(video);
+  }
+
+  #speak(video) {
+    const { state, progress, error, ahead, notes, trouble, download, done } = this.state;
+    const busy = state === "running" || state === "waiting";
+    this.empty.hidden = state !== "empty";
+    this.message.hidden = Boolean(video) || state === "empty";
+    const words = { waiting: ahead ? `${ahead} before this one` : "waiting", running: "the first pictures are on their way", cancelled: "stopped", failed: error?.message, done: this.problem ?? "loading" }[state] ?? "";
+    const bar = busy ? el("progress", { max: 1, value: progress?.fraction ?? undefined }) : null;
+    this.message.replaceChildren(el("div", {}, state === "failed" ? el("strong", {}, words) : words, error?.hint && state === "failed" ? el("p", {}, error.hint) : null, bar));
+    const link = download ? el("a", { href: new URL(download.url, this.base).href, download: download.name }, `Download ${download.name}`) : null;
+    const told = {
+      running: `${progress?.fraction === null || progress?.fraction === undefined ? "" : `${Math.round(progress.fraction * 100)} %  ·  `}${progress?.text ?? ""}`,
+      waiting: ahead ? `${ahead} before this one` : "",
+      cancelled: "stopped; what is here can be watched",
+      failed: error?.message ?? "",
+      done: [done, `${this.state.width} × ${this.state.height}`, trouble, ...(notes ?? [])].filter(Boolean).join("  ·  "),
+    }[state];
+    const key = JSON.stringify([state, told, download]);
+    if (key === this.statusKey) return;
+    this.statusKey = key;
+    this.status.replaceChildren(...[link, el("span", { title: told ?? "" }, told ?? "")].filter(Boolean));
+  }
+
+  // The state, on the element, for tests.
+  #mirror(video) {
+    const { index, playing, count } = this.moments;
+    const { zoom, cx, cy } = this.view;
+    const text = JSON.stringify({ state: this.state.state, mode: this.mode, index, count, playing, shown: Boolean(video), zoom, cx, cy, wipe: this.wipe });
+    if (text !== this.element.dataset.state) this.element.dataset.state = text;
+  }
+
+  #resize() {
+    const box = this.stage.getBoundingClientRect();
+    this.dpr = window.devicePixelRatio || 1;
+    const [w, h] = [Math.round(box.width * this.dpr), Math.round(box.height * this.dpr)];
+    if (!w || !h || (w === this.canvas.width && h === this.canvas.height)) return;
+    Object.assign(this.canvas, { width: w, height: h });
+    this.draw();
+  }
+}
+
+/** How many pixels of the result's plane a pane covers: a fraction at the far edge may be cut. */
+function spanOf(pane, scale) {
+  const by = pane.id === "source" ? scale : { x: 1, y: 1 };
+  return { width: pane.width * pane.shrunk * by.x, height: pane.height * pane.shrunk * by.y };
+}

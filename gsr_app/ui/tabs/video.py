@@ -1,0 +1,164 @@
+"""The Video tab: a clip, a method and a scale on the left; the player on the right."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.core.errors import GsrError
+from gsr_app.core.types import Scale
+from gsr_app.io.video_decode import SUFFIXES, clock
+from gsr_app.ui import clips, present, video
+from gsr_app.ui.compare import House
+from gsr_app.ui.player.component import PlayerComponent
+from gsr_app.ui.video import Wish
+from gsr_app.ui.work import Job
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
+
+
+def build(house: House) -> None:
+    """Lay the tab out and wire it."""
+    methods = video.methods(house)
+    example = clips.lay_out(house.files.root.with_name("gsr-examples"))
+    jobs: dict[str, Job] = {}  # what each visitor has under way, for the Stop button
+
+    with gr.Row(elem_id="video"):
+        with gr.Column(elem_id="videorail"):
+            _rubric("Video")
+            file = gr.File(
+                show_label=False, container=False, type="filepath", file_types=[*SUFFIXES], elem_id="videofile",
+            )  # fmt: skip
+            facts = gr.HTML(elem_id="videofacts", padding=False, apply_default_css=False)
+            with gr.Row(elem_id="videotrim"):
+                start = gr.Number(label="From, s", minimum=0, container=True, elem_id="videostart")
+                end = gr.Number(None, label="Until, s", minimum=0, container=True, elem_id="videoend")
+            _rubric("Method")
+            choices = [(_title(house, method), method.id) for method in methods]
+            first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
+            method = gr.Dropdown(choices, value=first, show_label=False, container=False, elem_id="videomethod")
+            _rubric("Scale")
+            with gr.Row(elem_id="videoscalerow"):
+                scale = gr.Textbox(
+                    "2", show_label=False, container=False, max_lines=1, max_length=40, elem_id="videoscale",
+                    placeholder="2, 2x3.5, 1920x",
+                )  # fmt: skip
+                kind = gr.Dropdown(
+                    list(video.FORMATS), value="mp4", show_label=False, container=False, elem_id="videoformat"
+                )
+            forecast = gr.HTML(elem_id="videoforecast", padding=False, apply_default_css=False)
+            trip = gr.Checkbox(
+                label="Round trip: shrink the video first, then compare with it", container=False, elem_id="videotrip"
+            )
+            with gr.Column(elem_id="videofoot"):
+                notice = gr.HTML(elem_id="videonotice", padding=False, apply_default_css=False)
+                run = gr.Button("Run", variant="primary", elem_id="videorun")
+                stop = gr.Button("Stop", variant="secondary", elem_id="videostop", visible=False)
+        with gr.Column(elem_id="videostage"):
+            player = PlayerComponent()
+
+    wishes = [file, method, scale, start, end, kind, trip]
+
+    def begin(
+        path: Any, chosen: Any, text: Any, first_s: Any, last_s: Any, suffix: Any, shrink: Any, request: gr.Request
+    ) -> Iterator[Any]:
+        visitor = request.session_hash or "api"
+        begun = False
+        try:
+            wish = Wish(path, str(chosen), str(text), first_s, last_s, str(suffix), bool(shrink))
+            task = video.prepare(house, wish)
+            state = None
+            for state in video.watch(house, visitor, task, jobs):
+                yield state, *([gr.skip()] * 3 if begun else _buttons(True, ""))
+                begun = True
+            yield state, *_buttons(False, "")
+        except GsrError as error:
+            yield gr.skip(), *_buttons(False, _note(f"{error} {error.hint}", wrong=True))
+
+    def halt(request: gr.Request) -> None:
+        job = jobs.get(request.session_hash or "api")
+        if job is not None:
+            job.cancel()
+
+    streaming: dict[str, Any] = {
+        "fn": begin, "inputs": wishes, "outputs": [player, run, stop, notice], "show_progress": "hidden",
+        "concurrency_limit": None, "api_visibility": "undocumented", "trigger_mode": "once",
+    }  # fmt: skip
+    run.click(**streaming, api_name="video_run")
+    shown = player.example(lambda: str(example) if example else None, outputs=file, api_name="video_example", **_QUIET)
+    shown.then(**streaming, api_name="video_run_example")
+    # The work ends by itself once it is asked to: what is done by then stays in the player.
+    stop.click(halt, api_name="video_stop", **_QUIET)
+
+    def tell(path: Any) -> str:
+        if not path:
+            return ""
+        try:
+            return _facts(video.look(house, path), Path(path).name)
+        except GsrError as error:
+            return _note(f"{error} {error.hint}", wrong=True)
+
+    def predict(path: Any, text: Any, shrink: Any) -> str:
+        try:
+            return _note(_forecast(video.look(house, path), str(text), bool(shrink))) if path else ""
+        except GsrError as error:
+            return _note(f"{error} {error.hint}", wrong=True)
+
+    file.change(tell, file, facts, api_name="video_facts", **_QUIET)
+    gr.on(
+        [file.change, scale.change, trip.change], predict, [file, scale, trip], forecast,
+        trigger_mode="always_last", api_name="video_forecast", **_QUIET,
+    )  # fmt: skip
+
+
+# ---- small things ----------------------------------------------------------------------------------------------
+
+
+def _rubric(text: str) -> None:
+    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def _note(text: str, *, name: str = "", wrong: bool = False) -> str:
+    """A line of the rail. Everything a visitor or a file named is escaped."""
+    strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
+    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{strong}{html.escape(text)}</div>'
+
+
+def _buttons(running: bool, notice: str) -> list[Any]:
+    return [gr.update(visible=not running), gr.update(visible=running), notice]
+
+
+def _title(house: House, method: Any) -> str:
+    state = house.engine.availability(method)
+    if state.here:
+        return method.title
+    return f"{method.title} ({present.bytes_text(state.download_bytes)})" if state.download_bytes else method.title
+
+
+def _facts(info: Any, name: str) -> str:
+    height, width = info.size
+    parts = [f"{width} × {height}"]
+    if info.rate:
+        parts.append(f"{float(info.rate):.5g} per second")
+    if info.duration_s:
+        parts.append(clock(info.duration_s))
+    if info.coding.bits > 8:
+        parts.append(f"{info.coding.bits} bits")
+    if any(track.kind == "audio" for track in info.tracks):
+        parts.append("sound")
+    return _note(" · ".join(parts), name=name)
+
+
+def _forecast(info: Any, text: str, shrink: bool) -> str:
+    scale = Scale.parse(text, info.size)
+    height, width = info.size
+    before = ""
+    if shrink:
+        height, width = max(1, int(height / scale.y + 1e-6)), max(1, int(width / scale.x + 1e-6))
+        before = f"{width} × {height} "
+    out_height, out_width = scale.output_size((height, width))
+    return f"{before}→ {out_width} × {out_height}, {out_height * out_width / 1e6:.1f} MP per picture"

@@ -1,0 +1,287 @@
+"""One video, upscaled while the visitor watches: checked wishes, and what the player shows as a stream of states."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
+from gsr_app.core.types import Scale
+from gsr_app.models.registry import Method
+from gsr_app.ui.compare import House, check_output
+from gsr_app.ui.engine import VideoPicture
+from gsr_app.ui.files import safe_stem, url_of
+from gsr_app.ui.playerfile import PlayerFile
+from gsr_app.ui.work import Job
+
+log = logging.getLogger("gsr")
+
+FORMATS = ("mp4", "mkv", "webm", "mov", "gif")
+MOST_PICTURES = 9000  # five minutes at 30 a second
+_BEAT_S = 0.2
+State = Mapping[str, Any]
+_COLOURS = {"source": "#c9b28a", "reference": "#e9e9e6"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a visitor asks for. Everything in it is unchecked."""
+
+    video: str | None
+    method: str
+    scale: str
+    start_s: Any = None
+    end_s: Any = None
+    format: str = "mp4"
+    round_trip: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A checked wish."""
+
+    path: Path
+    method: Method
+    scale: Scale
+    start_s: Fraction | None
+    end_s: Fraction | None
+    format: str
+    round_trip: bool
+    info: Any  # what the video says about itself
+
+    @property
+    def stem(self) -> str:
+        return f"{safe_stem(self.path.name)}_{self.method.id}_x{self.scale}"
+
+
+@dataclass(eq=False)
+class _Scores:
+    """Of every picture so far."""
+
+    psnr: list[float] = field(default_factory=list[float])
+    flicker: list[float | None] = field(default_factory=list[float | None])
+
+
+# ---- checking ---------------------------------------------------------------------------------------------------
+
+
+def methods(house: House) -> tuple[Method, ...]:
+    """Networks for video first, then every method for pictures, one picture after the other."""
+    return house.engine.video_methods
+
+
+def look(house: House, path: object) -> Any:
+    if not isinstance(path, str) or not path:
+        raise InvalidArgument("There is no video yet.", hint="Choose one, or take the example.")
+    info = house.engine.look_at_video(Path(path))
+    height, width = info.size
+    if height * width > house.limits.input_pixels:
+        raise InvalidArgument(f"The video has {height * width / 1e6:.1f} megapixels per picture: too many here.")
+    return info
+
+
+def prepare(house: House, wish: Wish) -> Task:
+    """Check a wish; the pictures are read later."""
+    known = {method.id: method for method in methods(house)}
+    if wish.method not in known:
+        raise UnknownMethod(str(wish.method)[:60], known)
+    if wish.format not in FORMATS:
+        raise InvalidArgument(f"{str(wish.format)[:20]!r} is not written here.", hint=f"Known: {', '.join(FORMATS)}.")
+    info = look(house, wish.video)
+    scale = Scale.parse(str(wish.scale), info.size)
+    if not wish.round_trip:
+        check_output(house, info.size, scale)
+    start_s, end_s = _seconds(wish.start_s, "start"), _seconds(wish.end_s, "end")
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        raise InvalidArgument("The end must come after the start.")
+    _check_length(info, start_s, end_s)
+    return Task(Path(str(wish.video)), known[wish.method], scale, start_s, end_s, wish.format, wish.round_trip, info)
+
+
+def _seconds(value: Any, name: str) -> Fraction | None:
+    if value in (None, ""):
+        return None
+    try:
+        seconds = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise InvalidArgument(f"The {name} must be a number of seconds, found {str(value)[:20]!r}.") from None
+    if seconds < 0:
+        raise InvalidArgument(f"The {name} must not be negative.")
+    return seconds or (None if name == "start" else seconds)
+
+
+def _check_length(info: Any, start_s: Fraction | None, end_s: Fraction | None) -> None:
+    ends = [end for end in (end_s, info.duration_s) if end is not None]
+    if not ends or not info.rate:
+        return  # the limit is met on the way
+    pictures = max(Fraction(0), min(ends) - (start_s or 0)) * info.rate
+    if pictures > MOST_PICTURES:
+        raise InvalidArgument(
+            f"That would be about {int(pictures):,} pictures; at most {MOST_PICTURES:,} are made here.",
+            hint="Choose a shorter part, or use gsr video on the command line.",
+        )
+
+
+# ---- running ----------------------------------------------------------------------------------------------------
+
+
+def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = None) -> Iterator[State]:
+    """Upscale, and tell the player whenever there is something new. Closing the iterator stops the work.
+
+    `jobs` gets the work under the visitor's name, for somebody else to cancel it.
+    """
+    news: queue.SimpleQueue[State] = queue.SimpleQueue()
+    job = house.work.submit(visitor, lambda job: _run(house, task, job, news.put))
+    if jobs is not None:
+        jobs[visitor] = job
+    run = secrets.token_urlsafe(9)
+    state: State = {"run": run, "state": "waiting", "method": task.method.title}
+    try:
+        yield state
+        while True:
+            over = job.finished.is_set()
+            heard = _drain(news, 0.0 if over else _BEAT_S)
+            ahead = house.work.ahead(job)
+            state = {**state, **heard, "ahead": ahead}
+            yield state  # also when nothing is new: only between yields can a run be stopped
+            if over and news.empty():
+                if state["state"] in {"waiting", "running"}:
+                    yield {**state, "state": "cancelled"}
+                return
+    finally:
+        job.cancel()
+        if jobs is not None and jobs.get(visitor) is job:
+            del jobs[visitor]
+
+
+def _drain(news: queue.SimpleQueue[State], wait_s: float) -> State:
+    """Everything that was said since, the newest of each kind."""
+    heard: dict[str, Any] = {}
+    try:
+        heard.update(news.get(timeout=wait_s) if wait_s else news.get_nowait())
+        while True:
+            heard.update(news.get_nowait())
+    except queue.Empty:
+        return heard
+
+
+def _run(house: House, task: Task, job: Job, say: Callable[[State], None]) -> None:
+    try:
+        target = house.files.new(f".{task.format}", task.stem)
+        saved = make(house, task, target, job, say)
+    except Cancelled:
+        say({"state": "cancelled"})
+    except GsrError as error:
+        say({"state": "failed", "error": {"message": str(error), "hint": error.hint}})
+    except MemoryError:
+        hint = "Choose a smaller scale or a lighter method."
+        say({"state": "failed", "error": {"message": "There was not enough memory.", "hint": hint}})
+    except Exception as error:
+        log.exception("%s failed on a video", task.method.id)
+        hint = "The app's log has the details."
+        say({"state": "failed", "error": {"message": f"The run stopped: {type(error).__name__}.", "hint": hint}})
+    else:
+        say({"state": "done", **told(saved), "download": {"url": url_of(target), "name": target.name}})
+
+
+def told(saved: Any) -> dict[str, Any]:
+    """What there is to say about a finished video."""
+    height, width = saved.size
+    return {
+        "width": width,
+        "height": height,
+        "pictures": saved.pictures,
+        "duration_s": round(saved.duration_s, 6),
+        "wall_s": round(saved.wall_s, 3),
+        "done": saved.done,
+        "trouble": saved.trouble,
+        "notes": list(saved.notes),
+    }
+
+
+def make(house: House, task: Task, target: Path, job: Job, say: Callable[[State], None] | None = None) -> Any:
+    """The file to keep and, for those who listen, the player's file as it grows; returns how it came about."""
+    info, player = task.info, None
+    if say is not None:
+        player = PlayerFile(info.time_base, info.rate, info)
+        say({"state": "running", "progress": {"fraction": 0.0, "text": "the first picture is being made"}})
+    figures = _Scores()
+    steps = house.engine.upscale_video(
+        task.path, target, method=task.method.id, scale=task.scale, start_s=task.start_s, end_s=task.end_s,
+        round_trip=task.round_trip, cancel=job.cancelled,
+    )  # fmt: skip
+    try:
+        while True:
+            try:
+                picture: VideoPicture = next(steps)
+            except StopIteration as end:
+                if player is not None and say is not None and player.times_s:
+                    say(_clip(house, task, player, figures))
+                return end.value
+            if picture.number > MOST_PICTURES:
+                raise InvalidArgument(
+                    f"At most {MOST_PICTURES:,} pictures are made here.", hint="Choose a shorter part."
+                )
+            if player is None or say is None:
+                continue
+            _show(player, picture, figures)
+            say({"progress": _progress(picture)})
+            if player.due():
+                say(_clip(house, task, player, figures))
+    except Cancelled:
+        if player is not None and say is not None and player.times_s:
+            say(_clip(house, task, player, figures))
+        raise
+    finally:
+        steps.close()
+        shutil.rmtree(target.with_name(f"{target.name}.parts"), ignore_errors=True)
+        if player is not None:
+            player.close()
+
+
+def _show(player: PlayerFile, picture: VideoPicture, figures: _Scores) -> None:
+    panes = {"result": picture.result, "source": picture.source}
+    if picture.reference is not None:
+        panes["reference"] = picture.reference
+    # A codec may have cut the result by a line; panes keep the size that was asked for.
+    player.append(panes, picture.pts, picture.duration)
+    if picture.psnr_db is not None:
+        figures.psnr.append(round(min(picture.psnr_db, 99.0), 3))
+        figures.flicker.append(None if picture.flicker is None else round(picture.flicker, 4))
+
+
+def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> State:
+    """The player's file as it is now."""
+    path = house.files.new(".mp4", "player")
+    count = player.publish(path)
+    names = {"result": task.method.title, "source": "Input", "reference": "Reference"}
+    panes = [
+        {
+            "id": place.id, "name": names[place.id], "colour": _COLOURS.get(place.id, task.method.color),
+            "x": place.x, "y": place.y, "width": place.width, "height": place.height, "shrunk": place.shrunk,
+        }
+        for place in player.places
+    ]  # fmt: skip
+    scale = {"x": task.scale.x, "y": task.scale.y}
+    clip = {"url": url_of(path), "panes": panes, "scale": scale, "times": player.times_s[:count], "end": player.end_s}
+    scores = {"psnr": figures.psnr[:count], "flicker": figures.flicker[:count]} if figures.psnr else None
+    return {"clip": clip, "scores": scores}
+
+
+def _progress(picture: VideoPicture) -> State:
+    fraction = picture.fraction
+    left = "" if picture.left_s is None else f" · {_duration(picture.left_s)} left"
+    text = f"picture {picture.number} · {picture.per_second:.2f} per second{left}"
+    return {"fraction": None if fraction is None else round(fraction, 4), "text": text}
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
