@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish:
     from gsr_app.engine.video_files import VideoWish
+    from gsr_app.io import video
 
     def choose(size: tuple[int, int]) -> Scale:
         return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "2", size)
@@ -87,8 +88,8 @@ def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish
         choose,
         # Of "3840x" only the width was asked for; a height that is odd may still be cut by a line.
         exact_size=bool(asked) and not (asked.startswith("x") or asked.endswith("x")) and asked == arguments.size,
-        start_s=read_time(arguments.start, "--start"),
-        end_s=read_time(arguments.end, "--end"),
+        start_s=video.read_clock(arguments.start, "--start"),
+        end_s=video.read_clock(arguments.end, "--end"),
         rate=_rate(arguments.fps),
         codec=arguments.codec,
         crf=arguments.crf,
@@ -156,25 +157,6 @@ def _tell(saved: SavedVideo, wish: VideoWish, *, as_json: bool) -> None:
     if saved.trouble:
         print(f"gsr: {saved.trouble}", file=sys.stderr)
         print("     What could be read is in the output.", file=sys.stderr)
-
-
-def read_time(text: str | None, name: str) -> Fraction | None:
-    """Seconds of "12.5", "1:02.5" or "1:00:00"."""
-    if text is None:
-        return None
-    words = text.strip().split(":")
-    try:
-        values = [Fraction(word) for word in words]
-    except (ValueError, ZeroDivisionError):
-        values = []
-    if not 1 <= len(values) <= 3 or min(values) < 0:
-        raise InvalidArgument(
-            f"{name} {text!r} is not a time.", hint="Write seconds (12.5) or minutes:seconds (1:02.5)."
-        )
-    seconds = Fraction(0)
-    for value in values:
-        seconds = seconds * 60 + value
-    return seconds
 
 
 def _rate(text: str | None) -> Fraction | None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.io.video_decode import Frame, VideoInfo, VideoReader, clock
+from gsr_app.io.video_decode import Frame, VideoInfo, VideoReader, clock, read_clock
 from gsr_app.io.video_encode import CODECS, PartWriter, Plan, output_suffixes, plan_output, write_picture
 from gsr_app.io.video_mux import Part, assemble, check_tracks
 from gsr_app.io.video_sequence import SequenceReader, is_sequence, write_times
@@ -39,6 +39,7 @@ __all__ = [
     "open_video",
     "output_suffixes",
     "plan_output",
+    "read_clock",
     "write_picture",
     "write_times",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import VideoError
+from gsr_app.core.errors import InvalidArgument, VideoError
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.video_color import Coding, to_rgb
 from gsr_app.io.video_library import coding_of, explaining, has_alpha, load_av, packed_of, planes_of
@@ -200,6 +200,23 @@ def clock(seconds: Fraction | float) -> str:
     minutes, rest = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest / 100:05.2f}"
+
+
+def read_clock(text: str | None, name: str) -> Fraction | None:
+    """Seconds of "12.5", "1:02.5" or "1:00:00"; None of nothing."""
+    if text is None or not text.strip():
+        return None
+    try:
+        values = [Fraction(word) for word in text.strip().split(":")]
+    except (ValueError, ZeroDivisionError):
+        values = []
+    if not 1 <= len(values) <= 3 or min(values) < 0:
+        hint = "Write seconds (12.5) or minutes:seconds (1:02.5)."
+        raise InvalidArgument(f"{name} {text[:40]!r} is not a time.", hint=hint)
+    seconds = Fraction(0)
+    for value in values:
+        seconds = seconds * 60 + value
+    return seconds
 
 
 # ---- looking ----------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def draw(phase: float) -> np.ndarray:  # [H, W, 3] float32
     _paint(picture, (distance < 44) & (distance > 3), np.stack([spokes, spokes * 0.97, spokes * 0.9], -1))
 
     drift = x * np.cos(0.35) + y * np.sin(0.35) - 8 * phase
-    lines = np.where(np.sin(2 * np.pi * drift / (2.2 + (x - 108) / 40)) > 0, 0.80, 0.22)
+    period = np.maximum(2.2 + (x - 108) / 40, 1)
+    lines = np.where(np.sin(2 * np.pi * drift / period) > 0, 0.80, 0.22)
     _paint(picture, (np.abs(x - 148) < 36) & (np.abs(y - 30) < 20), np.stack([lines * 0.9, lines, lines * 0.95], -1))
 
     ball_x, ball_y = 148 + 26 * np.cos(turn), 80 + 12 * np.sin(2 * turn)

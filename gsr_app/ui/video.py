@@ -14,6 +14,7 @@ from typing import Any
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Scale
+from gsr_app.io.video import read_clock
 from gsr_app.models.registry import Method
 from gsr_app.ui.compare import House, check_output
 from gsr_app.ui.engine import VideoPicture
@@ -37,8 +38,8 @@ class Wish:
     video: str | None
     method: str
     scale: str
-    start_s: Any = None
-    end_s: Any = None
+    start: str = ""  # as "12.5" or "1:02.5"
+    end: str = ""
     format: str = "mp4"
     round_trip: bool = False
 
@@ -98,23 +99,12 @@ def prepare(house: House, wish: Wish) -> Task:
     scale = Scale.parse(str(wish.scale), info.size)
     if not wish.round_trip:
         check_output(house, info.size, scale)
-    start_s, end_s = _seconds(wish.start_s, "start"), _seconds(wish.end_s, "end")
-    if start_s is not None and end_s is not None and end_s <= start_s:
+    start_s, end_s = read_clock(wish.start, "The start"), read_clock(wish.end, "The end")
+    start_s = start_s or None  # from 0 is no trimming at all
+    if end_s is not None and end_s <= (start_s or 0):
         raise InvalidArgument("The end must come after the start.")
     _check_length(info, start_s, end_s)
     return Task(Path(str(wish.video)), known[wish.method], scale, start_s, end_s, wish.format, wish.round_trip, info)
-
-
-def _seconds(value: Any, name: str) -> Fraction | None:
-    if value in (None, ""):
-        return None
-    try:
-        seconds = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise InvalidArgument(f"The {name} must be a number of seconds, found {str(value)[:20]!r}.") from None
-    if seconds < 0:
-        raise InvalidArgument(f"The {name} must not be negative.")
-    return seconds or (None if name == "start" else seconds)
 
 
 def _check_length(info: Any, start_s: Fraction | None, end_s: Fraction | None) -> None:

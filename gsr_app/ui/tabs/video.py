@@ -35,8 +35,8 @@ def build(house: House) -> None:
             )  # fmt: skip
             facts = gr.HTML(elem_id="videofacts", padding=False, apply_default_css=False)
             with gr.Row(elem_id="videotrim"):
-                start = gr.Number(label="From, s", minimum=0, container=True, elem_id="videostart")
-                end = gr.Number(None, label="Until, s", minimum=0, container=True, elem_id="videoend")
+                start = _moment("from the start", "videostart")
+                end = _moment("to the end", "videoend")
             _rubric("Method")
             choices = [(_title(house, method), method.id) for method in methods]
             first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
@@ -69,7 +69,7 @@ def build(house: House) -> None:
         visitor = request.session_hash or "api"
         begun = False
         try:
-            wish = Wish(path, str(chosen), str(text), first_s, last_s, str(suffix), bool(shrink))
+            wish = Wish(path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink))
             task = video.prepare(house, wish)
             state = None
             for state in video.watch(house, visitor, task, jobs):
@@ -122,6 +122,13 @@ def _rubric(text: str) -> None:
     gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
 
 
+def _moment(placeholder: str, name: str) -> gr.Textbox:
+    return gr.Textbox(
+        "", show_label=False, label=placeholder, container=False, max_lines=1, max_length=20, placeholder=placeholder,
+        elem_id=name,
+    )  # fmt: skip
+
+
 def _note(text: str, *, name: str = "", wrong: bool = False) -> str:
     """A line of the rail. Everything a visitor or a file named is escaped."""
     strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
@@ -161,4 +168,4 @@ def _forecast(info: Any, text: str, shrink: bool) -> str:
         height, width = max(1, int(height / scale.y + 1e-6)), max(1, int(width / scale.x + 1e-6))
         before = f"{width} × {height} "
     out_height, out_width = scale.output_size((height, width))
-    return f"{before}→ {out_width} × {out_height}, {out_height * out_width / 1e6:.1f} MP per picture"
+    return f"{before}→ {out_width} × {out_height}, {out_height * out_width / 1e6:.2g} MP each"

@@ -50,6 +50,25 @@ export class PlayerBar {
   }
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+const SHAPES = {
+  start: "M4 3h2v10H4zM13 3v10L7 8z",
+  back: "M11 3v10L4 8zM12 3h1v10h-1z",
+  play: "M4 2.5v11L13.5 8z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  on: "M5 3v10l7-5zM3 3h1v10H3z",
+};
+
+function icon(name) {
+  const node = document.createElementNS(SVG, "svg");
+  node.setAttribute("viewBox", "0 0 16 16");
+  node.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", SHAPES[name]);
+  node.append(path);
+  return node;
+}
+
 const clock = (seconds) => {
   const hundredths = Math.round(seconds * 100);
   return `${Math.floor(hundredths / 6000)}:${String(Math.floor(hundredths / 100) % 60).padStart(2, "0")}.${String(hundredths % 100).padStart(2, "0")}`;
@@ -59,8 +78,8 @@ export class Transport {
   constructor(player) {
     this.player = player;
     const { moments } = player;
-    const button = (text, hint, act) => el("button", { type: "button", title: hint, "aria-label": hint, onclick: act }, text);
-    this.play = button("▶", "Play or pause (Space)", () => moments.toggle());
+    const button = (shape, hint, act) => el("button", { type: "button", title: hint, "aria-label": hint, onclick: act }, icon(shape));
+    this.play = button("play", "Play or pause (Space)", () => moments.toggle());
     this.place = el("input", { type: "range", className: "gsr-scrub", min: 0, max: 0, step: 1, value: 0, "aria-label": "Picture" });
     this.place.addEventListener("input", () => {
       moments.pause();
@@ -81,10 +100,10 @@ export class Transport {
     this.row = el(
       "div",
       { className: "gsr-transport" },
-      button("⏮", "To the start (Home)", () => moments.seek(0)),
-      button("◂", "One picture back (←)", () => moments.step(-1)),
+      button("start", "To the start (Home)", () => moments.seek(0)),
+      button("back", "One picture back (←)", () => moments.step(-1)),
       this.play,
-      button("▸", "One picture on (→)", () => moments.step(1)),
+      button("on", "One picture on (→)", () => moments.step(1)),
       this.place,
       this.time,
       this.speed.node,
@@ -97,7 +116,9 @@ export class Transport {
     const { moments, scores } = player;
     const index = Math.max(0, moments.index);
     for (const control of this.row.querySelectorAll("button, input, select")) control.disabled = !moments.count;
-    this.play.textContent = moments.playing ? "❚❚" : "▶";
+    const shape = SHAPES[moments.playing ? "pause" : "play"];
+    const path = this.play.querySelector("path");
+    if (path.getAttribute("d") !== shape) path.setAttribute("d", shape);
     this.place.max = Math.max(0, moments.count - 1);
     this.place.value = index;
     const now = clock(moments.times[index] ?? 0);
