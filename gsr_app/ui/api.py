@@ -17,7 +17,7 @@ import numpy as np
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, Scale
-from gsr_app.ui import compare, views
+from gsr_app.ui import compare, video, views
 from gsr_app.ui.compare import House, Task, Wish
 from gsr_app.ui.files import safe_stem
 from gsr_app.ui.viewer.contract import PaneSpec, as_json
@@ -94,6 +94,22 @@ def build(house: House) -> None:
         one, two = compare.read_picture(house, image), compare.read_picture(house, reference, "reference")
         return as_json(house.engine.measure(one.pixels, two.pixels, protocol=protocol, scale=1.0))
 
+    def upscale_video(
+        clip: str, method: str, scale: str, start: str, end: str, format: str, request: gr.Request
+    ) -> tuple[str, dict[str, Any]]:
+        """Upscale a video.
+
+        video: a file or a GIF. method, scale: as for upscale. start, end: "12.5" or "1:02.5", empty for the whole.
+        format: mp4, mkv, webm, mov or gif. Answers the result, its times and sound as they were, and what was done:
+        size, pictures, duration, notes, and in "trouble" where a damaged video stopped.
+        """
+        wish = video.Wish(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
+        task = video.prepare(house, wish)
+        target = house.files.new(f".{task.format}", task.stem)
+        made: list[dict[str, Any]] = []
+        _wait(house, _visitor(request), lambda job: made.append(video.told(video.make(house, task, target, job))))
+        return str(target), made[0]
+
     def file(label: str) -> gr.File:
         return gr.File(label=label, type="filepath")
 
@@ -109,6 +125,8 @@ def build(house: House) -> None:
         _endpoint(field, [file("image"), text("method", "swift")], [info], "field")
         numbers = [gr.Number(label=name) for name in ("x", "y", "width", "height", "out_width", "out_height")]
         _endpoint(render_view, [text("field_id"), *numbers], [picture], "render_view")
+        words = [text("method", "swift"), text("scale", "2"), text("start"), text("end"), text("format", "mp4")]
+        _endpoint(upscale_video, [file("video"), *words], [picture, info], "upscale_video")
         _endpoint(models, [], [info], "models")
         protocol = house.engine.protocols()[0]
         _endpoint(metrics, [file("image"), file("reference"), text("protocol", protocol)], [info], "metrics")

@@ -267,7 +267,7 @@ def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> Sta
 
 def _progress(picture: VideoPicture) -> State:
     fraction = picture.fraction
-    left = "" if picture.left_s is None else f" · {_duration(picture.left_s)} left"
+    left = "" if not picture.left_s or picture.left_s < 1 else f" · {_duration(picture.left_s)} left"
     text = f"picture {picture.number} · {picture.per_second:.2f} per second{left}"
     return {"fraction": None if fraction is None else round(fraction, 4), "text": text}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -98,7 +97,7 @@ def build(house: House) -> None:
         if not path:
             return ""
         try:
-            return _facts(video.look(house, path), Path(path).name)
+            return _facts(video.look(house, path))
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 
@@ -129,10 +128,9 @@ def _moment(placeholder: str, name: str) -> gr.Textbox:
     )  # fmt: skip
 
 
-def _note(text: str, *, name: str = "", wrong: bool = False) -> str:
+def _note(text: str, *, wrong: bool = False) -> str:
     """A line of the rail. Everything a visitor or a file named is escaped."""
-    strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
-    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{strong}{html.escape(text)}</div>'
+    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{html.escape(text)}</div>'
 
 
 def _buttons(running: bool, notice: str) -> list[Any]:
@@ -146,7 +144,7 @@ def _title(house: House, method: Any) -> str:
     return f"{method.title} ({present.bytes_text(state.download_bytes)})" if state.download_bytes else method.title
 
 
-def _facts(info: Any, name: str) -> str:
+def _facts(info: Any) -> str:
     height, width = info.size
     parts = [f"{width} × {height}"]
     if info.rate:
@@ -157,7 +155,7 @@ def _facts(info: Any, name: str) -> str:
         parts.append(f"{info.coding.bits} bits")
     if any(track.kind == "audio" for track in info.tracks):
         parts.append("sound")
-    return _note(" · ".join(parts), name=name)
+    return _note(" · ".join(parts))
 
 
 def _forecast(info: Any, text: str, shrink: bool) -> str:

@@ -1,0 +1,101 @@
+"""The Video tab in Chromium, over the deterministic engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("av")
+
+from tests import clips
+from tests.browser.fake_engine import FakeEngine
+from tests.browser.test_player import state_of, wait_for
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+
+    page = layout.build(layout.open_house(FakeEngine()))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def tab(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
+    def visit(**options: Any) -> Any:
+        page = new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
+        page.goto(address)
+        page.get_by_role("tab", name="Video").click()
+        page.locator(".gsr-player .gsr-primary").wait_for()
+        return page
+
+    return visit
+
+
+def choose(page: Any, method: str) -> None:
+    page.locator("#videomethod input").click()
+    page.get_by_role("option", name=method, exact=True).click()
+
+
+def test_the_example_is_one_click_away_and_ends_in_a_download(tab: Any, tmp_path: Path) -> None:
+    page = tab()
+    page.locator("#videotrip input").check()
+    page.locator(".gsr-player .gsr-primary").click()
+    wait_for(page, "player.state.state === 'done' && player.moments.count === 48 && player.moments.index >= 0")
+    assert "192 × 108" in page.locator("#videofacts").inner_text()
+    assert [tag.split("\n")[0] for tag in page.locator(".gsr-player .gsr-tag").all_inner_texts()] == [
+        "Swift",
+        "Input",
+        "Reference",
+    ]
+    page.get_by_role("button", name="One picture on").click()
+    wait_for(page, "player.moments.index === 1")
+    assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("32.00 dB")
+    with page.expect_download() as download:
+        page.locator(".gsr-status a").click()
+    download.value.save_as(tmp_path / "kept.mp4")
+    assert len(clips.decoded(tmp_path / "kept.mp4")) == 48
+
+
+def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -> None:
+    clip = clips.write_clip(tmp_path / "mine.mp4", audio=None)
+    page = tab()
+    page.locator("#videofile input[type=file]").set_input_files(str(clip))
+    page.locator("#videofacts .gsr-facts").wait_for()
+    page.locator("#videostart input").fill("0.5")
+    choose(page, "Slow")
+    page.locator("#videorun").click()
+    wait_for(page, "player.moments.count > 0")  # the first pictures, while the rest is made
+    assert state_of(page)["state"] == "running"
+    page.locator("#videostop").click()
+    wait_for(page, "player.state.state === 'cancelled' && player.moments.index >= 0")
+    assert page.locator("#videorun").is_visible()
+    assert 0 < state_of(page)["count"] < 75
+
+
+def test_a_failure_says_what_to_do_and_a_wrong_scale_is_told_at_once(tab: Any, tmp_path: Path) -> None:
+    page = tab()
+    clip = clips.write_clip(tmp_path / "mine.mp4", count=10, audio=None)
+    page.locator("#videofile input[type=file]").set_input_files(str(clip))
+    page.locator("#videofacts .gsr-facts").wait_for()
+    page.locator("#videoscale input").fill("wide")
+    page.locator("#videoforecast .is-wrong").wait_for()
+    page.locator("#videoscale input").fill("2")
+    choose(page, "Broken")
+    page.locator("#videorun").click()
+    wait_for(page, "player.state.state === 'failed'")
+    assert "Fetch them again in the Models tab." in page.locator(".gsr-videomessage").inner_text()
+
+
+def test_the_tab_fits_a_phone(tab: Any) -> None:
+    page = tab(viewport={"width": 390, "height": 844}, has_touch=True)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    assert page.locator(".gsr-player .gsr-stage").bounding_box()["height"] > 400
