@@ -14,7 +14,7 @@ import numpy as np
 from gsr_app.core.errors import InvalidArgument, VideoError
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.video_color import Coding, to_rgb
-from gsr_app.io.video_library import coding_of, explaining, has_alpha, load_av, packed_of, planes_of
+from gsr_app.io.video_library import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
 from gsr_app.io.vips import printable
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
@@ -232,7 +232,7 @@ class _opened:  # noqa: N801  # used as a verb: with _opened(path) as …
             raise VideoError(f"There is no file {name}.", hint="Check the path.")
         hint = "Check that it plays elsewhere; a recording that was cut off may need its index repaired first."
         with explaining(f"{name} cannot be read as a video", hint):
-            self._container = load_av().open(str(self._path), metadata_errors="replace")
+            self._container = open_input(str(self._path))
         pictures = [s for s in self._container.streams.video if "attached_pic" not in str(s.disposition)]
         if not pictures:
             self._container.close()

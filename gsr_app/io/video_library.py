@@ -19,6 +19,11 @@ from gsr_app.io.vips import printable
 _YUV = re.compile(r"yuva?(j?)(\d{3})p(?:(\d+)le)?")
 _GREY = re.compile(r"gray(?:(\d+)le)?")
 _SHIFTS = {"444": (0, 0), "422": (0, 1), "420": (1, 1), "440": (1, 0), "411": (0, 2), "410": (2, 2)}
+# Playlists (HLS, DASH, concat) are not among these: they name other files, and a stranger's file must not choose which
+# of this machine's are opened.
+_FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,h264,hevc,av1,ivf,mxf,nut,dv,yuv4mpegpipe"
+)
 _FULL_RANGE = 2
 _RGB_MATRIX = 0
 
@@ -34,6 +39,12 @@ def load_av() -> Any:
     av.logging.set_level(None)  # what matters comes as an error
     os.environ.setdefault("SVT_LOG", "1")  # one encoder that does not listen to that: errors only
     return av
+
+
+def open_input(path: str) -> Any:
+    """A container to read from: this file and no other, over no network."""
+    limits = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    return load_av().open(path, metadata_errors="replace", container_options=limits)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from gsr_app.core.errors import InvalidArgument, VideoError
 from gsr_app.io.encode import replacing
 from gsr_app.io.video_decode import VideoInfo
 from gsr_app.io.video_encode import Plan
-from gsr_app.io.video_library import explaining, load_av
+from gsr_app.io.video_library import explaining, load_av, open_input
 from gsr_app.io.vips import printable
 
 _KIND = {"audio": "sound", "subtitle": "subtitles"}
@@ -99,7 +99,7 @@ def assemble(
         source = None
         try:
             if tracks:
-                source = av.open(str(info.path), metadata_errors="replace")
+                source = open_input(str(info.path))
                 copies = {index: output.add_stream_from_template(source.streams[index]) for index in tracks}
                 for index, copy in copies.items():
                     copy.metadata.update(source.streams[index].metadata)

@@ -251,6 +251,18 @@ def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
         video.open_video(tmp_path / "none.mp4")
 
 
+def test_a_playlist_in_disguise_opens_no_other_file(tmp_path: Path) -> None:
+    secret = clips.write_clip(tmp_path / "secret.ts", count=5, audio=None)
+    lists = {
+        "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile {secret.name}\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(VideoError, match="cannot be read as a video"):
+            video.open_video(tmp_path / name)
+
+
 def test_reading_can_begin_anywhere(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", audio=None, options={"g": "12"})
     reader = video.open_video(source)

@@ -96,7 +96,15 @@ def test_models_and_metrics(client: Any, tmp_path: Path) -> None:
 
 def test_every_public_endpoint_is_documented(client: Any) -> None:
     api = client.view_api(return_format="dict")
-    assert set(api["named_endpoints"]) == {"/upscale", "/compare", "/field", "/render_view", "/models", "/metrics"}
+    assert set(api["named_endpoints"]) == {
+        "/upscale",
+        "/upscale_video",
+        "/compare",
+        "/field",
+        "/render_view",
+        "/models",
+        "/metrics",
+    }
     assert all(endpoint["description"] for endpoint in api["named_endpoints"].values())
 
 
@@ -176,6 +184,10 @@ def nonsense(path: str) -> list[tuple[str, list[Any]]]:
     requests += [("run", [good, methods, "2", None, False, "basicsr", 1]) for methods in odd]
     requests += [("run", [good, ["bicubic"], "2", None, odd_trip, odd_trip, odd_trip]) for odd_trip in odd]
     requests += [("manage", []), ("manage", [{"action": "remove", "method": "swift"}])]
+    for file in [*bad_files, good]:
+        requests += [("upscale_video", [file, "bicubic", "2", "", "", "mp4"])]
+        requests += [("video_run", [file, "bicubic", "2", "", "", "mp4", False])]
+    requests += [("upscale_video", [good, "bicubic", "2", at, at, at]) for at in odd]
     requests += [("metrics", [good, good, protocol]) for protocol in odd]
     requests += [("metrics", [file, good, "basicsr"]) for file in bad_files]
     return requests
