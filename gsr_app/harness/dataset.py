@@ -1,4 +1,4 @@
-"""Folders of test pictures, as the field keeps them."""
+"""Folders of test pictures and clips, as the field keeps them."""
 
 from __future__ import annotations
 
@@ -51,3 +51,33 @@ def _matching_lr(reference: Path, lrs: Path | None, scale: float) -> Path | None
             if path.suffix.lower() in SUFFIXES:
                 return path
     raise ImageError(f"{lrs} has no LR for {reference.name}.", hint="Every HR picture needs an LR of the same name.")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The reference frames of a clip, in order."""
+
+    dataset: str
+    name: str
+    frames: tuple[Path, ...]
+
+
+def list_clips(folder: Path) -> list[Clip]:
+    """The clips of a dataset: each a folder of frames, under `GT/` or right in the dataset's folder.
+
+    UDM10 is also kept as `CLIP/truth/`; that is known, too.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder.", hint="Name a folder that holds a folder of frames per clip.")
+    root = folder / "GT" if (folder / "GT").is_dir() else folder
+    clips: list[Clip] = []
+    for home in sorted(path for path in root.iterdir() if path.is_dir()):
+        inside = home / "truth" if (home / "truth").is_dir() else home
+        frames = tuple(sorted(path for path in inside.iterdir() if path.suffix.lower() in SUFFIXES))
+        if frames:
+            clips.append(Clip(folder.name, home.name, frames))
+    if not clips:
+        raise ImageError(
+            f"{root} holds no clips.", hint=f"A clip is a folder of frames: {', '.join(sorted(SUFFIXES))}."
+        )
+    return clips

@@ -1,7 +1,7 @@
-"""`gsr eval`: PSNR, SSIM and perceptual measures of methods on datasets, by a published protocol.
+"""`gsr eval`: PSNR, SSIM and perceptual measures of methods on pictures or clips, by a published protocol.
 
-One journal line per picture is written as soon as it is known, so that a run that was stopped goes on where it was.
-Tables are made from the journal at the end; they hold no timings, so that two runs give the same bytes.
+One journal line per picture (or clip) is written as soon as it is known, so that a run that was stopped goes on where
+it was. Tables are made from the journal at the end; they hold no timings, so that two runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.harness.dataset import Picture, list_pictures
@@ -33,13 +33,14 @@ class Job:
     scale: float
 
     @property
-    def key(self) -> str:
-        return f"{self.picture.dataset}|{self.picture.name}|{self.method}|{self.scale:g}"
+    def row(self) -> Row:
+        """This job's row, without scores."""
+        return Row(self.picture.dataset, self.picture.name, self.method, self.scale)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The scores of one picture; `error` when there are none."""
+    """The scores of one picture, or the means of one clip; `error` when there are none."""
 
     dataset: str
     image: str
@@ -55,6 +56,16 @@ class Row:
     done: str = ""
     error: str = ""
     seconds: float = 0.0
+    scale_x: float | None = None  # where it is another than `scale`, which then is the vertical one
+
+    @property
+    def factor(self) -> str:
+        """The scale, as people write it."""
+        return f"{self.scale:g}" if self.scale_x is None else f"{self.scale:g}x{self.scale_x:g}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}|{self.image}|{self.method}|{self.factor}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +87,7 @@ class Evaluator:
     images: Path | None = None
 
     def __call__(self, job: Job) -> Row:
-        began = time.perf_counter()
-        try:
-            scores = self._score(job)
-        except (GsrError, MemoryError) as error:
-            return _without_scores(job, f"{type(error).__name__}: {error}")
-        picture = job.picture
-        seconds = time.perf_counter() - began
-        return Row(picture.dataset, picture.name, job.method, job.scale, seconds=seconds, **scores)
+        return timed(job.row, lambda: self._score(job))
 
     def _score(self, job: Job) -> dict[str, Any]:
         import numpy as np
@@ -95,8 +99,8 @@ class Evaluator:
         from gsr_app.io.images import read_image, write_image
 
         by = protocols.protocol(self.settings.protocol)
-        reference = _as_rgb(read_image(job.picture.reference).to_array(np.uint8))
-        lr = _as_rgb(read_image(job.picture.lr).to_array(np.uint8)) if job.picture.lr else None
+        reference = as_rgb(read_image(job.picture.reference).to_array(np.uint8))
+        lr = as_rgb(read_image(job.picture.lr).to_array(np.uint8)) if job.picture.lr else None
         pair = protocols.make_pair(reference, job.scale, by, lr)
         session = open_session(self.threads, self.settings.device, weights=self.settings.weights or None)
         upscaled = session.upscale(
@@ -121,11 +125,17 @@ class Evaluator:
         }
 
 
-def _without_scores(job: Job, error: str) -> Row:
-    return Row(job.picture.dataset, job.picture.name, job.method, job.scale, error=error)
+def timed(row: Row, score: Callable[[], dict[str, Any]]) -> Row:
+    """The row with its scores and what they took, or with why there are none."""
+    began = time.perf_counter()
+    try:
+        scores = score()
+    except (GsrError, MemoryError) as error:
+        return dataclasses.replace(row, error=f"{type(error).__name__}: {error}")
+    return dataclasses.replace(row, seconds=time.perf_counter() - began, **scores)
 
 
-def _as_rgb(picture: Any) -> Any:
+def as_rgb(picture: Any) -> Any:
     """Three channels, as the protocols compare: grey ones repeated, alpha left out."""
     return picture[..., :3] if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
 
@@ -153,7 +163,7 @@ class Journal:
         self._keep(row)
 
     def _keep(self, row: Row) -> None:
-        self.rows[f"{row.dataset}|{row.image}|{row.method}|{row.scale:g}"] = row
+        self.rows[row.key] = row
 
 
 def evaluate(
@@ -176,15 +186,39 @@ def evaluate(
         for scale in scales
         for picture in list_pictures(folder, scale)
     ]
-    keys = [job.key for job in jobs]
+    worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
+    return score_all(jobs, worker, settings, out, engine=engine, workers=workers, report=report)
+
+
+class HasRow(Protocol):
+    """Something to be scored."""
+
+    @property
+    def row(self) -> Row: ...
+
+
+_Job = TypeVar("_Job", bound=HasRow)
+
+
+def score_all(
+    jobs: Sequence[_Job],
+    worker: Callable[[_Job], Row],
+    settings: Settings,
+    out: Path,
+    *,
+    engine: EngineName = "local",
+    workers: int = 1,
+    report: Callable[[int, int, Row], None] | None = None,
+) -> list[Row]:
+    """The row of every job: from the journal, or scored now."""
+    keys = [job.row.key for job in jobs]
     if len(set(keys)) != len(keys):
         raise InvalidArgument("Two of the folders have the same name, so their rows could not be told apart.")
     out.mkdir(parents=True, exist_ok=True)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
-    waiting = [job for job in jobs if job.key not in journal.rows or journal.rows[job.key].error]
-    worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
+    waiting = [job for job, key in zip(jobs, keys, strict=True) if key not in journal.rows or journal.rows[key].error]
     for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):
-        row = result if isinstance(result, Row) else _without_scores(job, f"WorkerDied: {result}")
+        row = result if isinstance(result, Row) else dataclasses.replace(job.row, error=f"WorkerDied: {result}")
         journal.append(row)
         if report is not None:
             report(len(jobs) - len(waiting) + done, len(jobs), row)
@@ -199,9 +233,13 @@ def journal_name(settings: Settings) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="folders of reference pictures")
+    parser.add_argument("--video", action="store_true", help="folders of clips instead: a folder of frames for each")
     parser.add_argument("--methods", required=True, help="ids of the catalogue, separated by commas")
-    parser.add_argument("--scales", default="2,3,4", help="separated by commas (default: %(default)s)")
-    parser.add_argument("--protocol", default="basicsr", choices=PROTOCOL_NAMES)
+    parser.add_argument(
+        "--scales", default="2,3,4",
+        help="separated by commas (default: %(default)s); clips also take 1.5x4, vertical first, and 'published'",
+    )  # fmt: skip
+    parser.add_argument("--protocol", choices=PROTOCOL_NAMES, help="default: basicsr; of clips savsr, the only one")
     parser.add_argument("--measures", default="", help="lpips, dists, niqe: separated by commas")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"), help="folder of the results (%(default)s)")
     add_pool_arguments(parser)
@@ -218,25 +256,24 @@ def run(args: argparse.Namespace) -> int:
     methods = _split(args.methods)
     for method in methods:
         registry.method(method)  # an unknown name is said before hours of work, not after
-    settings = Settings(args.protocol, _measures(args.measures), args.weights, args.device)
+    protocol = args.protocol or ("savsr" if args.video else "basicsr")
+    settings = Settings(protocol, _measures(args.measures), args.weights, args.device)
 
     def report(done: int, total: int, row: Row) -> None:
         score = row.error or f"{row.psnr_y:.2f} dB  {row.ssim_y:.4f}"
-        print(f"[{done}/{total}] {row.dataset}/{row.image} {row.method} x{row.scale:g}  {score}", file=sys.stderr)
+        print(f"[{done}/{total}] {row.dataset}/{row.image} {row.method} x{row.factor}  {score}", file=sys.stderr)
 
-    rows = evaluate(
-        args.datasets,
-        methods,
-        _scales(args.scales),
-        settings,
-        args.out,
-        engine=args.engine,
-        workers=args.workers,
-        keep_images=args.save_images,
-        report=report,
-    )
-    summary = summarise(rows, args.protocol)
-    write_tables(args.out, rows, summary, args.protocol)
+    how: dict[str, Any] = {"engine": args.engine, "workers": args.workers}
+    how |= {"keep_images": args.save_images, "report": report}
+    if args.video:
+        from gsr_app.harness.clips import evaluate_clips, read_scales
+
+        scales = read_scales(_split(args.scales), methods)
+        rows = evaluate_clips(args.datasets, methods, scales, settings, args.out, **how)
+    else:
+        rows = evaluate(args.datasets, methods, _scales(args.scales), settings, args.out, **how)
+    summary = summarise(rows, protocol)
+    write_tables(args.out, rows, summary, protocol)
     if args.json:
         print(json.dumps(summary))
     else:

@@ -26,26 +26,27 @@ _DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4, "lpips": 4, "
 
 def summarise(rows: Iterable[Row], protocol: str) -> list[dict[str, Any]]:
     """Means per dataset, method and scale, over the pictures that could be scored."""
-    groups: dict[tuple[str, str, float], list[Row]] = {}
+    groups: dict[tuple[str, str, float, float], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.dataset, row.method, row.scale), []).append(row)
+        groups.setdefault((row.dataset, row.method, row.scale, row.scale_x or row.scale), []).append(row)
     return [_summary(key, group, protocol) for key, group in sorted(groups.items())]
 
 
-def _summary(key: tuple[str, str, float], group: list[Row], protocol: str) -> dict[str, Any]:
-    dataset, method, scale = key
+def _summary(key: tuple[str, str, float, float], group: list[Row], protocol: str) -> dict[str, Any]:
+    dataset, method, scale, scale_x = key
     scored = [row for row in group if not row.error]
     means: dict[str, float | None] = {}
     for name in SCORES:
         values = [value for row in scored if (value := getattr(row, name)) is not None]
         means[name] = round(statistics.fmean(values), 6) if values else None
-    published = find_published(method, dataset, scale, protocol)
+    published = find_published(method, dataset, scale, protocol, scale_x)
     measured = means["psnr_y"] if "psnr_y" in published else means["psnr_rgb"]
     figure = published.get("psnr_y", published.get("psnr_rgb"))
     return {
         "dataset": dataset,
         "method": method,
         "scale": scale,
+        **({"scale_x": scale_x} if scale_x != scale else {}),
         "protocol": protocol,
         "n": len(scored),
         "skipped": len(group) - len(scored),
@@ -57,13 +58,16 @@ def _summary(key: tuple[str, str, float], group: list[Row], protocol: str) -> di
     }
 
 
-def find_published(method_id: str, dataset: str, scale: float, protocol: str) -> Mapping[str, float]:
+def find_published(
+    method_id: str, dataset: str, scale: float, protocol: str, scale_x: float | None = None
+) -> Mapping[str, float]:
     """The published scores of the same protocol; empty where there are none."""
     method = registry.catalogue().get(method_id)
     if method is None or method.convention != protocol:
         return {}
     for entry in method.published:
-        if _plain(str(entry["dataset"])) == _plain(dataset) and entry["scale"] == scale:
+        scales = entry["scale"], entry.get("scale_x", entry["scale"])
+        if _plain(str(entry["dataset"])) == _plain(dataset) and scales == (scale, scale_x or scale):
             return {name: float(value) for name, value in entry.items() if name in SCORES}
     return {}
 
@@ -75,9 +79,9 @@ def _plain(dataset: str) -> str:
 
 def write_tables(out: Path, rows: Sequence[Row], summary: Sequence[Mapping[str, Any]], protocol: str) -> None:
     """`images.csv`, `timing.csv`, `summary.json` and `table.md` in a folder."""
-    scores = [[getattr(row, name, protocol) for name in _COLUMNS] for row in rows]
+    scores = [[row.factor if name == "scale" else getattr(row, name, protocol) for name in _COLUMNS] for row in rows]
     _replace(out / "images.csv", _csv([_COLUMNS, *([_cell(value) for value in line] for line in scores)]))
-    times = [[row.dataset, row.image, row.method, f"{row.scale:g}", f"{row.seconds:.3f}"] for row in rows]
+    times = [[row.dataset, row.image, row.method, row.factor, f"{row.seconds:.3f}"] for row in rows]
     _replace(out / "timing.csv", _csv([("dataset", "image", "method", "scale", "seconds"), *times]))
     _replace(out / "summary.json", json.dumps(list(summary), indent=1) + "\n")
     _replace(out / "table.md", render_markdown(summary, protocol))
@@ -89,11 +93,12 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
 
     lines = [f"Protocol: {find_protocol(protocol)}.", ""]
     datasets = list(dict.fromkeys(row["dataset"] for row in summary))
-    for scale in sorted({row["scale"] for row in summary}):
-        here = {(row["method"], row["dataset"]): row for row in summary if row["scale"] == scale}
+    for scale, scale_x in sorted({_scales(row) for row in summary}, key=lambda pair: (pair[0] != pair[1], pair)):
+        here = {(row["method"], row["dataset"]): row for row in summary if _scales(row) == (scale, scale_x)}
+        across = f"/x{scale_x:g}" if scale_x != scale else ""
         methods = sorted({name for name, _ in here}, key=list(registry.catalogue()).index)
         lines += [
-            f"### x{scale:g}: PSNR/SSIM/LPIPS/DISTS (NIQE), Y unless the protocol says otherwise",
+            f"### x{scale:g}{across}: PSNR/SSIM/LPIPS/DISTS (NIQE), Y unless the protocol says otherwise",
             "",
             f"| Backbone | Method | Version | Training set | {' | '.join(datasets)} |",
             "|" + "---|" * (4 + len(datasets)),
@@ -104,10 +109,14 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
         lines.append("")
     skipped = sum(row["skipped"] for row in summary)
     if skipped:
-        lines += [f"{skipped} picture(s) could not be scored and are not part of the means; see images.csv.", ""]
+        lines += [f"{skipped} of them could not be scored and are not part of the means; see images.csv.", ""]
     notes = {row["method"]: row["done"] for row in summary if "resized" in row["done"]}
     lines += [f"{method}: {done}." for method, done in notes.items()]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _scales(row: Mapping[str, Any]) -> tuple[float, float]:
+    return row["scale"], row.get("scale_x", row["scale"])
 
 
 def describe(method_id: str) -> tuple[str, str, str, str]:
