@@ -109,7 +109,7 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
         lines.append("")
     skipped = sum(row["skipped"] for row in summary)
     if skipped:
-        lines += [f"{skipped} of them could not be scored and are not part of the means; see images.csv.", ""]
+        lines += [f"{skipped} picture(s) could not be scored and are not part of the means; see images.csv.", ""]
     notes = {row["method"]: row["done"] for row in summary if "resized" in row["done"]}
     lines += [f"{method}: {done}." for method, done in notes.items()]
     return "\n".join(lines).rstrip() + "\n"

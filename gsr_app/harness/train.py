@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.stopping import stop_on_interrupt
@@ -14,16 +15,18 @@ from gsr_app.harness.stopping import stop_on_interrupt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gsr_app.training.clips import Clip
     from gsr_app.training.loop import Status, Trainer
     from gsr_app.training.recipe import Recipe
 
+_Example = TypeVar("_Example")
 _INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _HELD_OUT_AT_MOST = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr")
-    parser.add_argument("--data", type=Path, required=True, help="folder of pictures to train on")
+    parser.add_argument("--data", type=Path, required=True, help="folder of pictures (or clips) to train on")
     parser.add_argument(
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
     )
@@ -39,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
+    from gsr_app.models.registry import architecture
+    from gsr_app.training.clips import find_clips
     from gsr_app.training.data import load_pictures
     from gsr_app.training.loop import Trainer
     from gsr_app.training.recipe import find_recipe, read_recipe
@@ -50,8 +55,13 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / path.stem
     if (out / "last.pt").exists() and not args.resume:
         raise InvalidArgument(f"{out} already holds a run.", hint="Go on with it by --resume, or name another --out.")
-    pictures = load_pictures(args.data)
-    validation = load_pictures(args.validate) if args.validate else None
+
+    def load(folder: Path) -> Sequence[Tensor | Clip]:
+        is_video = architecture(recipe.arch).kind == "video"
+        return find_clips(folder, recipe.data.frames) if is_video else load_pictures(folder)
+
+    pictures = load(args.data)
+    validation = load(args.validate) if args.validate else None
     if validation is None:
         pictures, validation = hold_out(pictures)
     trainer = Trainer(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
@@ -60,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return _watch(trainer)
 
 
-def hold_out(pictures: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence[_Example]]:
     """Pictures to train on and pictures to judge by; of very few, the same for both."""
     count = min(_HELD_OUT_AT_MOST, len(pictures) // 10)
     if count == 0:

@@ -19,12 +19,12 @@ from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.ops.resize import resize
 from gsr_app.training.recipe import Data
 
-_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
 
 
 @dataclass(frozen=True)
 class Batch:
-    lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255
+    lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255; of clips [B, T, 3, patch, patch], as they come
     hr: tuple[Tensor, ...]  # B pictures [3, H, W], 0..1; H and W differ from one to the next
 
     def to(self, device: torch.device) -> Batch:
@@ -35,13 +35,13 @@ def load_pictures(folder: Path) -> list[Tensor]:
     """Every picture of a folder, [3, H, W] uint8, in the order of their names."""
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures with --data.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not files:
-        raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(_ENDINGS))}.")
-    return [_load(path) for path in files]
+        raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(ENDINGS))}.")
+    return [load_picture(path) for path in files]
 
 
-def _load(path: Path) -> Tensor:
+def load_picture(path: Path) -> Tensor:
     try:
         picture = pyvips.Image.new_from_file(str(path)).autorot().colourspace("srgb")
         picture = picture.flatten() if picture.hasalpha() else picture

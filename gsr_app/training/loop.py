@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gsr_app.core.types import Scale
 from gsr_app.engine.metrics import convention, psnr
 from gsr_app.models.registry import architecture
 from gsr_app.ops import render
+from gsr_app.training.clips import Clip, Windows, pose
 from gsr_app.training.data import Patches, shrink
 from gsr_app.training.log import CsvLog, draw_curve
 from gsr_app.training.losses import mix
@@ -91,8 +92,8 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        pictures: list[Tensor],  # [3, H, W] uint8 each
-        validation: list[Tensor],
+        pictures: Sequence[Tensor | Clip],  # [3, H, W] uint8 each, or clips
+        validation: Sequence[Tensor | Clip],
         out: Path,
         *,
         device: str = "cpu",
@@ -110,7 +111,9 @@ class Trainer:
         self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
         self.optimizers = build_optimizers(self.module, recipe.optimizer)
         self.loss = mix(recipe.loss)
-        self.patches = Patches(pictures, recipe.data)
+        clips = [one for one in pictures if isinstance(one, Clip)]
+        still = [one for one in pictures if isinstance(one, Tensor)]
+        self.patches = Windows(clips, recipe.data) if self.arch.kind == "video" else Patches(still, recipe.data)
         self.validation = validation
         self.log = CsvLog(out / "log.csv", _COLUMNS)
         self.step, self.seconds, self.best = 0, 0.0, float("-inf")
@@ -216,9 +219,12 @@ class Trainer:
     def _validate_at(self, scale: float) -> float:
         by, total = convention(self.recipe.validation.convention), 0.0
         for picture in self.validation:
-            hr = self._crop(picture, scale).float() / 255
-            lr = shrink(hr, scale).to(self.device)
-            sr = self._predict(self.average, lr, [(hr.shape[1], hr.shape[2])], Scale(scale, scale))[0]
+            if isinstance(picture, Clip):
+                lr, hr = pose(picture, scale, self.recipe.data.frames)
+            else:
+                hr = self._crop(picture, scale).float() / 255
+                lr = shrink(hr, scale)
+            sr = self._predict(self.average, lr.to(self.device), [(hr.shape[1], hr.shape[2])], Scale(scale, scale))[0]
             total += psnr(sr.cpu().permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale)
         return total / len(self.validation)
 

@@ -25,6 +25,11 @@ def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
     return ((sr - hr).square() + 1e-6).sqrt().mean()
 
 
+def charbonnier_sharp(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1, but with a gradient at zero."""
+    return ((sr - hr).square() + 1e-12).sqrt().mean()
+
+
 def luma(sr: Tensor, hr: Tensor) -> Tensor:
     """L1 of the brightness, which the eye and PSNR-Y look at."""
     weights = sr.new_tensor(_BT601)
@@ -40,6 +45,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1,
     "l2": l2,
     "charbonnier": charbonnier,
+    "charbonnier_sharp": charbonnier_sharp,
     "luma": luma,
     "frequency": frequency,
 }

@@ -84,6 +84,10 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
     if schedule.kind == "halve":
         return warm * 0.5 ** sum(progress >= at for at in schedule.halve_at)
+    if schedule.kind == "restarts":
+        place = min(progress, 1.0) * len(schedule.peaks)
+        leg = min(int(place), len(schedule.peaks) - 1)
+        return warm * schedule.peaks[leg] * 0.5 * (1 + math.cos(math.pi * (place - leg)))
     return warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 

@@ -20,7 +20,7 @@ Draw = Callable[[GaussianField, View], Tensor]
 def predict(
     module: nn.Module,
     arch: Architecture,
-    lr: Tensor,  # [B, 3, h, w]
+    lr: Tensor,  # [B, 3, h, w]; of clips [B, T, 3, h, w]
     sizes: Sequence[Size],
     *,
     scale: Scale | None = None,  # the exact one where sizes were rounded; otherwise size / input
@@ -34,8 +34,11 @@ def predict(
             return [one.float() for one in module(lr)]
         if arch.kind == "continuous":
             return [module(one[None], size)[0].float() for one, size in zip(lr, sizes, strict=True)]
+        if arch.kind == "video":  # one scale for the whole batch
+            one = scale or Scale(sizes[0][0] / lr.shape[-2], sizes[0][1] / lr.shape[-1])
+            return [drawn.float() for drawn in module(lr, (one.y, one.x))]
         if arch.kind != "field":
-            raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}; training knows field, pixels and continuous.")
+            raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}, which cannot be trained.")
         features = module.encode(lr)  # type: ignore[operator]
         scales = [scale or Scale(size[0] / lr.shape[2], size[1] / lr.shape[3]) for size in sizes]
         fields: list[GaussianField] = [

@@ -29,6 +29,10 @@ class Data:
     spread: Literal["uniform", "log"] = "uniform"
     favourites: tuple[float, ...] = ()  # scales that people use most
     favourite_share: float = 0.0  # and how often they are drawn
+    frames: int = 1  # of a window, for networks that look at several; their scales are the tenths of the range,
+    pairs_of: tuple[float, ...] = ()  # and these, two different ones at a time, vertical and horizontal
+    easy_epochs: int = 0  # of which four in ten are at the largest scale and two at whole ones
+    epoch_steps: int = 1000
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class Optimizer:
 class Schedule:
     steps: int = 1000
     warmup_steps: int = 0
-    kind: Literal["cosine", "halve"] = "cosine"
+    kind: Literal["cosine", "halve", "restarts"] = "cosine"
     halve_at: tuple[float, ...] = ()  # fractions of the run
+    peaks: tuple[float, ...] = (1.0,)  # restarts: as many cosines in a row, each from such a share of the rate
     ema: float = 0.999
 
 
