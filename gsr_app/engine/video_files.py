@@ -15,6 +15,7 @@ import numpy as np
 from gsr_app import __version__
 from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
 from gsr_app.core.types import Progress, Scale
+from gsr_app.engine import windows
 from gsr_app.engine.session import Session
 from gsr_app.engine.video import upscale_frames
 from gsr_app.io import video
@@ -27,7 +28,6 @@ from gsr_app.models import registry
 # and the result does not consist of key frames.
 PART_S = 15.0
 PART_LEAST, PART_MOST = 24, 250
-_LOOKS_BACK = 3  # pictures before the one that a network of windows draws
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _results(
     """(the frame, what the method saw of it, the result) for every picture that is still to be made, in order."""
     start_s, end_s = _span(wish, reader)
     # A network of windows sees pictures again that are done: only what comes after them is kept.
-    again = min(len(times), _LOOKS_BACK if registry.method(wish.method).kind == "video" else 0)
+    again = min(len(times), windows.REACH if registry.method(wish.method).kind == "video" else 0)
     known = times[: len(times) - again]
     waiting: deque[tuple[Frame, np.ndarray]] = deque()
 

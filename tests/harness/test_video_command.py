@@ -21,6 +21,7 @@ av = pytest.importorskip("av")
 
 from gsr_app.core.errors import Cancelled, VideoError  # noqa: E402
 from gsr_app.core.types import Scale  # noqa: E402
+from gsr_app.engine import video_files  # noqa: E402
 from gsr_app.engine.session import Session  # noqa: E402
 from gsr_app.engine.video_files import SavedVideo, VideoStep, VideoWish, upscale_video  # noqa: E402
 from gsr_app.harness.cli import main  # noqa: E402
@@ -168,6 +169,33 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Captur
         assert np.abs(clips.planes_of(one)[0] - clips.planes_of(two)[0]).mean() < 1.5
     flash, beep = clips.flash_and_beep_s(target)
     assert abs(flash - beep) < 0.020
+
+
+def test_a_network_of_windows_sees_its_neighbours_again_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def windows(_: Session, frames: Any, **options: Any) -> Iterator[np.ndarray]:
+        """The mean of seven pictures; beyond the clip's ends the outermost count again."""
+        seen = list(frames)
+        for place in range(len(seen)):
+            around = [seen[min(max(place + step, 0), len(seen) - 1)] for step in range(-3, 4)]
+            yield np.mean(around, 0, dtype=np.float32)
+
+    monkeypatch.setattr(video_files, "upscale_frames", windows)
+    source = clips.write_clip(tmp_path / "in.mp4", count=24, audio=None)
+
+    def wish(name: str) -> VideoWish:
+        return VideoWish(source, tmp_path / name, "savsr", lambda _: Scale(1.0, 1.0), crf=0)
+
+    begun = upscale_video(Session(device="cpu"), wish("again.mp4"), part_pictures=(5, 5))
+    for _ in range(13):
+        next(begun)
+    begun.close()
+    saved, steps = finish(wish("again.mp4"))
+    assert (saved.resumed, len(steps), saved.pictures) == (10, 14, 24)
+    finish(wish("whole.mp4"))
+    for one, two in zip(clips.decoded(tmp_path / "again.mp4"), clips.decoded(tmp_path / "whole.mp4"), strict=True):
+        assert np.array_equal(clips.planes_of(one)[0], clips.planes_of(two)[0])
 
 
 def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
