@@ -17,6 +17,7 @@ from gsr_app.ui.player.component import PlayerComponent
 from gsr_app.ui.video import Wish
 from gsr_app.ui.work import Job
 
+_SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
@@ -49,7 +50,7 @@ def build(house: House) -> None:
                 kind = gr.Dropdown(
                     list(video.FORMATS), value="mp4", show_label=False, container=False, elem_id="videoformat"
                 )
-            forecast = gr.HTML(elem_id="videoforecast", padding=False, apply_default_css=False)
+            forecast = gr.HTML(_note(_SCALES), elem_id="videoforecast", padding=False, apply_default_css=False)
             trip = gr.Checkbox(
                 label="Round trip: shrink the video first, then compare with it", container=False, elem_id="videotrip"
             )
@@ -103,7 +104,7 @@ def build(house: House) -> None:
 
     def predict(path: Any, text: Any, shrink: Any) -> str:
         try:
-            return _note(_forecast(video.look(house, path), str(text), bool(shrink))) if path else ""
+            return _note(_forecast(video.look(house, path), str(text), bool(shrink))) if path else _note(_SCALES)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 

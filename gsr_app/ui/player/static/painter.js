@@ -35,6 +35,8 @@ export class Painter {
       const middle = Math.round(rect.w * wipe);
       this.#pane(context, video, pane, rect, view, { ...rect, w: middle });
       this.#pane(context, video, base, rect, view, { ...rect, x: rect.x + middle, w: rect.w - middle });
+      context.fillStyle = "rgba(255, 255, 255, 0.75)";
+      context.fillRect(rect.x + middle, rect.y, 1, rect.h);
     } else if (mode === "difference" && base) {
       this.#difference(video, this.cells[0], base, view, gain);
     } else {
