@@ -26,7 +26,7 @@ Report = Callable[[Progress], None]
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_S = 20
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,16 @@ def obtain(method: Method, weights: str | Path | None = None, report: Report | N
 def verify(method: Method) -> bool | None:
     """Whether the files that are here have the catalogue's hashes; None when there is nothing to compare with."""
     pairs = [(path, file.sha256) for file in method.files if (path := _find_file(method, file, None)) and file.sha256]
-    return all(_sha256(path).startswith(expected) for path, expected in pairs) if pairs else None
+    own = any(local_folder(method) in path.parents for path, _ in pairs)  # somebody's own: they may well differ
+    fits = all(_sha256(path).startswith(expected) for path, expected in pairs)
+    return fits if pairs and (fits or not own) else None
 
 
 def remove(method: Method) -> int:
-    """Delete the fetched files of a method; returns how many bytes that freed."""
+    """Delete the fetched and the kept files of a method; returns how many bytes that freed."""
     freed = 0
     for file in method.files:
-        for path in _cached_names(file):
+        for path in [*_local_names(method, file), *_cached_names(file)]:
             if path.is_file():
                 freed += path.stat().st_size
                 path.unlink()
@@ -96,6 +98,8 @@ def _find_file(method: Method, file: WeightFile, weights: str | Path | None) -> 
         places += [here / name for name in _names(method, file)]
         if path := _first(places):
             return path
+    if path := _first(_local_names(method, file)):
+        return path
     if file.asset:
         if path := _first([ASSETS / file.asset]):
             return path
@@ -117,7 +121,7 @@ def _find_given(method: Method, file: WeightFile, given: Path) -> Path:
     names = _names(method, file)
     places = [given / name for name in names] + [given / method.id / name for name in names]
     places += [given / path for path in file.paths]
-    alone = [path for path in sorted(given.iterdir()) if path.suffix in _SUFFIXES]
+    alone = [path for path in sorted(given.iterdir()) if path.suffix in SUFFIXES]
     if len(method.files) == 1 and len(alone) == 1:
         places += alone
     if path := _first(places):
@@ -127,7 +131,21 @@ def _find_given(method: Method, file: WeightFile, given: Path) -> Path:
 
 def _names(method: Method, file: WeightFile) -> list[str]:
     stem = file.part or method.id
-    return list(dict.fromkeys([file.name, *(stem + suffix for suffix in _SUFFIXES)]))
+    return list(dict.fromkeys([file.name, *(stem + suffix for suffix in SUFFIXES)]))
+
+
+def local_folder(method: Method) -> Path:
+    """Where the files lie that somebody brought along for a method."""
+    return cache_folder() / "weights" / "local" / method.id
+
+
+def _local_names(method: Method, file: WeightFile) -> list[Path]:
+    return [local_folder(method) / f"{file.part or method.id}{suffix}" for suffix in SUFFIXES]
+
+
+def is_local(method: Method) -> bool:
+    """Whether somebody's own weights stand in for the published ones."""
+    return bool(method.files) and all(_first(_local_names(method, file)) for file in method.files)
 
 
 def _cached_names(file: WeightFile) -> list[Path]:

@@ -6,7 +6,7 @@ Everything that computes is on the other side of `Engine`: the app and its tests
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +45,7 @@ class Availability:
     here: bool
     download_bytes: int | None = None
     reason: str = ""
+    own: bool = False  # whether somebody's own weights stand in for the published ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,10 @@ class Engine(Protocol):
 
     def remove(self, method: Method) -> int: ...
 
+    def keep(self, method: Method, files: Sequence[Path]) -> int:
+        """Use these weight files for a method from now on, if they fit it; returns their bytes."""
+        ...
+
 
 class LocalEngine:
     """The engine of this repository, on this machine. Torch is imported at the first call that needs it."""
@@ -170,7 +175,7 @@ class LocalEngine:
         except WeightsError as error:
             return Availability(here=False, reason=str(error))
         if here:
-            return Availability(here=True)
+            return Availability(here=True, own=self._weights is None and weights.is_local(method))
         if method.is_packaged:
             return Availability(here=False, reason="its weights are not part of this copy")
         return Availability(here=False, download_bytes=method.bytes, reason=_why_offline())
@@ -307,6 +312,15 @@ class LocalEngine:
         from gsr_app.models import weights
 
         return weights.remove(method)
+
+    def keep(self, method: Method, files: Sequence[Path]) -> int:
+        from gsr_app.models import local
+
+        if self._weights is not None:
+            raise WeightsError(
+                "The app was started with --weights-dir, and looks nowhere else.", hint="Start it without."
+            )
+        return local.keep(method, files)
 
 
 def _why_offline() -> str:

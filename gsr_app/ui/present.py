@@ -144,7 +144,7 @@ def model_row(
     if may_manage and method.files and not method.is_packaged:
         actions = [("verify", "verify"), ("remove", "remove")] if availability.here else [("fetch", "fetch")]
     elif may_manage and method.files and availability.here:
-        actions = [("verify", "verify")]
+        actions = [("verify", "verify"), *([("remove", "remove")] if availability.own else [])]
     scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))
     return {
         "id": method.id,
@@ -162,7 +162,7 @@ def model_row(
         "state": card["state"],
         "status": card["status"],
         "actions": actions,
-        "said": said or (availability.reason if not availability.here else ""),
+        "said": said or availability.reason or ("your own weights" if availability.own else ""),
         "busy": busy,
     }
 

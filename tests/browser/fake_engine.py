@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +187,8 @@ class FakeEngine:
 
     def remove(self, method: Method) -> int:
         return 0
+
+    def keep(self, method: Method, files: Sequence[Path]) -> int:
+        if any(path.stat().st_size == 0 for path in files):
+            raise GsrError(f"{files[0]} is empty.")
+        return sum(path.stat().st_size for path in files)

@@ -191,8 +191,10 @@ def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:
     ):
         page.locator("#scaletext input").fill(text)
         page.locator("#forecast").get_by_text(expected).wait_for()
+        assert page.locator("#forecast .is-wrong").count() == 0
     page.locator("#scaletext input").fill("-3")
     page.locator("#forecast .is-wrong").wait_for()
+    assert "×" not in page.locator("#forecast").inner_text().replace("×-3", "")
     page.locator("#scaletext input").fill("30x30")
     page.locator("#forecast").get_by_text("1800 × 1200").wait_for()
 
@@ -206,6 +208,7 @@ def test_a_wish_that_cannot_be_met_is_refused_with_words(app: Any) -> None:
     page.locator("#forecast").get_by_text("18000 × 12000").wait_for()
     page.locator("#run").click()
     page.get_by_text("The result would have 216 megapixels").wait_for()
+    assert state_of(page)["loaded"] == [], "a refused wish runs nothing"
 
 
 def test_names_are_never_html(app: Any) -> None:

@@ -171,9 +171,17 @@ def test_blink_swaps_the_picture_while_space_is_held(show: Any) -> None:
 
 def test_blink_alternates_by_itself(show: Any) -> None:
     page = show(three())
-    run(page, "viewer.setMode('blink');")
-    wait_for(page, "viewer.cells[0].pane.spec.id === 'b'")
-    wait_for(page, "viewer.cells[0].pane.spec.id === 'a'")
+    run(page, "viewer.grid = false; viewer.look(64, 48, 4); viewer.setMode('blink');")
+    # What is on the canvas and what it should be are read in one go: half a second later it is the other's turn.
+    page.evaluate(
+        "() => { const viewer = document.querySelector('.gsr-viewer').viewer; const draw = viewer.draw.bind(viewer);"
+        " window.seen = {}; viewer.draw = () => { draw(); const { pane, rect } = viewer.cells[0]; const o = viewer.view.origin(rect);"
+        " window.seen[pane.spec.id] = [...viewer.canvas.getContext('2d').getImageData(o.x + 4 * 70, o.y + 4 * 50, 1, 1).data]; }; }"
+    )
+    page.wait_for_function("() => window.seen.a && window.seen.b")
+    seen = page.evaluate("() => window.seen")
+    assert seen["a"][:3] == A[50, 70].tolist()
+    assert seen["b"][:3] == B[50, 70].tolist()
 
 
 @pytest.mark.parametrize("gain", [1, 4])

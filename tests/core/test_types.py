@@ -107,8 +107,13 @@ def test_any_text_is_a_scale_or_a_clear_refusal(text: str, height: int, width: i
 
 @given(st.text("0123456789.x×: fit", max_size=14))
 def test_text_that_nearly_is_a_scale_is_one_or_refused(text: str) -> None:
-    with contextlib.suppress(InvalidScale):
-        Scale.parse(text, (37, 53))
+    try:
+        scale = Scale.parse(text, (37, 53))
+    except InvalidScale:
+        return
+    assert min(scale.y, scale.x) >= MIN_SCALE
+    assert max(scale.y, scale.x) <= MAX_SCALE
+    assert min(scale.output_size((37, 53))) >= 1
 
 
 @given(FACTORS, FACTORS)

@@ -14,7 +14,7 @@ from gsr_app.models.registry import catalogue  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
 from gsr_app.ui.compare import House  # noqa: E402
 from gsr_app.ui.files import Files  # noqa: E402
-from gsr_app.ui.tabs.models import perform, rows  # noqa: E402
+from gsr_app.ui.tabs.models import keep, perform, rows  # noqa: E402
 
 
 def house(folder: Path, may_manage: bool) -> House:
@@ -52,3 +52,28 @@ def test_every_published_score_of_the_catalogue_can_be_said() -> None:
             text = present.score_text(score)
             assert str(score["dataset"]) in text
             assert any(character.isdigit() for character in text)
+
+
+def test_ones_own_weights_are_kept_and_the_upload_goes(tmp_path: Path) -> None:
+    upload = tmp_path / "mine.pth"
+    upload.write_bytes(b"x" * 3000)
+    line = next(row for row in keep(house(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
+    assert line["said"].startswith("kept 3")
+    assert not upload.exists()
+
+
+def test_what_is_wrong_with_ones_own_weights_is_said_without_the_servers_folders(tmp_path: Path) -> None:
+    upload = tmp_path / "mine.pth"
+    upload.touch()
+    line = next(row for row in keep(house(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
+    assert line["said"] == "mine.pth is empty."
+    assert not upload.exists()
+
+
+def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
+    upload = tmp_path / "mine.pth"
+    upload.write_bytes(b"x")
+    with pytest.raises(gr.Error, match="cannot be done here"):
+        keep(house(tmp_path / "files", False), "away", [str(upload)])
+    with pytest.raises(gr.Error, match="Choose the method"):
+        keep(house(tmp_path / "files", True), "../away", [str(upload)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ import gradio as gr
 from gsr_app.core.errors import GsrError, UnknownMethod
 from gsr_app.core.types import Progress
 from gsr_app.models.registry import Method
+from gsr_app.models.weights import SUFFIXES
 from gsr_app.ui import present
 from gsr_app.ui.compare import House
 from gsr_app.ui.inputs import ModelTable
@@ -26,6 +28,21 @@ def build(house: House) -> None:
     def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
         yield from perform(house, asked.get("action"), asked.get("method"))
+
+    def take(method_id: object, paths: object) -> tuple[list[dict[str, Any]], None]:
+        return keep(house, method_id, paths), None
+
+    if house.may_manage:  # elsewhere there is not even an endpoint to send files to
+        with gr.Column(elem_classes=["gsr-page"]), gr.Row(elem_id="own-weights"):
+            choices = [(method.title, method.id) for method in house.engine.methods if method.files]
+            chosen = gr.Dropdown(choices, value=None, label="Use your own weights for", elem_id="own-method")
+            files = gr.File(
+                file_count="multiple",
+                file_types=list(SUFFIXES),
+                label="Its files, all at once (read as tensors; no code in them runs)",
+                height=120,
+            )
+        files.upload(take, [chosen, files], [table, files], api_name="keep", api_visibility="undocumented")
 
     table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
 
@@ -43,6 +60,28 @@ def rows(house: House, said: dict[str, str] | None = None, busy: dict[str, float
         )
         for method in engine.methods
     ]
+
+
+def keep(house: House, method_id: object, paths: object) -> list[dict[str, Any]]:
+    """Take uploaded files as the weights of a method; the table says what came of it."""
+    known = {method.id: method for method in house.engine.methods}
+    method = known.get(method_id) if isinstance(method_id, str) else None
+    if not house.may_manage:
+        raise gr.Error("This cannot be done here.")
+    if method is None:
+        raise gr.Error("Choose the method first that the weights are for.")
+    given = [Path(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+    try:
+        said = f"kept {present.bytes_text(house.engine.keep(method, given))}"
+    except GsrError as error:
+        # Files are named by where the server put them: say the name alone.
+        said = f"{error} {error.hint}".strip()
+        for path in given:
+            said = said.replace(str(path), path.name)
+    finally:
+        for path in given:
+            path.unlink(missing_ok=True)
+    return rows(house, said={method.id: said})
 
 
 def perform(house: House, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
