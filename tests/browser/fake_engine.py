@@ -13,7 +13,7 @@ from PIL import Image
 
 from gsr_app.core.errors import Cancelled, GsrError, ImageError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
-from gsr_app.models.registry import Method
+from gsr_app.models.registry import Method, WeightFile
 from gsr_app.ui.engine import Availability, Loaded, VideoPicture
 from gsr_app.ui.viewer.contract import PaneMetrics
 
@@ -23,7 +23,17 @@ METHODS = (
     Method("slow", "Slow", "test", "pixels", "Apache-2.0", arch="slow", color="#5f87a6"),
     Method("broken", "Broken", "test", "pixels", "Apache-2.0", arch="broken", color="#86604a"),
     Method("crash", "Crash <img src=x onerror=alert(1)>", "test", "pixels", "MIT", arch="crash", color="#777777"),
-    Method("away", "Away", "test", "pixels", "BSD-3", arch="away", color="#999999", scales=(2, 4)),
+    Method(
+        "away",
+        "Away",
+        "test",
+        "pixels",
+        "BSD-3",
+        arch="away",
+        color="#999999",
+        scales=(2, 4),
+        files=(WeightFile(url="https://weights.invalid/away.pth"),),
+    ),
 )
 
 

@@ -77,3 +77,31 @@ def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
         keep(house(tmp_path / "files", False), "away", [str(upload)])
     with pytest.raises(gr.Error, match="Choose the method"):
         keep(house(tmp_path / "files", True), "../away", [str(upload)])
+
+
+def test_no_file_of_the_server_can_be_named_as_ones_own_weights(tmp_path: Path) -> None:
+    """Over HTTP: what was not uploaded is neither read nor removed."""
+    import json
+    import urllib.request
+
+    from gsr_app.ui import layout
+
+    theirs = tmp_path / "theirs.pth"
+    theirs.write_bytes(b"x" * 3000)
+    page = layout.build(layout.open_house(FakeEngine(), may_manage=True))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    try:
+        for path in (str(theirs), f"file://{theirs}", f"../../../..{theirs}"):
+            files = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+            request = urllib.request.Request(
+                f"{url}gradio_api/call/keep",
+                data=json.dumps({"data": ["away", files]}).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+            event = json.load(urllib.request.urlopen(request))["event_id"]
+            answer = urllib.request.urlopen(f"{url}gradio_api/call/keep/{event}").read().decode()
+            assert "event: error" in answer
+            assert "kept" not in answer
+    finally:
+        page.close()
+    assert theirs.exists()

@@ -29,20 +29,23 @@ def build(house: House) -> None:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
         yield from perform(house, asked.get("action"), asked.get("method"))
 
-    def take(method_id: object, paths: object) -> tuple[list[dict[str, Any]], None]:
-        return keep(house, method_id, paths), None
+    def take(method_id: object, paths: object) -> list[dict[str, Any]]:
+        return keep(house, method_id, paths)
 
     if house.may_manage:  # elsewhere there is not even an endpoint to send files to
         with gr.Column(elem_classes=["gsr-page"]), gr.Row(elem_id="own-weights"):
             choices = [(method.title, method.id) for method in house.engine.methods if method.files]
-            chosen = gr.Dropdown(choices, value=None, label="Use your own weights for", elem_id="own-method")
-            files = gr.File(
-                file_count="multiple",
-                file_types=list(SUFFIXES),
-                label="Its files, all at once (read as tensors; no code in them runs)",
-                height=120,
+            chosen = gr.Dropdown(
+                choices,
+                value=None,
+                label="Use your own weights for",
+                info="They are read as tensors: no code in them runs.",
+                elem_id="own-method",
             )
-        files.upload(take, [chosen, files], [table, files], api_name="keep", api_visibility="undocumented")
+            files = gr.UploadButton(
+                "Choose all of its files …", file_count="multiple", file_types=list(SUFFIXES), scale=0, min_width=190
+            )
+        files.upload(take, [chosen, files], table, api_name="keep", api_visibility="undocumented")
 
     table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
 
