@@ -72,8 +72,8 @@ def _architecture(name: str, encoder: type[nn.Module], config: DecoderConfig, *,
         build=lambda: GSASR(encoder(), GaussianDecoder(config)),
         kind="field",
         multiple_of=multiple_of,  # the least common multiple of the encoder's and the decoder's windows
-        # The centre tile of 96 of a 256x256 photograph at x2.3, with filled weights, equals the whole to 24.7 dB with an
-        # overlap of 12, to 40.6 dB with 24, 56.5 dB with 36, and 84.3 dB with 48.
+        # With filled weights, at x2.3, the centre tile of 96 of a 256x256 photograph equals the whole to 24.7 dB with
+        # an overlap of 12, to 40.6 dB with 24, 56.5 dB with 36 and 84.3 dB with 48.
         overlap=36,
         wraps=True,
         bytes_per_pixel=12_000,
