@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 MEASURES = Path(__file__).with_name("measures.toml")
+STARTS = Path(__file__).with_name("starts.toml")
 
-Kind = Literal["resize", "field", "pixels", "continuous", "video", "metric"]
+Kind = Literal["resize", "field", "pixels", "continuous", "video", "metric", "start"]
 """How the engine runs an architecture.
 
 resize      a kernel; no network, `ops.resize` does it
@@ -40,6 +41,7 @@ video       `module(frames, (sy, sx)) -> sr` of the frame in the middle of seven
             `module.encode(looks, frame, scale) -> features`, `module.locate(patch) -> places` and
             `module.draw(features, places) -> sr` of a patch of the picture
 metric      two pictures in, a distance out
+start       a picture in; out come the Gaussians that a fit begins with (engine/fit/starts.py)
 """
 
 
@@ -92,6 +94,8 @@ _FILES: dict[str, str] = {
     "ciaosr-edsr": "ciaosr",
     "ciaosr-rdn": "ciaosr",
     "gaussiansr-edsr": "gaussiansr",
+    "initnet": "initnet",
+    "quickstart": "quickstart",
     "lpips-alex": "perceptual",
     "dists-vgg": "perceptual",
 }
@@ -190,6 +194,12 @@ def catalogue() -> Mapping[str, Method]:
 def measures() -> Mapping[str, Method]:
     """What judges pictures and needs weights to do so (LPIPS, DISTS, NIQE), as tables like the methods'."""
     return read_catalogue(MEASURES.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def starts() -> Mapping[str, Method]:
+    """Networks that a fit can start from, as tables like the methods'."""
+    return read_catalogue(STARTS.read_text(encoding="utf-8"))
 
 
 def method(method_id: str) -> Method:

@@ -1,0 +1,328 @@
+"""A fit on its way: one image, Gaussians, an optimiser, and what has been reached."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import GaussianField
+from gsr_app.engine.fit.content import count_by_content
+from gsr_app.engine.fit.losses import find_loss, psnr
+from gsr_app.engine.fit.movers import build_mover
+from gsr_app.engine.fit.options import FitOptions
+from gsr_app.engine.fit.shape import Raw, join
+from gsr_app.engine.fit.starts import begin
+from gsr_app.ops import backend
+from gsr_app.ops.drawing import DEFAULT_EPS
+
+# Rates per step of mean (in distances between Gaussians), log sigma, tilt and colour.
+_RATES = (0.06, 0.05, 0.05, 0.025)
+_WARM_STEPS, _LAST_RATE = 10, 0.03
+_SOLVER_STEPS, _RIDGE = 8, 0.02
+_MOVE_EVERY, _MOVE_SHARE, _MOVE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
+_GROW_EVERY, _GROW_SHARE, _GROW_UNTIL = 100, 0.15, 0.5  # while a wanted PSNR is far
+_NEW_WIDTH = 0.27  # of the distance between Gaussians
+_DEFAULT_SECONDS = 20.0
+_SMALL_PIXELS = 1 << 19  # below this, a second thread costs more than it brings wherever other work runs, too
+
+
+@dataclass(frozen=True)
+class FitStatus:
+    """Where a fit stands."""
+
+    step: int
+    seconds: float
+    psnr: float
+    best_psnr: float
+    loss: float
+    gaussians: int
+    progress: float  # 0..1
+    seconds_left: float
+    start: str
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.step / self.seconds if self.seconds else 0.0
+
+
+@dataclass
+class Curve:
+    """What was measured on the way, one entry per report."""
+
+    step: list[int] = field(default_factory=list[int])
+    seconds: list[float] = field(default_factory=list[float])
+    psnr: list[float] = field(default_factory=list[float])
+    loss: list[float] = field(default_factory=list[float])
+    gaussians: list[int] = field(default_factory=list[int])
+
+    def add(self, status: FitStatus) -> None:
+        for name in ("step", "seconds", "psnr", "loss", "gaussians"):
+            getattr(self, name).append(getattr(status, name))
+
+
+class Fitter:
+    """Fits one image. `run` yields a FitStatus now and then; it can be closed at any of them and run again."""
+
+    def __init__(self, image: Tensor | np.ndarray[Any, Any], options: FitOptions | None = None) -> None:
+        """image: [3, H, W] float32 in 0..1."""
+        self.image = torch.as_tensor(image, dtype=torch.float32).contiguous()
+        if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.numel() == 0:
+            raise InvalidArgument(f"A fit takes an image [3, H, W], found {tuple(self.image.shape)}.")
+        options = options or FitOptions()
+        if options.seconds is None and options.steps is None:
+            options = replace(options, seconds=_DEFAULT_SECONDS)
+        self.options = options
+        self.size = (int(self.image.shape[1]), int(self.image.shape[2]))
+        self.step, self.seconds = 0, 0.0
+        self.curve = Curve()
+        self.position_map: Tensor | None = None
+        self.first: GaussianField | None = None  # as it was before the first step
+        self.best_psnr, self._best = -math.inf, None
+        self._goal_reached = False
+        self._loss = find_loss(options.loss)
+        self._random = torch.Generator().manual_seed(options.seed)
+        self.raw: Raw | None = None
+        self._mover: Any = None
+
+    # ---- what there is ---------------------------------------------------------------------------------------
+
+    @property
+    def field(self) -> GaussianField:
+        """The best Gaussians so far."""
+        found = self._best or self.raw
+        if found is None:
+            raise InvalidArgument("The fit has not begun: there are no Gaussians yet.")
+        return self._as_field(found)
+
+    def _as_field(self, raw: Raw) -> GaussianField:
+        shape = raw.shape()
+        arrays = (raw.mean + 0.5, shape.sigma, shape.rho, raw.color)
+        return GaussianField(*(x.clone().numpy() for x in arrays), source_size=self.size)
+
+    @property
+    def digest(self) -> str:
+        """Names the image, so that a state is not taken up with another one."""
+        return hashlib.sha256(self.image.numpy().tobytes()).hexdigest()[:16]
+
+    @property
+    def spacing_px(self) -> float:
+        """How far apart Gaussians lie on average."""
+        return math.sqrt(self.size[0] * self.size[1] / max(1, len(self.raw or ())))
+
+    def draw(self) -> Tensor:  # [3, H, W]
+        """What the best Gaussians look like at the image's own size."""
+        raw = self._best or self.raw
+        assert raw is not None
+        shape = raw.shape()
+        return self._splat(raw, shape.sigma, shape.rho, raw.color)
+
+    def extend(
+        self, *, seconds: float | None = None, steps: int | None = None, target_psnr: float | None = None
+    ) -> None:
+        """Go on after the end, with another budget."""
+        seconds = None if seconds is None else self.seconds + seconds
+        steps = None if steps is None else self.step + steps
+        self.options = replace(self.options, seconds=seconds, steps=steps, target_psnr=target_psnr)
+        self._anneal_from = self._elapsed()
+        self._goal_reached = False
+
+    # ---- running ---------------------------------------------------------------------------------------------
+
+    _anneal_from: tuple[float, int] = (0.0, 0)
+
+    def _elapsed(self) -> tuple[float, int]:
+        return self.seconds, self.step
+
+    @property
+    def progress(self) -> float:
+        """Of the present budget, by whichever limit comes first."""
+        shares = [0.0]
+        if self.options.seconds is not None:
+            shares.append(
+                (self.seconds - self._anneal_from[0]) / max(1e-6, self.options.seconds - self._anneal_from[0])
+            )
+        if self.options.steps is not None:
+            shares.append((self.step - self._anneal_from[1]) / max(1, self.options.steps - self._anneal_from[1]))
+        return min(1.0, max(shares))
+
+    @property
+    def is_done(self) -> bool:
+        return self._goal_reached or (self.raw is not None and self.progress >= 1)
+
+    def run(self, *, report_seconds: float = 0.5, stop: Callable[[], bool] = lambda: False) -> Iterator[FitStatus]:
+        """Fit until a limit is reached or `stop` says so."""
+        backend.load("cpu")
+        while not self.is_done and not stop():
+            with torch.no_grad(), self._threads():
+                status = self._run_for(report_seconds, stop)
+            self.curve.add(status)
+            yield status
+
+    def _run_for(self, report_seconds: float, stop: Callable[[], bool]) -> FitStatus:
+        began, before = time.monotonic(), self.seconds
+        if self.raw is None:
+            self._begin()
+            self.seconds = before + time.monotonic() - began
+        loss = math.nan
+        while not self.is_done:
+            loss = self._take_step()
+            self.seconds = before + time.monotonic() - began
+            if self.seconds - before >= report_seconds or stop():
+                break
+        reached = self._judge()
+        self.seconds = before + time.monotonic() - began
+        left = self.seconds * (1 / self.progress - 1) if self.progress > 0 else math.inf
+        return FitStatus(
+            self.step, self.seconds, reached, self.best_psnr, loss, len(self.raw or ()), self.progress, left,
+            self.options.start,
+        )  # fmt: skip
+
+    @contextmanager
+    def _threads(self) -> Generator[None]:
+        before = torch.get_num_threads()
+        if self.image.shape[1] * self.image.shape[2] < _SMALL_PIXELS:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _begin(self) -> None:
+        count = self.options.gaussians or count_by_content(self.image)
+        begun = begin(self.image, self.options.start, count, self.options.seed)
+        self.raw = Raw.from_gaussians(begun.mean, begun.sigma.clamp(min=0.3), begun.rho, begun.color)
+        self.position_map = begun.position_map
+        if self.options.solves_colors:
+            self.solve_colors()
+        self.first = self._as_field(self.raw)
+        self._build_mover()
+
+    def _build_mover(self) -> None:
+        assert self.raw is not None
+        rates = [self.options.rate * rate for rate in _RATES]
+        rates[0] *= self.spacing_px
+        self._mover = build_mover(self.options.optimizer, self.raw.tensors, rates)
+
+    def _take_step(self) -> float:
+        assert self.raw is not None
+        raw = self.raw
+        shape = raw.shape()
+        drawn = self._splat(raw, shape.sigma, shape.rho, raw.color)
+        loss, wanted = self._loss(drawn, self.image)
+        by_mean, by_sigma, by_rho, by_color = self._pull(wanted, raw, shape.sigma, shape.rho, raw.color)
+        by_log, by_tilt = shape.pull_back(by_sigma, by_rho)
+        self._mover.step([by_mean, by_log, by_tilt, by_color], self._rate_factor())
+        raw.hold()
+        self.step += 1
+        if self.options.target_psnr is not None and self.step % 25 == 0:
+            self._goal_reached = self._judge() >= self.options.target_psnr
+        self._reshape(drawn)
+        return loss
+
+    def _rate_factor(self) -> float:
+        since = self.step - self._anneal_from[1]
+        warm = min(1.0, (since + 1) / _WARM_STEPS)
+        return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * self.progress)))
+
+    def _judge(self) -> float:
+        """PSNR of the present Gaussians; they are kept if they are the best."""
+        assert self.raw is not None
+        shape = self.raw.shape()
+        reached = psnr(self._splat(self.raw, shape.sigma, shape.rho, self.raw.color), self.image)
+        if reached > self.best_psnr:
+            self.best_psnr, self._best = reached, self.raw.clone()
+        return reached
+
+    def _splat(self, raw: Raw, sigma: Tensor, rho: Tensor, color: Tensor) -> Tensor:
+        # The op itself: what `ops.splat` checks at every call holds here by construction.
+        return torch.ops.gsr.splat(raw.mean, sigma, rho, color, *self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
+
+    def _pull(self, wanted: Tensor, raw: Raw, sigma: Tensor, rho: Tensor, color: Tensor) -> tuple[Tensor, ...]:
+        frame = (*self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
+        return torch.ops.gsr.splat_backward(wanted, raw.mean, sigma, rho, color, *frame)
+
+    # ---- larger moves ----------------------------------------------------------------------------------------
+
+    def solve_colors(self) -> None:
+        """The colours that bring the drawing closest to the image, by a few steps of conjugate gradients."""
+        assert self.raw is not None
+        raw = self.raw
+        shape = raw.shape()
+
+        def normal(color: Tensor) -> Tensor:  # (A'A + ridge) color
+            drawn = self._splat(raw, shape.sigma, shape.rho, color)
+            return self._pull(drawn, raw, shape.sigma, shape.rho, color)[3] + _RIDGE * color
+
+        weight = math.pi * shape.sigma.prod(1) * (1 - shape.rho.square()).sqrt()  # a Gaussian's sum of squares
+        scale = (weight + _RIDGE)[:, None]
+        rest = self._pull(self.image, raw, shape.sigma, shape.rho, raw.color)[3] - normal(raw.color)
+        way = rest / scale
+        energy = (rest * way).sum()
+        for _ in range(_SOLVER_STEPS):
+            if energy <= 0:
+                break
+            bent = normal(way)
+            length = energy / (way * bent).sum()
+            raw.color += length * way
+            rest = rest - length * bent
+            ahead = rest / scale
+            energy, before = (rest * ahead).sum(), energy
+            way = ahead + energy / before * way
+
+    def _reshape(self, drawn: Tensor) -> None:
+        assert self.raw is not None
+        options, progress = self.options, self.progress
+        may_grow = options.target_psnr is not None and options.gaussians is None and not self._goal_reached
+        if may_grow and self.step % _GROW_EVERY == 0 and progress < _GROW_UNTIL:
+            self._grow(drawn)
+        if options.moves_idle and self.step % _MOVE_EVERY == 0 and progress < _MOVE_UNTIL:
+            self._move_idle(drawn)
+
+    def _move_idle(self, drawn: Tensor) -> None:
+        """Take the Gaussians that show least and put them where the error is largest."""
+        assert self.raw is not None
+        raw = self.raw
+        count = int(len(raw) * _MOVE_SHARE)
+        if count == 0:
+            return
+        shape = raw.shape()
+        shows = raw.color.abs().sum(1) * shape.sigma.prod(1) * (1 - shape.rho.square()).sqrt()
+        idle = shows.topk(count, largest=False).indices
+        fresh = self._make_fresh(drawn, count)
+        for old, new in zip(raw.tensors, fresh.tensors, strict=True):
+            old[idle] = new
+        self._mover.forget(idle)
+
+    def _grow(self, drawn: Tensor) -> None:
+        """Add Gaussians where the error is largest."""
+        assert self.raw is not None
+        most = self.size[0] * self.size[1] // 2
+        count = min(int(len(self.raw) * _GROW_SHARE) + 1, most - len(self.raw))
+        if count > 0:
+            self.raw = join(self.raw, self._make_fresh(drawn, count))
+            self._build_mover()
+
+    def _make_fresh(self, drawn: Tensor, count: int) -> Raw:
+        """Small round Gaussians at random, more where more is wrong, in the colour that is missing there."""
+        missing = self.image - drawn
+        error = missing.square().sum(0)
+        near = torch.nn.functional.avg_pool2d(error[None], 3, 1, 1, count_include_pad=False)[0]
+        at = self._draw_places((near + 1e-12).flatten(), count)
+        mean = torch.stack([at % self.size[1], at // self.size[1]], 1).float()
+        sigma = torch.full((count, 2), max(0.5, _NEW_WIDTH * self.spacing_px))
+        return Raw.from_gaussians(mean, sigma, torch.zeros(count), missing.flatten(1)[:, at].T)
+
+    def _draw_places(self, weight: Tensor, count: int) -> Tensor:
+        sums = weight.double().cumsum(0)
+        draws = torch.rand(count, generator=self._random, dtype=torch.float64) * sums[-1]
+        return torch.searchsorted(sums, draws).clamp(max=len(weight) - 1)

@@ -1,0 +1,40 @@
+"""What can be asked of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from gsr_app.core.errors import InvalidArgument, UnknownName
+
+Start = Literal["network", "quadtree", "random", "initnet"]
+
+MOST_GAUSSIANS = 2_000_000
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit. At least one limit ends it; several end it at the first that is reached."""
+
+    start: Start = "network"
+    gaussians: int | None = None  # None: by what the picture holds
+    seconds: float | None = None
+    steps: int | None = None
+    target_psnr: float | None = None
+    loss: str = "l2"  # l2, l1 or ssim
+    optimizer: Literal["adam", "adan"] = "adam"
+    rate: float = 1.0  # factor on all learning rates
+    solves_colors: bool = True  # least squares for the colours before the first step
+    moves_idle: bool = True  # Gaussians that do little are moved to where the error is
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.start not in get_args(Start):
+            raise UnknownName(self.start, get_args(Start), what="Start", where="the list of starts")
+        if self.optimizer not in ("adam", "adan"):
+            raise UnknownName(self.optimizer, ("adam", "adan"), what="Optimizer", where="the list of optimizers")
+        if self.gaussians is not None and not 1 <= self.gaussians <= MOST_GAUSSIANS:
+            raise InvalidArgument(f"A fit takes 1 to {MOST_GAUSSIANS:,} Gaussians, found {self.gaussians}.")
+        for name, value in (("seconds", self.seconds), ("steps", self.steps), ("target_psnr", self.target_psnr)):
+            if value is not None and not 0 < value < 1e9:
+                raise InvalidArgument(f"{name} must be greater than 0, found {value}.")

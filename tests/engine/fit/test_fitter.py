@@ -1,0 +1,155 @@
+"""Our own fit: gradients, limits, odd pictures, stopping and going on."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import View
+from gsr_app.engine.fit.content import count_by_content
+from gsr_app.engine.fit.fitter import FitStatus, Fitter
+from gsr_app.engine.fit.options import FitOptions
+from gsr_app.engine.fit.shape import LEAST_WIDTH_PX, Raw
+from gsr_app.ops import render
+
+
+def picture(size: int = 64) -> Tensor:
+    """Something like a photograph: smooth, edges, a little texture."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
+    disc = ((x - 0.5).square() + (y - 0.4).square() < 0.06).float()
+    texture = 0.1 * (40 * x).sin() * (30 * y).cos()
+    return torch.stack([0.3 + 0.4 * x + 0.2 * disc, 0.5 * y + 0.3 * disc, 0.4 + texture]).clamp(0, 1)
+
+
+def run(image: Tensor, **options: object) -> tuple[Fitter, FitStatus]:
+    fitter = Fitter(image, FitOptions(**options))  # type: ignore[arg-type]
+    statuses = list(fitter.run(report_seconds=60))
+    return fitter, statuses[-1]
+
+
+def test_gradients_are_those_of_autograd() -> None:
+    torch.manual_seed(0)
+    leaves = [torch.randn(50, n, dtype=torch.float64) for n in (2, 2, 1)]
+    raw = Raw(leaves[0], leaves[1].requires_grad_(), leaves[2][:, 0].requires_grad_(), leaves[0])
+    shape = raw.shape()
+    pulls = torch.randn(50, 2, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
+    wanted = torch.autograd.grad(
+        (shape.sigma * pulls[0]).sum() + (shape.rho * pulls[1]).sum(), [raw.log_sigma, raw.tilt]
+    )
+    for found, right in zip(shape.pull_back(*pulls), wanted, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_no_gaussian_is_thinner_than_the_least_width() -> None:
+    torch.manual_seed(0)
+    shape = Raw(torch.zeros(200, 2), 3 * torch.randn(200, 2), 3 * torch.randn(200), torch.zeros(200, 3)).shape()
+    sx, sy = shape.sigma.double().unbind(1)
+    cross = shape.rho.double() * sx * sy
+    covariance = torch.stack([sx * sx, cross, cross, sy * sy], 1).view(-1, 2, 2)
+    assert torch.linalg.eigvalsh(covariance).min().sqrt() > LEAST_WIDTH_PX * 0.99
+
+
+@pytest.mark.parametrize("start", ["random", "quadtree", "network"])
+def test_every_start_keeps_its_count_and_becomes_sharp(start: str) -> None:
+    fitter, status = run(picture(), start=start, gaussians=500, steps=150)
+    assert len(fitter.field) == status.gaussians == 500
+    assert status.psnr > 33
+    view = View((0.0, 0.0), (64, 64), (64, 64))
+    drawn = render(fitter.field, view)
+    assert torch.allclose(drawn, fitter.draw(), atol=1e-4)
+
+
+def test_the_networks_start_is_ahead_of_the_others_at_equal_count_and_steps() -> None:
+    reached = {start: run(picture(96), start=start, gaussians=700, steps=60)[1].psnr for start in ("random", "network")}
+    assert reached["network"] > reached["random"] + 1
+
+
+@pytest.mark.parametrize("loss", ["l1", "ssim"])
+@pytest.mark.parametrize("optimizer", ["adam", "adan"])
+def test_every_loss_and_optimizer_converges(loss: str, optimizer: str) -> None:
+    _, status = run(picture(48), gaussians=250, steps=120, loss=loss, optimizer=optimizer)
+    assert status.psnr > 28
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (1, 40), (40, 1), (5, 70)])
+def test_tiny_and_thin_pictures_fit(size: tuple[int, int]) -> None:
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
+    for start in ("random", "quadtree", "network"):
+        _, status = run(image, start=start, steps=30)
+        assert np.isfinite(status.psnr)
+        assert status.psnr > 5
+
+
+def test_a_flat_picture_needs_few_and_stays_flat_when_enlarged() -> None:
+    image = torch.full((3, 64, 64), 0.4)
+    assert count_by_content(image) == 64
+    fitter, status = run(image, steps=200)
+    assert status.psnr > 40
+    drawn = render(fitter.field, View((16.0, 16.0), (32, 32), (128, 128)))
+    assert (drawn - 0.4).abs().max() < 0.03
+
+
+def test_noise_needs_more_gaussians_than_a_photograph_and_stays_finite() -> None:
+    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(2))
+    assert count_by_content(noise) > 4 * count_by_content(
+        picture()[:, :32, :32].mean((1, 2), keepdim=True).expand(3, 64, 64)
+    )
+    _, status = run(noise, steps=60)
+    assert status.psnr > 9
+
+
+def test_a_field_drawn_larger_has_no_holes() -> None:
+    fitter, _ = run(picture(), gaussians=600, steps=300)
+    small = render(fitter.field, View((0.0, 0.0), (64, 64), (64, 64)))
+    large = render(fitter.field, View((0.0, 0.0), (64, 64), (256, 256)))
+    back = torch.nn.functional.avg_pool2d(large[None], 4)[0]
+    assert (back - small).abs().mean() < 0.01
+    # Between pixels nothing falls out of the range of its surroundings by much.
+    low = -torch.nn.functional.max_pool2d(-small[None], 3, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)[0]
+    high = torch.nn.functional.max_pool2d(small[None], 3, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)[0]
+    outside = (low - large).clamp(min=0) + (large - high).clamp(min=0)
+    assert (outside > 0.08).float().mean() < 0.01
+
+
+def test_closing_a_fit_keeps_the_best_and_it_goes_on_from_there() -> None:
+    fitter = Fitter(picture(), FitOptions(gaussians=300, steps=400))
+    first = next(iter(fitter.run(report_seconds=0.01)))
+    assert 0 < first.step < 400
+    assert len(fitter.field) == 300
+    last = list(fitter.run(report_seconds=60))[-1]
+    assert last.step == 400
+    assert last.best_psnr >= first.best_psnr
+    fitter.extend(steps=100)
+    assert list(fitter.run(report_seconds=60))[-1].step == 500
+
+
+def test_stopping_ends_at_the_next_step() -> None:
+    fitter, asked = Fitter(picture(), FitOptions(gaussians=300, steps=10_000)), itertools.count()
+    for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 5):
+        pass
+    assert 0 < fitter.step < 20
+
+
+def test_a_target_ends_the_fit_and_adds_gaussians_until_it_is_reached() -> None:
+    fitter, status = run(picture(), start="random", steps=2000, target_psnr=36)
+    assert status.psnr >= 36
+    assert fitter.step < 2000
+
+
+def test_a_clock_ends_the_fit() -> None:
+    _, status = run(picture(), gaussians=200, seconds=0.5)
+    assert status.seconds < 3
+
+
+def test_wrong_options_say_so() -> None:
+    with pytest.raises(InvalidArgument, match="2,000,000"):
+        FitOptions(gaussians=0)
+    with pytest.raises(InvalidArgument, match="seconds"):
+        FitOptions(seconds=-1)
+    with pytest.raises(InvalidArgument, match=r"\[3, H, W\]"):
+        Fitter(torch.zeros(4, 4))
