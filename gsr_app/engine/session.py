@@ -168,7 +168,7 @@ class Session:
             done = _describe(method, scale)
         backend = runners.backend(method.kind, self.device)
         timing = watch.timing(backend=backend, device=devices.describe(self.device))
-        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, _warnings(method, scale))
+        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, warnings_for(method, scale))
 
     def _encode(
         self, method: Method, array: np.ndarray, picture: Picture, scale: Scale, window: Window, watch: Stopwatch
@@ -239,7 +239,8 @@ def _describe(method: Method, scale: Scale) -> str:
     return f"{method.kernel} at x{scale}" if method.kind == "resize" else f"network asked at x{scale}"
 
 
-def _warnings(method: Method, scale: Scale) -> tuple[str, ...]:
+def warnings_for(method: Method, scale: Scale) -> tuple[str, ...]:
+    """What a user should know before using a method at a scale."""
     if method.scales is not None and not (method.is_trained_for(scale.y) and method.is_trained_for(scale.x)):
         low, high = method.scales
         trained = f"x{low:g}" if low == high else f"x{low:g} to x{high:g}"

@@ -16,7 +16,7 @@ from gsr_app import __version__
 from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
 from gsr_app.core.types import Progress, Scale
 from gsr_app.engine import windows
-from gsr_app.engine.session import Session
+from gsr_app.engine.session import Session, warnings_for
 from gsr_app.engine.video import upscale_frames
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
@@ -104,6 +104,7 @@ def upscale_video(
     check_target(wish)
     plan = video.plan_output(info, wish.target, size, codec=wish.codec, crf=wish.crf, may_crop=not wish.exact_size)
     tracks, notes = _tracks(wish, info, plan)
+    warned = warnings_for(registry.method(wish.method), scale)
     stopped = cancel or (lambda: False)
     with Workshop(
         wish.target, plan, info, _description(wish, reader, scale, session, plan), afresh=wish.afresh
@@ -148,7 +149,7 @@ def upscale_video(
     return SavedVideo(
         wish.target, len(times), resumed, info.size, plan.size, scale, length_s, time.monotonic() - started,
         f"{wish.method} at x{scale}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
-        reader.trouble, (*info.notes, *plan.notes, *notes, *reader.notes),
+        reader.trouble, (*warned, *info.notes, *plan.notes, *notes, *reader.notes),
     )  # fmt: skip
 
 

@@ -106,7 +106,8 @@ def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: Pr
     said, share = wish.source.name, 0.0
 
     def show(progress: Progress) -> None:
-        line.show(share, f"{said}  {progress.stage} {progress.fraction:.0%}")
+        if progress.fraction < 1:  # a picture that is done says so itself
+            line.show(share, f"{said}  {progress.stage} {progress.fraction:.0%}")
 
     steps = upscale_video(session, wish, on_progress=show, cancel=stopped)
     try:
@@ -121,10 +122,12 @@ def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: Pr
 
 
 def _words(step: VideoStep) -> str:
-    """ "12%  picture 36  0:01.2  2.3 fps  ETA 1:02"."""
+    """ "12%  picture 36 at 0:01.47  2.31 fps  ETA 1:02"."""
+    from gsr_app.io import video
+
     share = "" if step.fraction is None else f"{step.fraction:.0%}  "
     left = "" if step.left_s is None else f"  ETA {clock(step.left_s)}"
-    return f"{share}picture {step.number}  {clock(step.at_s)}  {step.per_second:.2f} fps{left}"
+    return f"{share}picture {step.number} at {video.clock(step.at_s)}  {step.per_second:.2f} fps{left}"
 
 
 def _tell(saved: SavedVideo, wish: VideoWish, *, as_json: bool) -> None:
