@@ -326,6 +326,7 @@ ARCHS = tuple(
         native_scale=scale,
         minimum_size=_MIN_SIDE,
         overlap=16,
+        largest_tile=320,  # its largest convolution then takes well under a second on two cores: so does cancelling
     )
     for name, groups in (("rgt", 8), ("rgt-s", 6))
     for scale in (2, 3, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import Scale
 from gsr_app.engine import modules, tiling
 from gsr_app.engine.session import Session
@@ -79,6 +81,22 @@ def test_tiles_put_together_equal_the_whole(method: str, scale: float, weights: 
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rgt-s-x4", "liif-edsr", "ciaosr-edsr"])
+def test_cancelling_within_a_large_tile_takes_less_than_a_second(method: str, weights: Path) -> None:
+    """On an idle machine; a tile takes many seconds, a layer a fraction of one."""
+    stand_in(weights, method)
+    started = time.monotonic()
+    steps = Session("cpu").stream(
+        waves(512, 512, 3, np.uint8), method=method, scale=4, cancel=lambda: time.monotonic() > started + 6
+    )
+    with pytest.raises(Cancelled):
+        list(steps)
+    late_s = time.monotonic() - started - 6
+    print(f"{method}: stopped after {late_s:.2f} s")
+    assert late_s < 1
+
+
 _FLAT = """
 import resource, sys, time, numpy as np
 from gsr_app.engine.session import Session
@@ -96,6 +114,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic() - sta
     ("method", "height", "width", "scale", "limit_gb"),
     [
         ("rgt-s-x4", 480, 720, 4, 4.0),
+        ("rgt-x4", 480, 720, 4, 4.0),
         ("rt4ksr-x2", 1080, 1920, 2, 2.0),
         ("rt4ksr-x2", 3000, 4000, 2, 4.0),
         ("liif-edsr", 480, 720, 2, 2.0),

@@ -43,7 +43,12 @@ def build(house: House) -> None:
                 elem_id="own-method",
             )
             files = gr.UploadButton(
-                "Choose all of its files …", file_count="multiple", file_types=list(SUFFIXES), scale=0, min_width=190
+                "Choose all of its files …",
+                file_count="multiple",
+                file_types=list(SUFFIXES),
+                size="sm",
+                scale=0,
+                min_width=200,
             )
         files.upload(take, [chosen, files], table, api_name="keep", api_visibility="undocumented")
 
