@@ -21,6 +21,8 @@ COMMANDS = {
     "video": ("gsr_app.harness.video", "make a video larger: sound, times and colours stay; a killed run goes on"),
     "compare": ("gsr_app.harness.compare", "several methods side by side, as one HTML file to look at and judge"),
     "export": ("gsr_app.harness.export", "turn a field file into a page that zooms without end, offline"),
+    "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimisation, in seconds, watched as it happens"),
+    "render": ("gsr_app.harness.render", "draw a field file at any size, or any part of it"),
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
     "eval": ("gsr_app.harness.evaluate", "score methods on datasets by a published protocol"),
     "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),

@@ -18,7 +18,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField
 from gsr_app.engine.fit.content import count_by_content
 from gsr_app.engine.fit.losses import find_loss, psnr
-from gsr_app.engine.fit.movers import build_mover
+from gsr_app.engine.fit.movers import Mover, build_mover
 from gsr_app.engine.fit.options import FitOptions
 from gsr_app.engine.fit.shape import Raw, join
 from gsr_app.engine.fit.starts import begin
@@ -87,19 +87,20 @@ class Fitter:
         self.curve = Curve()
         self.position_map: Tensor | None = None
         self.first: GaussianField | None = None  # as it was before the first step
-        self.best_psnr, self._best = -math.inf, None
+        self.best_psnr = -math.inf
+        self.best: Raw | None = None
         self._goal_reached = False
         self._loss = find_loss(options.loss)
-        self._random = torch.Generator().manual_seed(options.seed)
+        self.random = torch.Generator().manual_seed(options.seed)
         self.raw: Raw | None = None
-        self._mover: Any = None
+        self.mover: Mover | None = None
 
     # ---- what there is ---------------------------------------------------------------------------------------
 
     @property
     def field(self) -> GaussianField:
         """The best Gaussians so far."""
-        found = self._best or self.raw
+        found = self.best or self.raw
         if found is None:
             raise InvalidArgument("The fit has not begun: there are no Gaussians yet.")
         return self._as_field(found)
@@ -121,7 +122,7 @@ class Fitter:
 
     def draw(self) -> Tensor:  # [3, H, W]
         """What the best Gaussians look like at the image's own size."""
-        raw = self._best or self.raw
+        raw = self.best or self.raw
         assert raw is not None
         shape = raw.shape()
         return self._splat(raw, shape.sigma, shape.rho, raw.color)
@@ -135,6 +136,26 @@ class Fitter:
         self.options = replace(self.options, seconds=seconds, steps=steps, target_psnr=target_psnr)
         self._anneal_from = self._elapsed()
         self._goal_reached = False
+
+    def take_up(
+        self,
+        raw: Raw,
+        best: Raw,
+        best_psnr: float,
+        step: int,
+        seconds: float,
+        curve: Curve,
+        mover: dict[str, Any],
+        random: Tensor,
+    ) -> None:
+        """Go on from what an earlier fit of the same image has reached."""
+        self.raw, self.best, self.best_psnr, self.curve = raw, best, best_psnr, curve
+        self.step, self.seconds = step, seconds
+        self.first = self._as_field(raw)
+        self._build_mover()
+        assert self.mover is not None
+        self.mover.restore(mover)
+        self.random.set_state(random)
 
     # ---- running ---------------------------------------------------------------------------------------------
 
@@ -211,7 +232,7 @@ class Fitter:
         assert self.raw is not None
         rates = [self.options.rate * rate for rate in _RATES]
         rates[0] *= self.spacing_px
-        self._mover = build_mover(self.options.optimizer, self.raw.tensors, rates)
+        self.mover = build_mover(self.options.optimizer, self.raw.tensors, rates)
 
     def _take_step(self) -> float:
         assert self.raw is not None
@@ -221,7 +242,8 @@ class Fitter:
         loss, wanted = self._loss(drawn, self.image)
         by_mean, by_sigma, by_rho, by_color = self._pull(wanted, raw, shape.sigma, shape.rho, raw.color)
         by_log, by_tilt = shape.pull_back(by_sigma, by_rho)
-        self._mover.step([by_mean, by_log, by_tilt, by_color], self._rate_factor())
+        assert self.mover is not None
+        self.mover.step([by_mean, by_log, by_tilt, by_color], self._rate_factor())
         raw.hold()
         self.step += 1
         if self.options.target_psnr is not None and self.step % 25 == 0:
@@ -240,7 +262,7 @@ class Fitter:
         shape = self.raw.shape()
         reached = psnr(self._splat(self.raw, shape.sigma, shape.rho, self.raw.color), self.image)
         if reached > self.best_psnr:
-            self.best_psnr, self._best = reached, self.raw.clone()
+            self.best_psnr, self.best = reached, self.raw.clone()
         return reached
 
     def _splat(self, raw: Raw, sigma: Tensor, rho: Tensor, color: Tensor) -> Tensor:
@@ -301,7 +323,8 @@ class Fitter:
         fresh = self._make_fresh(drawn, count)
         for old, new in zip(raw.tensors, fresh.tensors, strict=True):
             old[idle] = new
-        self._mover.forget(idle)
+        assert self.mover is not None
+        self.mover.forget(idle)
 
     def _grow(self, drawn: Tensor) -> None:
         """Add Gaussians where the error is largest."""
@@ -324,5 +347,5 @@ class Fitter:
 
     def _draw_places(self, weight: Tensor, count: int) -> Tensor:
         sums = weight.double().cumsum(0)
-        draws = torch.rand(count, generator=self._random, dtype=torch.float64) * sums[-1]
+        draws = torch.rand(count, generator=self.random, dtype=torch.float64) * sums[-1]
         return torch.searchsorted(sums, draws).clamp(max=len(weight) - 1)

@@ -1,0 +1,196 @@
+"""`gsr fit` and what it writes: an image as a field of Gaussians, watched as it gets sharp."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.harness.progress import ProgressLine, clock
+from gsr_app.harness.stopping import stop_on_interrupt
+from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gsr_app.engine.fit.fitter import FitStatus, Fitter
+    from gsr_app.engine.fit.options import FitOptions
+
+_SAVE_EVERY_S = 5.0
+_MORE_S = 20.0
+_STARTS = ("network", "quadtree", "random", "initnet")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="an image; with --plot: logs of fits")
+    parser.add_argument("--start", choices=_STARTS, default="network", help="where the Gaussians begin")
+    parser.add_argument("--gaussians", default="auto", metavar="N|auto", help="auto: by what the picture holds")
+    parser.add_argument("--seconds", type=float, help="stop after so long (default: 20, unless --steps is given)")
+    parser.add_argument("--steps", type=int, help="stop after so many steps")
+    parser.add_argument("--target-psnr", type=float, metavar="P", help="stop when reached; auto adds what it takes")
+    parser.add_argument("--loss", choices=("l2", "l1", "ssim"), default="l2")
+    parser.add_argument("--optimizer", choices=("adam", "adan"), default="adam")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
+    parser.add_argument("--bits", default="float32", help="float32, float16, or 8 to 16 bits per number")
+    parser.add_argument("--resume", action="store_true", help="go on from the state beside the field, by as much again")
+    parser.add_argument("--keep-all", action="store_true", help="also write start, result, log and map into a folder")
+    parser.add_argument("--plot", action="store_true", help="draw the logs (log.npy) of earlier fits into --out")
+    parser.add_argument("--json", action="store_true", help="the last line of the output is a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.plot:
+        return _plot(arguments)
+    if len(arguments.images) > 1:
+        raise InvalidArgument(f"A fit takes one image, found {len(arguments.images)}.")
+    options = _read_options(arguments)
+    precision = _read_precision(arguments.bits)
+
+    import torch
+
+    from gsr_app.engine.fit.fitter import Fitter
+    from gsr_app.engine.fit.state import SUFFIX as STATE
+    from gsr_app.engine.fit.state import load_state, save_state
+    from gsr_app.io.images import read_image
+
+    source: Path = arguments.images[0]
+    out: Path = arguments.out or Path(source.stem + SUFFIX)
+    state = out.with_suffix(STATE)
+    picture = read_image(source)
+    image = torch.from_numpy(picture.rgb).permute(2, 0, 1).contiguous()
+    fitter = load_state(image, state, options=options) if arguments.resume else Fitter(image, options)
+    if arguments.resume:
+        seconds = _MORE_S if options.seconds is None and options.steps is None else options.seconds
+        fitter.extend(seconds=seconds, steps=options.steps, target_psnr=options.target_psnr)
+    line, saved = ProgressLine(100), 0.0
+    status: FitStatus | None = None
+    with stop_on_interrupt() as stopped:
+        for status in fitter.run(report_seconds=0.25, stop=stopped):
+            line.update(100 * status.progress, _describe(status))
+            if status.seconds - saved >= _SAVE_EVERY_S:
+                save_state(fitter, state)
+                saved = status.seconds
+        is_stopped = stopped()
+    if fitter.raw is None:
+        return 130
+    save_state(fitter, state)
+    line.clear()
+    facts = save_field(fitter.field, out, precision=precision, method=f"fit-{options.start}")
+    written = _reread_psnr(out, image)
+    if arguments.keep_all:
+        _keep_all(fitter, out.with_suffix(""), image)
+    reached = {
+        "psnr": round(fitter.best_psnr, 4), "gaussians": len(fitter.field), "seconds": round(fitter.seconds, 3),
+        "steps": fitter.step, "start": options.start,
+    }  # fmt: skip
+    print(f"{out}  {facts.bytes / 1e3:.1f} kB, {facts.bits_per_pixel:.2f} bits per pixel, {written:.2f} dB as written")
+    if arguments.json:
+        print(json.dumps(reached))
+    else:
+        print(", ".join(f"{name} {value}" for name, value in reached.items()))
+    return 130 if is_stopped else 0
+
+
+def _read_options(arguments: argparse.Namespace) -> FitOptions:
+    from gsr_app.engine.fit.options import FitOptions
+
+    text = str(arguments.gaussians)
+    if text != "auto" and not text.isdecimal():
+        raise InvalidArgument(f"--gaussians is a number or auto, found {text!r}.")
+    return FitOptions(
+        start=arguments.start,
+        gaussians=None if text == "auto" else int(text),
+        seconds=arguments.seconds,
+        steps=arguments.steps,
+        target_psnr=arguments.target_psnr,
+        loss=arguments.loss,
+        optimizer=arguments.optimizer,
+        seed=arguments.seed,
+    )
+
+
+def _read_precision(text: str) -> Precision:
+    if text in ("float32", "float16"):
+        return text  # type: ignore[return-value]
+    if not text.isdecimal():
+        raise InvalidArgument(f"--bits is float32, float16 or a number from 8 to 16, found {text!r}.")
+    return Quantised.evenly(int(text))
+
+
+def _describe(status: FitStatus) -> str:
+    return (
+        f"{status.best_psnr:.2f} dB  {status.gaussians:,} Gaussians  step {status.step}  "
+        f"{status.steps_per_second:.0f}/s  {clock(status.seconds)}"
+    )
+
+
+def _reread_psnr(path: Path, image: Any) -> float:
+    """What the file itself draws: the price of its precision is in it."""
+    from gsr_app.core.types import Scale, View
+    from gsr_app.engine.fit.losses import psnr
+    from gsr_app.io.fields import load_field
+    from gsr_app.ops import render
+
+    field = load_field(path)
+    return psnr(render(field, View.whole(field.source_size, Scale(1, 1))), image)
+
+
+def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
+    """What the original's output folder holds."""
+    import numpy as np
+
+    from gsr_app.core.types import Scale, View
+    from gsr_app.engine.fit.density import measure_density
+    from gsr_app.io.images import write_image
+    from gsr_app.io.picture import Picture
+    from gsr_app.ops import render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    view = View.whole(fitter.size, Scale(1, 1))
+    planes = {"gt": image, "render": render(fitter.field, view)}
+    if fitter.first is not None:
+        planes["init"] = render(fitter.first, view)
+    for name, drawn in planes.items():
+        rgb: np.ndarray[Any, Any] = drawn.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
+        write_image(folder / f"{name}.png", Picture(rgb.astype(np.float32)), overwrite=True)
+    curve = fitter.curve
+    np.save(folder / "log.npy", np.stack([curve.step, curve.loss, curve.psnr, curve.seconds], 1).astype(np.float32))
+    np.save(folder / "gt_pf.npy", measure_density(np.asarray(fitter.field.mean) - 0.5, fitter.size))
+    if fitter.position_map is not None:
+        np.save(folder / "position_map.npy", fitter.position_map.numpy())
+    save_field(fitter.field, folder / f"field{SUFFIX}")
+    last = f"{len(fitter.field)} Gaussians, {fitter.step} steps, {fitter.seconds:.2f} s, {fitter.best_psnr:.4f} dB\n"
+    (folder / "train.txt").write_text(last, encoding="utf-8")
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    """PSNR and loss over steps and seconds, several runs in one page."""
+    import numpy as np
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.1, horizontal_spacing=0.05)
+    for run_index, path in enumerate(arguments.images):
+        log = path / "log.npy" if path.is_dir() else path
+        try:
+            rows = np.load(log)
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"{log} is not the log of a fit: {error}", hint="--keep-all writes one.") from None
+        color = ("#1f9d8a", "#e07b39", "#4c6fbf", "#b0517f", "#7a8b2f")[run_index % 5]
+        for column, x in ((1, rows[:, 0]), (2, rows[:, 3] if rows.shape[1] > 3 else rows[:, 0])):
+            for row, y in ((1, rows[:, 2]), (2, rows[:, 1])):
+                name = log.parent.name or log.stem
+                shown = {"showlegend": row == column == 1, "legendgroup": str(run_index), "line": {"color": color}}
+                figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", **shown), row=row, col=column)
+    figure.update_yaxes(title="PSNR (RGB), dB", row=1, col=1)
+    figure.update_yaxes(title="loss", type="log", row=2, col=1)
+    figure.update_xaxes(title="step", row=2, col=1)
+    figure.update_xaxes(title="seconds", row=2, col=2)
+    figure.update_layout(template="plotly_white", margin={"l": 60, "r": 20, "t": 30, "b": 50})
+    out: Path = arguments.out or Path("fit.html")
+    figure.write_html(out, include_plotlyjs=True)
+    print(out)
+    return 0

@@ -1,0 +1,129 @@
+"""`gsr fit` and `gsr render`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gsr_app.core.types import Scale, View
+from gsr_app.engine.fit.fitter import Fitter
+from gsr_app.engine.fit.options import FitOptions
+from gsr_app.engine.fit.state import load_state, save_state
+from gsr_app.harness.cli import main
+from gsr_app.io.fields import load_field
+from gsr_app.ops import render
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    y, x = np.mgrid[:48, :64] / 64
+    rgb = np.stack([x, y, ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.05) * 0.8], 2)
+    Image.fromarray((rgb * 255).astype(np.uint8)).save(tmp_path / "disc.png")
+    return tmp_path / "disc.png"
+
+
+def as_tensor(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path), np.float32) / 255).permute(2, 0, 1).contiguous()
+
+
+def test_the_last_line_is_the_result_and_the_folder_holds_everything(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fit", str(picture), "--gaussians", "300", "--steps", "80", "--keep-all", "--json"]
+    assert main(command) == 0
+    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(result) == {"psnr", "gaussians", "seconds", "steps", "start"}
+    assert result["gaussians"] == 300
+    assert result["steps"] == 80
+    assert result["psnr"] > 25
+    names = {path.name for path in (picture.parent / "disc").iterdir()}
+    assert {"init.png", "render.png", "gt.png", "log.npy", "gt_pf.npy", "position_map.npy", "train.txt"} <= names
+    assert main(["fit", "--plot", "disc", "--out", "curves.html"]) == 0
+    assert "PSNR" in Path("curves.html").read_text(encoding="utf-8")
+    assert main(["render", "disc.gsr", "--scale", "4", "-o", "x4.png"]) == 0
+    assert Image.open("x4.png").size == (256, 192)
+
+
+def test_a_field_is_drawn_at_any_size_and_any_view(picture: Path) -> None:
+    assert main(["fit", str(picture), "--steps", "40", "--out", "f.gsr"]) == 0
+    assert main(["render", "f.gsr", "--size", "320x", "-o", "large.png"]) == 0
+    assert Image.open("large.png").size == (320, 240)
+    assert main(["render", "f.gsr", "--view", "10,10,2,2", "--scale", "64", "-o", "deep.png"]) == 0
+    assert Image.open("deep.png").size == (128, 128)
+    assert main(["render", "f.gsr", "-o", "f.svg"]) == 0
+    assert Path("f.svg").read_text().count("<ellipse") == len(load_field(Path("f.gsr")))
+    assert main(["render", "f.gsr", "--view", "nonsense", "-o", "no.png"]) == 2
+
+
+def test_a_saved_field_draws_the_same_bits_and_sixteen_bits_cost_little(picture: Path) -> None:
+    image = as_tensor(picture)
+    fitter = Fitter(image, FitOptions(gaussians=400, steps=200))
+    list(fitter.run(report_seconds=60))
+    from gsr_app.engine.fit.losses import psnr
+    from gsr_app.io.fields import Quantised, save_field
+
+    view = View.whole(fitter.size, Scale(1, 1))
+    save_field(fitter.field, Path("a.gsr"))
+    assert torch.equal(render(load_field(Path("a.gsr")), view), render(fitter.field, view))
+    save_field(fitter.field, Path("b.gsr"), precision=Quantised.evenly(16))
+    assert psnr(render(load_field(Path("b.gsr")), view), image) > psnr(render(fitter.field, view), image) - 0.1
+
+
+def test_a_killed_fit_goes_on_from_its_last_state(picture: Path) -> None:
+    command = [sys.executable, "-m", "gsr_app", "fit", str(picture), "--seconds", "120", "--out", "k.gsr"]
+    process = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(ROOT)), stderr=subprocess.DEVNULL)
+    state, deadline = Path("k.fit"), time.monotonic() + 100
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = load_state(as_tensor(picture), state)
+    assert found.step > 0
+    before = found.best_psnr
+    found.extend(steps=20)
+    assert list(found.run(report_seconds=60))[-1].best_psnr >= before
+
+
+def test_an_interrupted_fit_keeps_the_best(picture: Path) -> None:
+    command = [sys.executable, "-m", "gsr_app", "fit", str(picture), "--seconds", "120", "--out", "i.gsr", "--json"]
+    process = subprocess.Popen(
+        command,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 100
+    while not Path("i.fit").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out.strip().splitlines()[-1])["psnr"] > 20
+    assert len(load_field(Path("i.gsr"))) > 0
+
+
+def test_a_state_is_not_taken_up_with_another_image(picture: Path) -> None:
+    image = as_tensor(picture)
+    fitter = Fitter(image, FitOptions(gaussians=50, steps=5))
+    list(fitter.run())
+    save_state(fitter, Path("s.fit"))
+    from gsr_app.core.errors import FieldFileError, InvalidArgument
+
+    with pytest.raises(InvalidArgument, match="another image"):
+        load_state(1 - image, Path("s.fit"))
+    with pytest.raises(FieldFileError, match="no state"):
+        load_state(image, Path("none.fit"))
