@@ -145,7 +145,8 @@ def test_a_window_cuts_at_the_same_pixels(alone: Callable[..., Any]) -> None:
 def test_sums_in_sixteen_bits_stay_within_four_levels(alone: Callable[..., Any], normalize: bool) -> None:
     field = field_of(normalize=normalize)
     page = alone(field, "half")
-    for name, view in views().items():
+    for name in ("x1", "x3.7", "x64 middle", "2.5x4"):
+        view = views()[name]
         error = np.abs(drawn(page, view) - reference(field, view))
         print(f"{name:>18}: max {error.max():.2f}/255, mean {error.mean():.3f}/255")
         assert error.max() <= 4
@@ -220,7 +221,7 @@ def pixels_of(field: GaussianField) -> np.ndarray:
 @pytest.fixture
 def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def open_scene(fields: dict[str, GaussianField], *, served: bool = False, before: str = "", **options: Any) -> Any:
-        page = new_page(**options)
+        page = new_page(**{"viewport": {"width": 640, "height": 560}, **options})
         if before:
             page.add_init_script(before)
         panes = [
@@ -326,7 +327,7 @@ def test_wipe_blink_difference_and_loupe_show_the_live_field(show: Callable[...,
     b = expected_in(fields["b"], cell(page))[2]
     error = np.abs(canvas_pixels(page)[rows, columns] - np.clip(4 * np.abs(a - b), 0, 255))
     assert error.max() <= 8
-    run(page, "viewer.setMode('loupe'); viewer.look(110, 80, 6); viewer.pointTo(500, 300);")
+    run(page, "viewer.setMode('loupe'); viewer.look(110, 80, 6); viewer.pointTo(300, 60);")
     box = page.evaluate(
         "() => { const s = document.querySelector('.gsr-viewer').viewer.allPanes[1].shots.loupe; return [s.place, s.w, s.h, s.step]; }"
     )
