@@ -2,6 +2,10 @@
 
 What a network sees of a frame and its neighbours alone, and where the pixels of a patch look, is computed once and
 kept while the window slides over it, as long as there is room in the job's memory. Pictures are the same either way.
+
+That saves less than one would hope. SAVSR's two walks begin anew in every window, so whatever comes after a walk's
+memory belongs to one window alone. Of its 23.2 million multiplications per source pixel and frame at x4, 16.3 are the
+walks' own and 5.1 fuse and refine what they found. A window has five looks of 0.32 and shares four of them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _HELD_OUT_AT_MOST = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr")
+    parser.add_argument("recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr, savsr, …")
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures (or clips) to train on")
     parser.add_argument(
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"

@@ -201,6 +201,6 @@ ARCHS = (
         kind="video",
         multiple_of=2,
         overlap=32,
-        bytes_per_pixel=40_000,
+        bytes_per_pixel=14_000,
     ),
 )
