@@ -24,6 +24,7 @@ MOST_PIXELS = 8_900_000  # of one frame of the player's file: what browsers deco
 _MOST_SIDE = 4096
 _ALIGN = 16  # panes begin on whole macroblocks, so that none bleeds into the next
 _FIRST_PICTURES, _FIRST_S, _NEXT_S = 8, 1.0, 4.0
+_PATIENCE = 10  # the longer the file, the rarer it is put together anew: a tenth of the time at most
 _CODEC = replace(CODECS["h264"], options={"preset": "veryfast", "tune": "fastdecode"})
 _CRF = 8
 
@@ -54,6 +55,7 @@ class PlayerFile:
         self._plan: Plan | None = None
         self._first = 0
         self._since = time.monotonic()
+        self._took_s = 0.0
 
     def append(self, panes: Mapping[str, np.ndarray], pts: int, duration: int) -> None:
         """One moment: the pictures by their names, the same names and sizes every time."""
@@ -73,7 +75,7 @@ class PlayerFile:
             return False
         waited = time.monotonic() - self._since
         first = not self._parts and len(self._writer.times) >= _FIRST_PICTURES and waited > _FIRST_S
-        return first or (bool(self._parts) and waited > _NEXT_S)
+        return first or (bool(self._parts) and waited > max(_NEXT_S, _PATIENCE * self._took_s))
 
     def publish(self, path: Path) -> int:
         """Everything so far as a file; returns how many moments it has."""
@@ -82,8 +84,10 @@ class PlayerFile:
             self._parts.append(Part(self._writer.path, tuple(self._writer.times)))
             self._writer = None
         assert self._plan is not None
+        started = time.monotonic()
         video.assemble(self._parts, path, self._plan, self._info, start=self._first, overwrite=True)
         self._since = time.monotonic()
+        self._took_s = self._since - started
         return sum(len(part.times) for part in self._parts)
 
     def close(self) -> None:

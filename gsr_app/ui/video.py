@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import secrets
@@ -64,10 +65,11 @@ class Task:
 
 @dataclass(eq=False)
 class _Scores:
-    """Of every picture so far."""
+    """Of every picture so far, and where the player's files lie."""
 
     psnr: list[float] = field(default_factory=list[float])
     flicker: list[float | None] = field(default_factory=list[float | None])
+    published: list[Path] = field(default_factory=list[Path])  # the player's files; pages still read the last two
 
 
 # ---- checking ---------------------------------------------------------------------------------------------------
@@ -251,6 +253,12 @@ def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> Sta
     """The player's file as it is now."""
     path = house.files.new(".mp4", "player")
     count = player.publish(path)
+    figures.published.append(path)
+    while len(figures.published) > 2:
+        outdated = figures.published.pop(0)
+        outdated.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            outdated.parent.rmdir()
     names = {"result": task.method.title, "source": "Input", "reference": "Reference"}
     panes = [
         {
