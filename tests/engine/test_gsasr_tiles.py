@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from gsr_app.core.errors import WeightsError
-from gsr_app.core.types import Scale
+from gsr_app.core.types import Scale, View
 from gsr_app.engine import modules, runners, tiling
 from gsr_app.engine.session import Session
+from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.models.gsasr import GSASR
 from gsr_app.models.gsasr_decoder import DecoderConfig, GaussianDecoder
@@ -240,3 +242,49 @@ def test_a_folder_without_the_decoder_is_refused_by_name(weights: Path) -> None:
     (weights / "decoder.pth").unlink()
     with pytest.raises(WeightsError, match=r"decoder\.pth"):
         Session("cpu", weights=weights).upscale(picture(4, 4), method=METHOD, scale=2)
+
+
+# ---- the real network -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("scale", [2.0, 2.3, 3.7])
+def test_a_tile_of_the_real_network_meets_the_whole_without_a_seam(scale: float) -> None:
+    """The centre tile of 96 of 256x256 in its default context, put into the whole. Takes minutes."""
+    from skimage import data
+
+    arch = registry.architecture("gsasr-edsr")
+    module = registry.build("gsasr-edsr")
+    fill(module.encoder)
+    fill(module.decoder)
+    with torch.no_grad():
+        module.get_parameter("decoder.mlp_block_alpha.4.bias").sub_(5)
+    network: GSASR = modules.prepare(module, arch, torch.device("cpu"))  # type: ignore[assignment]
+    photo = torch.from_numpy(data.astronaut()[100:356, 100:356].astype(np.float32) / 255).permute(2, 0, 1)[None]
+    both, view, window = Scale(scale, scale), View.whole((256, 256), Scale(scale, scale)), 0.05 * 264 * np.ones(2)
+
+    def draw(begin: int, end: int) -> np.ndarray:
+        part = F.pad(photo[..., begin:end, begin:end], (0, -(end - begin) % 12) * 2, mode="reflect")
+        with torch.inference_mode():
+            field = network.field(network.encode(part), both)
+        moved = replace(field, mean=field.mean + begin, source_size=(256, 256), window=tuple(window))
+        return runners.finish(runners.draw(moved, view, Stopwatch(torch.device("cpu"))))[0].numpy()
+
+    whole, tile = draw(0, 256), draw(96 - arch.overlap, 192 + arch.overlap)
+    white = np.quantile(whole, 0.999)
+    first, last = round(96 * scale), round(192 * scale)
+    core = (slice(None), slice(first, last), slice(first, last))
+    joined = whole.copy()
+    joined[core] = tile[core]
+    found = psnr(joined[core] / white, whole[core] / white)
+
+    def step_across_the_borders(picture: np.ndarray) -> float:
+        down, across = np.abs(np.diff(picture, axis=1)), np.abs(np.diff(picture, axis=2))
+        edges = [first - 1, last - 1]
+        return float(down[:, edges, first:last].mean() + across[:, first:last, edges].mean())
+
+    ratio = step_across_the_borders(joined) / step_across_the_borders(whole)
+    print(f"x{scale}: {found:.1f} dB, steps across the borders {ratio:.3f} of those in the whole")
+    assert found > 45
+    assert ratio < 1.2
