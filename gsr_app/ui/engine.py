@@ -65,6 +65,19 @@ class VideoPicture:
     flicker: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FitFrame:
+    """How far a fit is."""
+
+    pixels: Pixels  # [H, W, 3] uint8, as the best Gaussians so far draw it
+    psnr: float
+    step: int
+    seconds: float
+    gaussians: int
+    steps_per_second: float
+    progress: float
+
+
 class Engine(Protocol):
     """Pictures in, pictures and the truth about them out."""
 
@@ -129,6 +142,22 @@ class Engine(Protocol):
         cancel: Callable[[], bool],
     ) -> Generator[VideoPicture, None, Any]:
         """Picture by picture; returns a `SavedVideo`."""
+        ...
+
+    def open_fit(self, image: Pixels, *, start: str, gaussians: int | None, seconds: float) -> Any:
+        """A fit that has not begun; an answer of its own, which the others take."""
+        ...
+
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
+        """A frame twice a second. `more_seconds`: go on after the end."""
+        ...
+
+    def keep_fit(self, fit: Any) -> FieldHandle:
+        """The best Gaussians so far, so that views of them can be drawn."""
+        ...
+
+    def keep_field(self, path: Path) -> FieldHandle:
+        """The field in a file."""
         ...
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None: ...
@@ -292,6 +321,41 @@ class LocalEngine:
             return end.value
         finally:
             steps.close()
+
+    def open_fit(self, image: Pixels, *, start: str, gaussians: int | None, seconds: float) -> Any:
+        from gsr_app.engine.fit.fitter import Fitter
+        from gsr_app.engine.fit.options import FitOptions
+
+        full = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
+        planes = image[:, :, None] if image.ndim == 2 else image
+        rgb = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1].repeat(3, axis=2)
+        values = np.ascontiguousarray((rgb / full).astype(np.float32).transpose(2, 0, 1))
+        return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds))  # type: ignore[arg-type]
+
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
+        if more_seconds is not None:
+            fit.extend(seconds=more_seconds)
+        for status in fit.run(report_seconds=0.5, stop=cancel):
+            drawn = (fit.draw().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            yield FitFrame(
+                drawn, status.best_psnr, status.step, status.seconds, status.gaussians, status.steps_per_second,
+                status.progress,
+            )  # fmt: skip
+
+    def keep_fit(self, fit: Any) -> FieldHandle:
+        return self._keep_new(fit.field, f"fit-{fit.options.start}")
+
+    def keep_field(self, path: Path) -> FieldHandle:
+        from gsr_app.io.fields import load_field
+
+        return self._keep_new(load_field(path), "field")
+
+    def _keep_new(self, field: GaussianField, method: str) -> FieldHandle:
+        import secrets
+
+        handle = FieldHandle(secrets.token_hex(8), method, len(field), field.source_size)
+        self._keep(handle, field)
+        return handle
 
     def protocols(self) -> tuple[str, ...]:
         from gsr_app.engine.metrics import CONVENTIONS

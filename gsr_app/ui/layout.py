@@ -15,7 +15,7 @@ from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.examples import lay_out
 from gsr_app.ui.files import Files
-from gsr_app.ui.tabs import compare, models, plots, video
+from gsr_app.ui.tabs import compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
 
 _HEAD = """
@@ -75,6 +75,8 @@ def build(house: House) -> gr.Blocks:
                 compare.build(house)
             with gr.Tab("Video", id="video"):
                 video.build(house)
+            with gr.Tab("Fit", id="fit"):
+                fit.build(house)
             with gr.Tab("Plots", id="plots") as tab:
                 plots.build(house, tab)
             with gr.Tab("Models", id="models"):

@@ -76,10 +76,9 @@ class ViewerComponent(gr.HTML):
             "html_template": '<div class="gsr-mount"></div>',
             "js_on_load": bundle.start_script() + _ON_LOAD,
             "apply_default_css": False,
-            "elem_id": "viewer",
             "server_functions": server,
         }
-        super().__init__(value, **{**options, **fixed})
+        super().__init__(value, **{"elem_id": "viewer", **options, **fixed})
 
     def preprocess(self, payload: object) -> None:
         """What the page says about the scene is not believed."""

@@ -1,0 +1,124 @@
+"""The Fit tab: a picture, starts and a budget on the left; the fit as it gets sharp on the right."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.core.errors import GsrError
+from gsr_app.io.fields import SUFFIX
+from gsr_app.ui import fit
+from gsr_app.ui.compare import House
+from gsr_app.ui.inputs import PictureInput
+from gsr_app.ui.viewer.component import ViewerComponent
+from gsr_app.ui.views import server_functions
+from gsr_app.ui.work import Job
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
+
+
+def build(house: House) -> None:
+    """Lay the tab out and wire it."""
+    kept = fit.Kept()
+    jobs: dict[str, Job] = {}  # what each visitor has under way, for the Stop button
+    with gr.Row(elem_id="fit"):
+        with gr.Column(elem_id="fitrail"):
+            _rubric("Image")
+            picture = PictureInput(
+                elem_id="fitpicture", show_label=False, sources=["upload", "clipboard"],
+                placeholder="Drop, paste or choose a picture", container=False,
+            )  # fmt: skip
+            _rubric("Start")
+            starts = gr.CheckboxGroup(
+                [(title, start) for start, (title, _) in fit.STARTS.items()], value=["network"], show_label=False,
+                container=False, elem_id="fitstarts",
+            )  # fmt: skip
+            _rubric("Gaussians")
+            gaussians = gr.Textbox(
+                "auto", show_label=False, label="Gaussians", container=False, max_lines=1, max_length=12,
+                placeholder="auto, or 7000", elem_id="fitcount",
+            )  # fmt: skip
+            seconds = gr.Slider(
+                1, fit.MOST_SECONDS, 10, step=1, label="Seconds per start", elem_id="fitseconds", buttons=[]
+            )
+            with gr.Accordion("Open a field", open=False, elem_id="fitopen"):
+                file = gr.File(
+                    show_label=False, container=False, type="filepath", file_types=[SUFFIX], elem_id="fitfile"
+                )
+            with gr.Column(elem_id="fitfoot"):
+                notice = gr.HTML(elem_id="fitnotice", padding=False, apply_default_css=False)
+                run = gr.Button("Fit", variant="primary", elem_id="fitrun")
+                more = gr.Button("Go on", variant="secondary", elem_id="fitmore", visible=False)
+                stop = gr.Button("Stop", variant="secondary", elem_id="fitstop", visible=False)
+        with gr.Column(elem_id="fitstage"):
+            viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(house))
+            curve = gr.Plot(show_label=False, container=False, elem_id="fitcurve", visible=False)
+
+    outputs = [viewer, curve, run, more, stop, notice]
+
+    def show(task: fit.Task, visitor: str) -> Iterator[Any]:
+        kept.put(visitor, task)
+        begun = False
+        scene = None
+        for scene, drawn in fit.watch(house, visitor, task, jobs):
+            figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
+            yield scene, figure, *([gr.skip()] * 4 if begun else _buttons(True, ""))
+            begun = True
+        yield scene, gr.skip(), *_buttons(False, "")
+
+    def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
+        try:
+            task = fit.prepare(house, path, chosen, count, budget)
+            yield from show(task, request.session_hash or "api")
+        except GsrError as error:
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
+
+    def go_on(budget: Any, request: gr.Request) -> Iterator[Any]:
+        visitor = request.session_hash or "api"
+        try:
+            task = replace(kept.get(visitor), goes_on=True, seconds=fit.read_seconds(budget))
+            yield from show(task, visitor)
+        except GsrError as error:
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
+
+    def halt(request: gr.Request) -> None:
+        job = jobs.get(request.session_hash or "api")
+        if job is not None:
+            job.cancel()
+
+    def open_file(path: Any) -> tuple[Any, str]:
+        try:
+            return (fit.open_field(house, path), "") if path else (gr.skip(), "")
+        except GsrError as error:
+            return gr.skip(), _note(f"{error} {error.hint}")
+
+    streaming: dict[str, Any] = {
+        "outputs": outputs, "show_progress": "hidden", "concurrency_limit": None, "trigger_mode": "once",
+        "api_visibility": "undocumented",
+    }  # fmt: skip
+    wishes = [picture, starts, gaussians, seconds]
+    run.click(begin, wishes, api_name="fit_run", **streaming)
+    more.click(go_on, [seconds], api_name="fit_more", **streaming)
+    shown = viewer.example(
+        lambda: str(next(iter(house.examples.values()), "")) or None, outputs=picture, api_name="fit_example", **_QUIET
+    )
+    shown.then(begin, wishes, api_name="fit_run_example", **streaming)
+    # The fit ends by itself once it is asked to: the best so far stays on the stage.
+    stop.click(halt, api_name="fit_stop", **_QUIET)
+    file.change(open_file, file, [viewer, notice], api_name="fit_open", **_QUIET)
+
+
+def _rubric(text: str) -> None:
+    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def _note(text: str) -> str:
+    return f'<div class="gsr-facts is-wrong" aria-live="polite">{html.escape(text)}</div>'
+
+
+def _buttons(running: bool, notice: str) -> list[Any]:
+    return [gr.update(visible=not running), gr.update(visible=not running), gr.update(visible=running), notice]

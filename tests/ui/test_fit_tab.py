@@ -1,0 +1,85 @@
+"""The Fit tab's stream, on the real engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.types import View
+from gsr_app.ui import fit
+from gsr_app.ui.compare import House
+from gsr_app.ui.engine import LocalEngine
+from gsr_app.ui.files import Files, path_of
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(LocalEngine(device="cpu"), Files(tmp_path / "files"))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    y, x = np.mgrid[:40, :56] / 56
+    Image.fromarray((np.stack([x, y, (x > 0.5) * 0.7], 2) * 255).astype(np.uint8)).save(tmp_path / "p.png")
+    return str(tmp_path / "p.png")
+
+
+def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opened(house: House, picture: str) -> None:
+    task = fit.prepare(house, picture, ["network", "random"], "300", 1)
+    scenes = [scene for scene, _ in fit.watch(house, "me", task, {})]
+    assert any(pane.state == "running" and pane.url for scene in scenes for pane in scene.panes)
+    last = scenes[-1]
+    assert not last.running
+    network, random, still = last.panes
+    assert network.state == random.state == still.state == "done"
+    assert "300 Gaussians" in network.done
+    assert network.field is not None
+    handle = house.handles.get(network.field.id)
+    drawn = house.engine.render(handle, View((10.0, 10.0), (4.0, 4.0), (64, 64)))
+    assert drawn.image.shape[:2] == (64, 64)
+    assert [len(line.x) > 0 for line in fit.draw_curves(task).data] == [True, True]
+    saved = path_of(network.download_url or "")
+    opened = fit.open_field(house, str(saved))
+    assert opened.panes[0].field is not None
+    assert opened.panes[0].field.count == 300
+
+
+def test_a_fit_goes_on_with_another_budget(house: House, picture: str) -> None:
+    kept = fit.Kept()
+    with pytest.raises(InvalidArgument, match="go on"):
+        kept.get("me")
+    task = fit.prepare(house, picture, ["network"], "auto", 1)
+    list(fit.watch(house, "me", task, {}))
+    steps = task.fits["network"].step
+    from dataclasses import replace
+
+    list(fit.watch(house, "me", replace(task, goes_on=True, seconds=1.0), {}))
+    assert task.fits["network"].step > steps
+
+
+def test_stopping_keeps_the_best_so_far(house: House, picture: str) -> None:
+    task, jobs = fit.prepare(house, picture, ["network", "random"], "200", 60), {}
+    began = time.monotonic()
+    threading.Timer(3.0, lambda: jobs["me"].cancel()).start()
+    *_, (last, _) = fit.watch(house, "me", task, jobs)
+    assert time.monotonic() - began < 40
+    assert last.panes[0].field is not None
+    assert last.panes[1].state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("starts", "count", "seconds"),
+    [([], "auto", 5), (["nonsense"], "auto", 5), (["network"], "-3", 5), (["network"], "9" * 12, 5), (None, "", 5),
+     (["network"], "auto", float("nan"))],
+)  # fmt: skip
+def test_nonsense_is_refused_in_words(
+    house: House, picture: str, starts: object, count: object, seconds: object
+) -> None:
+    with pytest.raises(InvalidArgument):
+        fit.prepare(house, picture, starts, count, seconds)
