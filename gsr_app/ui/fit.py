@@ -21,7 +21,7 @@ from gsr_app.io.fields import SUFFIX, save_field
 from gsr_app.ui.compare import House, read_picture
 from gsr_app.ui.engine import FitFrame, Loaded
 from gsr_app.ui.files import safe_stem, url_of
-from gsr_app.ui.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, Scene, Source
+from gsr_app.ui.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, PaneTiming, Scene, Source
 from gsr_app.ui.viewer.png import encode_png
 from gsr_app.ui.work import Job
 
@@ -159,6 +159,7 @@ def _run(house: House, task: Task, panes: dict[str, PaneSpec], news: queue.Simpl
                     path = house.files.put(encode_png(frame.pixels), ".png", "fit")
                     pane = replace(
                         pane, url=url_of(path), span=task.source.size, done=describe(frame),
+                        timing=PaneTiming({"fit": 1e3 * frame.seconds}, 1e3 * frame.seconds, device="cpu"),
                         progress=PaneProgress(describe(frame), round(frame.progress, 3)),
                     )  # fmt: skip
                     news.put((start, pane, replace_pixels(frame)))

@@ -42,8 +42,9 @@ def build(house: House) -> None:
                 "auto", show_label=False, label="Gaussians", container=False, max_lines=1, max_length=12,
                 placeholder="auto, or 7000", elem_id="fitcount",
             )  # fmt: skip
+            _rubric("Seconds per start")
             seconds = gr.Slider(
-                1, fit.MOST_SECONDS, 10, step=1, label="Seconds per start", elem_id="fitseconds", buttons=[]
+                1, fit.MOST_SECONDS, 10, step=1, show_label=False, container=False, elem_id="fitseconds", buttons=[]
             )
             with gr.Accordion("Open a field", open=False, elem_id="fitopen"):
                 file = gr.File(
@@ -68,7 +69,7 @@ def build(house: House) -> None:
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else _buttons(True, ""))
             begun = True
-        yield scene, gr.skip(), *_buttons(False, "")
+        yield scene, gr.skip(), *_buttons(False, _summary(task))
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
@@ -118,6 +119,16 @@ def _rubric(text: str) -> None:
 
 def _note(text: str) -> str:
     return f'<div class="gsr-facts is-wrong" aria-live="polite">{html.escape(text)}</div>'
+
+
+def _summary(task: fit.Task) -> str:
+    """Where each start has come."""
+    lines = [
+        f"<b>{fit.STARTS[start][0]}</b> {html.escape(fit.describe(frames[-1]))}"
+        for start, frames in task.curves.items()
+        if frames
+    ]
+    return f'<div class="gsr-facts" aria-live="polite">{"<br>".join(lines)}</div>'
 
 
 def _buttons(running: bool, notice: str) -> list[Any]:
