@@ -159,7 +159,7 @@ def _run(house: House, task: Task, panes: dict[str, PaneSpec], news: queue.Simpl
                     path = house.files.put(encode_png(frame.pixels), ".png", "fit")
                     pane = replace(
                         pane, url=url_of(path), span=task.source.size, done=describe(frame),
-                        timing=PaneTiming({"fit": 1e3 * frame.seconds}, 1e3 * frame.seconds, device="cpu"),
+                        timing=PaneTiming({"encode": 1e3 * frame.seconds}, 1e3 * frame.seconds, device="cpu"),
                         progress=PaneProgress(describe(frame), round(frame.progress, 3)),
                     )  # fmt: skip
                     news.put((start, pane, replace_pixels(frame)))
