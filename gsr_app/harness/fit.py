@@ -30,8 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="stop after so long (default: 20, unless --steps is given)")
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--target-psnr", type=float, metavar="P", help="stop when reached; auto adds what it takes")
-    parser.add_argument("--loss", choices=("l2", "l1", "ssim"), default="l2")
-    parser.add_argument("--optimizer", choices=("adam", "adan"), default="adam")
+    parser.add_argument(
+        "--preset", choices=("ours", "published"), default="ours",
+        help="published: parameters, optimiser, loss and schedule of GaussianImage (50,000 steps unless told)",
+    )  # fmt: skip
+    parser.add_argument("--weights", metavar="PATH", help="of the network to start from (network, initnet)")
+    parser.add_argument("--loss", choices=("l2", "l1", "ssim"), help="default: l2")
+    parser.add_argument("--optimizer", choices=("adam", "adan"), help="default: adam")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
     parser.add_argument("--bits", default="float32", help="float32, float16, or 8 to 16 bits per number")
@@ -95,21 +100,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_options(arguments: argparse.Namespace) -> FitOptions:
-    from gsr_app.engine.fit.options import FitOptions
+    from gsr_app.engine.fit.options import FitOptions, as_published
 
     text = str(arguments.gaussians)
     if text != "auto" and not text.isdecimal():
         raise InvalidArgument(f"--gaussians is a number or auto, found {text!r}.")
-    return FitOptions(
-        start=arguments.start,
-        gaussians=None if text == "auto" else int(text),
-        seconds=arguments.seconds,
-        steps=arguments.steps,
-        target_psnr=arguments.target_psnr,
-        loss=arguments.loss,
-        optimizer=arguments.optimizer,
-        seed=arguments.seed,
-    )
+    wishes: dict[str, Any] = {
+        "start": arguments.start,
+        "gaussians": None if text == "auto" else int(text),
+        "seconds": arguments.seconds,
+        "steps": arguments.steps,
+        "target_psnr": arguments.target_psnr,
+        "seed": arguments.seed,
+        "weights": arguments.weights,
+    }
+    if arguments.preset == "ours":
+        return FitOptions(**wishes, loss=arguments.loss or "l2", optimizer=arguments.optimizer or "adam")
+    if arguments.loss or arguments.optimizer:
+        raise InvalidArgument("The published preset has its own loss and optimiser.", hint="Leave out --preset.")
+    return as_published(**wishes)
 
 
 def _read_precision(text: str) -> Precision:

@@ -127,3 +127,11 @@ def test_a_state_is_not_taken_up_with_another_image(picture: Path) -> None:
         load_state(1 - image, Path("s.fit"))
     with pytest.raises(FieldFileError, match="no state"):
         load_state(image, Path("none.fit"))
+
+
+def test_the_published_preset_runs_and_refuses_what_it_fixes(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(picture), "--preset", "published", "--gaussians", "200", "--steps", "20", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert (result["gaussians"], result["steps"]) == (200, 20)
+    assert main(["fit", str(picture), "--preset", "published", "--loss", "l1"]) == 2
+    assert main(["fit", str(picture), "--start", "initnet", "--weights", "none.pth"]) != 0

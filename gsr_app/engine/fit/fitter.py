@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,11 +16,13 @@ from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField
+from gsr_app.engine.fit.adan import Adan
 from gsr_app.engine.fit.content import count_by_content
 from gsr_app.engine.fit.losses import find_loss, psnr
 from gsr_app.engine.fit.movers import Mover, build_mover
 from gsr_app.engine.fit.options import FitOptions
-from gsr_app.engine.fit.shape import Raw, join
+from gsr_app.engine.fit.parameters import PublishedRaw
+from gsr_app.engine.fit.shape import Raw, Shape, join
 from gsr_app.engine.fit.starts import begin
 from gsr_app.ops import backend
 from gsr_app.ops.drawing import DEFAULT_EPS
@@ -31,6 +33,7 @@ _WARM_STEPS, _LAST_RATE = 10, 0.03
 _SOLVER_STEPS, _RIDGE = 8, 0.02
 _MOVE_EVERY, _MOVE_SHARE, _MOVE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
 _GROW_EVERY, _GROW_SHARE, _GROW_UNTIL = 100, 0.15, 0.5  # while a wanted PSNR is far
+_PUBLISHED_RATE, _PUBLISHED_HALVE_EVERY = 1e-3, 10_000
 _NEW_WIDTH = 0.27  # of the distance between Gaussians
 _DEFAULT_SECONDS = 20.0
 _SMALL_PIXELS = 1 << 19  # below this, a second thread costs more than it brings wherever other work runs, too
@@ -107,7 +110,7 @@ class Fitter:
 
     def _as_field(self, raw: Raw) -> GaussianField:
         shape = raw.shape()
-        arrays = (raw.mean + 0.5, shape.sigma, shape.rho, raw.color)
+        arrays = (shape.mean + 0.5, shape.sigma, shape.rho, raw.color)
         return GaussianField(*(x.clone().numpy() for x in arrays), source_size=self.size)
 
     @property
@@ -125,7 +128,7 @@ class Fitter:
         raw = self.best or self.raw
         assert raw is not None
         shape = raw.shape()
-        return self._splat(raw, shape.sigma, shape.rho, raw.color)
+        return self._splat(shape, raw.color)
 
     def extend(
         self, *, seconds: float | None = None, steps: int | None = None, target_psnr: float | None = None
@@ -220,16 +223,33 @@ class Fitter:
 
     def _begin(self) -> None:
         count = self.options.gaussians or count_by_content(self.image)
-        begun = begin(self.image, self.options.start, count, self.options.seed)
-        self.raw = Raw.from_gaussians(begun.mean, begun.sigma.clamp(min=0.3), begun.rho, begun.color)
-        self.position_map = begun.position_map
+        self.raw = self._place(count)
         if self.options.solves_colors:
             self.solve_colors()
         self.first = self._as_field(self.raw)
         self._build_mover()
 
+    def _place(self, count: int) -> Raw:
+        options = self.options
+        if options.rule == "published" and options.start == "random":
+            return PublishedRaw.at_random(count, self.size, options.seed)
+        begun = begin(self.image, options.start, count, options.seed, weights=options.weights)
+        self.position_map = begun.position_map
+        if options.rule == "published":
+            return PublishedRaw.from_begun(begun, self.size)
+        return Raw.from_gaussians(begun.mean, begun.sigma.clamp(min=0.3), begun.rho, begun.color)
+
+    def as_raw(self, tensors: Sequence[Tensor]) -> Raw:
+        """The optimiser's numbers, as this fit's rule reads them."""
+        if self.options.rule == "published":
+            return PublishedRaw(*tensors, size=self.size, from_scratch=self.options.start == "random")
+        return Raw(*tensors)
+
     def _build_mover(self) -> None:
         assert self.raw is not None
+        if self.options.rule == "published":
+            self.mover = Adan(self.raw.tensors, _PUBLISHED_RATE)
+            return
         rates = [self.options.rate * rate for rate in _RATES]
         rates[0] *= self.spacing_px
         self.mover = build_mover(self.options.optimizer, self.raw.tensors, rates)
@@ -238,12 +258,11 @@ class Fitter:
         assert self.raw is not None
         raw = self.raw
         shape = raw.shape()
-        drawn = self._splat(raw, shape.sigma, shape.rho, raw.color)
+        drawn = self._splat(shape, raw.color)
         loss, wanted = self._loss(drawn, self.image)
-        by_mean, by_sigma, by_rho, by_color = self._pull(wanted, raw, shape.sigma, shape.rho, raw.color)
-        by_log, by_tilt = shape.pull_back(by_sigma, by_rho)
+        *by_shape, by_color = self._pull(wanted, shape, raw.color)
         assert self.mover is not None
-        self.mover.step([by_mean, by_log, by_tilt, by_color], self._rate_factor())
+        self.mover.step([*shape.pull_back(*by_shape), by_color], self._rate_factor())
         raw.hold()
         self.step += 1
         if self.options.target_psnr is not None and self.step % 25 == 0:
@@ -252,6 +271,8 @@ class Fitter:
         return loss
 
     def _rate_factor(self) -> float:
+        if self.options.rule == "published":
+            return 0.5 ** (self.step // _PUBLISHED_HALVE_EVERY)
         since = self.step - self._anneal_from[1]
         warm = min(1.0, (since + 1) / _WARM_STEPS)
         return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * self.progress)))
@@ -260,18 +281,19 @@ class Fitter:
         """PSNR of the present Gaussians; they are kept if they are the best."""
         assert self.raw is not None
         shape = self.raw.shape()
-        reached = psnr(self._splat(self.raw, shape.sigma, shape.rho, self.raw.color), self.image)
+        reached = psnr(self._splat(shape, self.raw.color), self.image)
         if reached > self.best_psnr:
             self.best_psnr, self.best = reached, self.raw.clone()
         return reached
 
-    def _splat(self, raw: Raw, sigma: Tensor, rho: Tensor, color: Tensor) -> Tensor:
+    def _splat(self, at: Shape, color: Tensor) -> Tensor:
         # The op itself: what `ops.splat` checks at every call holds here by construction.
-        return torch.ops.gsr.splat(raw.mean, sigma, rho, color, *self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
-
-    def _pull(self, wanted: Tensor, raw: Raw, sigma: Tensor, rho: Tensor, color: Tensor) -> tuple[Tensor, ...]:
         frame = (*self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
-        return torch.ops.gsr.splat_backward(wanted, raw.mean, sigma, rho, color, *frame)
+        return torch.ops.gsr.splat(at.mean, at.sigma, at.rho, color, *frame)
+
+    def _pull(self, wanted: Tensor, at: Shape, color: Tensor) -> tuple[Tensor, ...]:
+        frame = (*self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
+        return torch.ops.gsr.splat_backward(wanted, at.mean, at.sigma, at.rho, color, *frame)
 
     # ---- larger moves ----------------------------------------------------------------------------------------
 
@@ -282,12 +304,11 @@ class Fitter:
         shape = raw.shape()
 
         def normal(color: Tensor) -> Tensor:  # (A'A + ridge) color
-            drawn = self._splat(raw, shape.sigma, shape.rho, color)
-            return self._pull(drawn, raw, shape.sigma, shape.rho, color)[3] + _RIDGE * color
+            return self._pull(self._splat(shape, color), shape, color)[3] + _RIDGE * color
 
         weight = math.pi * shape.sigma.prod(1) * (1 - shape.rho.square()).sqrt()  # a Gaussian's sum of squares
         scale = (weight + _RIDGE)[:, None]
-        rest = self._pull(self.image, raw, shape.sigma, shape.rho, raw.color)[3] - normal(raw.color)
+        rest = self._pull(self.image, shape, raw.color)[3] - normal(raw.color)
         way = rest / scale
         energy = (rest * way).sum()
         for _ in range(_SOLVER_STEPS):
@@ -305,6 +326,7 @@ class Fitter:
         assert self.raw is not None
         options, progress = self.options, self.progress
         may_grow = options.target_psnr is not None and options.gaussians is None and not self._goal_reached
+        may_grow = may_grow and options.rule == "ours"
         if may_grow and self.step % _GROW_EVERY == 0 and progress < _GROW_UNTIL:
             self._grow(drawn)
         if options.moves_idle and self.step % _MOVE_EVERY == 0 and progress < _MOVE_UNTIL:

@@ -25,6 +25,7 @@ TILE_PX = 16
 PER_TILE = 256
 _LEAST_ALPHA = 1 / 255
 _LEAST_SCALE_PX = 0.5
+_THINNEST_PX, _MOST_TILT = 1e-3, 1 - 1e-6  # what is thinner than a thousandth of a pixel shows nowhere
 _PAIRS_AT_ONCE = 1 << 22
 
 
@@ -207,11 +208,17 @@ class GaussianImage:
     def field(self, size: tuple[int, int]) -> GaussianField:
         """The same Gaussians as the rest of the house has them: all are drawn, pixel centres at +0.5."""
         with torch.no_grad():
-            s11, s12, s22, *_ = _covariance(self._scale_px(), 2 * math.pi * self.rotation.sigmoid())
-            half = self.xyz.new_tensor([size[1] / 2, size[0] / 2])
-            sigma = torch.stack([s11, s22], 1).sqrt()
-            rho = (s12 / (s11 * s22).sqrt()).clamp(-1, 1)
-            return GaussianField(self.xyz.tanh() * half + half + 0.5, sigma, rho, self.features_dc.clone(), size)
+            mean, sigma, rho = self.place(size)
+            return GaussianField(mean + 0.5, sigma, rho, self.features_dc.clone(), size)
+
+    def place(self, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean [N, 2] with pixel i's centre at i, sigma [N, 2] and rho [N]. Differentiable."""
+        scale_px = self._scale_px().clamp(min=_THINNEST_PX)
+        s11, s12, s22, *_ = _covariance(scale_px, 2 * math.pi * self.rotation.sigmoid())
+        half = self.xyz.new_tensor([size[1] / 2, size[0] / 2])
+        sigma = torch.stack([s11, s22], 1).sqrt()
+        rho = (s12 / (s11 * s22).sqrt()).clamp(-_MOST_TILT, _MOST_TILT)
+        return self.xyz.tanh() * half + half, sigma, rho
 
     def state(self) -> dict[str, Tensor]:
         """As the original writes it."""

@@ -7,6 +7,7 @@ that in any direction: what is drawn between the pixels was never seen by the fi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,10 @@ class Raw:
         return len(self.mean)
 
     def clone(self) -> Raw:
-        return Raw(*(x.clone() for x in self.tensors))
+        return self.with_tensors([x.clone() for x in self.tensors])
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Raw:
+        return Raw(*tensors)
 
     def hold(self) -> None:
         """Keep what nothing else bounds within reason."""
@@ -50,22 +54,25 @@ class Raw:
     def shape(self) -> Shape:
         sigma, th = self.log_sigma.exp(), self.tilt.tanh()
         wide = (sigma.square() + LEAST_WIDTH_PX**2).sqrt()
-        return Shape(sigma, th, wide, th * (sigma / wide).prod(1))
+        return Shape(self.mean, wide, th * (sigma / wide).prod(1), sigma, th)
 
 
 @dataclass
 class Shape:
+    """What is drawn, and the way back to what the optimiser moves."""
+
+    mean: Tensor  # [N, 2]
+    sigma: Tensor  # [N, 2]
+    rho: Tensor  # [N]
     learnt: Tensor  # [N, 2]
     tanh: Tensor  # [N]
-    sigma: Tensor  # [N, 2] what is drawn
-    rho: Tensor  # [N]
 
-    def pull_back(self, by_sigma: Tensor, by_rho: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of log_sigma and tilt from those of sigma and rho."""
+    def pull_back(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
+        """Gradients of mean, log_sigma and tilt from those of mean, sigma and rho."""
         share = self.learnt / self.sigma  # [N, 2]
         # d sigma / d log s = s^2 / sigma;  d rho / d log s = rho (1 - s^2 / sigma^2)
         by_log = by_sigma * self.learnt * share + (by_rho * self.rho)[:, None] * (1 - share * share)
-        return by_log, by_rho * share.prod(1) * (1 - self.tanh * self.tanh)
+        return [by_mean, by_log, by_rho * share.prod(1) * (1 - self.tanh * self.tanh)]
 
 
 def join(one: Raw, other: Raw) -> Raw:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gsr_app.core.errors import UnknownName
+from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.engine.fit import quadtree
 from gsr_app.engine.fit.dither import dither, sample_cells
 from gsr_app.engine.fit.options import Start
@@ -41,15 +41,24 @@ class Begun:
     position_map: Tensor | None = None  # [H, W]
 
 
-def begin(image: Tensor, start: Start, count: int, seed: int = 0) -> Begun:  # image: [3, H, W], 0..1
+def begin(
+    image: Tensor,  # [3, H, W], 0..1
+    start: Start,
+    count: int,
+    seed: int = 0,
+    *,
+    weights: str | None = None,  # of the start's network, instead of those that ship or are fetched
+) -> Begun:
+    if weights is not None and start not in ("network", "initnet"):
+        raise InvalidArgument(f"The start {start!r} has no network to give weights to.")
     if start == "random":
         return begin_at_random(image, count, seed)
     if start == "quadtree":
         return begin_by_quadtree(image, count, seed)
     if start == "network":
-        return begin_by_network(image, count, seed)
+        return begin_by_network(image, count, seed, weights)
     if start == "initnet":
-        return begin_by_initnet(image)
+        return begin_by_initnet(image, weights)
     raise UnknownName(start, get_args(Start), what="Start", where="the list of starts")
 
 
@@ -85,11 +94,11 @@ def begin_by_quadtree(image: Tensor, count: int, seed: int) -> Begun:
     return fill_up(Begun(mean, sigma, rho, sample(image, mean)), image, count, seed)
 
 
-def begin_by_network(image: Tensor, count: int, seed: int) -> Begun:
+def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = None) -> Begun:
     """Places dithered from the density that our small network foresees, shapes as it foresees them there."""
     height, width = image.shape[1:]
     with torch.no_grad():
-        net = _quickstart()
+        net = _quickstart(path)
         shrink = min(1.0, math.sqrt(_MOST_SEEN_PIXELS / (height * width)))
         seen = image[None]
         if shrink < 1:
@@ -114,7 +123,7 @@ def begin_by_network(image: Tensor, count: int, seed: int) -> Begun:
     return fill_up(Begun(mean, sigma, rho, sample(image, mean), density), image, count, seed)
 
 
-def begin_by_initnet(image: Tensor, path: Path | None = None, *, on_gpu: bool = False) -> Begun:
+def begin_by_initnet(image: Tensor, path: str | Path | None = None, *, on_gpu: bool = False) -> Begun:
     """The published pipeline, with the published network's weights. It chooses the count itself."""
     net = _initnet(path)
     size = (image.shape[1], image.shape[2])
@@ -188,11 +197,11 @@ def sample(image: Tensor, mean: Tensor) -> Tensor:  # [3, H, W] at [N, 2] -> [N,
 
 
 @functools.cache
-def _quickstart() -> Any:
+def _quickstart(path: str | None) -> Any:
     method = registry.starts()["quickstart"]
-    return checkpoint.load_files(registry.build(method.arch), weights.obtain(method).files)
+    return checkpoint.load_files(registry.build(method.arch), weights.obtain(method, path).files)
 
 
-def _initnet(path: Path | None) -> InitNet:
+def _initnet(path: str | Path | None) -> InitNet:
     method = registry.starts()["instant-gi"]
     return checkpoint.load_files(registry.build(method.arch), weights.obtain(method, path).files)  # type: ignore[return-value]

@@ -14,7 +14,6 @@ from torch import Tensor
 from gsr_app.core.errors import FieldFileError, InvalidArgument
 from gsr_app.engine.fit.fitter import Curve, Fitter
 from gsr_app.engine.fit.options import FitOptions
-from gsr_app.engine.fit.shape import Raw
 
 SUFFIX = ".fit"
 _VERSION = 1
@@ -67,7 +66,7 @@ def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) 
     if fitter.digest != about["image"]:
         raise InvalidArgument(f"{path.name} belongs to another image.", hint="Leave --resume out to start afresh.")
     fitter.take_up(
-        Raw(*state["raw"]), Raw(*state["best"]), about["best_psnr"], about["step"], about["seconds"],
+        fitter.as_raw(state["raw"]), fitter.as_raw(state["best"]), about["best_psnr"], about["step"], about["seconds"],
         Curve(**about["curve"]), state["mover"], state["random"],
     )  # fmt: skip
     return fitter
