@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gsr_app.training.clips import Clip
     from gsr_app.training.loop import Status, Trainer
     from gsr_app.training.recipe import Recipe
+    from gsr_app.training.starts import FittedPicture
 
 _Example = TypeVar("_Example")
 _INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
@@ -25,8 +26,12 @@ _HELD_OUT_AT_MOST = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr, savsr, …")
-    parser.add_argument("--data", type=Path, required=True, help="folder of pictures (or clips) to train on")
+    parser.add_argument(
+        "recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr, savsr, quickstart, …"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of pictures (or clips, or kept fits) to train on"
+    )
     parser.add_argument(
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
     )
@@ -47,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from gsr_app.training.data import load_pictures
     from gsr_app.training.loop import Trainer
     from gsr_app.training.recipe import find_recipe, read_recipe
+    from gsr_app.training.starts import StartTrainer, find_fits
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -56,15 +62,19 @@ def run(args: argparse.Namespace) -> int:
     if (out / "last.pt").exists() and not args.resume:
         raise InvalidArgument(f"{out} already holds a run.", hint="Go on with it by --resume, or name another --out.")
 
-    def load(folder: Path) -> Sequence[Tensor | Clip]:
-        is_video = architecture(recipe.arch).kind == "video"
-        return find_clips(folder, recipe.data.frames) if is_video else load_pictures(folder)
+    kind = architecture(recipe.arch).kind
+
+    def load(folder: Path) -> Sequence[Tensor | Clip | FittedPicture]:
+        if kind == "start":
+            return find_fits(folder)
+        return find_clips(folder, recipe.data.frames) if kind == "video" else load_pictures(folder)
 
     pictures = load(args.data)
     validation = load(args.validate) if args.validate else None
     if validation is None:
         pictures, validation = hold_out(pictures)
-    trainer = Trainer(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
+    build = StartTrainer if kind == "start" else Trainer
+    trainer = build(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
     if args.resume:
         trainer.resume()
     return _watch(trainer)

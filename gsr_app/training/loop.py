@@ -92,8 +92,8 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        pictures: Sequence[Tensor | Clip],  # [3, H, W] uint8 each, or clips
-        validation: Sequence[Tensor | Clip],
+        pictures: Sequence[Any],  # [3, H, W] uint8 each, or clips; see `_prepare`
+        validation: Sequence[Any],
         out: Path,
         *,
         device: str = "cpu",
@@ -110,13 +110,18 @@ class Trainer:
         self.module = self.arch.build().to(self.device).train()
         self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
         self.optimizers = build_optimizers(self.module, recipe.optimizer)
+        self._prepare(pictures)
+        self.validation = validation
+        self.log = CsvLog(out / "log.csv", _COLUMNS)
+        self.step, self.seconds, self.best = 0, 0.0, float("-inf")
+
+    def _prepare(self, pictures: Sequence[Any]) -> None:
+        """What `_measure` needs; another kind of network brings its own two."""
+        recipe = self.recipe
         self.loss = mix(recipe.loss)
         clips = [one for one in pictures if isinstance(one, Clip)]
         still = [one for one in pictures if isinstance(one, Tensor)]
         self.patches = Windows(clips, recipe.data) if self.arch.kind == "video" else Patches(still, recipe.data)
-        self.validation = validation
-        self.log = CsvLog(out / "log.csv", _COLUMNS)
-        self.step, self.seconds, self.best = 0, 0.0, float("-inf")
 
     # ---- running ---------------------------------------------------------------------------------------------
 
@@ -153,11 +158,8 @@ class Trainer:
             self.save()
 
     def _take_step(self, factor: float) -> Tensor:
-        share = self.recipe.data.batch // self.team.size
-        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=share).to(self.device)
         set_rate(self.optimizers, factor)
-        sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
-        loss = self.loss(self._predict(self.module, batch.lr, sizes), batch.hr)
+        loss = self._measure(self.recipe.data.batch // self.team.size)
         for weight in self.module.parameters():
             weight.grad = None
         loss.backward()
@@ -169,6 +171,12 @@ class Trainer:
         follow(self.average, self.module, step=self.step, decay=self.recipe.schedule.ema)
         self.step += 1
         return loss.detach().cpu()
+
+    def _measure(self, count: int) -> Tensor:
+        """The loss of this process's share of the step."""
+        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count).to(self.device)
+        sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
+        return self.loss(self._predict(self.module, batch.lr, sizes), batch.hr)
 
     def _progress(self) -> float:
         if self.minutes is not None:
