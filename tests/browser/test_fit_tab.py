@@ -1,0 +1,66 @@
+"""The Fit tab in Chromium, over the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.scenes import noise
+from tests.browser.test_real_engine import picture_file
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+    from gsr_app.ui.engine import LocalEngine
+
+    page = layout.build(layout.open_house(LocalEngine("cpu")))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def tab(new_page: Callable[..., Any], address: str) -> Any:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address)
+    page.get_by_role("tab", name="Fit").click()
+    page.locator("#fitrun").wait_for()
+    return page
+
+
+def put(page: Any) -> None:
+    page.locator("#fitpicture input[type=file]").set_input_files(
+        {"name": "p.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 7))}
+    )
+    page.locator("#fitpicture img").wait_for()
+
+
+def test_two_starts_are_fitted_told_and_gone_on_with(tab: Any) -> None:
+    put(tab)
+    tab.locator("#fitstarts label", has_text="Random").click()
+    tab.locator("#fitcount input, #fitcount textarea").fill("200")
+    tab.locator("#fitseconds input[type=range]").fill("1")
+    tab.locator("#fitrun").click()
+    tab.locator("#fitnotice b").nth(1).wait_for()
+    told = tab.locator("#fitnotice").inner_text()
+    assert told.count("dB") == 2
+    assert told.count("200") >= 2
+    assert tab.locator("#fitcurve .js-plotly-plot").is_visible()
+    tab.locator("#fitmore").click()
+    tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
+    tab.locator("#fitrun").wait_for()
+    assert tab.locator("#fitnotice").inner_text().count("dB") == 2
+
+
+def test_a_count_that_is_no_number_is_told(tab: Any) -> None:
+    put(tab)
+    tab.locator("#fitcount input, #fitcount textarea").fill("many")
+    tab.locator("#fitrun").click()
+    tab.locator("#fitnotice .is-wrong").wait_for()
+    assert "many" in tab.locator("#fitnotice").inner_text()
