@@ -495,7 +495,8 @@ def test_a_clicked_gaussian_shows_its_numbers_and_can_stand_alone(show: Callable
     page.mouse.click(0, 0)
     box = page.locator(".gsr-canvas").bounding_box()
     page.mouse.click(box["x"] + place["origin"]["x"] + 28 * 12 + 2, box["y"] + place["origin"]["y"] + 20 * 12 - 2)
-    assert "at 28.00 20.00 σ 1.50 0.750 ρ 0.250" in page.locator(".gsr-touch p").inner_text()
+    numbers = "at 28.00 20.00 σ 1.50 0.750 ρ 0.250"
+    page.wait_for_function("text => document.querySelector('.gsr-touch p').innerText.includes(text)", arg=numbers)
     page.get_by_text("this one alone").click()
     settled(page)
     run(page, "viewer.picked = null;")  # its outline, too, lies over the picture
