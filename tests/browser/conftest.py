@@ -61,3 +61,16 @@ def wait_for(page: Any, condition: str, argument: object = None) -> None:
 def write_page(path: Path, body: str) -> str:
     path.write_text(body, encoding="utf-8")
     return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def real_address() -> Iterator[str]:
+    """The app over the real engine."""
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+    from gsr_app.ui.engine import LocalEngine
+
+    page = layout.build(layout.open_house(LocalEngine("cpu")))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    yield url
+    page.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,22 +13,10 @@ from tests.browser.test_real_engine import picture_file
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui import layout
-    from gsr_app.ui.engine import LocalEngine
-
-    page = layout.build(layout.open_house(LocalEngine("cpu")))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    yield url
-    page.close()
-
-
 @pytest.fixture
-def tab(new_page: Callable[..., Any], address: str) -> Any:
+def tab(new_page: Callable[..., Any], real_address: str) -> Any:
     page = new_page(viewport={"width": 1440, "height": 900})
-    page.goto(address)
+    page.goto(real_address)
     page.get_by_role("tab", name="Fit").click()
     page.locator("#fitrun").wait_for()
     return page
@@ -53,8 +41,11 @@ def test_two_starts_are_fitted_told_and_gone_on_with(tab: Any) -> None:
     assert told.count("200") >= 2
     assert tab.locator("#fitcurve .js-plotly-plot").is_visible()
     tab.locator("#fitmore").click()
-    tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
+    # While it goes on the notice is emptied: wait for the end's own.
+    tab.locator("#fitstop").wait_for(state="visible")
     tab.locator("#fitrun").wait_for()
+    tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
+    tab.locator("#fitnotice b").nth(1).wait_for()
     assert tab.locator("#fitnotice").inner_text().count("dB") == 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,10 @@ from tests.browser.test_app import choose, run_to_end
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui import layout
-    from gsr_app.ui.engine import LocalEngine
-
-    page = layout.build(layout.open_house(LocalEngine("cpu")))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    yield url
-    page.close()
-
-
 @pytest.fixture
-def app(new_page: Callable[..., Any], address: str) -> Any:
+def app(new_page: Callable[..., Any], real_address: str) -> Any:
     page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    page.goto(address)
+    page.goto(real_address)
     wait_for(page, "viewer.canvas.width > 0")
     return page
 
