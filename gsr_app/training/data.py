@@ -116,8 +116,14 @@ class Patches:
         height, width = picture.shape[1:]
         # A picture that is too small for the scale serves at the largest that it allows.
         side = min(max(round(scale * self.data.patch_px), self.data.patch_px), height, width)
-        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-        return picture[:, top : top + side, left : left + side]
+        most = self.data.shrink_most
+        taken = min(round(side * rng.uniform(1, most)), height, width) if most > 1 else side
+        top, left = rng.integers(height - taken + 1), rng.integers(width - taken + 1)
+        window = picture[:, top : top + taken, left : left + taken]
+        if taken == side:
+            return window
+        shrunk = resize(window[None].float() / 255, size=(side, side))[0]
+        return (shrunk.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor, Tensor]:

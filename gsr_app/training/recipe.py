@@ -23,6 +23,7 @@ class Data:
     patch_px: int = 48  # side of a low-resolution patch
     batch: int = 8  # patches of one step, over all processes
     busiest_of: int = 1  # windows drawn for every patch; the one with the most detail is taken
+    shrink_most: float = 1.0  # photographs are shrunk by 1 to this first: their own camera and JPEG have blurred them
     edge_share: float = 0.0  # patches that are clean edges, drawn here instead of photographed
     scales: tuple[float, float] = (1.0, 4.0)  # the range that scales are drawn from
     scale_per: Literal["patch", "batch"] = "batch"

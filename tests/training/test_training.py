@@ -216,6 +216,16 @@ def test_of_several_windows_the_busiest_is_taken() -> None:
     assert detail[1] > 1.3 * detail[0]
 
 
+def test_photographs_can_be_shrunk_first() -> None:
+    ramp = torch.arange(200, dtype=torch.uint8).expand(3, 200, 200).contiguous()  # one level per pixel
+    patches = Patches([ramp], Data(patch_px=10, scales=(2.0, 2.0), shrink_most=2.0))
+    batch = patches.draw(0, count=30)
+    steps = [255 * max(float(one.diff(dim=axis)[:, 4:-4, 4:-4].abs().mean()) for axis in (1, 2)) for one in batch.hr]
+    assert all(one.shape == (3, 20, 20) for one in batch.hr)
+    assert 0.95 < min(steps) < 1.2
+    assert 1.8 < max(steps) < 2.05
+
+
 def test_one_scale_serves_a_whole_batch_when_the_recipe_says_so() -> None:
     patches = Patches(draw_pictures(2), Data(patch_px=10, scales=(1.0, 4.0), scale_per="batch"))
     for step in range(5):
