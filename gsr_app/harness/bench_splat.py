@@ -10,7 +10,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -25,6 +25,8 @@ from gsr_app.ops import backend, reference, splat
 EPS = 1e-4
 SCALES = ((180, 2.0), (180, 4.0), (180, 8.0), (40, 4.0), (360, 4.0), (720, 4.0))  # source pixels per side, factor
 QUICK_SCALES = ((60, 4.0), (180, 4.0))
+GROWTH = (80, 180, 360, 720)  # source pixels per side: from 0.1 to 8.3 million Gaussians at x4
+QUICK_GROWTH = (80, 180)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         measures += measure(source, scale, device, report.backend, repeats=5 if arguments.quick else 11)
         if arguments.reference and report.backend != "reference" and (source, scale) == (180, 4.0):
             measures += measure(source, scale, device, "reference", repeats=3)
+    if report.backend != "reference":
+        sources = QUICK_GROWTH if arguments.quick else GROWTH
+        measures += measure_growth(sources, device, report.backend, rounds=3 if arguments.quick else 9)
     conditions = read_conditions(arguments.device)
     publish("splat", measures, conditions, as_json=arguments.json, folder=kept_in(arguments))
     return 0
@@ -103,6 +108,28 @@ def measure(source: int, scale: float, device: torch.device, name: str, repeats:
         ]
         if (peak := peak_bytes(device)) is not None:
             measures.append(Measure.of(case, f"{work} peak", [peak / 2**20], "MiB"))
+    return measures
+
+
+def measure_growth(sources: Sequence[int], device: torch.device, name: str, rounds: int) -> list[Measure]:
+    """What a Gaussian costs in drawings of growing size, taken in turn, beside what it costs in the smallest."""
+    scenes = [lattice(source, 4.0, device) for source in sources]
+    counts = [len(scene[0]) for scene, _ in scenes]
+    costs_ns: list[list[float]] = [[] for _ in sources]
+    for round_ in range(rounds + 1):
+        for (scene, side), count, costs in zip(scenes, counts, costs_ns, strict=True):
+            # As long as a million Gaussians, so that a short drawing is not judged by one interruption.
+            times_ms = [
+                _time_ms(lambda: splat(*scene, (side, side), eps=EPS), device)  # noqa: B023  called at once
+                for _ in range(max(1, 1_000_000 // count))
+            ]
+            if round_:  # the first warms up
+                costs.append(statistics.mean(times_ms) * 1e6 / count)
+    measures: list[Measure] = []
+    for count, costs in zip(counts, costs_ns, strict=True):
+        beside = [cost / least for cost, least in zip(costs, costs_ns[0], strict=True)]
+        measures.append(Measure.of(f"{name} growth, {count} Gaussians", "cost of one", costs, "ns"))
+        measures.append(Measure.of(f"{name} growth, {count} Gaussians", "beside the smallest", beside, "ratio"))
     return measures
 
 
