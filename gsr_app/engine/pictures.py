@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.engine import tiling
+from gsr_app.engine.timing import Stopwatch
 
+_STRIP_PIXELS = 1 << 18  # put into an array at once
 _KINDS = "uint8, uint16 or float32 in 0..1"
 
 
@@ -22,19 +25,40 @@ class Form:
     dtype: np.dtype[Any]
     channels: int  # 0: an array without a channel axis
 
-    def restore(self, color: Tensor, alpha: Tensor | None) -> np.ndarray:
-        """[1, C, H, W] in 0..1, clipped, as an array of this form."""
-        if self.channels < 3 and color.shape[1] == 3:  # a network answers a grey picture in colour
-            color = color.mean(1, keepdim=True)
-        planes = color if alpha is None else torch.cat([color, alpha], 1)
-        values = planes[0].permute(1, 2, 0).clamp(0, 1)
-        if self.dtype == np.uint8:
-            array = (values * 255).round().to(torch.uint8).numpy()
-        elif self.dtype == np.uint16:
-            array = (values * 65535).round().to(torch.int32).numpy().astype(np.uint16)
-        else:
-            array = values.numpy()
-        return np.ascontiguousarray(array if self.channels else array[:, :, 0])
+    @property
+    def has_alpha(self) -> bool:
+        return self.channels in {2, 4}
+
+
+class Canvas:
+    """An array of a form that planes of 0..1 are put into, rows at a time: beside it nothing of its size is needed."""
+
+    def __init__(self, form: Form, size: tuple[int, int], watch: Stopwatch) -> None:
+        self._form, self._watch = form, watch
+        self._values = np.empty((*size, max(1, form.channels)), form.dtype)
+        self._colors = self._values.shape[2] - form.has_alpha
+
+    @property
+    def array(self) -> np.ndarray:  # [H, W] or [H, W, C]
+        return self._values if self._form.channels else self._values[:, :, 0]
+
+    def put_color(self, top: int, rows: Tensor) -> None:  # [1, 1 or 3, h, W]
+        self._put(top, rows, slice(0, self._colors))
+
+    def put_alpha(self, top: int, rows: Tensor) -> None:  # [1, 1 or 3, h, W]
+        self._put(top, rows, slice(self._colors, None))
+
+    def _put(self, top: int, rows: Tensor, channels: slice) -> None:
+        goal = self._values[top : top + rows.shape[-2], :, channels]
+        with self._watch("write"):
+            for start, stop in tiling.strips(goal.shape[0], goal.shape[1], _STRIP_PIXELS):
+                values = rows[0, :, start:stop].permute(1, 2, 0)
+                if goal.shape[2] < values.shape[2]:  # a network answers a grey picture in colour
+                    values = values.mean(2, keepdim=True)
+                values = values.clamp(0, 1)
+                if self._form.dtype != np.float32:
+                    values = (values * np.iinfo(self._form.dtype).max).round().to(torch.int32)
+                goal[start:stop] = values.numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +92,7 @@ class Picture:
             values = values / float(np.iinfo(array.dtype).max)
         channels = planes.shape[2]
         form = Form(array.dtype, channels if array.ndim == 3 else 0)
-        if channels in {2, 4}:
+        if form.has_alpha:
             return cls(values[:, :-1].contiguous(), values[:, -1:].contiguous(), form)
         return cls(values, None, form)
 

@@ -1,4 +1,4 @@
-"""One generator for each way in which a method makes pixels. They yield progress and return [1, C, H, W].
+"""One generator for each way in which a method makes pixels. They yield progress and give rows [1, C, h, W] on.
 
 Nothing here is held across a yield that the caller's thread would notice: inference mode and autocast are entered for
 each piece of work alone.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -19,13 +20,13 @@ from gsr_app.core.types import GaussianField, Progress, Scale, View
 from gsr_app.engine import devices, tiling
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.modules import Loaded, stop_if_cancelled
+from gsr_app.engine.rows import STRIP_PIXELS, Give, Resizing, Sheet
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.ops.resize import Resampling
 
 _Result = TypeVar("_Result")
 Steps = Generator[Progress, None, _Result]
 
-_STRIP_PIXELS = 1 << 20  # resized at once
 _BAND_PIXELS = 1 << 22  # drawn at once: a band has to look at all Gaussians again, so it is not small
 QUERY_PIXELS = 1 << 16  # asked at once of a continuous network
 
@@ -63,19 +64,18 @@ def finish(steps: Steps[_Result]) -> _Result:
             return end.value
 
 
-def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch) -> Steps[Tensor]:
+def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, give: Give) -> Steps[None]:
     """A classical kernel, a strip of rows at a time."""
     size = scale.output_size((color.shape[-2], color.shape[-1]))
     plan = Resampling.plan((color.shape[-2], color.shape[-1]), scale=scale, size=size, kernel=kernel)
-    out = torch.empty(1, color.shape[1], *size)
-    strips = list(tiling.strips(*size, _STRIP_PIXELS))
+    strips = list(tiling.strips(*size, STRIP_PIXELS))
     for done, (start, stop) in enumerate(strips, 1):
         stop_if_cancelled()
         with watch("resize"):
             first, last = plan.source_rows(start, stop)
-            out[:, :, start:stop] = plan.rows(color[:, :, first:last], first=first, start=start, stop=stop)
+            rows = plan.rows(color[:, :, first:last], first=first, start=start, stop=stop)
+        give(start, rows)
         yield Progress("resize", done, len(strips))
-    return out
 
 
 # ---- networks that answer in pixels -----------------------------------------------------------------------------
@@ -95,26 +95,34 @@ def describe_pixels(native_scale: int, scale: Scale) -> str:
     return words if scale == Scale(made, made) else f"{words}, then resized to x{scale}"
 
 
-def pixels(job: Job, color: Tensor) -> Steps[Tensor]:
+def pixels(job: Job, color: Tensor, give: Give) -> Steps[None]:
     """The network at its own scale, then an exact resize to the target where that is another."""
     native = job.loaded.arch.native_scale or 1
     count = passes(native, job.scale)
     size = job.scale.output_size((color.shape[-2], color.shape[-1]))
-    for _ in range(count):
-        color = yield from shrinking(job, color, _pixel_tiles)
+    for _ in range(count - 1):
+        sheet = Sheet(color.shape[-2] * native)
+        yield from shrinking(job, color, partial(_pixel_tiles, give=sheet))
+        color = sheet.planes
     made = native**count
     if job.scale == Scale(made, made):
-        return color
+        yield from shrinking(job, color, partial(_pixel_tiles, give=give))
+        return
     rest = Scale(job.scale.y / made, job.scale.x / made)
-    with job.watch("resize"):
-        plan = Resampling.plan((color.shape[-2], color.shape[-1]), scale=rest, size=size, kernel="bicubic")
-        return plan.rows(color)
+    source_size = color.shape[-2] * native, color.shape[-1] * native
+    plan = Resampling.plan(source_size, scale=rest, size=size, kernel="bicubic")
+
+    def resized(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[None]:
+        return _pixel_tiles(job, color, grid, Resizing(plan, job.watch, give))
+
+    yield from shrinking(job, color, resized)
 
 
-def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
+def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
     native = job.loaded.arch.native_scale or 1
     size = (color.shape[-2] * native, color.shape[-1] * native)
-    mosaic = tiling.Mosaic(grid, size, Scale(native, native), job.loaded.arch.overlap) if len(grid) > 1 else None
+    overlap = job.loaded.arch.overlap
+    mosaic = tiling.Mosaic(grid, size, Scale(native, native), overlap, give) if len(grid) > 1 else None
     for done, tile in enumerate(grid, 1):
         stop_if_cancelled()
         with job.watch("encode"):
@@ -122,20 +130,20 @@ def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
         top, left = tile.y.begin * native, tile.x.begin * native
         yield Progress("encode", done, len(grid))
         if mosaic is None:
-            return part[..., : size[0], : size[1]]
+            give(0, part[..., : size[0], : size[1]])
+            return
         rows, columns = mosaic.reach(tile)
         mosaic.add(tile, part[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left])
-    assert mosaic is not None
-    return mosaic.picture
 
 
 # ---- networks that are asked at any point -----------------------------------------------------------------------
 
 
-def continuous(job: Job, color: Tensor) -> Steps[Tensor]:
+def continuous(job: Job, color: Tensor, give: Give) -> Steps[None]:
     """Encode once, then ask for the picture strip by strip."""
     if job.loaded.arch.tileable:
-        return (yield from shrinking(job, color, _continuous_tiles))
+        yield from shrinking(job, color, partial(_continuous_tiles, give=give))
+        return
     size = job.scale.output_size((color.shape[-2], color.shape[-1]))
     # The network's own grid covers what it is given exactly: padding and asking for more keeps the scale.
     source = job.send(color)
@@ -145,12 +153,12 @@ def continuous(job: Job, color: Tensor) -> Steps[Tensor]:
     with job.watch("encode"):
         out = job.call(job.loaded.module, source, asked).float().cpu()
     yield Progress("encode", 1, 1)
-    return out[..., : size[0], : size[1]]
+    give(0, out[..., : size[0], : size[1]])
 
 
-def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
+def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
     view = View.whole((color.shape[-2], color.shape[-1]), job.scale)
-    mosaic = tiling.Mosaic(grid, view.size, job.scale, job.loaded.arch.overlap)
+    mosaic = tiling.Mosaic(grid, view.size, job.scale, job.loaded.arch.overlap, give)
     for done, tile in enumerate(grid, 1):
         stop_if_cancelled()
         with job.watch("encode"):
@@ -158,10 +166,9 @@ def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tenso
         yield Progress("encode", done, len(grid))
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        if not height or not width:  # far below scale 1 a tile may hold no pixel's centre
-            continue
         part = torch.empty(1, 3, height, width)
-        strips = list(tiling.strips(height, width, QUERY_PIXELS))
+        # Far below scale 1 a tile may hold no pixel's centre.
+        strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
         for step, (start, stop) in enumerate(strips, 1):
             stop_if_cancelled()
             wanted = view.crop(rows.start + start, columns.start, stop - start, width)
@@ -171,7 +178,6 @@ def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[Tenso
                 part[:, :, start:stop] = job.call(query, features, replace(wanted, origin=origin)).float().cpu()  # pyright: ignore[reportArgumentType]
             yield Progress("decode", step, len(strips))
         mosaic.add(tile, part)
-    return mosaic.picture
 
 
 # ---- networks that answer in Gaussians --------------------------------------------------------------------------
@@ -267,19 +273,18 @@ def _window(job: Job, size: tuple[int, int]) -> tuple[float, float] | None:
     return fraction * (width - 1) / 2 / job.scale.x, fraction * (height - 1) / 2 / job.scale.y
 
 
-def draw(field: GaussianField, view: View, watch: Stopwatch) -> Steps[Tensor]:
+def draw(field: GaussianField, view: View, watch: Stopwatch, give: Give) -> Steps[None]:
     """A view of a field, in bands of rows."""
     from gsr_app.ops import render
 
     bands = list(tiling.strips(*view.size, _BAND_PIXELS))
-    parts: list[Tensor] = []
     for done, (start, stop) in enumerate(bands, 1):
         stop_if_cancelled()
         with watch("render"), torch.inference_mode():
             band = view.crop(start, 0, stop - start, view.size[1])
-            parts.append(render(_reaching(field, band) if len(bands) > 1 else field, band).cpu())
+            drawn = render(_reaching(field, band) if len(bands) > 1 else field, band).cpu()
+        give(start, drawn[None])
         yield Progress("render", done, len(bands))
-    return torch.cat(parts, 1)[None]
 
 
 def _reaching(field: GaussianField, band: View) -> GaussianField:
@@ -308,7 +313,7 @@ def backend(kind: str, device: torch.device) -> str:
 
 
 def shrinking(job: Job, color: Tensor, run: Callable[[Job, Tensor, tiling.Grid], Steps[_Result]]) -> Steps[_Result]:
-    """Run in tiles that fit; when they do not, halve them and go on."""
+    """Run in tiles that fit; when they do not, halve them and begin again."""
     arch = job.loaded.arch
     size = (color.shape[-2], color.shape[-1])
     tile = job.tile or tiling.choose_tile(size, arch, devices.free_bytes(job.device), job.device.type)

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.engine import devices, modules, runners, windows
 from gsr_app.engine.cache import ByteLru, fingerprint
-from gsr_app.engine.pictures import Form, Picture, fill_hidden, stack, unstack
+from gsr_app.engine.pictures import Canvas, Form, Picture, fill_hidden, stack, unstack
+from gsr_app.engine.rows import Sheet
 from gsr_app.engine.runners import Job, Steps
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -116,7 +118,9 @@ class Session:
         if isinstance(field, FieldHandle):
             image = runners.finish(_draw(self._kept(field), view, watch))
         else:
-            image = runners.finish(runners.draw(field, view, watch))[0].permute(1, 2, 0).contiguous().numpy()
+            sheet = Sheet(view.size[0])
+            runners.finish(runners.draw(field, view, watch, sheet))
+            image = sheet.planes[0].permute(1, 2, 0).contiguous().numpy()
         backend = runners.backend("field", self.device)
         return Rendered(image, watch.timing(backend=backend, device=devices.describe(self.device)), backend)
 
@@ -162,9 +166,7 @@ class Session:
         else:
             job = None if method.kind == "resize" else (yield from self._job(method, array, scale, window, watch))
             weights_id = job.loaded.weights_id if job else ""
-            color, alpha = yield from _paint(method, job, picture, scale, watch)
-            with watch("write"):
-                result = picture.form.restore(color, alpha)
+            result = yield from _paint(method, job, picture, scale, watch)
             done = _describe(method, scale)
         backend = runners.backend(method.kind, self.device)
         timing = watch.timing(backend=backend, device=devices.describe(self.device))
@@ -202,33 +204,39 @@ class Session:
         return kept
 
 
-def _paint(
-    method: Method, job: Job | None, picture: Picture, scale: Scale, watch: Stopwatch
-) -> Steps[tuple[Tensor, Tensor | None]]:
+def _paint(method: Method, job: Job | None, picture: Picture, scale: Scale, watch: Stopwatch) -> Steps[np.ndarray]:
     """Colour and alpha at another scale, for every kind that answers in pixels."""
     level = _level(picture)
     varying = picture.alpha if level is None else None
+    canvas = Canvas(picture.form, scale.output_size(picture.size), watch)
     if job is None:
-        planes = yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch)
-        color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
+
+        def put(top: int, planes: Tensor) -> None:
+            color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
+            canvas.put_color(top, color)
+            if alpha is not None:
+                canvas.put_alpha(top, alpha)
+
+        yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch, put)
     else:
         runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": windows.repeat}
         run = runs[method.kind]
-        color, alpha = (yield from run(job, show(picture))), None
+        yield from run(job, show(picture), canvas.put_color)
         if varying is not None:
-            alpha = (yield from run(job, varying.expand(1, 3, *picture.size))).mean(1, keepdim=True)
-    return color, alpha if level is None else color.new_full((1, 1, *color.shape[-2:]), level)
+            yield from run(job, varying.expand(1, 3, *picture.size), canvas.put_alpha)
+    if level is not None:
+        canvas.put_alpha(0, torch.tensor(level).expand(1, 1, *canvas.array.shape[:2]))
+    return canvas.array
 
 
 def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
-    color = yield from runners.draw(kept.color, view, watch)
-    alpha: Tensor | None = None
+    canvas = Canvas(kept.form, view.size, watch)
+    yield from runners.draw(kept.color, view, watch, canvas.put_color)
     if isinstance(kept.alpha, GaussianField):
-        alpha = (yield from runners.draw(kept.alpha, view, watch)).mean(1, keepdim=True)
+        yield from runners.draw(kept.alpha, view, watch, canvas.put_alpha)
     elif kept.alpha is not None:
-        alpha = color.new_full((1, 1, *view.size), kept.alpha)
-    with watch("write"):
-        return kept.form.restore(color, alpha)
+        canvas.put_alpha(0, torch.tensor(kept.alpha).expand(1, 1, *view.size))
+    return canvas.array
 
 
 def _describe(method: Method, scale: Scale) -> str:

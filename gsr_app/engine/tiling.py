@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -136,21 +136,45 @@ def pad(x: Tensor, arch: Architecture) -> Tensor:  # [1, C, h, w] -> [1, C, hp, 
 class Mosaic:
     """A picture under construction: tiles fade into each other across the borders of their cores.
 
-    A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale.
+    A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale. Rows that
+    no further tile has a part in are given on and forgotten.
     """
 
-    def __init__(self, grid: Grid, size: tuple[int, int], scale: Scale, overlap: int) -> None:
-        self.picture = torch.zeros(1, 3, *size)
+    def __init__(
+        self,
+        grid: Grid,
+        size: tuple[int, int],
+        scale: Scale,
+        overlap: int,
+        give: Callable[[int, Tensor], None],  # the first row's number, rows [1, 3, h, W]
+    ) -> None:
+        self._give = give
         self._y = _fades(grid.rows, scale.y, size[0], overlap)
         self._x = _fades(grid.columns, scale.x, size[1], overlap)
+        # Where the tiles of a row begin to take no part: where those of the next begin to.
+        starts = [self._y[span][0].start for span in grid.rows[1:]]
+        self._ends = dict(zip(grid.rows, [*starts, size[0]], strict=True))
+        self._last_column = grid.columns[-1]
+        self._top = 0
+        self._band = torch.zeros(1, 3, 0, size[1])  # rows from `_top` on
 
     def reach(self, tile: Tile) -> tuple[slice, slice]:
         """The rows and columns of the picture that a tile has a part in."""
         return self._y[tile.y][0], self._x[tile.x][0]
 
     def add(self, tile: Tile, part: Tensor) -> None:  # [1, 3, *reach]
+        """Take a tile's part, row by row of the grid. A tile that reaches no pixel is added, too."""
         (rows, weight_y), (columns, weight_x) = self._y[tile.y], self._x[tile.x]
-        self.picture[..., rows, columns] += part.to(self.picture) * weight_y[:, None] * weight_x
+        missing = rows.stop - self._top - self._band.shape[-2]
+        if missing > 0:
+            self._band = F.pad(self._band, (0, 0, 0, missing))
+        reached = self._band[..., rows.start - self._top : rows.stop - self._top, columns]
+        reached += part.to(reached) * weight_y[:, None] * weight_x
+        end = self._ends[tile.y]
+        if tile.x == self._last_column and end > self._top:
+            done, self._band = self._band[..., : end - self._top, :], self._band[..., end - self._top :, :].clone()
+            self._give(self._top, done)
+            self._top = end
 
 
 def _fades(spans: tuple[Span, ...], scale: float, length: int, overlap: int) -> dict[Span, tuple[slice, Tensor]]:

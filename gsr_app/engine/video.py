@@ -17,7 +17,7 @@ import numpy as np
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import Progress, Scale, Upscaled
 from gsr_app.engine import modules, runners
-from gsr_app.engine.pictures import Picture
+from gsr_app.engine.pictures import Canvas, Picture
 from gsr_app.engine.runners import Steps
 from gsr_app.engine.session import Session, Window, show
 from gsr_app.engine.timing import Stopwatch
@@ -80,11 +80,11 @@ def _upscale_windows(
         picture = pictures.pop(at)
         if walk is None:
             walk = Walk(_run(session.job(method, scale, watch), on_progress, cancel), picture.size)
-        color = _run(walk.draw(window), on_progress, cancel)
-        alpha = None
+        canvas = Canvas(picture.form, scale.output_size(picture.size), watch)
+        _run(walk.draw(window, canvas.put_color), on_progress, cancel)
         if picture.alpha is not None:
-            alpha = _run(runners.resize(picture.alpha, "bicubic", scale, watch), None, cancel)
-        yield picture.form.restore(color, alpha)
+            _run(runners.resize(picture.alpha, "bicubic", scale, watch, canvas.put_alpha), None, cancel)
+        yield canvas.array
 
 
 def _run(

@@ -20,6 +20,7 @@ from gsr_app.core.types import Progress
 from gsr_app.engine import devices, tiling
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.modules import stop_if_cancelled
+from gsr_app.engine.rows import Give
 from gsr_app.engine.runners import QUERY_PIXELS, Job, Steps, shrinking
 from gsr_app.models.savsr_upsample import Patch
 
@@ -71,30 +72,30 @@ class Walk:
         self.job = replace(job, tile=tile or max(size))
         self._grid: tiling.Grid | None = None
 
-    def draw(self, window: Sequence[Frame]) -> Steps[Tensor]:  # [1, 3, H, W]
+    def draw(self, window: Sequence[Frame], give: Give) -> Steps[None]:
         """The picture of the window's middle frame."""
 
-        def run(job: Job, middle: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
+        def run(job: Job, middle: Tensor, grid: tiling.Grid) -> Steps[None]:
             if grid != self._grid:  # the first one, or smaller tiles than before: those will do for the rest, too
                 self._grid = grid
                 self.job = replace(job, tile=max(span.stop - span.start for span in (*grid.rows, *grid.columns)))
                 job.memory.clear()
-            return (yield from _draw_tiles(job, window, middle, grid))
+            yield from _draw_tiles(job, window, middle, grid, give)
 
-        return (yield from shrinking(self.job, window[len(window) // 2].color, run))
+        yield from shrinking(self.job, window[len(window) // 2].color, run)
 
 
-def repeat(job: Job, color: Tensor) -> Steps[Tensor]:
+def repeat(job: Job, color: Tensor, give: Give) -> Steps[None]:
     """A single picture, as a clip that stands still."""
     size = (color.shape[-2], color.shape[-1])
     # The job's memory may hold what others want again; a single picture has nothing to keep.
     job = replace(job, memory=ByteLru(0))
-    return (yield from Walk(job, size).draw([Frame(0, color)] * (2 * REACH + 1)))
+    yield from Walk(job, size).draw([Frame(0, color)] * (2 * REACH + 1), give)
 
 
-def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.Grid) -> Steps[Tensor]:
+def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
     size = (middle.shape[-2], middle.shape[-1])
-    mosaic = tiling.Mosaic(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap)
+    mosaic = tiling.Mosaic(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, give)
     module: Any = job.loaded.module
     for done, tile in enumerate(grid, 1):
         stop_if_cancelled()
@@ -105,10 +106,8 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
         yield Progress("encode", done, len(grid))
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        if not height or not width:
-            continue
         part = middle.new_empty(1, 3, height, width)
-        strips = list(tiling.strips(height, width, QUERY_PIXELS))
+        strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
         for step, (start, stop) in enumerate(strips, 1):
             stop_if_cancelled()
             patch = Patch(
@@ -122,7 +121,6 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
                 part[:, :, start:stop] = job.call(module.draw, features, _locate(job, patch)).float().cpu()
             yield Progress("decode", step, len(strips))
         mosaic.add(tile, part)
-    return mosaic.picture
 
 
 def _look(job: Job, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:

@@ -131,6 +131,7 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
 
     from gsr_app.engine import devices, runners, tiling
     from gsr_app.engine.cache import ByteLru
+    from gsr_app.engine.rows import Sheet
     from gsr_app.engine.timing import Stopwatch
     from gsr_app.harness import bench_pixels
 
@@ -144,15 +145,15 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
     lr = torch.rand(1, 3, *size, generator=generator)
 
     def once() -> Timing:
-        watch = Stopwatch(device)
+        watch, sheet = Stopwatch(device), Sheet(scale.output_size(size)[0])
         job = runners.Job(
             loaded, scale, 720 if arguments.published else arguments.tile, device, dtype, watch, ByteLru(0), "bench"
         )
         if method.kind == "field":
             field = runners.finish(runners.encode_field(job, lr, "color"))
-            runners.finish(runners.draw(field, View.whole(size, scale), watch))
+            runners.finish(runners.draw(field, View.whole(size, scale), watch, sheet))
         else:
-            runners.finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr))
+            runners.finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr, sheet))
         return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
 
     once()

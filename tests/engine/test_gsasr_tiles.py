@@ -16,6 +16,7 @@ from torch import nn
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import Scale, View
 from gsr_app.engine import modules, runners, tiling
+from gsr_app.engine.rows import Sheet
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -269,7 +270,9 @@ def test_a_tile_of_the_real_network_meets_the_whole_without_a_seam(scale: float)
         with torch.inference_mode():
             field = network.field(network.encode(part), both)
         moved = replace(field, mean=field.mean + begin, source_size=(256, 256), window=tuple(window))
-        return runners.finish(runners.draw(moved, view, Stopwatch(torch.device("cpu"))))[0].numpy()
+        sheet = Sheet(view.size[0])
+        runners.finish(runners.draw(moved, view, Stopwatch(torch.device("cpu")), sheet))
+        return sheet.planes[0].numpy()
 
     whole, tile = draw(0, 256), draw(96 - arch.overlap, 192 + arch.overlap)
     white = np.quantile(whole, 0.999)

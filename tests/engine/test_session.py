@@ -232,6 +232,26 @@ def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch: pytest.MonkeyPat
     assert np.abs(answer - expected).max() < 2e-5
 
 
+@pytest.mark.parametrize(("method", "scale"), [("fake-doubler", 2), ("fake-doubler", 3.3), ("fake-asker", 3.3)])
+def test_out_of_memory_after_half_of_the_rows_begins_again_at_the_top(
+    method: str, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(160, 128, 4, np.float32)
+    expected = Session("cpu", tile=1000).upscale(image, method=method, scale=scale).image
+    real, seen = runners.Job.send, []
+
+    def send(job: runners.Job, x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[-1])
+        if len(seen) in {4, 24}:  # the last tile of the colours, the last of the alpha
+            raise MemoryError
+        return real(job, x)
+
+    monkeypatch.setattr(runners.Job, "send", send)
+    answer = Session("cpu", tile=80).upscale(image, method=method, scale=scale).image
+    assert min(seen) < max(seen)
+    assert np.abs(answer - expected).max() < 2e-5
+
+
 def test_out_of_memory_in_the_smallest_tile_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     def send(*_: Any) -> torch.Tensor:
         raise MemoryError

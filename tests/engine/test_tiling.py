@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gsr_app.core.types import Scale
 from gsr_app.engine import tiling
+from gsr_app.engine.rows import Sheet
 from gsr_app.models.registry import Architecture
 
 
@@ -47,11 +48,13 @@ def test_the_shares_of_all_tiles_add_up_to_one_at_every_pixel(
     scale = Scale(y, x)
     grid = tiling.plan((height, width), architecture(overlap=overlap), tile)
     size = scale.output_size((height, width))
-    mosaic = tiling.Mosaic(grid, size, scale, overlap)
+    sheet = Sheet(size[0])
+    mosaic = tiling.Mosaic(grid, size, scale, overlap, sheet)
     for one in grid:
         rows, columns = mosaic.reach(one)
         mosaic.add(one, torch.ones(1, 3, rows.stop - rows.start, columns.stop - columns.start))
-    assert (mosaic.picture - 1).abs().max() < 1e-5
+    assert sheet.planes.shape[-2:] == size
+    assert (sheet.planes - 1).abs().max() < 1e-5
 
 
 def test_a_network_that_cannot_be_cut_gets_the_whole_picture() -> None:
