@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, help="CPU threads of this process")
+    parser.add_argument(
+        "--from", dest="begin_with", type=Path, help="weights to begin with: a file, or a run's last.pt"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
 
 
@@ -59,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     path = find_recipe(args.recipe)
     recipe = _with_overrides(read_recipe(path), steps=args.steps, seed=args.seed)
     out = args.out or Path("runs") / path.stem
+    if args.begin_with and args.resume:
+        raise InvalidArgument("--from begins a run and --resume goes on with one.", hint="Leave one of them out.")
     if (out / "last.pt").exists() and not args.resume:
         raise InvalidArgument(f"{out} already holds a run.", hint="Go on with it by --resume, or name another --out.")
 
@@ -77,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     trainer = build(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
     if args.resume:
         trainer.resume()
+    elif args.begin_with:
+        trainer.begin_with(args.begin_with)
     return _watch(trainer)
 
 

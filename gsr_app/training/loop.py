@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import Scale
 from gsr_app.engine.metrics import convention, psnr
+from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
 from gsr_app.ops import render
 from gsr_app.training.clips import Clip, Windows, pose
@@ -272,6 +273,11 @@ class Trainer:
         partial = self.out / "last.pt.partial"
         torch.save(state, partial)
         os.replace(partial, self.out / "last.pt")
+
+    def begin_with(self, path: Path) -> None:
+        """Take over weights: the averaged ones of another run's state, or those of a weight file."""
+        load_state(self.module, read_state(path, "average"), path)
+        self.average.load_state_dict(self.module.state_dict())
 
     def resume(self) -> None:
         """Take up the state in the output folder."""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import pyvips
+import torch
+from safetensors.torch import load_file
 
-from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.harness import train
 from gsr_app.training.recipe import SHIPPED
 
@@ -33,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped recipe at a size that a test can afford."""
     text = (SHIPPED / "swift.toml").read_text()
-    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 4", "batch = 2")
+    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 8", "batch = 2")
     path = tmp_path_factory.mktemp("recipe") / "small.toml"
     path.write_text(text)
     return path
@@ -63,6 +65,25 @@ def test_a_short_run_reports_and_leaves_its_weights(
     assert "--resume" in error.value.hint
     assert train.run(parse(*words, "--steps", "4", "--resume")) == 0
     assert "step 4/4" in capsys.readouterr().out
+
+
+def test_a_run_can_begin_with_the_averaged_weights_of_another(folder: Path, recipe: Path, tmp_path: Path) -> None:
+    words = (str(recipe), "--data", str(folder), "--device", "cpu", "--steps", "2")
+    assert train.run(parse(*words, "--out", str(tmp_path / "first"))) == 0
+    given = tmp_path / "first" / "last.pt"
+    still = tmp_path / "still.toml"
+    still.write_text(recipe.read_text().replace("rate = 3e-3", "rate = 0.0"))  # then it ends with what it began with
+    later = (str(still), *words[1:], "--out", str(tmp_path / "second"), "--from", str(given))
+    assert train.run(parse(*later)) == 0
+    first, second = (load_file(tmp_path / name / "final.safetensors") for name in ("first", "second"))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-7)
+    with pytest.raises(InvalidArgument, match="--from begins a run"):
+        train.run(parse(*later, "--resume"))
+    other = (str(still), *words[1:], "--out", str(tmp_path / "third"))
+    with pytest.raises(WeightsError, match="does not fit"):
+        train.run(parse(*other, "--from", str(ROOT / "assets" / "quickstart.safetensors")))
 
 
 def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: Path) -> None:
