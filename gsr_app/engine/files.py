@@ -22,7 +22,7 @@ from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ops.resize import Resampling
 
-# Beyond this many pixels, input and output together, a resize goes through in strips.
+# Beyond this many pixels, input and output together, a resize goes through in strips, and an output is written in them.
 STREAM_PIXELS = 1 << 26
 _STRIP_PIXELS = 1 << 22
 
@@ -72,14 +72,8 @@ def upscale_file(
             up = event
     assert up is not None
     with watch("write"):
-        answer = images.Picture.from_array(up.image, meta=picture.meta)
-        written = images.write_image(
-            target,
-            answer,
-            overwrite=overwrite,
-            strip_metadata=strip_metadata,
-            text={} if strip_metadata else _text(found, scale, up.done, up.weights_id),
-        )
+        text = {} if strip_metadata else _text(found, scale, up.done, up.weights_id)
+        written = _write(target, up.image, picture.meta, overwrite, strip_metadata, text)
     stages = watch.timing(backend="", device="").stages_ms
     return Saved(
         written.path,
@@ -92,6 +86,42 @@ def upscale_file(
         up.weights_id,
         (*picture.meta.notes, *up.warnings, *written.notes),
     )
+
+
+def _write(
+    target: Path,
+    array: np.ndarray,
+    meta: images.Metadata,
+    overwrite: bool,
+    strip_metadata: bool,
+    text: Mapping[str, str],
+) -> images.Written:
+    """Write an array like the file that `meta` was read from. A huge one does not become floats all at once."""
+
+    def take(rows: slice) -> images.Picture:
+        return images.Picture.from_array(array[rows], meta=meta)
+
+    height, width = array.shape[:2]
+    if height * width <= STREAM_PIXELS:
+        return images.write_image(
+            target, take(slice(None)), overwrite=overwrite, strip_metadata=strip_metadata, text=text
+        )
+    first = take(slice(1))
+    writer = images.StripWriter(
+        target,
+        (height, width),
+        first.meta,
+        has_alpha=first.alpha is not None,
+        overwrite=overwrite,
+        strip_metadata=strip_metadata,
+        text=text,
+    )
+    with writer:
+        for start, stop in tiling.strips(height, width, _STRIP_PIXELS):
+            part = take(slice(start, stop))
+            writer.append(part.rgb, part.alpha)
+    assert writer.written is not None
+    return writer.written
 
 
 def _in_strips(

@@ -18,6 +18,7 @@ from torch import Tensor
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import GaussianField, Progress, Scale, View
 from gsr_app.engine import devices, tiling
+from gsr_app.engine.bands import Bands
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.modules import Loaded, stop_if_cancelled
 from gsr_app.engine.rows import STRIP_PIXELS, Give, Resizing, Sheet
@@ -27,7 +28,6 @@ from gsr_app.ops.resize import Resampling
 _Result = TypeVar("_Result")
 Steps = Generator[Progress, None, _Result]
 
-_BAND_PIXELS = 1 << 22  # drawn at once: a band has to look at all Gaussians again, so it is not small
 QUERY_PIXELS = 1 << 16  # asked at once of a continuous network
 
 
@@ -277,27 +277,13 @@ def draw(field: GaussianField, view: View, watch: Stopwatch, give: Give) -> Step
     """A view of a field, in bands of rows."""
     from gsr_app.ops import render
 
-    bands = list(tiling.strips(*view.size, _BAND_PIXELS))
-    for done, (start, stop) in enumerate(bands, 1):
+    bands = Bands(field, view)
+    for done, (start, band, seen) in enumerate(bands, 1):
         stop_if_cancelled()
         with watch("render"), torch.inference_mode():
-            band = view.crop(start, 0, stop - start, view.size[1])
-            drawn = render(_reaching(field, band) if len(bands) > 1 else field, band).cpu()
+            drawn = render(seen, band).cpu()
         give(start, drawn[None])
         yield Progress("render", done, len(bands))
-
-
-def _reaching(field: GaussianField, band: View) -> GaussianField:
-    """The Gaussians that can be seen in a band of rows: drawing copies what it draws, and a band needs a part only."""
-    from gsr_app.ops.drawing import DEFAULT_EPS
-
-    top, bottom = band.origin[1], band.origin[1] + band.span[0]
-    reach = math.sqrt(-2 * math.log(DEFAULT_EPS)) * torch.as_tensor(field.sigma)[:, 1]
-    y = torch.as_tensor(field.mean)[:, 1]
-    # A source pixel to spare: the op holds the thinnest Gaussians at a least width of its own.
-    seen = ((y + reach > top - 1) & (y - reach < bottom + 1)).nonzero()[:, 0]
-    values = {name: torch.as_tensor(getattr(field, name))[seen] for name in ("mean", "sigma", "rho", "color")}
-    return replace(field, **values)
 
 
 def backend(kind: str, device: torch.device) -> str:

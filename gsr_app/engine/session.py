@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,7 @@ from gsr_app.models.registry import Method
 Image = str | Path | np.ndarray
 Window = Literal["published", "none"]
 
+_GAUSSIAN_BYTES = 32  # mean, sigma, rho and colour in float32
 _MEMORY_BYTES = int(os.environ.get("GSR_MEMORY_BYTES") or 1 << 30)
 
 
@@ -104,7 +105,8 @@ class Session:
         if found.kind != "field":
             raise InvalidArgument(f"{found.id} answers in pixels and has no field.", hint="Choose one of kind 'field'.")
         watch = Stopwatch(self.device)
-        handle, _, _ = runners.finish(self._encode(found, array, Picture.of(array), _scale(scale), window, watch))
+        job, key = runners.finish(self._field_job(found, array, _scale(scale), window, watch))
+        handle, _ = runners.finish(self._encode(found, job, key, Picture.of(array)))
         if not self.has(handle):
             raise GsrError(
                 f"The field of {handle.count:,} Gaussians is larger than what this session keeps.",
@@ -159,10 +161,15 @@ class Session:
             picture = Picture.of(array)
         handle, weights_id = None, ""
         if method.kind == "field":
-            handle, kept, weights_id = yield from self._encode(method, array, picture, scale, window, watch)
-            result = yield from _draw(kept, View.whole(picture.size, scale), watch)
-            handle = handle if self.has(handle) else None
-            done = f"field of {len(kept.color):,} Gaussians drawn at x{scale}"
+            job, key = yield from self._field_job(method, array, scale, window, watch)
+            weights_id, view = job.loaded.weights_id, View.whole(picture.size, scale)
+            if self._keeps(job, picture):
+                handle, kept = yield from self._encode(method, job, key, picture)
+                result, count = (yield from _draw(kept, view, watch)), handle.count
+                handle = handle if self.has(handle) else None
+            else:
+                result, count = yield from _draw_by_plane(job, picture, view)
+            done = f"field of {count:,} Gaussians drawn at x{scale}"
         else:
             job = None if method.kind == "resize" else (yield from self._job(method, array, scale, window, watch))
             weights_id = job.loaded.weights_id if job else ""
@@ -172,22 +179,31 @@ class Session:
         timing = watch.timing(backend=backend, device=devices.describe(self.device))
         return Upscaled(result, timing, method.id, scale, done, handle, weights_id, warnings_for(method, scale))
 
-    def _encode(
-        self, method: Method, array: np.ndarray, picture: Picture, scale: Scale, window: Window, watch: Stopwatch
-    ) -> Steps[tuple[FieldHandle, _Kept, str]]:
+    def _field_job(
+        self, method: Method, array: np.ndarray, scale: Scale, window: Window, watch: Stopwatch
+    ) -> Steps[tuple[Job, str]]:
+        """How to make a field, and the name it is kept under."""
         job = yield from self._job(method, array, scale, window, watch)
         belongs_to = scale if job.loaded.arch.scale_conditioned else "any scale"
         options = f"{job.source_id} {job.loaded.weights_id} {self.tile} {self.dtype} {window} {belongs_to}"
-        key = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
+        return job, hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
+
+    def _keeps(self, job: Job, picture: Picture) -> bool:
+        """Whether there is room for all the Gaussians of a picture."""
+        height, width = picture.size
+        planes = 1 if picture.alpha is None or _level(picture) is not None else 2
+        count = height * width * job.loaded.arch.lattice**2 * planes
+        return count * _GAUSSIAN_BYTES <= self.memory.limit_bytes
+
+    def _encode(self, method: Method, job: Job, key: str, picture: Picture) -> Steps[tuple[FieldHandle, _Kept]]:
         kept: _Kept | None = self.memory.get(key)
         if kept is None:
-            color = yield from runners.encode_field(job, show(picture), "color")
-            alpha: GaussianField | float | None = _level(picture)
-            if picture.alpha is not None and alpha is None:
-                alpha = yield from runners.encode_field(job, picture.alpha.expand(1, 3, *picture.size), "alpha")
-            kept = _Kept(color, alpha, picture.form)
+            fields: dict[str, GaussianField] = {}
+            for name, plane in _planes(picture):
+                fields[name] = yield from runners.encode_field(job, plane, name)
+            kept = _Kept(fields["color"], fields.get("alpha", _level(picture)), picture.form)
             self.memory.put(key, kept)
-        return FieldHandle(key, method.id, len(kept.color), picture.size), kept, job.loaded.weights_id
+        return FieldHandle(key, method.id, len(kept.color), picture.size), kept
 
     def _job(
         self, method: Method, array: np.ndarray | None, scale: Scale, window: Window, watch: Stopwatch
@@ -211,22 +227,28 @@ def _paint(method: Method, job: Job | None, picture: Picture, scale: Scale, watc
     canvas = Canvas(picture.form, scale.output_size(picture.size), watch)
     if job is None:
 
-        def put(top: int, planes: Tensor) -> None:
+        def put_both(top: int, planes: Tensor) -> None:
             color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
             canvas.put_color(top, color)
             if alpha is not None:
                 canvas.put_alpha(top, alpha)
 
-        yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch, put)
+        yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch, put_both)
     else:
         runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": windows.repeat}
         run = runs[method.kind]
-        yield from run(job, show(picture), canvas.put_color)
-        if varying is not None:
-            yield from run(job, varying.expand(1, 3, *picture.size), canvas.put_alpha)
-    if level is not None:
-        canvas.put_alpha(0, torch.tensor(level).expand(1, 1, *canvas.array.shape[:2]))
+        put = {"color": canvas.put_color, "alpha": canvas.put_alpha}
+        for name, plane in _planes(picture):
+            yield from run(job, plane, put[name])
+    _put_level(canvas, level)
     return canvas.array
+
+
+def _planes(picture: Picture) -> Iterator[tuple[str, Tensor]]:
+    """What a network has to see of a picture, by name: its colours, and its alpha where that varies."""
+    yield "color", show(picture)
+    if picture.alpha is not None and _level(picture) is None:
+        yield "alpha", picture.alpha.expand(1, 3, *picture.size)
 
 
 def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
@@ -234,9 +256,27 @@ def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
     yield from runners.draw(kept.color, view, watch, canvas.put_color)
     if isinstance(kept.alpha, GaussianField):
         yield from runners.draw(kept.alpha, view, watch, canvas.put_alpha)
-    elif kept.alpha is not None:
-        canvas.put_alpha(0, torch.tensor(kept.alpha).expand(1, 1, *view.size))
+    else:
+        _put_level(canvas, kept.alpha)
     return canvas.array
+
+
+def _draw_by_plane(job: Job, picture: Picture, view: View) -> Steps[tuple[np.ndarray, int]]:
+    """The drawing and the count of a field that nobody keeps: each plane's is gone before the next one's is made."""
+    canvas, count = Canvas(picture.form, view.size, job.watch), 0
+    put = {"color": canvas.put_color, "alpha": canvas.put_alpha}
+    for name, plane in _planes(picture):
+        field = yield from runners.encode_field(job, plane, name)
+        yield from runners.draw(field, view, job.watch, put[name])
+        count = len(field)
+        del field
+    _put_level(canvas, _level(picture))
+    return canvas.array, count
+
+
+def _put_level(canvas: Canvas, level: float | None) -> None:
+    if level is not None:
+        canvas.put_alpha(0, torch.tensor(level).expand(1, 1, *canvas.array.shape[:2]))
 
 
 def _describe(method: Method, scale: Scale) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import Scale, View
-from gsr_app.engine import modules, runners, tiling
+from gsr_app.engine import bands, modules, runners, tiling
 from gsr_app.engine.rows import Sheet
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
@@ -140,11 +140,13 @@ def test_bands_of_a_drawing_join_without_a_trace(weights: Path, monkeypatch: pyt
     image = picture(40, 30)
     session = Session("cpu", weights=weights)
     at_once = session.upscale(image, method=METHOD, scale=3.3).image
-    monkeypatch.setattr(runners, "_BAND_PIXELS", 99 * 17)
-    in_bands = session.upscale(image, method=METHOD, scale=3.3)
-    # The compiled kernels keep every bit; the reference sums in another order.
-    most = 0 if in_bands.timing.backend == "cpu" else 1e-5
-    assert np.abs(in_bands.image - at_once).max() <= most
+    for limit, most in (("PIXELS", 99 * 17), ("GAUSSIANS", 3000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(bands, limit, most)
+            patch.setattr(bands, "_CHUNK", 1000)
+            in_bands = session.upscale(image, method=METHOD, scale=3.3)
+        # The compiled kernels keep every bit; the reference sums in another order.
+        assert np.abs(in_bands.image - at_once).max() <= (0 if in_bands.timing.backend == "cpu" else 1e-5)
 
 
 # ---- odd inputs -----------------------------------------------------------------------------------------------------
