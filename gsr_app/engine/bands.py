@@ -14,7 +14,7 @@ from gsr_app.engine import tiling
 
 # What is drawn at once, at most. Drawing copies what it draws, and each band has to look for its Gaussians again.
 PIXELS = 1 << 22
-GAUSSIANS = 1 << 23
+GAUSSIANS = 1 << 22
 _CHUNK = 1 << 16  # Gaussians that a band takes or leaves together
 
 
