@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 
+# Shares of a pixel's error that go below left, right, below and below right.
+_SHARES = {
+    "within": (3 / 16, 7 / 16, 5 / 16, 1 / 16),
+    "first": (0, 7 / 13, 5 / 13, 1 / 13),  # of a row
+    "last": (3 / 8, 0, 5 / 8, 0),
+    "alone": (0, 0, 5 / 8, 0),  # in a picture of one column
+    "lowest": (0, 1, 0, 0),  # row
+}
+
+
 def dither(field: Floats) -> NDArray[np.int32]:  # [H, W] -> [N, 2] (x, y)
     """Floyd and Steinberg's error diffusion, left to right in every row; the places of the ones in raster order.
 
@@ -15,42 +25,32 @@ def dither(field: Floats) -> NDArray[np.int32]:  # [H, W] -> [N, 2] (x, y)
     pixel receives its neighbours' errors in the order in which a serial loop would add them.
     """
     height, width = field.shape
-    value = field.astype(np.float32)
-    is_one = np.zeros((height, width), bool)
+    # What is passed to beyond the picture lands in a column on either side and a row below. So padded, a front's pixels
+    # lie `width` apart in memory: a front is a slice.
+    row = width + 2
+    value, is_one = np.zeros((height + 1, row), np.float32), np.zeros((height + 1, row), bool)
+    value[:-1, 1:-1] = field
+    values, ones = value.reshape(-1), is_one.reshape(-1)
+    within, first, last, alone, lowest = (np.array(share, np.float32)[:, None] for share in _SHARES.values())
     for front in range(width + 2 * (height - 1)):
-        y = np.arange(max(0, (front - width + 2) // 2), min(height - 1, front // 2) + 1)
-        x = front - 2 * y
-        found = value[y, x]
-        is_one[y, x] = found >= 0.5
-        error = found - (found >= 0.5).astype(np.float32)
-        is_first, is_last, has_below = x == 0, x == width - 1, y < height - 1
-        if width == 1:  # there is nobody to the right
-            _pass_on(value, y, x, 1, 0, error, np.full(len(y), 5 / 8, np.float32), has_below)
-            continue
-        parts = np.where(is_first | is_last, 0, 3 / 16), np.where(is_first, 5 / 13, 5 / 16), 1 / 16 + 0 * x
-        left = np.where(is_last, 3 / 8, parts[0])
-        below = np.where(is_last, 5 / 8, parts[1])
-        diagonal = np.where(is_first, 1 / 13, parts[2])
-        right = np.where(has_below, np.where(is_first, 7 / 13, 7 / 16), 1.0)
-        _pass_on(value, y, x, 1, -1, error, left, has_below & ~is_first)
-        _pass_on(value, y, x, 0, 1, error, right, ~is_last)
-        _pass_on(value, y, x, 1, 0, error, below, has_below)
-        _pass_on(value, y, x, 1, 1, error, diagonal, has_below & ~is_last)
-    y, x = np.nonzero(is_one)
+        top, bottom = max(0, (front - width + 2) // 2), min(height - 1, front // 2)
+        start = top * row + front - 2 * top + 1
+        end = start + (bottom - top) * width + 1
+        found = values[start:end:width]
+        above = found >= 0.5
+        ones[start:end:width] = above
+        error = found - above
+        passed = within * error  # [4, a front's length]
+        if front == 2 * bottom:
+            passed[:, -1:] = first * error[-1:]
+        if front - 2 * top == width - 1:
+            passed[:, :1] = (last if width > 1 else alone) * error[:1]
+        if bottom == height - 1:
+            passed[:, -1:] = lowest * error[-1:]
+        for part, ahead in zip(passed, (row - 1, 1, row, row + 1), strict=True):
+            values[start + ahead : end + ahead : width] += part
+    y, x = np.nonzero(is_one[:-1, 1:-1])
     return np.stack([x, y], 1).astype(np.int32)
-
-
-def _pass_on(
-    value: Floats,
-    y: NDArray[np.intp],
-    x: NDArray[np.intp],
-    down: int,
-    across: int,
-    error: Floats,
-    share: Floats,
-    to: NDArray[np.bool_],
-) -> None:
-    value[y[to] + down, x[to] + across] += error[to] * share[to].astype(np.float32)
 
 
 def sample_cells(field: Floats, cell_px: int) -> NDArray[np.float32]:  # [H, W] -> [N, 2] (x, y)

@@ -137,7 +137,7 @@ class Fitter:
         seconds = None if seconds is None else self.seconds + seconds
         steps = None if steps is None else self.step + steps
         self.options = replace(self.options, seconds=seconds, steps=steps, target_psnr=target_psnr)
-        self._anneal_from = self._elapsed()
+        self._budget_from = self._anneal_from = self._elapsed()
         self._goal_reached = False
 
     def take_up(
@@ -162,7 +162,9 @@ class Fitter:
 
     # ---- running ---------------------------------------------------------------------------------------------
 
-    _anneal_from: tuple[float, int] = (0.0, 0)
+    _beginning: Iterator[None] | None = None  # what is left of the start
+    _budget_from: tuple[float, int] = (0.0, 0)  # seconds and steps
+    _anneal_from: tuple[float, int] = (0.0, 0)  # likewise; the start, which takes no steps, is over
 
     def _elapsed(self) -> tuple[float, int]:
         return self.seconds, self.step
@@ -170,13 +172,15 @@ class Fitter:
     @property
     def progress(self) -> float:
         """Of the present budget, by whichever limit comes first."""
+        return self._share_since(*self._budget_from)
+
+    def _share_since(self, seconds: float, step: int) -> float:
+        """Of what the budget held at that time."""
         shares = [0.0]
         if self.options.seconds is not None:
-            shares.append(
-                (self.seconds - self._anneal_from[0]) / max(1e-6, self.options.seconds - self._anneal_from[0])
-            )
+            shares.append((self.seconds - seconds) / max(1e-6, self.options.seconds - seconds))
         if self.options.steps is not None:
-            shares.append((self.step - self._anneal_from[1]) / max(1, self.options.steps - self._anneal_from[1]))
+            shares.append((self.step - step) / max(1, self.options.steps - step))
         return min(1.0, max(shares))
 
     @property
@@ -195,11 +199,14 @@ class Fitter:
     def _run_for(self, report_seconds: float, stop: Callable[[], bool]) -> FitStatus:
         began, before = time.monotonic(), self.seconds
         if self.raw is None:
-            self._begin()
-            self.seconds = before + time.monotonic() - began
+            self._beginning = self._begin()
         loss = math.nan
-        while not self.is_done:
-            loss = self._take_step()
+        while self.raw is None or not self.is_done:
+            if self._beginning is not None:
+                if next(self._beginning, True):  # it has ended
+                    self._beginning, self._anneal_from = None, (before + time.monotonic() - began, self.step)
+            else:
+                loss = self._take_step()
             self.seconds = before + time.monotonic() - began
             if self.seconds - before >= report_seconds or stop():
                 break
@@ -221,13 +228,16 @@ class Fitter:
         finally:
             torch.set_num_threads(before)
 
-    def _begin(self) -> None:
+    def _begin(self) -> Iterator[None]:
+        """Piece by piece, so that the start of a large picture can be watched and stopped."""
         count = self.options.gaussians or count_by_content(self.image)
         self.raw = self._place(count)
-        if self.options.solves_colors:
-            self.solve_colors()
-        self.first = self._as_field(self.raw)
         self._build_mover()
+        self.first = self._as_field(self.raw)
+        if self.options.solves_colors:
+            yield
+            yield from self.solve_colors()
+            self.first = self._as_field(self.raw)
 
     def _place(self, count: int) -> Raw:
         options = self.options
@@ -275,7 +285,8 @@ class Fitter:
             return 0.5 ** (self.step // _PUBLISHED_HALVE_EVERY)
         since = self.step - self._anneal_from[1]
         warm = min(1.0, (since + 1) / _WARM_STEPS)
-        return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        along = self._share_since(*self._anneal_from)
+        return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * along)))
 
     def _judge(self) -> float:
         """PSNR of the present Gaussians; they are kept if they are the best."""
@@ -297,7 +308,7 @@ class Fitter:
 
     # ---- larger moves ----------------------------------------------------------------------------------------
 
-    def solve_colors(self) -> None:
+    def solve_colors(self) -> Iterator[None]:
         """The colours that bring the drawing closest to the image, by a few steps of conjugate gradients."""
         assert self.raw is not None
         raw = self.raw
@@ -321,10 +332,11 @@ class Fitter:
             ahead = rest / scale
             energy, before = (rest * ahead).sum(), energy
             way = ahead + energy / before * way
+            yield
 
     def _reshape(self, drawn: Tensor) -> None:
         assert self.raw is not None
-        options, progress = self.options, self.progress
+        options, progress = self.options, self._share_since(*self._anneal_from)
         may_grow = options.target_psnr is not None and options.gaussians is None and not self._goal_reached
         may_grow = may_grow and options.rule == "ours"
         if may_grow and self.step % _GROW_EVERY == 0 and progress < _GROW_UNTIL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import View
+from gsr_app.engine.fit import fitter as fitter_module
 from gsr_app.engine.fit.adan import Adan
 from gsr_app.engine.fit.content import count_by_content
 from gsr_app.engine.fit.fitter import Curve, FitStatus, Fitter
@@ -124,7 +126,7 @@ def test_a_field_drawn_larger_has_no_holes() -> None:
 def test_closing_a_fit_keeps_the_best_and_it_goes_on_from_there() -> None:
     fitter = Fitter(picture(), FitOptions(gaussians=300, steps=400))
     first = next(iter(fitter.run(report_seconds=0.01)))
-    assert 0 < first.step < 400
+    assert first.step < 400
     assert len(fitter.field) == 300
     last = list(fitter.run(report_seconds=60))[-1]
     assert last.step == 400
@@ -135,9 +137,39 @@ def test_closing_a_fit_keeps_the_best_and_it_goes_on_from_there() -> None:
 
 def test_stopping_ends_at_the_next_step() -> None:
     fitter, asked = Fitter(picture(), FitOptions(gaussians=300, steps=10_000)), itertools.count()
-    for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 5):
+    for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 20):
         pass
-    assert 0 < fitter.step < 20
+    assert 0 < fitter.step < 30
+
+
+def test_the_start_is_done_piece_by_piece_and_can_be_stopped_and_gone_on_from() -> None:
+    fitter, whole = (Fitter(picture(), FitOptions(gaussians=300, steps=60)) for _ in range(2))
+    first = next(iter(fitter.run(report_seconds=0)))
+    assert first.step == 0  # placed: there is something to look at
+    assert len(fitter.field) == 300
+    asked = itertools.count()
+    for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 2):
+        pass
+    assert fitter.step == 0
+    seen = [status.psnr for status in fitter.run(report_seconds=0)]
+    assert seen[1] > first.psnr
+    assert fitter.step == 60
+    list(whole.run(report_seconds=60))
+    assert fitter.raw is not None
+    assert whole.raw is not None
+    for one, other in zip(fitter.raw.tensors, whole.raw.tensors, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_start_that_takes_long_leaves_the_steps_their_full_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()  # every look at the clock takes a second
+    monkeypatch.setattr(fitter_module, "time", types.SimpleNamespace(monotonic=lambda: float(next(now))))
+    fitter = Fitter(picture(), FitOptions(gaussians=300, seconds=60))
+    running = fitter.run(report_seconds=0)
+    while fitter.step == 0:
+        next(running)
+    assert fitter.seconds > 8
+    assert fitter._share_since(*fitter._anneal_from) < 0.2 < fitter.progress
 
 
 def test_a_target_ends_the_fit_and_adds_gaussians_until_it_is_reached() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gsr_app.core.errors import GsrError, WeightsError
+from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import View
 from gsr_app.engine.fit import published, quadtree
 from gsr_app.engine.fit.adan import Adan
@@ -24,7 +24,6 @@ from gsr_app.engine.fit.triangles import (
     find_neighbours,
     fit_ellipses,
     own_index_for_none,
-    triangulate,
 )
 from gsr_app.models import initnet, registry
 from gsr_app.ops import render
@@ -121,6 +120,34 @@ def test_dithering_and_sampling_are_the_published_ones() -> None:
     np.testing.assert_allclose(points, z["with_boundary_k3"], atol=2e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 2), (12, 17), (17, 12)])
+def test_dithering_in_fronts_is_dithering_pixel_by_pixel(shape: tuple[int, int]) -> None:
+    field = np.random.default_rng(shape[0]).random(shape).astype(np.float32)
+    height, width = shape
+    value, points = field.copy(), []
+    for y in range(height):
+        for x in range(width):
+            is_one = value[y, x] >= 0.5
+            if is_one:
+                points.append((x, y))
+            error = value[y, x] - np.float32(is_one)
+            is_first, is_last = x == 0, x == width - 1
+            if y == height - 1:
+                shares = {(0, 1): 1.0}
+            elif is_first and is_last:
+                shares = {(1, 0): 5 / 8}
+            elif is_first:
+                shares = {(0, 1): 7 / 13, (1, 0): 5 / 13, (1, 1): 1 / 13}
+            elif is_last:
+                shares = {(1, -1): 3 / 8, (1, 0): 5 / 8}
+            else:
+                shares = {(0, 1): 7 / 16, (1, -1): 3 / 16, (1, 0): 5 / 16, (1, 1): 1 / 16}
+            for (down, across), share in shares.items():
+                if x + across < width:
+                    value[y + down, x + across] += error * np.float32(share)
+    assert [tuple(point) for point in dither(field)] == points
+
+
 @pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1), (2, 2)])
 def test_dithering_keeps_the_sum_on_thin_pictures(shape: tuple[int, int]) -> None:
     assert abs(len(dither(np.full(shape, 0.5))) - 0.5 * shape[0] * shape[1]) <= 1
@@ -134,11 +161,6 @@ def test_ellipses_and_neighbours_are_the_published_ones() -> None:
     assert np.array_equal(own_index_for_none(z["neighbors_raw"]), z["neighbors_processed"])
     for found, wanted in zip(find_neighbours(z["simplices"]), z["neighbors_processed"], strict=True):
         assert set(found) == set(wanted)
-
-
-def test_triangulating_on_a_gpu_without_cupy_says_what_to_install() -> None:
-    with pytest.raises(GsrError, match="cupy"):
-        triangulate(np.random.default_rng(0).random((9, 2)), on_gpu=True)
 
 
 def test_the_quad_tree_is_the_published_one() -> None:
