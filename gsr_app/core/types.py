@@ -185,10 +185,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of long work."""
+    """What long work does next, told before it is done: a stage can take minutes."""
 
     stage: str
-    done: int
+    done: int  # pieces of the stage that are behind it
     total: int
 
     @property

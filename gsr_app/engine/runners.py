@@ -69,13 +69,13 @@ def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, give: Giv
     size = scale.output_size((color.shape[-2], color.shape[-1]))
     plan = Resampling.plan((color.shape[-2], color.shape[-1]), scale=scale, size=size, kernel=kernel)
     strips = list(tiling.strips(*size, STRIP_PIXELS))
-    for done, (start, stop) in enumerate(strips, 1):
+    for done, (start, stop) in enumerate(strips):
+        yield Progress("resize", done, len(strips))
         stop_if_cancelled()
         with watch("resize"):
             first, last = plan.source_rows(start, stop)
             rows = plan.rows(color[:, :, first:last], first=first, start=start, stop=stop)
         give(start, rows)
-        yield Progress("resize", done, len(strips))
 
 
 # ---- networks that answer in pixels -----------------------------------------------------------------------------
@@ -123,12 +123,12 @@ def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Step
     size = (color.shape[-2] * native, color.shape[-1] * native)
     overlap = job.loaded.arch.overlap
     mosaic = tiling.Mosaic(grid, size, Scale(native, native), overlap, give) if len(grid) > 1 else None
-    for done, tile in enumerate(grid, 1):
+    for done, tile in enumerate(grid):
+        yield Progress("encode", done, len(grid))
         stop_if_cancelled()
         with job.watch("encode"):
             part = job.call(job.loaded.module, job.send(tile.read(color))).float().cpu()
         top, left = tile.y.begin * native, tile.x.begin * native
-        yield Progress("encode", done, len(grid))
         if mosaic is None:
             give(0, part[..., : size[0], : size[1]])
             return
@@ -150,33 +150,33 @@ def continuous(job: Job, color: Tensor, give: Give) -> Steps[None]:
     asked = math.ceil(source.shape[-2] * job.scale.y), math.ceil(source.shape[-1] * job.scale.x)
     if source.shape == color.shape:
         asked = size
+    yield Progress("encode", 0, 1)
     with job.watch("encode"):
         out = job.call(job.loaded.module, source, asked).float().cpu()
-    yield Progress("encode", 1, 1)
     give(0, out[..., : size[0], : size[1]])
 
 
 def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
     view = View.whole((color.shape[-2], color.shape[-1]), job.scale)
     mosaic = tiling.Mosaic(grid, view.size, job.scale, job.loaded.arch.overlap, give)
-    for done, tile in enumerate(grid, 1):
+    for done, tile in enumerate(grid):
+        yield Progress("encode", done, len(grid))
         stop_if_cancelled()
         with job.watch("encode"):
             features = job.call(job.loaded.module.encode, job.send(tile.read(color)))  # pyright: ignore[reportArgumentType]
-        yield Progress("encode", done, len(grid))
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = torch.empty(1, 3, height, width)
         # Far below scale 1 a tile may hold no pixel's centre.
         strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
-        for step, (start, stop) in enumerate(strips, 1):
+        for step, (start, stop) in enumerate(strips):
+            yield Progress("decode", step, len(strips))
             stop_if_cancelled()
             wanted = view.crop(rows.start + start, columns.start, stop - start, width)
             origin = (wanted.origin[0] - tile.x.begin, wanted.origin[1] - tile.y.begin)
             with job.watch("decode"):
                 query = job.loaded.module.query
                 part[:, :, start:stop] = job.call(query, features, replace(wanted, origin=origin)).float().cpu()  # pyright: ignore[reportArgumentType]
-            yield Progress("decode", step, len(strips))
         mosaic.add(tile, part)
 
 
@@ -199,20 +199,20 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
     normalize = False
     # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
     source = tiling.pad(color, job.loaded.arch) if job.loaded.arch.wraps else color
-    for done, tile in enumerate(grid, 1):
+    for done, tile in enumerate(grid):
         stop_if_cancelled()
         if known is None:
+            yield Progress("encode", done, len(grid))
             with job.watch("encode"):
                 encoded = job.call(module.encode, job.send(tile.read(source)))
-            yield Progress("encode", done, len(grid))
         else:
-            encoded = known[done - 1]
+            encoded = known[done]
+        yield Progress("decode", done, len(grid))
         with job.watch("decode"):
             core = _core(job.call(module.field, encoded, job.scale), tile, job.loaded.arch.lattice)
             normalize = core.normalize
             for name, values in pieces.items():
                 values.append(getattr(core, name))
-        yield Progress("decode", done, len(grid))
         # Another scale needs the features again; keep them while they are small enough to be kept at all.
         if features is not None and conditioned and known is None:
             features.append(encoded)
@@ -278,12 +278,12 @@ def draw(field: GaussianField, view: View, watch: Stopwatch, give: Give) -> Step
     from gsr_app.ops import render
 
     bands = Bands(field, view)
-    for done, (start, band, seen) in enumerate(bands, 1):
+    for done, (start, band, seen) in enumerate(bands):
+        yield Progress("render", done, len(bands))
         stop_if_cancelled()
         with watch("render"), torch.inference_mode():
             drawn = render(seen, band).cpu()
         give(start, drawn[None])
-        yield Progress("render", done, len(bands))
 
 
 def backend(kind: str, device: torch.device) -> str:

@@ -83,7 +83,7 @@ class Session:
         window: Window = "published",  # of checkpoints that were run with one; "none" draws Gaussians to their end
         cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
     ) -> Generator[Progress | Upscaled, None, None]:
-        """As `upscale`, step by step: `Progress` after every tile, the `Upscaled` last. Closing it stops the work."""
+        """As `upscale`, step by step: `Progress` before every tile, the `Upscaled` last. Closing it stops the work."""
         steps = self._upscale(image, method, scale, window)
         try:
             while True:

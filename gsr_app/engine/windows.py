@@ -97,18 +97,19 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
     size = (middle.shape[-2], middle.shape[-1])
     mosaic = tiling.Mosaic(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, give)
     module: Any = job.loaded.module
-    for done, tile in enumerate(grid, 1):
+    for done, tile in enumerate(grid):
+        yield Progress("encode", done, len(grid))
         stop_if_cancelled()
         with job.watch("encode"):
             looks = _look(job, window, tile)
             features = job.call(module.encode, looks, tile.read(middle).to(job.device), job.scale)
             del looks
-        yield Progress("encode", done, len(grid))
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = middle.new_empty(1, 3, height, width)
         strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
-        for step, (start, stop) in enumerate(strips, 1):
+        for step, (start, stop) in enumerate(strips):
+            yield Progress("decode", step, len(strips))
             stop_if_cancelled()
             patch = Patch(
                 job.scale,
@@ -119,7 +120,6 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
             )
             with job.watch("decode"):
                 part[:, :, start:stop] = job.call(module.draw, features, _locate(job, patch)).float().cpu()
-            yield Progress("decode", step, len(strips))
         mosaic.add(tile, part)
 
 

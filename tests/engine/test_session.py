@@ -126,10 +126,21 @@ def test_a_scale_that_was_not_trained_is_flagged() -> None:
 def test_streaming_reports_every_tile_and_ends_with_the_picture() -> None:
     events = list(Session("cpu", tile=32).stream(picture(96, 64), method="fake-painter", scale=2))
     encoded = [e for e in events if isinstance(e, Progress) and e.stage == "encode"]
-    assert [e.done for e in encoded] == [1, 2, 3, 4, 5, 6]
+    assert [e.done for e in encoded] == [0, 1, 2, 3, 4, 5]
     assert all(e.total == 6 for e in encoded)
     assert isinstance(events[-1], Upscaled)
     assert not any(isinstance(e, Upscaled) for e in events[:-1])
+
+
+def test_a_stage_is_told_before_it_begins() -> None:
+    watched: list[str] = []
+    told: list[str] = []
+    for event in Session("cpu").stream(picture(20, 30), method="fake-scaled-painter", scale=2):
+        if isinstance(event, Progress):
+            told.append(event.stage)
+        else:
+            watched = [stage for stage in event.timing.stages_ms if stage in {"encode", "decode", "render"}]
+    assert told == watched == ["encode", "decode", "render"]
 
 
 def test_closing_the_stream_stops_the_work() -> None:
