@@ -27,8 +27,8 @@ from gsr_app.engine.fit.starts import begin
 from gsr_app.ops import backend
 from gsr_app.ops.drawing import DEFAULT_EPS
 
-# Rates per step of mean (in distances between Gaussians), log sigma, tilt and colour.
-_RATES = (0.06, 0.05, 0.05, 0.025)
+# Rates per step of a Gaussian's place (in its own widths), its covariance (as a factor on itself) and its colour.
+_RATES = (0.2, 0.15, 0.035)
 _WARM_STEPS, _LAST_RATE = 10, 0.03
 _SOLVER_STEPS, _RIDGE = 8, 0.02
 _MOVE_EVERY, _MOVE_SHARE, _MOVE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
@@ -261,8 +261,7 @@ class Fitter:
             self.mover = Adan(self.raw.tensors, _PUBLISHED_RATE)
             return
         rates = [self.options.rate * rate for rate in _RATES]
-        rates[0] *= self.spacing_px
-        self.mover = build_mover(self.options.optimizer, self.raw.tensors, rates)
+        self.mover = build_mover(self.options.optimizer, self.raw.moved(), rates)
 
     def _take_step(self) -> float:
         assert self.raw is not None
@@ -273,7 +272,7 @@ class Fitter:
         *by_shape, by_color = self._pull(wanted, shape, raw.color)
         assert self.mover is not None
         self.mover.step([*shape.pull_back(*by_shape), by_color], self._rate_factor())
-        raw.hold()
+        raw.settle(shape)
         self.step += 1
         if self.options.target_psnr is not None and self.step % 25 == 0:
             self._goal_reached = self._judge() >= self.options.target_psnr

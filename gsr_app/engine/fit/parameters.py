@@ -47,8 +47,11 @@ class PublishedRaw(Raw):
     def with_tensors(self, tensors: Sequence[Tensor]) -> PublishedRaw:
         return PublishedRaw(*tensors, size=self.size, from_scratch=self.from_scratch)
 
-    def hold(self) -> None:
-        """Nothing is held: the parameters bound themselves."""
+    def moved(self) -> list[Tensor]:
+        return self.tensors
+
+    def settle(self, shape: Shape) -> None:
+        """Nothing is left to do: the parameters themselves were moved, and bound themselves."""
 
     def shape(self) -> Shape:
         with torch.enable_grad():

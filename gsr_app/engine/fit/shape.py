@@ -1,4 +1,7 @@
-"""How the numbers that an optimiser moves become Gaussians, and how gradients come back.
+"""How numbers become Gaussians, how gradients come back, and along what an optimiser moves them.
+
+It moves every Gaussian in that one's own measure: a place in its own widths along its own axes, a covariance as a
+factor on itself. So one rate fits all, large or small, round or a long edge at any angle.
 
 A covariance is what was learnt plus the square of a least width on its diagonal, so that no Gaussian is thinner than
 that in any direction: what is drawn between the pixels was never seen by the fit, and a thin one would show there.
@@ -8,23 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 LEAST_WIDTH_PX = 0.4  # neighbours one pixel apart still melt into each other
 _LOG_LEAST, _LOG_MOST = math.log(0.05), math.log(512.0)
+_MOST_TANH = 0.99
 
 
 @dataclass
 class Raw:
-    """What the optimiser moves."""
+    """The numbers of a fit."""
 
     mean: Tensor  # [N, 2] (x, y), pixel i has its centre at i
     log_sigma: Tensor  # [N, 2]
     tilt: Tensor  # [N] atanh of the correlation
     color: Tensor  # [N, C]
+    steps: list[Tensor] = field(default_factory=list[Tensor], init=False, repr=False)
 
     @classmethod
     def from_gaussians(cls, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor) -> Raw:
@@ -47,9 +52,21 @@ class Raw:
     def with_tensors(self, tensors: Sequence[Tensor]) -> Raw:
         return Raw(*tensors)
 
-    def hold(self) -> None:
-        """Keep what nothing else bounds within reason."""
+    def moved(self) -> list[Tensor]:
+        """What an optimiser moves: steps of place [N, 2], covariance [N, 3] and colour [N, C], zero between two."""
+        count = len(self.mean)
+        self.steps = [*(self.mean.new_zeros(count, n) for n in (2, 3)), torch.zeros_like(self.color)]
+        return self.steps
+
+    def settle(self, shape: Shape) -> None:
+        """Go the steps that the optimiser has made from `shape`, and keep what nothing else bounds within reason."""
+        place, form, color = self.steps
+        for own, new in zip(self.tensors[:3], shape.move(place, form), strict=True):
+            own.copy_(new)
         self.log_sigma.clamp_(_LOG_LEAST, _LOG_MOST)
+        self.color += color
+        for step in self.steps:
+            step.zero_()
 
     def shape(self) -> Shape:
         sigma, th = self.log_sigma.exp(), self.tilt.tanh()
@@ -68,11 +85,36 @@ class Shape:
     tanh: Tensor  # [N]
 
     def pull_back(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
-        """Gradients of mean, log_sigma and tilt from those of mean, sigma and rho."""
-        share = self.learnt / self.sigma  # [N, 2]
-        # d sigma / d log s = s^2 / sigma;  d rho / d log s = rho (1 - s^2 / sigma^2)
-        by_log = by_sigma * self.learnt * share + (by_rho * self.rho)[:, None] * (1 - share * share)
-        return [by_mean, by_log, by_rho * share.prod(1) * (1 - self.tanh * self.tanh)]
+        """Gradients of the steps of `move`, at zero, from those of mean, sigma and rho."""
+        sigma_x, sigma_y = self.sigma.unbind(1)
+        by_x, by_y = by_mean.unbind(1)
+        a, b, c = _find_root(self.sigma, self.rho)
+        by_place = torch.stack([a * by_x + b * by_y, c * by_y], 1)
+        # From sigma and rho to the covariance, and from there into its own measure: root' G root.
+        by_xx = 0.5 * (by_sigma[:, 0] - by_rho * self.rho / sigma_x) / sigma_x
+        by_yy = 0.5 * (by_sigma[:, 1] - by_rho * self.rho / sigma_y) / sigma_y
+        by_xy = 0.5 * by_rho / (sigma_x * sigma_y)
+        p, q, r = _find_root(self.learnt, self.tanh)
+        low = p * by_xy + q * by_yy
+        by_form = torch.stack([p * (p * by_xx + q * by_xy) + q * low, r * r * by_yy, 2 * r * low], 1)
+        return [by_place, by_form]
+
+    def move(self, place: Tensor, form: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [N, 2], [N, 3]
+        """Mean, log sigma and tilt after a step: root (1 + form / 2)^2 root' for the learnt covariance root root'."""
+        a, b, c = _find_root(self.sigma, self.rho)
+        mean = self.mean + torch.stack([a * place[:, 0], b * place[:, 0] + c * place[:, 1]], 1)
+        p, q, r = _find_root(self.learnt, self.tanh)
+        one, other, cross = 1 + form[:, 0] / 2, 1 + form[:, 1] / 2, form[:, 2] / 2
+        x1, x2, y1, y2 = p * one, p * cross, q * one + r * cross, q * cross + r * other
+        xx, yy, xy = x1 * x1 + x2 * x2, y1 * y1 + y2 * y2, x1 * y1 + x2 * y2
+        square = torch.stack([xx, yy], 1).clamp(min=1e-12)
+        tilt = (xy / square.prod(1).sqrt()).clamp(-_MOST_TANH, _MOST_TANH).atanh()
+        return mean, 0.5 * square.log(), tilt
+
+
+def _find_root(sigma: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [N, 2], [N] -> [N], [N], [N]
+    """A covariance as [[a, 0], [b, c]] times its transpose."""
+    return sigma[:, 0], rho * sigma[:, 1], sigma[:, 1] * (1 - rho * rho).clamp(min=1e-4).sqrt()
 
 
 def join(one: Raw, other: Raw) -> Raw:

@@ -16,7 +16,7 @@ from gsr_app.engine.fit.fitter import Curve, Fitter
 from gsr_app.engine.fit.options import FitOptions
 
 SUFFIX = ".fit"
-_VERSION = 1
+_VERSION = 2
 
 
 def save_state(fitter: Fitter, path: Path) -> None:

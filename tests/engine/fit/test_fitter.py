@@ -41,15 +41,40 @@ def run(image: Tensor, **options: object) -> tuple[Fitter, FitStatus]:
 
 def test_gradients_are_those_of_autograd() -> None:
     torch.manual_seed(0)
-    leaves = [torch.randn(50, n, dtype=torch.float64) for n in (2, 2, 1)]
-    raw = Raw(leaves[0], leaves[1].requires_grad_(), leaves[2][:, 0].requires_grad_(), leaves[0])
+    raw = Raw(*(0.7 * torch.randn(50, n, dtype=torch.float64).squeeze(1) for n in (2, 2, 1, 3)))
+    steps = [torch.zeros(50, n, dtype=torch.float64, requires_grad=True) for n in (2, 3)]
     shape = raw.shape()
-    pulls = torch.randn(50, 2, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
-    wanted = torch.autograd.grad(
-        (shape.sigma * pulls[0]).sum() + (shape.rho * pulls[1]).sum(), [raw.log_sigma, raw.tilt]
-    )
-    for found, right in zip(shape.pull_back(torch.zeros(50, 2), *pulls)[1:], wanted, strict=True):
+    ahead = Raw(*shape.move(*steps), raw.color).shape()
+    for one, other in ((ahead.mean, shape.mean), (ahead.sigma, shape.sigma), (ahead.rho, shape.rho)):
+        torch.testing.assert_close(one, other)  # no step leads nowhere
+    pulls = [torch.randn_like(one) for one in (ahead.mean, ahead.sigma, ahead.rho)]
+    loss = sum((one * pull).sum() for one, pull in zip((ahead.mean, ahead.sigma, ahead.rho), pulls, strict=True))
+    for found, right in zip(shape.pull_back(*pulls), torch.autograd.grad(loss, steps), strict=True):
         torch.testing.assert_close(found, right)
+
+
+def test_a_step_is_measured_by_the_gaussian_itself() -> None:
+    """Turned and stretched with all it is made of, a Gaussian goes the same way by the same numbers."""
+    place, form = torch.tensor([[0.3, -0.2]]), torch.tensor([[0.1, -0.3, 0.2]])
+
+    def covariance(sigma: Tensor, rho: Tensor) -> Tensor:
+        cross = rho * sigma.prod(1)
+        return torch.stack([sigma[:, 0] ** 2, cross, cross, sigma[:, 1] ** 2], 1).view(-1, 2, 2)
+
+    def move(sigma: tuple[float, float], tilt: float) -> tuple[Tensor, Tensor, Tensor]:
+        raw = Raw(torch.zeros(1, 2), torch.tensor([sigma]).log(), torch.tensor([tilt]), torch.zeros(1, 3))
+        shape = raw.shape()
+        mean, log_sigma, new_tilt = shape.move(place, form)
+        root = torch.linalg.cholesky(covariance(shape.sigma, shape.rho))
+        learnt = torch.linalg.cholesky(covariance(shape.learnt, shape.tanh))
+        after = covariance(log_sigma.exp(), new_tilt.tanh())
+        inner = torch.linalg.solve(learnt, torch.linalg.solve(learnt, after).mT)
+        return torch.linalg.solve(root, mean[..., None])[..., 0], inner, after
+
+    one, other = move((1.0, 1.0), 0.0), move((7.0, 0.6), -1.3)
+    torch.testing.assert_close(one[0], place)
+    torch.testing.assert_close(other[0], place)
+    torch.testing.assert_close(one[1], other[1], atol=1e-5, rtol=1e-4)
 
 
 def test_no_gaussian_is_thinner_than_the_least_width() -> None:
