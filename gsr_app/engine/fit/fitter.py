@@ -30,6 +30,7 @@ from gsr_app.ops.drawing import DEFAULT_EPS
 # Rates per step of a Gaussian's place (in its own widths), its covariance (as a factor on itself) and its colour.
 _RATES = (0.2, 0.15, 0.035)
 _WARM_STEPS, _LAST_RATE = 10, 0.03
+_COARSE_EPS, _COARSE_UNTIL = 1e-3, 0.8  # until then the faintest tails are not worth their time
 _SOLVER_STEPS, _RIDGE = 8, 0.02
 _MOVE_EVERY, _MOVE_SHARE, _MOVE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
 _GROW_EVERY, _GROW_SHARE, _GROW_UNTIL = 100, 0.15, 0.5  # while a wanted PSNR is far
@@ -267,9 +268,12 @@ class Fitter:
         assert self.raw is not None
         raw = self.raw
         shape = raw.shape()
-        drawn = self._splat(shape, raw.color)
+        eps = DEFAULT_EPS
+        if self.options.rule == "ours" and self._share_since(*self._anneal_from) < _COARSE_UNTIL:
+            eps = _COARSE_EPS
+        drawn = self._splat(shape, raw.color, eps)
         loss, wanted = self._loss(drawn, self.image)
-        *by_shape, by_color = self._pull(wanted, shape, raw.color)
+        *by_shape, by_color = self._pull(wanted, shape, raw.color, eps)
         assert self.mover is not None
         self.mover.step([*shape.pull_back(*by_shape), by_color], self._rate_factor())
         raw.settle(shape)
@@ -296,13 +300,13 @@ class Fitter:
             self.best_psnr, self.best = reached, self.raw.clone()
         return reached
 
-    def _splat(self, at: Shape, color: Tensor) -> Tensor:
+    def _splat(self, at: Shape, color: Tensor, eps: float = DEFAULT_EPS) -> Tensor:
         # The op itself: what `ops.splat` checks at every call holds here by construction.
-        frame = (*self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
+        frame = (*self.size, 0, 0, math.inf, math.inf, eps)
         return torch.ops.gsr.splat(at.mean, at.sigma, at.rho, color, *frame)
 
-    def _pull(self, wanted: Tensor, at: Shape, color: Tensor) -> tuple[Tensor, ...]:
-        frame = (*self.size, 0, 0, math.inf, math.inf, DEFAULT_EPS)
+    def _pull(self, wanted: Tensor, at: Shape, color: Tensor, eps: float = DEFAULT_EPS) -> tuple[Tensor, ...]:
+        frame = (*self.size, 0, 0, math.inf, math.inf, eps)
         return torch.ops.gsr.splat_backward(wanted, at.mean, at.sigma, at.rho, color, *frame)
 
     # ---- larger moves ----------------------------------------------------------------------------------------

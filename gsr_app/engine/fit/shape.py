@@ -9,6 +9,7 @@ that in any direction: what is drawn between the pixels was never seen by the fi
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,37 +85,49 @@ class Shape:
     learnt: Tensor  # [N, 2]
     tanh: Tensor  # [N]
 
+    @functools.cached_property
+    def root(self) -> tuple[Tensor, Tensor, Tensor]:
+        return _find_root(self.sigma, self.rho)
+
+    @functools.cached_property
+    def learnt_root(self) -> tuple[Tensor, Tensor, Tensor]:
+        return _find_root(self.learnt, self.tanh)
+
     def pull_back(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
         """Gradients of the steps of `move`, at zero, from those of mean, sigma and rho."""
-        sigma_x, sigma_y = self.sigma.unbind(1)
-        by_x, by_y = by_mean.unbind(1)
-        a, b, c = _find_root(self.sigma, self.rho)
+        # Whole columns: torch is slow at every second number.
+        (sigma_x, sigma_y), (by_sigma_x, by_sigma_y), (by_x, by_y) = (
+            x.T.contiguous().unbind(0) for x in (self.sigma, by_sigma, by_mean)
+        )
+        a, b, c = self.root
         by_place = torch.stack([a * by_x + b * by_y, c * by_y], 1)
         # From sigma and rho to the covariance, and from there into its own measure: root' G root.
-        by_xx = 0.5 * (by_sigma[:, 0] - by_rho * self.rho / sigma_x) / sigma_x
-        by_yy = 0.5 * (by_sigma[:, 1] - by_rho * self.rho / sigma_y) / sigma_y
+        by_xx = 0.5 * (by_sigma_x - by_rho * self.rho / sigma_x) / sigma_x
+        by_yy = 0.5 * (by_sigma_y - by_rho * self.rho / sigma_y) / sigma_y
         by_xy = 0.5 * by_rho / (sigma_x * sigma_y)
-        p, q, r = _find_root(self.learnt, self.tanh)
+        p, q, r = self.learnt_root
         low = p * by_xy + q * by_yy
         by_form = torch.stack([p * (p * by_xx + q * by_xy) + q * low, r * r * by_yy, 2 * r * low], 1)
         return [by_place, by_form]
 
     def move(self, place: Tensor, form: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [N, 2], [N, 3]
         """Mean, log sigma and tilt after a step: root (1 + form / 2)^2 root' for the learnt covariance root root'."""
-        a, b, c = _find_root(self.sigma, self.rho)
-        mean = self.mean + torch.stack([a * place[:, 0], b * place[:, 0] + c * place[:, 1]], 1)
-        p, q, r = _find_root(self.learnt, self.tanh)
-        one, other, cross = 1 + form[:, 0] / 2, 1 + form[:, 1] / 2, form[:, 2] / 2
+        a, b, c = self.root
+        along, across = place.T.contiguous().unbind(0)
+        mean = self.mean + torch.stack([a * along, b * along + c * across], 1)
+        p, q, r = self.learnt_root
+        half = form.T / 2
+        one, other, cross = half[0] + 1, half[1] + 1, half[2].contiguous()
         x1, x2, y1, y2 = p * one, p * cross, q * one + r * cross, q * cross + r * other
         xx, yy, xy = x1 * x1 + x2 * x2, y1 * y1 + y2 * y2, x1 * y1 + x2 * y2
-        square = torch.stack([xx, yy], 1).clamp(min=1e-12)
-        tilt = (xy / square.prod(1).sqrt()).clamp(-_MOST_TANH, _MOST_TANH).atanh()
-        return mean, 0.5 * square.log(), tilt
+        tilt = (xy * (xx * yy).clamp(min=1e-24).rsqrt()).clamp(-_MOST_TANH, _MOST_TANH).atanh()
+        return mean, 0.5 * torch.stack([xx, yy], 1).clamp(min=1e-12).log(), tilt
 
 
 def _find_root(sigma: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [N, 2], [N] -> [N], [N], [N]
     """A covariance as [[a, 0], [b, c]] times its transpose."""
-    return sigma[:, 0], rho * sigma[:, 1], sigma[:, 1] * (1 - rho * rho).clamp(min=1e-4).sqrt()
+    one, other = sigma.T.contiguous().unbind(0)
+    return one, rho * other, other * (1 - rho * rho).clamp(min=1e-4).sqrt()
 
 
 def join(one: Raw, other: Raw) -> Raw:
