@@ -195,8 +195,10 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
     key = f"features {job.source_id} {job.loaded.weights_id} {grid} {job.dtype}"
     known: list[Any] | None = job.memory.get(key) if conditioned else None
     features: list[Any] | None = []
-    pieces: dict[str, list[Tensor]] = {"mean": [], "sigma": [], "rho": [], "color": []}
-    normalize = False
+    joined, count, normalize = dict[str, Tensor](), 0, False
+    size = (color.shape[-2], color.shape[-1])
+    arch = job.loaded.arch
+    room = arch.lattice**2 * math.prod(side + -side % arch.multiple_of for side in size)  # padding has Gaussians, too
     # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
     source = tiling.pad(color, job.loaded.arch) if job.loaded.arch.wraps else color
     for done, tile in enumerate(grid):
@@ -210,9 +212,14 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
         yield Progress("decode", done, len(grid))
         with job.watch("decode"):
             core = _core(job.call(module.field, encoded, job.scale), tile, job.loaded.arch.lattice)
-            normalize = core.normalize
-            for name, values in pieces.items():
-                values.append(getattr(core, name))
+            # Into place at once: a field can fill half the memory there is, and joining its pieces would double it.
+            for name in ("mean", "sigma", "rho", "color"):
+                values = getattr(core, name)
+                if name not in joined:
+                    joined[name] = values if len(grid) == 1 else values.new_empty(room, *values.shape[1:])
+                if len(grid) > 1:
+                    joined[name][count : count + len(core)] = values
+            count, normalize = count + len(core), core.normalize
         # Another scale needs the features again; keep them while they are small enough to be kept at all.
         if features is not None and conditioned and known is None:
             features.append(encoded)
@@ -220,14 +227,8 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
                 features = None
     if features and known is None:
         job.memory.put(key, features)
-    size = (color.shape[-2], color.shape[-1])
-    # One attribute after the other, its pieces freed before the next: a field can fill half the memory there is.
-    joined = {name: _join(pieces.pop(name)) for name in tuple(pieces)}
+    joined = {name: values[:count] for name, values in joined.items()}
     return GaussianField(**joined, source_size=size, normalize=normalize, window=_window(job, size))
-
-
-def _join(pieces: list[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianField:
