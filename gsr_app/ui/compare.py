@@ -250,7 +250,8 @@ def _still(
 ) -> PaneSpec:
     path = house.files.put(encode_png(pixels), ".png", id)
     alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-    return PaneSpec(id, name, colour, state="done", url=url_of(path), alpha=alpha, span=span, **more)  # type: ignore[arg-type]
+    bits = 8 * pixels.dtype.itemsize
+    return PaneSpec(id, name, colour, state="done", url=url_of(path), bits=bits, alpha=alpha, span=span, **more)  # type: ignore[arg-type]
 
 
 def compare(house: House, visitor: str, task: Task) -> Iterator[Scene]:

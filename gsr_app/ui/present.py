@@ -47,6 +47,7 @@ def done_pane(
         method.color,
         state="done",
         url=url,
+        bits=8 * pixels.dtype.itemsize,
         alpha=pixels.ndim == 3 and pixels.shape[2] == 4,
         span=(height / scale.y, width / scale.x),
         download_url=download_url,

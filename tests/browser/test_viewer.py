@@ -238,6 +238,16 @@ def test_the_readout_names_position_values_and_difference(show: Any) -> None:
     assert page.locator(".gsr-values [data-pane=b] b").inner_text() == " ".join(map(str, B[41, 70]))
     delta = [int(d) for d in page.locator("[data-role=delta]").inner_text().replace("−", "-").split()[1:]]
     assert delta == (A[41, 70].astype(int) - B[41, 70].astype(int)).tolist()
+    assert page.locator("[data-role=depth]").count() == 0
+
+
+def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) -> None:
+    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE, bits=16)])
+    run(page, "viewer.look(64, 48, 8);")
+    box = page.locator(".gsr-canvas").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    wait_for(page, "viewer.spot()")
+    assert page.locator("[data-role=depth]").inner_text() == "8 of 16 bits"
 
 
 def test_transparency_stands_on_a_checkerboard(show: Any) -> None:

@@ -14,7 +14,7 @@ _ON_LOAD = """
 modules.then(({ Player, el }) => {
   const player = new Player(element.querySelector(".gsr-mount"), { base: document.baseURI });
   player.setEmpty(
-    el("p", {}, "Choose a video on the left, or"),
+    el("p", {}, "Drop or choose a video, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
   );
   watch("value", () => player.setState(props.value));

@@ -13,26 +13,52 @@ from gsr_app.ui import plots
 from gsr_app.ui.compare import House
 from gsr_app.ui.viewer.contract import PaneSpec
 
-_EMPTY = "Run a few comparisons: what they measure is drawn here. A round trip or a reference gives quality."
+# What will be here: a name, a sentence, and the shape of it as an SVG path in 120 x 44.
+_COMING = (
+    ("Time over scale", "What a larger picture costs, a line per method.", "M4 38 C40 36 70 30 116 6 M4 40 L116 30"),
+    ("Quality over time", "PSNR of each run, best at the top left. Needs a reference or a round trip.",
+     "M22 12h.1 M40 20h.1 M58 10h.1 M84 26h.1 M104 8h.1"),
+    ("Sizes of Gaussians", "How fine or wide a field's Gaussians are.", "M4 40 C30 40 34 8 52 8 S76 40 116 40"),
+    ("Their strength", "How strongly each of them colours the picture.", "M4 10 C20 38 50 40 116 40"),
+)  # fmt: skip
+_GO = "() => document.querySelector('#gsr-tabs [role=tab]').click()"  # Compare is the first
 
 
 def build(house: House, tab: gr.Tab) -> None:
     with gr.Column(elem_classes=["gsr-page"]):
-        note = gr.HTML(f'<p class="gsr-quiet">{_EMPTY}</p>', apply_default_css=False, padding=False)
-        with gr.Row():
-            times, quality = (gr.Plot(show_label=False, container=False) for _ in range(2))
-        with gr.Row():
-            sizes, strengths = (gr.Plot(show_label=False, container=False) for _ in range(2))
+        with gr.Column(elem_classes=["gsr-coming"]) as nothing:
+            gr.HTML(_invitation(), apply_default_css=False, padding=False)
+            gr.Button("Run a comparison", variant="primary", size="sm").click(None, js=_GO, api_visibility="private")
+        with gr.Column(visible=False) as drawings:
+            note = gr.HTML(apply_default_css=False, padding=False)
+            with gr.Row():
+                times, quality = (gr.Plot(show_label=False, container=False) for _ in range(2))
+            with gr.Row():
+                sizes, strengths = (gr.Plot(show_label=False, container=False) for _ in range(2))
 
     def draw(request: gr.Request) -> list[Any]:
         runs = house.history.of(request.session_hash or "api")
-        text = f"{len(runs)} runs of yours" if runs else _EMPTY
+        text = f"{len(runs)} run{'s' if len(runs) > 1 else ''} of yours"
         fields = list(_fields(house, [run.pane for run in runs]).values())
         drawn = [plots.time_over_scale(runs), plots.quality_over_time(runs), *plots.field_spread(fields)]
-        return [f'<p class="gsr-quiet">{html.escape(text)}</p>', *(drawn if runs else [None] * 4)]
+        shown = [gr.update(visible=not runs), gr.update(visible=bool(runs))]
+        return [*shown, f'<p class="gsr-quiet">{html.escape(text)}</p>', *(drawn if runs else [None] * 4)]
 
-    outputs = [note, times, quality, sizes, strengths]
+    outputs = [nothing, drawings, note, times, quality, sizes, strengths]
     tab.select(draw, outputs=outputs, show_progress="hidden", api_name="plots", api_visibility="undocumented")
+
+
+def _invitation() -> str:
+    """What stands here before anything was measured."""
+    cards = "".join(
+        f'<li><svg viewBox="0 0 120 44" aria-hidden="true"><path d="{path}"/></svg>'
+        f"<b>{name}</b><span>{text}</span></li>"
+        for name, text, path in _COMING
+    )
+    return (
+        "<h2>Nothing measured yet</h2><p>Run two or three methods at a few scales: every run adds to these drawings, "
+        f"for as long as this page is open.</p><ul>{cards}</ul>"
+    )
 
 
 def _fields(house: House, panes: list[PaneSpec]) -> dict[str, tuple[PaneSpec, GaussianField]]:

@@ -45,7 +45,7 @@ modules.then(({ Viewer, el }) => {
     },
   });
   viewer.setEmpty(
-    el("p", {}, "Drop a picture on the left, paste one, or"),
+    el("p", {}, "Drop, paste or choose a picture, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
   );
   let wished = query.get("region");

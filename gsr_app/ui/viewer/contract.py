@@ -63,6 +63,7 @@ class PaneSpec:
     progress: PaneProgress | None = None
     error: PaneError | None = None
     url: str | None = None  # an 8-bit PNG, pixel for pixel
+    bits: int = 8  # per channel of what was computed: beyond 8 the file to keep holds more than the screen shows
     alpha: bool = False
     span: tuple[float, float] | None = None  # (height, width) of the source plane that the picture covers
     hidden: bool = False  # not shown until asked for

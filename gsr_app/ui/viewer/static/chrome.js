@@ -201,6 +201,8 @@ export function summary({ spec, fieldNote }) {
   return parts.join("  ");
 }
 
+const DEPTH = "The screen and these values have 8 bits per channel. The picture to download has them all.";
+
 /** The line under the pictures: where the pointer is and what is there. */
 export class Foot {
   constructor(viewer) {
@@ -225,6 +227,8 @@ export class Foot {
       nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), `${viewer.nameOf(pane)} `, el("b", {}, value.join(" "))));
     }
     if (spot.delta) nodes.push(el("span", { "data-role": "delta" }, `Δ ${spot.delta.map(signed).join(" ")}`));
+    const bits = Math.max(...spot.values.map(({ pane }) => pane.spec.bits ?? 8));
+    if (bits > 8) nodes.push(el("span", { "data-role": "depth", className: "gsr-quiet", title: DEPTH }, `8 of ${bits} bits`));
     return nodes;
   }
 }
