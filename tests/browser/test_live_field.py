@@ -60,8 +60,8 @@ def packed_url(field: GaussianField) -> str:
 
 # A page with the module alone: `show(rectangle, width, height)` draws and answers a PNG.
 ALONE = """<!doctype html><meta charset=utf-8><script type=module>
-const { Field, FieldPainter } = await import(URL.createObjectURL(new Blob([%s], { type: "text/javascript" })));
-Object.assign(window, { Field, FieldPainter });
+%s
+Object.assign(window, await modules);
 window.open_field = async (url, precision) => {
   window.field = await Field.load(url);
   window.painter = new FieldPainter({ precision });
@@ -92,7 +92,7 @@ window.ready = true;
 def alone(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def visit(field: GaussianField, precision: str = "full", **options: Any) -> Any:
         page = new_page(**options)
-        page.goto(save(tmp_path / "alone.html", ALONE % json.dumps(bundle.read("field.js"))))
+        page.goto(save(tmp_path / "alone.html", ALONE % bundle.start_script()))
         page.wait_for_function("window.ready")
         assert (
             page.evaluate("([url, precision]) => open_field(url, precision)", [packed_url(field), precision])
@@ -366,10 +366,10 @@ def test_what_takes_too_long_here_is_left_to_the_server(show: Callable[..., Any]
 def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Callable[..., Any]) -> None:
     field = field_of()
     page = show({"a": field})
-    run(page, "viewer.live.rate = 2e4; viewer.look(110, 80, 8);")
+    run(page, "viewer.live.rate = 2e3; viewer.look(110, 80, 8);")
     wait_for(page, "viewer.active.field && viewer.active.shots.view")
     steps = page.evaluate(
-        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.rate = 2e4; v.view.pan(5, 3); v.draw(); return v.active.shots.view.step; }"
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.rate = 2e3; v.view.pan(5, 3); v.draw(); return v.active.shots.view.step; }"
     )
     assert steps > 1
     run(page, "viewer.live.rate = 1e6;")

@@ -1,6 +1,6 @@
 /* Which Gaussians lie where: questions to a field that its cells answer without looking at all of them. */
 
-import { HALF } from "./field.js";
+import { half } from "./field.js";
 
 /** Call visit(from, to, isInside) for the Gaussians of every cell that a rectangle touches; isInside: it holds them all. */
 function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
@@ -51,10 +51,10 @@ export function nearest(field, x, y, radius) {
 }
 
 /** The colour of one; an additive Gaussian's opacity lies in it. */
-export const colorOf = ({ ink }, i) => [HALF[ink[3 * i]], HALF[ink[3 * i + 1]], HALF[ink[3 * i + 2]]];
+export const colorOf = ({ ink }, i) => [half(ink[3 * i]), half(ink[3 * i + 1]), half(ink[3 * i + 2])];
 
 /** The one-sigma ellipse of one: half axes in source pixels, tilt in radians. */
-export const ellipseOf = ({ axes, angle }, i) => ({ major: HALF[axes[2 * i]], minor: HALF[axes[2 * i + 1]], angle: (angle[i] * Math.PI) / 65536 });
+export const ellipseOf = ({ axes, angle }, i) => ({ major: half(axes[2 * i]), minor: half(axes[2 * i + 1]), angle: (angle[i] * Math.PI) / 65536 });
 
 /** Sigma and rho of one. */
 export function shapeOf(field, i) {
@@ -74,7 +74,7 @@ export function usual(field) {
     const few = Math.min(count, 4096);
     const ranked = (of) => Array.from({ length: few }, (_, k) => of(Math.floor((k * count) / few))).sort((a, b) => a - b);
     const at = (list, t) => list[Math.floor(t * (few - 1))] ?? 1;
-    const longer = ranked((i) => HALF[field.axes[2 * i]]);
+    const longer = ranked((i) => half(field.axes[2 * i]));
     const small = Math.max(1e-6, at(longer, 0.02));
     const peak = at(ranked((i) => Math.max(...colorOf(field, i).map(Math.abs))), 0.98);
     known.set(field, { sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });

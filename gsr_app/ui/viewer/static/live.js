@@ -4,7 +4,7 @@
  * view or the field's look changes. What would take too long is left to the server where there is one; without one it
  * is drawn coarsely while the view moves and finely once it rests. */
 
-import { FieldPainter } from "./field.js";
+import { FieldPainter } from "./fieldpainter.js";
 import { AT_REST, LOOK, lookOf } from "./touch.js";
 import { visibleRectangle } from "./view.js";
 

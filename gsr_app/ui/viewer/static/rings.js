@@ -27,10 +27,8 @@ const RING = `
 uniform float extent;
 flat out vec4 shade;
 void main() {
-  vec2 wide, high;
-  place(gl_VertexID / 6, wide, high);
-  int k = gl_VertexID % 6;
-  vec2 corner = vec2(k & 1, k > 1 && k < 5) * 2.0 - 1.0;
+  vec2 wide, high, corner;
+  place(wide, high, corner);
   shade = colour_of(ink, length(wide / scale));
   vec2 at = corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high));
   gl_Position = vec4((centre + at) / size * 2.0 - 1.0, 0, 1);
@@ -70,7 +68,7 @@ export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
   gl.clear(gl.COLOR_BUFFER_BIT);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), gl.TRIANGLES, 6, { ...look, uniforms });
+  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), { ...look, uniforms });
   gl.disable(gl.BLEND);
   ctx.save();
   ctx.imageSmoothingEnabled = false;

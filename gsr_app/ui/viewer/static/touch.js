@@ -1,6 +1,6 @@
 /* Touching the Gaussians: looks at how they make the picture. Nothing of it changes the field. */
 
-import { AS_IT_IS } from "./field.js";
+import { AS_IT_IS } from "./fieldpainter.js";
 import { usual } from "./inside.js";
 
 /** Everything that can be touched, at rest. */

@@ -1,0 +1,62 @@
+/* A field's copy on the graphics card: 18 bytes per Gaussian in two textures, as `gaussian` in fieldshaders.js reads
+ * them. Means are counted in 2^24ths of the field's extent: a float32 would hold no more of them. */
+
+import { ROW } from "./fieldshaders.js";
+
+const STEPS = 2 ** 24 - 1;
+const WIDEST = 7; // pictures beyond the picture: what lies still farther reaches nothing
+
+/** [smallest, step] of the means along an axis. */
+function extentOf(mean, axis, side) {
+  let [low, high] = [Infinity, -Infinity];
+  for (let k = axis; k < mean.length; k += 2) {
+    if (mean[k] < low) low = mean[k];
+    if (mean[k] > high) high = mean[k];
+  }
+  low = Math.max(low, -WIDEST * side);
+  return [low, Math.max(1e-6, Math.min(high, (WIDEST + 1) * side) - low) / STEPS];
+}
+
+export class FieldOnCard {
+  constructor(painter, { count, source, mean, axes, angle, ink }) {
+    const { gl } = painter;
+    const rows = Math.max(1, Math.ceil(count / ROW));
+    const [[left, x], [top, y]] = [extentOf(mean, 0, source[1]), extentOf(mean, 1, source[0])];
+    const steps = (value, low, step) => Math.min(STEPS, Math.max(0, Math.round((value - low) / step)));
+    Object.assign(this, { gl, spread: [left, top, x, y] });
+    this.cores = painter.texture(gl.RGBA32UI, ROW, rows);
+    this.blues = painter.texture(gl.R16F, ROW, rows);
+    const core = new Uint32Array(4 * ROW);
+    const blue = new Uint16Array(ROW);
+    for (let row = 0; row * ROW < count; row++) {
+      for (let k = 0, i = row * ROW; k < ROW && i < count; k++, i++) {
+        core[4 * k] = steps(mean[2 * i], left, x) * 256 + (angle[i] >> 8);
+        core[4 * k + 1] = steps(mean[2 * i + 1], top, y) * 256 + (angle[i] & 255);
+        core[4 * k + 2] = axes[2 * i] + axes[2 * i + 1] * 65536;
+        core[4 * k + 3] = ink[3 * i] + ink[3 * i + 1] * 65536;
+        blue[k] = ink[3 * i + 2];
+      }
+      gl.bindTexture(gl.TEXTURE_2D, this.cores);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, ROW, 1, gl.RGBA_INTEGER, gl.UNSIGNED_INT, core);
+      gl.bindTexture(gl.TEXTURE_2D, this.blues);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, ROW, 1, gl.RED, gl.HALF_FLOAT, blue);
+    }
+  }
+
+  /** To units 0 and 1. */
+  bind(at) {
+    const { gl, cores, blues, spread } = this;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, cores);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D, blues);
+    gl.uniform1i(at.cores, 0);
+    gl.uniform1i(at.blues, 1);
+    gl.uniform4fv(at.spread, spread);
+  }
+
+  drop() {
+    this.gl.deleteTexture(this.cores);
+    this.gl.deleteTexture(this.blues);
+  }
+}

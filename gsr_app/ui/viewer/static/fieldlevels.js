@@ -1,0 +1,82 @@
+/* The coarser grids of a painter: where they lie in its target, and how their sums come together.
+ *
+ * They lie below the picture in the same target, so that one drawing fills them all: the first, of every second pixel,
+ * on the left, the others beside it in a column. Sample k of a level lies between samples 2k - 1 and 2k of the next finer
+ * one, a quarter of its pitch from either, and one more lies before the first. Each level is taken into the next finer
+ * one, in turns between two textures. */
+
+import { LEVELS, REFINE, WHOLE } from "./fieldshaders.js";
+
+const LEAST = 64; // pixels of a side: below it there is nothing to gain
+const MOST_DRAWN = 450; // pixels per Gaussian, about, with the levels it may choose
+const RESOLVE = 3; // pixels that one pixel's sum of the levels is worth
+
+export class Levels {
+  constructor(painter) {
+    this.painter = painter;
+    this.refine = painter.program(WHOLE, REFINE);
+    this.rooms = new Float32Array(4 * LEVELS); // left, top, right, bottom
+    this.kept = [null, null]; // targets for the sums of even and odd levels
+  }
+
+  /** How many of them help with what a view has `found`, and how many pixels are then to be drawn. */
+  static weigh(found, width, height) {
+    const { gaussians, pixels } = found;
+    const cost = MOST_DRAWN * gaussians + RESOLVE * width * height;
+    if (cost > pixels || Math.min(width, height) < LEAST) return;
+    found.top = Math.min(LEVELS - 1, 1 + Math.ceil(Math.log2(pixels / gaussians / 100) / 2));
+    found.pixels = cost;
+  }
+
+  /** Lay out `top` levels below a picture; answers how high the target must be. */
+  place(width, height, top) {
+    const { rooms } = this;
+    rooms.fill(0);
+    rooms.set([-1e9, -1e9, 1e9, top ? height : 1e9]);
+    let [left, down, bottom] = [0, height, height];
+    for (let level = 1, m = ((width - 1) >> 1) + 2, n = ((height - 1) >> 1) + 2; level <= top; level++) {
+      rooms[4 * level] = left;
+      rooms[4 * level + 1] = down;
+      rooms[4 * level + 2] = left + m + 2;
+      rooms[4 * level + 3] = down + n + 2;
+      bottom = Math.max(bottom, down + n + 2);
+      if (level === 1) left += m + 2;
+      else down += n + 2;
+      [m, n] = [(m >> 1) + 2, (n >> 1) + 2];
+    }
+    return bottom;
+  }
+
+  /** Sum those that `target` holds, if any, for a program that shows them. */
+  sum(top, target) {
+    const { painter, refine, rooms } = this;
+    const { gl } = painter;
+    Object.assign(this, { coarse: target, x: rooms[4 * top], y: rooms[4 * top + 1] });
+    gl.useProgram(refine.program);
+    for (let level = top - 1; level > 0; level--) {
+      const k = 4 * level;
+      const [width, height] = [rooms[k + 2] - rooms[k], rooms[k + 3] - rooms[k + 1]];
+      const sums = (this.kept[level & 1] = painter.grow(this.kept[level & 1], width, height));
+      gl.bindFramebuffer(gl.FRAMEBUFFER, sums.frame);
+      gl.viewport(0, 0, width, height);
+      this.bind(refine, target);
+      gl.uniform2i(refine.at.own, rooms[k], rooms[k + 1]);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+      Object.assign(this, { coarse: sums, x: 0, y: 0 });
+    }
+  }
+
+  /** What there is so far, to units 0 and 1. */
+  bind({ at }, target) {
+    const { coarse, x, y } = this;
+    const { gl } = this.painter;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, target.texture);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D, coarse.texture);
+    gl.uniform1i(at.totals, 0);
+    gl.uniform1i(at.coarse, 1);
+    gl.uniform2f(at.other, x, y);
+    gl.uniform2f(at.unit, 1 / coarse.width, 1 / coarse.height);
+  }
+}
