@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(90_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -74,3 +75,19 @@ def real_address() -> Iterator[str]:
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield url
     page.close()
+
+
+@pytest.fixture
+def alone(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Opens a field on a page with the painter alone."""
+    from tests.browser.fields import visit_alone
+
+    return functools.partial(visit_alone, new_page, tmp_path)
+
+
+@pytest.fixture
+def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Opens fields in the viewer."""
+    from tests.browser.fields import open_scene
+
+    return functools.partial(open_scene, new_page, tmp_path)

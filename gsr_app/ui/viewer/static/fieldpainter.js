@@ -15,7 +15,7 @@ import { gaussian, LOOK, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fields
 /** How a drawing may differ from the field; lift: how far at most a `look` moves a Gaussian. */
 export const AS_IT_IS = Object.freeze({ sigma: 1, lift: 0, only: -1, uniforms: () => {} });
 
-const MOST = 2048; // Gaussians in one call
+const MOST = 512; // Gaussians in one call: as many corners are kept
 
 export class FieldPainter {
   /** `precision`: "full" sums in 32 bits where the browser can, "half" in 16. `restored` is told of a context regained. */
