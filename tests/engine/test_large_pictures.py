@@ -65,12 +65,12 @@ def check(found: dict[str, Any], kind: str) -> None:
 
 
 def allowed_bytes(method: str, scale: float, size: tuple[int, int]) -> float:
-    """The answer itself, twice the source as floats, a field where there is one, and 1.5 GB for the work in between."""
+    """The answer itself, twice the source as floats, a field where there is one, and 2 GB for the work in between."""
     pixels = size[0] * size[1]
-    needed = pixels * scale**2 * 8 + 2 * pixels * 16 + 1.5e9
+    needed = pixels * scale**2 * 8 + 2 * pixels * 16 + 2e9
     entry = registry.method(method)
     if entry.kind == "field":
-        needed += pixels * registry.architecture(entry.arch).lattice ** 2 * GAUSSIAN_BYTES * 1.5  # while it is joined
+        needed += pixels * registry.architecture(entry.arch).lattice ** 2 * GAUSSIAN_BYTES
     if entry.native_scale and scale > entry.native_scale:
         needed += pixels * entry.native_scale**2 * 12  # the first pass's answer
     return needed
