@@ -27,6 +27,7 @@ from gsr_app.models.initnet import InitNet, Shapes
 _MOST_SEEN_PIXELS = 1 << 20  # a network looks at a smaller copy of what is larger: density is smooth
 _LEAST_SHARE = 0.02  # of the mean density: even an empty sky gets some Gaussians
 _MOST_PER_PIXEL = 0.9
+_POINTS_PER_CELL = 0.1  # on average, in what is dithered
 _BITS = 255
 
 
@@ -104,22 +105,31 @@ def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = No
         if shrink < 1:
             seen = F.interpolate(seen, scale_factor=shrink, mode="area")
         found = net(seen)
-        maps = torch.cat([found.log_density[:, None], found.log_size[:, None], found.stretch], 1)
-        if shrink < 1:
-            maps = F.interpolate(maps, size=(height, width), mode="bilinear")
+        share = (found.log_density - found.log_density.amax())[:, None].exp()
+        maps = torch.cat([share, found.log_size[:, None], found.stretch], 1)
+        # Error diffusion places few points unevenly: where they are few, pixels are taken together.
+        cell = max(1, round(math.sqrt(_POINTS_PER_CELL * height * width / count)))
+        grid = (-(-height // cell), -(-width // cell))
+        if grid != maps.shape[2:]:
+            mode = "area" if grid[0] < maps.shape[2] else "bilinear"
+            maps = F.interpolate(maps, size=grid, mode=mode)
         maps = maps[0].clone()
-    share = maps[0].flatten().softmax(0).view(height, width) * (1 - _LEAST_SHARE) + _LEAST_SHARE / (height * width)
-    density = spread(share, count)
+    area_px = (height * width) / (grid[0] * grid[1])
+    share = maps[0] / maps[0].sum() * (1 - _LEAST_SHARE) + _LEAST_SHARE / (grid[0] * grid[1])
+    density = spread(share, count)  # per cell
     generator = torch.Generator().manual_seed(seed)
     points = torch.from_numpy(dither(density.numpy())).long()
     points = points[torch.randperm(len(points), generator=generator)[:count]]
     x, y = points[:, 0], points[:, 1]
-    size = (maps[1] - 0.5 * density.log())[y, x]
+    size = (maps[1] - 0.5 * (density / area_px).log())[y, x]
     stretch = maps[2:, y, x]  # [2, N]
     length = stretch.norm(dim=0).clamp(max=1.2)
     angle = torch.atan2(stretch[1], stretch[0]) / 2
     sigma, rho = from_turned(torch.stack([size + length, size - length], 1).exp().clamp(0.5, 64), angle)
-    mean = points.float() + (torch.rand(len(points), 2, generator=generator) - 0.5) * 0.5
+    spot = points + 0.5 + (torch.rand(len(points), 2, generator=generator) - 0.5) * 0.5
+    mean = spot * torch.tensor([width / grid[1], height / grid[0]]) - 0.5
+    if grid != (height, width):
+        density = F.interpolate(density[None, None] / area_px, size=(height, width))[0, 0]
     return fill_up(Begun(mean, sigma, rho, sample(image, mean), density), image, count, seed)
 
 

@@ -263,3 +263,18 @@ def test_a_start_takes_the_weights_that_it_is_given(tmp_path: Path) -> None:
         begin(image, "random", 300, weights="any.pth")
     with pytest.raises(WeightsError):
         begin(image, "initnet", 300, weights=str(tmp_path / "none.pth"))
+
+
+@pytest.mark.parametrize("count", [60, 160, 1000])
+def test_few_gaussians_lie_evenly_where_nothing_asks_for_more(count: int) -> None:
+    side = 128
+    begun = begin(torch.full((3, side, side), 0.4), "network", count)
+    assert len(begun.mean) == count
+    assert begun.position_map is not None
+    assert begun.position_map.shape == (side, side)
+    assert begun.position_map.sum().item() == pytest.approx(count, rel=0.05)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    to_nearest = torch.cdist(torch.stack([x, y], -1).view(-1, 2).float(), begun.mean).amin(1)
+    spacing_px = side / count**0.5
+    assert to_nearest.max() < 1.5 * spacing_px
+    assert to_nearest.mean() < 0.45 * spacing_px  # at random it is half; on a square lattice 0.38
