@@ -1,12 +1,20 @@
-"""One session per worker process, kept between its jobs."""
+"""One session per worker process, kept between its jobs, and the arguments that say which."""
 
 from __future__ import annotations
 
+import argparse
 import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gsr_app.engine.session import Session
+
+
+def add_session_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (recent GPUs)")
+    parser.add_argument("--tile", type=int, metavar="PX", help="side of a tile, source pixels (default: what fits)")
 
 
 @functools.cache

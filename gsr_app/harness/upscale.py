@@ -16,7 +16,7 @@ from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
 from gsr_app.harness.pool import WorkerDied, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.progress import ProgressLine, clock
-from gsr_app.harness.sessions import open_session
+from gsr_app.harness.sessions import add_session_arguments, open_session
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
@@ -34,10 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", metavar="S", help="4, 2.7, or vertical x horizontal: 2.5x4 (default: 4)")
     size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 1920x, x1080, fit:3840x2160")
-    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (recent GPUs)")
-    parser.add_argument("--tile", type=int, metavar="PX", help="side of a tile, source pixels (default: what fits)")
+    add_session_arguments(parser)
     parser.add_argument(
         "--format", metavar="EXT", help="png, tif, webp, jpg …; default: as the input if lossless, else png"
     )

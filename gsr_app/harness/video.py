@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Progress, Scale
 from gsr_app.harness.progress import ProgressLine, clock
-from gsr_app.harness.sessions import open_session
+from gsr_app.harness.sessions import add_session_arguments, open_session
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.harness.upscale import check_scale
 from gsr_app.models import registry, weights
@@ -41,10 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
     parser.add_argument("--restart", action="store_true", help="throw away what an earlier run has begun")
     parser.add_argument("--keep-part", action="store_true", help="after Ctrl-C, write what is done as a playable file")
-    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (recent GPUs)")
-    parser.add_argument("--tile", type=int, metavar="PX", help="side of a tile, source pixels (default: what fits)")
+    add_session_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
