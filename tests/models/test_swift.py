@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import architecture, build
-from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig
+from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig, find_highest
 from gsr_app.ops import render
 
 LATTICE = architecture("swift").lattice
@@ -168,3 +168,10 @@ def test_encoding_and_drawing_at_x4_take_a_third_of_an_edsr_encoder() -> None:
     print(best)
     assert best["swift"] < 0.35 * best["edsr"]
     assert best["swift"] < 1.0
+
+
+def test_the_highest_of_the_surroundings_is_that_of_a_square() -> None:
+    x = torch.randn(2, 3, 9, 14)
+    padded = torch.nn.functional.pad(x, (3, 3, 3, 3), value=float("-inf"))
+    squares = padded.unfold(2, 7, 1).unfold(3, 7, 1)
+    assert torch.equal(find_highest(x, 3), squares.amax((4, 5)))
