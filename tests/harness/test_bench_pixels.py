@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,11 +26,13 @@ def test_the_count_of_rgt_is_the_published_one(arch: str, published_g: float) ->
     assert count_macs(build(arch), torch.empty(1, 3, 128, 128)) / 1e9 == pytest.approx(published_g, rel=1e-3)
 
 
-def test_a_network_at_its_own_scale_is_compared_with_bicubic(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_at_its_own_scale_is_compared_with_bicubic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parser = argparse.ArgumentParser()
     bench_model.add_arguments(parser)
     words = ("--method", "rt4ksr-x3", "--size", "40x30", "--scale", "3", "--repeats", "1", "--json")
-    assert bench_model.run(parser.parse_args(words)) == 0
+    assert bench_model.run(parser.parse_args([*words, "--out", str(tmp_path)])) == 0
     printed = json.loads(capsys.readouterr().out)
     (row,) = printed if isinstance(printed, list) else printed["detail"]
     assert row["macs"] == 15 * 20 * 9 * (12 * 24 + 5 * 24 * 24 + 24 * 108)
