@@ -191,16 +191,16 @@ def encode_field(job: Job, color: Tensor, plane: str) -> Steps[GaussianField]:
 
 def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
     module: Any = job.loaded.module
-    conditioned = job.loaded.arch.scale_conditioned
+    arch = job.loaded.arch
+    conditioned = arch.scale_conditioned
     key = f"features {job.source_id} {job.loaded.weights_id} {grid} {job.dtype}"
     known: list[Any] | None = job.memory.get(key) if conditioned else None
     features: list[Any] | None = []
     joined, count, normalize = dict[str, Tensor](), 0, False
     size = (color.shape[-2], color.shape[-1])
-    arch = job.loaded.arch
     room = arch.lattice**2 * math.prod(side + -side % arch.multiple_of for side in size)  # padding has Gaussians, too
     # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
-    source = tiling.pad(color, job.loaded.arch) if job.loaded.arch.wraps else color
+    source = tiling.pad(color, arch) if arch.wraps else color
     for done, tile in enumerate(grid):
         stop_if_cancelled()
         if known is None:
@@ -211,7 +211,7 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
             encoded = known[done]
         yield Progress("decode", done, len(grid))
         with job.watch("decode"):
-            core = _core(job.call(module.field, encoded, job.scale), tile, job.loaded.arch.lattice)
+            core = _core(job.call(module.field, encoded, job.scale), tile, arch.lattice)
             # Into place at once: a field can fill half the memory there is, and joining its pieces would double it.
             for name in ("mean", "sigma", "rho", "color"):
                 values = getattr(core, name)
