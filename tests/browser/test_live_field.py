@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gsr_app.core.types import GaussianField
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fields import cell, expected_in, field_of, run, settled
 from tests.browser.scenes import canvas_pixels
@@ -118,6 +119,18 @@ def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Cal
     settled(page)
     rows, columns, expected = expected_in(field, cell(page))
     assert np.abs(canvas_pixels(page)[rows, columns] - expected).max() <= 2
+
+
+def test_what_would_not_be_quicker_is_not_drawn_coarsely(show: Callable[..., Any]) -> None:
+    """Many small Gaussians take their time at any number of pixels."""
+    field = field_of(20_000)
+    field = GaussianField(field.mean, field.sigma / 8, field.rho, field.color, field.source_size)
+    page = show({"a": field})
+    run(page, "viewer.look(110, 80, 1);")
+    steps = page.evaluate(
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.setTouch({ only: -2 }); v.live.rate = 1; v.view.pan(5, 3); v.draw(); return v.active.shots.view?.step; }"
+    )
+    assert steps == 1
 
 
 def test_a_lost_context_comes_back_and_no_pane_goes_blank(show: Callable[..., Any]) -> None:

@@ -5,18 +5,19 @@
  * one, a quarter of its pitch from either, and one more lies before the first. Each level is taken into the next finer
  * one, in turns between two textures. */
 
-import { LEVELS, REFINE, WHOLE } from "./fieldshaders.js";
+import { LEVELS, REFINE, SPREAD, WHOLE } from "./fieldshaders.js";
 
 const LEAST = 64; // pixels of a side: below it there is nothing to gain
-const MOST_DRAWN = 450; // pixels per Gaussian, about, with the levels it may choose
-const RESOLVE = 3; // pixels that one pixel's sum of the levels is worth
+const MOST_DRAWN = 430; // pixels per Gaussian, about, with the levels it may choose
+const RESOLVE = 2; // pixels that one pixel's sum of the levels is worth
 
 export class Levels {
   constructor(painter) {
     this.painter = painter;
+    this.spread = painter.program(WHOLE, SPREAD);
     this.refine = painter.program(WHOLE, REFINE);
     this.rooms = new Float32Array(4 * LEVELS); // left, top, right, bottom
-    this.kept = [null, null]; // targets for the sums of even and odd levels
+    this.kept = [null, null]; // targets for the sums: one has the columns of the next finer level, one its rows as well
   }
 
   /** How many of them help with what a view has `found`, and how many pixels are then to be drawn. */
@@ -47,28 +48,39 @@ export class Levels {
     return bottom;
   }
 
-  /** Sum those that `target` holds, if any, for a program that shows them. */
-  sum(top, target) {
-    const { painter, refine, rooms } = this;
+  /** Sum those that `target` holds, if any: `bind` tells a program that shows a picture of that width. */
+  sum(top, target, width) {
+    const { painter, spread, refine, rooms, kept } = this;
     const { gl } = painter;
-    Object.assign(this, { coarse: target, x: rooms[4 * top], y: rooms[4 * top + 1] });
-    gl.useProgram(refine.program);
-    for (let level = top - 1; level > 0; level--) {
+    let [sums, x, y] = [target, rooms[4 * top], rooms[4 * top + 1]];
+    for (let level = top - 1; level >= 0; level--) {
       const k = 4 * level;
-      const [width, height] = [rooms[k + 2] - rooms[k], rooms[k + 3] - rooms[k + 1]];
-      const sums = (this.kept[level & 1] = painter.grow(this.kept[level & 1], width, height));
-      gl.bindFramebuffer(gl.FRAMEBUFFER, sums.frame);
-      gl.viewport(0, 0, width, height);
+      const columns = level ? rooms[k + 2] - rooms[k] : width;
+      gl.useProgram(spread.program);
+      this.bind(spread, target, sums);
+      gl.uniform2i(spread.at.other, x, y);
+      gl.uniform1i(spread.at.skipped, level ? 1 : 0);
+      this.#fill(0, columns, rooms[k + 7] - rooms[k + 5]);
+      if (level === 0) return;
+      gl.useProgram(refine.program);
       this.bind(refine, target);
       gl.uniform2i(refine.at.own, rooms[k], rooms[k + 1]);
-      gl.drawArrays(gl.TRIANGLES, 0, 3);
-      Object.assign(this, { coarse: sums, x: 0, y: 0 });
+      this.#fill(1, columns, rooms[k + 3] - rooms[k + 1]);
+      [sums, x, y] = [kept[1], 0, 0];
     }
   }
 
-  /** What there is so far, to units 0 and 1. */
-  bind({ at }, target) {
-    const { coarse, x, y } = this;
+  #fill(index, width, height) {
+    const { painter, kept } = this;
+    const { gl } = painter;
+    kept[index] = painter.grow(kept[index], width, height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, kept[index].frame);
+    gl.viewport(0, 0, width, height);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  /** What a program sums: `target` on unit 0, and on unit 1 what there is of coarser levels. */
+  bind({ at }, target, coarse = this.kept[0] ?? target) {
     const { gl } = this.painter;
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, target.texture);
@@ -76,7 +88,5 @@ export class Levels {
     gl.bindTexture(gl.TEXTURE_2D, coarse.texture);
     gl.uniform1i(at.totals, 0);
     gl.uniform1i(at.coarse, 1);
-    gl.uniform2f(at.other, x, y);
-    gl.uniform2f(at.unit, 1 / coarse.width, 1 / coarse.height);
   }
 }

@@ -83,7 +83,7 @@ export class FieldPainter {
     gl.uniform1i(splat.at.top, top);
     this.#each(field, rect, width, height, rows, splat, touch);
     gl.disable(gl.BLEND);
-    levels.sum(top, this.target);
+    levels.sum(top, this.target, width);
     const show = top ? this.showLevels : this.show;
     gl.useProgram(show.program);
     levels.bind(show, this.target);

@@ -14,6 +14,7 @@ const PATIENT_MS = 1500; // and by the server, where there is one, when it would
 const RESTING_MS = 4000; // and never finer than this allows
 const REST_MS = 140;
 const COARSEST = 8;
+const WORTHWHILE = 0.8; // of the cost: what is hardly quicker is not drawn more coarsely
 const PER_GAUSSIAN = 180; // a Gaussian costs about as much as so many pixels
 const FIRST_RATE = 1e5; // pixels per ms until this machine's own is known: two cores without a GPU
 const LEAST_TO_LEARN = 5e5; // pixels: of less the clock says little
@@ -128,17 +129,19 @@ export class Live {
 
   #draw(pane, shot, { place, w, h }, key, scale) {
     const rectangle = inSource(place, scale);
-    const cost = this.#cost(pane.field, rectangle, w, h);
-    const most = key === shot.key ? RESTING_MS : FLUENT_MS;
-    let step = 1;
-    while (cost / this.rate / step ** 2 > most && step < COARSEST) step *= 2;
-    const [dw, dh] = [Math.ceil(w / step), Math.ceil(h / step)];
+    const most = this.rate * (key === shot.key ? RESTING_MS : FLUENT_MS);
+    let [step, dw, dh, cost] = [1, w, h, this.#cost(pane.field, rectangle, w, h)];
+    for (let coarser = 2; cost > most && coarser <= COARSEST; coarser *= 2) {
+      const [cw, ch] = [Math.ceil(w / coarser), Math.ceil(h / coarser)];
+      const then = this.#cost(pane.field, rectangle, cw, ch);
+      if (then < WORTHWHILE * cost) [step, dw, dh, cost] = [coarser, cw, ch, then];
+    }
     const started = performance.now();
     const drawn = this.painter.draw(pane.field, rectangle, dw, dh, lookOf(this.touch, pane.field));
     if (!drawn) return;
     this.drawings++;
     shot.take(drawn, dw, dh, place);
-    this.#learn(cost / step ** 2, started);
+    this.#learn(cost, started);
     clearTimeout(shot.timer);
     const isNews = key !== shot.key;
     Object.assign(shot, { key, step, rested: false });

@@ -25,23 +25,23 @@ vec4 colour_of(vec3 color, float longer) {
 
 const RING = `
 uniform float extent;
-flat out vec4 shade;
+flat out vec4 shade, rows;
 void main() {
   vec2 wide, high, corner;
   place(wide, high, corner);
   shade = colour_of(ink, length(wide / scale));
-  vec2 at = corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high));
-  gl_Position = vec4((centre + at) / size * 2.0 - 1.0, 0, 1);
+  rows = form / 0.849321800288;
+  put(corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high)));
 }`;
 // How far a pixel is from the line where the form has length 1, to first order: lines are a pixel wide at any tilt.
 const STROKE = `#version 300 es
 precision highp float;
 uniform float extent;
-flat in vec2 centre; flat in vec4 form; flat in vec4 shade;
+in vec2 apart; flat in vec4 shade, rows;
 out vec4 shown;
 void main() {
-  vec2 d = gl_FragCoord.xy - centre, p = vec2(dot(form.xy, d), dot(form.zw, d)) / 0.849321800288;
-  float r = length(p), steep = length(p.x * form.xy + p.y * form.zw) / 0.849321800288 / max(r, 1e-6);
+  vec2 p = apart / 0.849321800288;
+  float r = length(p), steep = length(p.x * rows.xy + p.y * rows.zw) / max(r, 1e-6);
   float cover = clamp(0.5 + 0.5 * extent - abs(r - 1.0) / max(steep, 1e-6), 0.0, 1.0) * shade.a;
   if (cover <= 0.0) discard;
   shown = vec4(shade.rgb * cover, cover);
