@@ -2,13 +2,13 @@
  *
  * They lie below the picture in the same target, so that one drawing fills them all: the first, of every second pixel,
  * on the left, the others beside it in a column. Sample k of a level lies between samples 2k - 1 and 2k of the next finer
- * one, a quarter of its pitch from either, and one more lies before the first. Each level is taken into the next finer
- * one, in turns between two textures. */
+ * one, a quarter of its pitch from either, and two more lie before the first. Each level is taken into the next finer
+ * one, first along rows and then along columns. */
 
 import { LEVELS, REFINE, SPREAD, WHOLE } from "./fieldshaders.js";
 
 const LEAST = 64; // pixels of a side: below it there is nothing to gain
-const MOST_DRAWN = 430; // pixels per Gaussian, about, with the levels it may choose
+const MOST_DRAWN = 400; // pixels per Gaussian, about, with the levels it may choose
 const RESOLVE = 2; // pixels that one pixel's sum of the levels is worth
 
 export class Levels {
@@ -35,15 +35,16 @@ export class Levels {
     rooms.fill(0);
     rooms.set([-1e9, -1e9, 1e9, top ? height : 1e9]);
     let [left, down, bottom] = [0, height, height];
-    for (let level = 1, m = ((width - 1) >> 1) + 2, n = ((height - 1) >> 1) + 2; level <= top; level++) {
+    let [columns, lines] = [(width >> 1) + 5, (height >> 1) + 5];
+    for (let level = 1; level <= top; level++) {
       rooms[4 * level] = left;
       rooms[4 * level + 1] = down;
-      rooms[4 * level + 2] = left + m + 2;
-      rooms[4 * level + 3] = down + n + 2;
-      bottom = Math.max(bottom, down + n + 2);
-      if (level === 1) left += m + 2;
-      else down += n + 2;
-      [m, n] = [(m >> 1) + 2, (n >> 1) + 2];
+      rooms[4 * level + 2] = left + columns;
+      rooms[4 * level + 3] = down + lines;
+      bottom = Math.max(bottom, down + lines);
+      if (level === 1) left += columns;
+      else down += lines;
+      [columns, lines] = [(columns >> 1) + 5, (lines >> 1) + 5];
     }
     return bottom;
   }

@@ -1,16 +1,19 @@
 /* The programs that draw a field: Gaussians as quads that add up, and what makes a picture of the sums.
  *
  * A large Gaussian is smooth: it is drawn on a coarser grid, of a quarter of the pixels per level, and the picture's
- * pixels are interpolated. They lie a quarter of a sample beside the grid's points, always, so that three of these in
- * a row suffice: weighed by 7, 58 and 31 of 96, like blurring by a variance of a third, without skew. Drawn so much
- * narrower, a Gaussian comes out as it should: where it is FINE samples wide along rows and columns it misses by 0.8 %
- * of its height at most, and a field, whose Gaussians miss here and there, by less than 2/255. */
+ * pixels are interpolated. They lie a quarter of a sample beside the grid's points, always, so that five of these in a
+ * row make them like a blur by a Gaussian of variance BLUR, whose first four moments they have. Drawn so much narrower,
+ * a Gaussian comes out as it should: where rows and columns still see it FINE samples wide it misses by 0.7 % of its
+ * height at most, 3 sigma out by 2 % of what it weighs there, and a field, whose Gaussians miss here and there, by less
+ * than 2/255. */
 
 import { EPS, REACH, TILT } from "./field.js";
 
 export const ROW = 2048; // Gaussians per row of a texture
 export const LEVELS = 7; // the picture's own pixels, and grids of every 2nd ... 64th
-const FINE = 1.2;
+const FINE = 0.88;
+const BLUR = 0.45;
+const WEIGHTS = [131, 5316, 28386, 16356, 1011].map((part) => part / 51200); // 2.25 samples before a pixel ... 1.75 after
 
 /** How a drawing may differ from the field: a `look` of one's own, in GLSL, reads its own uniforms. */
 export const LOOK = "bool look(inout vec2 mean, inout vec2 axes, inout vec3 ink) { return true; }";
@@ -56,25 +59,33 @@ export const SPLAT = `
 uniform vec4 rooms[${LEVELS}];  // where each level's samples lie in the target: left, top, right, bottom
 uniform int top;
 flat out vec4 part;
+// How wide a row or a column of pixels sees it, whichever sees less.
+float seen(vec2 wide, vec2 high) {
+  return abs(wide.x * high.y - wide.y * high.x) / sqrt(max(wide.x * wide.x + high.x * high.x, wide.y * wide.y + high.y * high.y));
+}
+// What is left of its axes where it is drawn: grids of up to this pitch will blur it by so much, in pixels.
+vec2 narrowed(vec2 wide, vec2 high, float pitch) {
+  float blur = (pitch * pitch - 1.0) * ${(BLUR * 4) / 3};
+  return sqrt(max(1.0 - blur / vec2(dot(wide, wide), dot(high, high)), 0.0));
+}
 void main() {
   vec2 wide, high, corner;
   bool is_shown = place(wide, high, corner);
   vec2 extent = sqrt(wide * wide + high * high);
-  // How wide a row or a column of pixels sees it, whichever sees less.
-  float seen = abs(wide.x * high.y - wide.y * high.x) / max(extent.x, extent.y);
-  int level = any(lessThan(window, ${REACH} * extent)) ? 0 : clamp(int(floor(log2(seen * ${1 / FINE}))), 0, top);
-  vec4 room = rooms[level];
-  part = vec4(ink, 1);
-  if (level > 0) {
-    float pitch = exp2(float(level));
-    float blur = (pitch * pitch - 1.0) * ${4 / 9};  // a third of a sample's square on this grid and on every finer one, in pixels
-    vec2 narrow = sqrt(1.0 - blur / vec2(dot(wide, wide), dot(high, high)));
-    wide *= narrow.x / pitch;
-    high *= narrow.y / pitch;
-    form *= pitch / narrow.xxyy;
-    part /= narrow.x * narrow.y;
-    centre = (centre - 1.0) / pitch + room.xy + 2.0;  // one sample lies before the first
+  int level = any(lessThan(window, ${REACH} * extent)) ? 0 : clamp(int(log2(seen(wide, high))), 0, top);
+  float pitch = exp2(float(level));
+  vec2 narrow = narrowed(wide, high, pitch);
+  while (level > 0 && seen(wide * narrow.x, high * narrow.y) < ${FINE} * pitch) {
+    level--;
+    pitch *= 0.5;
+    narrow = narrowed(wide, high, pitch);
   }
+  wide *= narrow.x / pitch;
+  high *= narrow.y / pitch;
+  form *= pitch / narrow.xxyy;
+  part = vec4(ink, 1) / (narrow.x * narrow.y);
+  vec4 room = rooms[level];
+  if (level > 0) centre = (centre - 3.0) / pitch + room.xy + 4.0;  // two samples lie before the first of each grid
   vec2 reach = ${REACH} * sqrt(wide * wide + high * high);
   // A little wider than the ellipse: corners are rounded to fractions of a pixel, and no pixel's centre may be lost.
   vec2 at = corner.x * wide * (${REACH} + 0.04 / length(wide)) + corner.y * high * (${REACH} + 0.04 / length(high));
@@ -101,42 +112,36 @@ void main() {
 export const WHOLE = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0, 1); }`;
 
-// Where a pixel lies between the next coarser grid's samples: the first of three, and their weights.
+// Interpolates along one axis: a pixel's nearest sample, and where the next nearest lies.
 const between = `
-vec3 between(int at, out int from) {
-  from = (at + 1) >> 1;
-  vec3 even = vec3(7, 58, 31) / 96.0;
-  return (at & 1) == 0 ? even : even.zyx;
-}`;
+uniform highp sampler2D coarse;
+vec4 between(ivec2 at, ivec2 side) {
+  return ${WEIGHTS.map((weight, k) => `${weight} * texelFetch(coarse, at + ${k - 2} * side, 0)`).join(" + ")};
+}
+int nearest(int at) { return ((at + 1) >> 1) + 2; }
+int side(int at) { return 1 - ((at & 1) << 1); }`;
 /* A level's sums for the columns of the next finer one. */
 export const SPREAD = `#version 300 es
-precision highp float;
-uniform highp sampler2D coarse; uniform ivec2 other; uniform int skipped;  // where the level begins; samples before the first
-out vec4 total;${between}
+precision highp float;${between}
+uniform ivec2 other; uniform int skipped;  // where the level begins in coarse; how many columns lie before the first
+out vec4 total;
 void main() {
   ivec2 at = ivec2(gl_FragCoord.xy);
-  int from;
-  vec3 weigh = between(at.x - skipped, from);
-  at = other + ivec2(from, at.y);
-  total = weigh.x * texelFetch(coarse, at, 0) + weigh.y * texelFetch(coarse, at + ivec2(1, 0), 0) + weigh.z * texelFetch(coarse, at + ivec2(2, 0), 0);
+  int x = at.x - skipped;
+  total = between(other + ivec2(nearest(x), at.y), ivec2(side(x), 0));
 }`;
-// And for its rows: a pixel's sum over all coarser levels.
-const coarse = `
-uniform highp sampler2D totals, coarse;${between}  // coarse: with the columns of this level
-vec4 blend(ivec2 at, int row) {
-  int from;
-  vec3 weigh = between(row, from);
-  at.y = from;
-  return weigh.x * texelFetch(coarse, at, 0) + weigh.y * texelFetch(coarse, at + ivec2(0, 1), 0) + weigh.z * texelFetch(coarse, at + ivec2(0, 2), 0);
-}`;
+// And for its rows: what all coarser levels add to a pixel.
+const rows = `${between}
+uniform highp sampler2D totals;
+vec4 add(int x, int y) { return between(ivec2(x, nearest(y)), ivec2(0, side(y))); }`;
 /* One level with all coarser ones. */
 export const REFINE = `#version 300 es
-precision highp float;${coarse}
+precision highp float;${rows}
 uniform ivec2 own;  // where the level begins in totals
 out vec4 total;
 void main() {
   ivec2 at = ivec2(gl_FragCoord.xy);
-  total = texelFetch(totals, own + at, 0) + blend(at, at.y - 1);
+  total = texelFetch(totals, own + at, 0) + add(at.x, at.y - 1);
 }`;
 
 const finish = `
@@ -150,8 +155,8 @@ precision highp float;
 uniform highp sampler2D totals;${finish}
 void main() { finish(texelFetch(totals, ivec2(gl_FragCoord.x, rows - gl_FragCoord.y), 0)); }`;
 export const SHOW_LEVELS = `#version 300 es
-precision highp float;${coarse}${finish}
+precision highp float;${rows}${finish}
 void main() {
   ivec2 at = ivec2(gl_FragCoord.x, rows - gl_FragCoord.y);
-  finish(texelFetch(totals, at, 0) + blend(at, at.y));
+  finish(texelFetch(totals, at, 0) + add(at.x, at.y));
 }`;
