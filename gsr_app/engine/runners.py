@@ -47,7 +47,8 @@ class Job:
 
     @torch.inference_mode()
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        with devices.autocast(self.device, self.dtype):
+        dtype = torch.float32 if self.loaded.arch.full_precision else self.dtype
+        with devices.autocast(self.device, dtype):
             return function(*args)
 
     def send(self, x: Tensor) -> Tensor:

@@ -230,7 +230,7 @@ ARCHS = (
         id="gaussiansr-edsr",
         build=lambda: GaussianSR(config=GaussianSRConfig()),
         kind="continuous",
-        multiple_of=1,
         overlap=32,
+        full_precision=True,  # its frequencies, and its shares, which are sums over all pixels
     ),
 )

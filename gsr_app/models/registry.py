@@ -62,6 +62,7 @@ class Architecture:
     bytes_per_pixel: int = 20_000  # peak memory of a forward pass per source pixel, roughly: it sizes the tiles
     largest_tile: int | None = None  # the most a tile may measure where time or memory grow faster than its area
     channels_last: bool = False  # whether convolutions run faster in that layout
+    full_precision: bool = False  # its numbers are too fine for half precision, wherever that is on
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice
     window_fraction: float | None = None  # field: half-width of the published hard window, over half the frame

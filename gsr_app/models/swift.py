@@ -115,7 +115,8 @@ class Swift(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = F.relu_(self.join(x).add_(start))
-        lattice = F.pixel_shuffle(self.tail(x).contiguous(), _LATTICE)
+        # Where convolutions answer in half precision, it ends here: places and colours are too fine for it.
+        lattice = F.pixel_shuffle(self.tail(x).to(lr.dtype).contiguous(), _LATTICE)
         color = lattice[:, :3] + resize(lr, scale=_LATTICE)
         lattice[:, :3] = self._limit(color, lr)
         return lattice

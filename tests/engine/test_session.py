@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Progress, Scale, Upscaled, View
-from gsr_app.engine import devices, runners
+from gsr_app.engine import devices, modules, runners
+from gsr_app.engine.cache import ByteLru
 from gsr_app.engine.session import Session
+from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.ops.resize import resize
 
@@ -319,6 +322,19 @@ def test_unknown_names_and_impossible_wishes_are_refused() -> None:
 
 def test_a_cpu_never_computes_in_half_precision() -> None:
     assert devices.choose_precision("auto", torch.device("cpu")) == torch.float32
+
+
+def test_a_network_too_fine_for_half_precision_is_spared_it() -> None:
+    cpu = torch.device("cpu")
+
+    def is_halved(method: str, **changes: Any) -> bool:
+        loaded = runners.finish(modules.load(registry.method(method), cpu, None))[0]
+        loaded = dataclasses.replace(loaded, arch=dataclasses.replace(loaded.arch, **changes))
+        job = runners.Job(loaded, Scale(2, 2), None, cpu, torch.bfloat16, Stopwatch(cpu), ByteLru(0), "")
+        return job.call(lambda: torch.is_autocast_enabled("cpu"))
+
+    assert is_halved("fake-asker")
+    assert not is_halved("fake-asker", full_precision=True)
 
 
 def test_every_kind_of_the_registry_has_a_fake_here() -> None:

@@ -79,6 +79,15 @@ def test_the_field_does_not_depend_on_the_scale() -> None:
         assert torch.equal(getattr(one, name), getattr(other, name))
 
 
+def test_convolutions_in_half_precision_blur_neither_places_nor_colours() -> None:
+    module, lr = Swift().eval(), noise(4, 400)
+    exact = encode(module, lr)
+    module.tail.register_forward_hook(lambda _module, _inputs, out: out.bfloat16())  # as autocast on a GPU leaves it
+    halved = encode(module, lr)
+    assert float((halved.mean - exact.mean).abs().max()) < 1e-3  # source pixels, 400 of them across
+    assert float((halved.color - exact.color).abs().max()) < 1e-3
+
+
 def test_the_training_form_and_the_fused_form_agree() -> None:
     branched = wild(branches=True)
     fused = branched.fuse()
