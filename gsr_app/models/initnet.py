@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -240,17 +239,11 @@ def start_afresh(module: InitNet) -> None:
                 nn.init.zeros_(one.bias)
 
 
-def whole_turn(turn: Tensor) -> Tensor:
-    """Radians."""
-    return 2 * math.pi * turn
-
-
 ARCHS: tuple[Architecture, ...] = (
     Architecture(
         id="initnet",
         build=functools.partial(InitNet, config=InitNetConfig()),
         kind="start",
-        multiple_of=1,
         minimum_size=16,
         tileable=False,
     ),

@@ -16,8 +16,7 @@ struct Scene {
   int channels;  // 1 to kMaxChannels
 };
 
-constexpr int kMaxChannels = 9;          // eight, and the weight of a normalised drawing
-constexpr int64_t kMaxCount = int64_t{1} << 32;  // Gaussians in one drawing
+constexpr int kMaxChannels = 9;  // eight, and the weight of a normalised drawing
 
 struct Frame {
   int height, width;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -212,7 +213,7 @@ def test_the_network_is_the_published_one_stage_by_stage(shared: Path) -> None:
     for found, name in ((placed.xy, "xy"), (placed.scaling_px, "scaling"), (placed.turn, "rotation")):
         torch.testing.assert_close(found, z[name], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(placed.color, z["color"], rtol=1e-4, atol=1e-5)
-    drawn = published.draw(z["xy"], z["scaling"], initnet.whole_turn(z["rotation"]), z["color"], (64, 64))
+    drawn = published.draw(z["xy"], z["scaling"], 2 * math.pi * z["rotation"], z["color"], (64, 64))
     torch.testing.assert_close(drawn, z["render"][0], rtol=1e-4, atol=1e-5)
     points = add_border(sample_cells(z["position_field"][0].numpy(), 3), (64, 64))
     np.testing.assert_allclose(points, z["points"], atol=2e-5)
