@@ -232,14 +232,8 @@ def read_facts(path: Path) -> FieldFacts:
     """What a file says about itself."""
     data = _read_bytes(path)
     texts, about = _read_header(data, path.name)
-    codes = about.get("codes") or {}
-    precision = about.get("precision")
-    if precision not in ("float32", "float16"):
-        precision = Quantised(**{name: int(code["bits"]) for name, code in codes.items()})
-    size = about["source_size"]
-    return FieldFacts(
-        about["count"], (size[0], size[1]), precision, len(data), texts.get("method", ""), texts.get("licence", "")
-    )
+    size, method, licence = about["source_size"], texts.get("method", ""), texts.get("licence", "")
+    return FieldFacts(about["count"], (size[0], size[1]), about["precision"], len(data), method, licence)
 
 
 def unpack_field(data: bytes, name: str = "the field") -> GaussianField:
@@ -294,8 +288,9 @@ def _back_in_order(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[An
 
 def _decode(packed: NDArray[np.uint8], code: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     bits, columns = int(code["bits"]), int(code["columns"])
-    if not 8 <= bits <= 16 or columns < 1:
-        raise ValueError("codes are 8 to 16 bits")
+    # What is missing would be read as zeros, however many.
+    if columns < 1 or packed.shape != (-(-count * columns * bits // 8),):
+        raise ValueError("codes do not fit")
     each = np.unpackbits(packed, count=count * columns * bits).reshape(-1, bits)
     codes = each.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1))
     values = np.asarray(code["low"]) + codes.reshape(count, columns) * np.asarray(code["step"])
@@ -330,9 +325,11 @@ def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]
     try:
         names = ("count", "source_size", "normalize", "window", "cell", "precision")
         about = {key: json.loads(texts[key]) for key in names}
-        about["codes"] = json.loads(texts.get("codes", "null"))
         _check_header(about)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if about["precision"] not in ("float32", "float16"):
+            about["codes"] = json.loads(texts["codes"])
+            about["precision"] = Quantised(**{name: code["bits"] for name, code in about["codes"].items()})
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, InvalidArgument) as error:
         raise FieldFileError(f"{name} is damaged: its header does not make sense.") from error
     return texts, about
 

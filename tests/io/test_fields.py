@@ -158,6 +158,9 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path: Path) -> No
     nan = arrays | {"rho": np.full(20, np.nan, np.float32)}
     short = arrays | {"rho": arrays["rho"][:7]}
     repeated = arrays | {"order": np.zeros(20, np.uint32)}
+    packed = pack_field(field_of(20), precision=Quantised())
+    length = int.from_bytes(packed[:8], "little")
+    quantised, codes = json.loads(packed[8 : 8 + length])["__metadata__"], read_tensors(packed)
     wild = {
         "empty": b"",
         "text": b"not a field at all, but long enough",
@@ -170,6 +173,10 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path: Path) -> No
         "negative": write_tensors(arrays | {"sigma": -arrays["sigma"]}, header),
         "count": write_tensors(arrays, header | {"count": "-1"}),
         "size": write_tensors(arrays, header | {"source_size": "[0, 1]"}),
+        "padded": write_tensors(codes, quantised | {"count": "21"}),
+        "endless": write_tensors(codes, quantised | {"count": "1000000000000"}),
+        "coded": write_tensors(codes, quantised | {"codes": "[8]"}),
+        "precise": write_tensors(codes, quantised | {"codes": '{"mean": {"bits": 64}}'}),
     }
     for name, data in wild.items():
         path = tmp_path / f"{name}.gsr"
