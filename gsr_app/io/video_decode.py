@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +23,8 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2
             ".3gp", ".ogv", ".gif")  # fmt: skip
 _MOST_RATE = 300  # above it a rate is the clock's, not the pictures'
 _MISSING_S = Fraction(1, 10)  # a video stream that ends this much before it said so has lost something
+# Not all that `Fraction` reads: of 1e999999999 it would write out every digit.
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
 # (a, b, c, d) of the display matrix, in signs -> (quarter turns clockwise, mirrored left and right before that)
 _TURNS = {(1, 0, 0, 1): (0, False), (0, 1, -1, 0): (1, False), (-1, 0, 0, -1): (2, False), (0, -1, 1, 0): (3, False),
           (-1, 0, 0, 1): (0, True), (1, 0, 0, -1): (2, True), (0, 1, 1, 0): (3, True), (0, -1, -1, 0): (1, True),
@@ -206,16 +210,13 @@ def read_clock(text: str | None, name: str) -> Fraction | None:
     """Seconds of "12.5", "1:02.5" or "1:00:00"; None of nothing."""
     if text is None or not text.strip():
         return None
-    try:
-        values = [Fraction(word) for word in text.strip().split(":")]
-    except (ValueError, ZeroDivisionError):
-        values = []
-    if not 1 <= len(values) <= 3 or min(values) < 0:
+    words = text.strip().split(":")
+    if len(words) > 3 or not all(_DECIMAL.fullmatch(word) for word in words):
         hint = "Write seconds (12.5) or minutes:seconds (1:02.5)."
         raise InvalidArgument(f"{name} {text[:40]!r} is not a time.", hint=hint)
     seconds = Fraction(0)
-    for value in values:
-        seconds = seconds * 60 + value
+    for word in words:
+        seconds = seconds * 60 + Fraction(word)
     return seconds
 
 
@@ -312,12 +313,9 @@ def _stream_end(stream: Any, info: VideoInfo) -> Fraction | None:
     """Where the pictures end by the file's own words (not those of its sound)."""
     if stream.duration:
         return (stream.duration + info.start) * info.time_base
-    words = stream.metadata.get("DURATION", "").split(":")  # Matroska
-    try:
-        hours, minutes, seconds = (Fraction(word) for word in words)
-    except ValueError:
-        return None
-    return hours * 3600 + minutes * 60 + seconds
+    with suppress(InvalidArgument):
+        return read_clock(stream.metadata.get("DURATION"), "DURATION")  # Matroska
+    return None
 
 
 def _turn_of(frame: Any) -> tuple[tuple[int, bool], bool]:

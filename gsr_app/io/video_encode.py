@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -91,6 +92,8 @@ def plan_output(
     """Everything about the result that does not depend on its pictures; raises before any work is done."""
     suffix = target.suffix.lower()
     if is_folder_of_pictures(target):
+        if "%" in target.name and not re.fullmatch(r"[^%]*%0?\d?d[^%]*", target.name):
+            raise InvalidArgument(f"{target.name!r} does not number its pictures.", hint="Write name%05d.png.")
         chosen = suffix if "%" in target.name else ".png"
         if chosen not in {".png", ".tif", ".tiff", ".webp"}:
             raise InvalidArgument(f"A sequence is not written as {chosen}.", hint="Use .png, .tif or .webp.")

@@ -25,7 +25,7 @@ DEFAULT_RATE = Fraction(25)
 
 def is_sequence(path: Path) -> bool:
     """A folder, frames/%05d.png, or 'frames/*.png'."""
-    return path.is_dir() or bool(_NUMBERED.search(path.name)) or bool(glob.has_magic(path.name) and not path.is_file())
+    return path.is_dir() or (not path.is_file() and bool(_NUMBERED.search(path.name) or glob.has_magic(path.name)))
 
 
 class SequenceReader:
@@ -116,7 +116,7 @@ def _read_times(path: Path) -> list[int] | None:
         return None
     try:
         times = [round(Fraction(line.strip()) * 1000) for line in lines if line.strip() and not line.startswith("#")]
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         raise VideoError(f"{path.name} is not a list of milliseconds.", hint="Remove it, or say --fps.") from None
     if any(b <= a for a, b in pairwise(times)):
         raise VideoError(f"The times in {path.name} do not grow.", hint="Remove it, or say --fps.")

@@ -299,6 +299,8 @@ def test_a_wrong_call_is_told_before_any_work(tmp_path: Path, capsys: pytest.Cap
     source = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
     for words, said in (
         (("-o", tmp_path / "a.xyz"), "is not a video that can be written"),
+        (("-o", tmp_path / "a%.png"), "does not number its pictures"),
+        (("-o", tmp_path / "a%d%d.png"), "does not number its pictures"),
         (("-o", tmp_path / "a.webm", "--codec", "h264"), "does not hold H.264"),
         (("-o", tmp_path / "a.mp4", "--codec", "h2644"), "Did you mean 'h264'"),
         (("-o", tmp_path / "a.mp4", "--start", "x"), "is not a time"),

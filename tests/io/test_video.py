@@ -256,6 +256,25 @@ def test_a_playlist_in_disguise_opens_no_other_file(tmp_path: Path) -> None:
             video.open_video(tmp_path / name)
 
 
+@pytest.mark.parametrize("text", ["1e999999999", "1/3", "-1", "1:2:3:4", "nan", "1_0", ":"])
+def test_a_time_is_digits_and_nothing_that_costs_more_to_read(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="is not a time"):
+        video.read_clock(text, "--start")
+    assert video.read_clock("1:02.5", "--start") == Fraction(125, 2)
+    assert video.read_clock(" 1:00:00 ", "--start") == 3600
+
+
+@pytest.mark.parametrize("claim", [b"0:0:1e999999999999", b"0:0:1/000000000000"])
+def test_a_length_that_is_no_number_is_not_believed(tmp_path: Path, claim: bytes) -> None:
+    source = clips.write_clip(tmp_path / "in.mkv", count=6, audio=None)
+    data = source.read_bytes()
+    (tmp_path / "odd.mkv").write_bytes(data.replace(b"00:00:00.200000000", claim))
+    assert claim in (tmp_path / "odd.mkv").read_bytes()
+    reader = video.open_video(tmp_path / "odd.mkv")
+    assert len(list(reader.frames())) == 6
+    assert reader.trouble == ""
+
+
 def test_reading_can_begin_anywhere(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", audio=None, options={"g": "12"})
     reader = video.open_video(source)
@@ -281,6 +300,11 @@ def test_a_folder_of_pictures_is_a_video_in_the_order_of_its_numbers(tmp_path: P
     assert [frame.pts * reader.info.time_base for frame in frames] == [Fraction(n, 24) for n in range(4)]
     by_pattern = video.open_video(tmp_path / "f%d.png", Fraction(24))
     assert len(list(by_pattern.frames())) == 4
+
+
+def test_a_video_may_be_named_like_a_sequence(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "100%d [x].mp4", count=3, audio=None)
+    assert video.open_video(source).info.kind == "file"
 
 
 def test_times_of_pictures_lie_beside_them(tmp_path: Path) -> None:
