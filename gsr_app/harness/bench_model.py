@@ -44,6 +44,7 @@ class Row:
     edsr_encoder_ms: float
     macs: int | None = None  # multiply-adds of one picture; pixel networks at their own scale
     bicubic_ms: float | None = None  # the yardstick on the same device, for the same picture
+    times_training_form: float | None = None  # how much faster than before its layers were fused
 
     @property
     def frames_per_s(self) -> float:
@@ -63,6 +64,10 @@ class Row:
             for stage, value in timing.stages_ms.items()
         ]
         found.append(Measure(case, "EDSR-encoder units", self.networks_ms / self.edsr_encoder_ms, 0.0, n, "ratio"))
+        if self.bicubic_ms is not None:
+            found.append(Measure(case, "bicubic units", timing.total_ms / self.bicubic_ms, 0.0, n, "ratio"))
+        if self.times_training_form is not None:
+            found.append(Measure(case, "times the training form", self.times_training_form, 0.0, n, "ratio"))
         if timing.peak_bytes is not None:
             found.append(Measure(case, "peak", timing.peak_bytes / 2**20, 0.0, n, "MiB"))
         return found
@@ -80,13 +85,18 @@ class Row:
             "frames_per_s": self.frames_per_s,
             "macs": self.macs,
             "bicubic_ms": self.bicubic_ms,
+            "times_training_form": self.times_training_form,
         }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", nargs="+", metavar="ID", help="methods of the catalogue (default: the app's)")
-    parser.add_argument("--size", nargs="+", default=["48x48", "96x96"], metavar="WxH", help="input sizes")
-    parser.add_argument("--scale", nargs="+", default=["4"], metavar="S", help="scales, such as 2 or 3.7")
+    parser.add_argument(
+        "--size", nargs="+", metavar="WxH", help="input sizes (default: 48x48 and 96x96; RT4KSR: what makes 4K)"
+    )
+    parser.add_argument(
+        "--scale", nargs="+", metavar="S", help="scales, such as 2 or 3.7 (default: a network's own, or 4)"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="runs per row after a first that does not count")
     parser.add_argument(
         "--published", action="store_true", help="GSASR's protocol: 720x720 results of x2 to x12, untiled"
@@ -100,18 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.repeats < 1:
         raise InvalidArgument(f"repeats must be 1 or more, found {arguments.repeats}.")
-    sizes = [bench_record.read_size(text) for text in arguments.size]
-    scales = [Scale.parse(text) for text in arguments.scale]
     if arguments.quick:
-        sizes, scales, arguments.repeats = sizes[:1], scales[:1], min(arguments.repeats, 2)
+        arguments.repeats = min(arguments.repeats, 2)
     rows: list[Row] = []
-    cases = [(size, scale) for size in sizes for scale in scales]
-    if arguments.published:
-        cases = [((720 // scale, 720 // scale), Scale(scale, scale)) for scale in (2, 3, 4, 6, 8, 12)]
-        cases = cases[-1:] if arguments.quick else cases
-    for method_id in arguments.method or [default_method()]:
-        for size, scale in cases:
-            rows.append(measure(method_id, size, scale, arguments))
+    for method in [registry.method(one) for one in arguments.method or [default_method()]]:
+        for size, scale in _cases(method, arguments):
+            rows.append(measure(method, size, scale, arguments))
             if not arguments.json:
                 _print(rows)
     conditions = bench_record.read_conditions(arguments.device)
@@ -125,7 +129,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argparse.Namespace) -> Row:
+def _cases(method: registry.Method, arguments: argparse.Namespace) -> list[tuple[tuple[int, int], Scale]]:
+    """Which sizes and scales; the last of the published ones, or the first of others, where it must be quick."""
+    if arguments.published:
+        cases = [((720 // scale, 720 // scale), Scale(scale, scale)) for scale in (2, 3, 4, 6, 8, 12)]
+        return cases[-1:] if arguments.quick else cases
+    native = method.native_scale or 4
+    sizes = [(2160 // native, 3840 // native)] if method.family == "RT4KSR" else [(48, 48), (96, 96)]
+    if arguments.size:
+        sizes = [bench_record.read_size(text) for text in arguments.size]
+    scales = [Scale.parse(text) for text in arguments.scale or [str(native)]]
+    return [(size, scale) for size in sizes for scale in scales][: 1 if arguments.quick else None]
+
+
+def measure(method: registry.Method, size: tuple[int, int], scale: Scale, arguments: argparse.Namespace) -> Row:
     """Run a method the way the app does, several times."""
     import torch
 
@@ -135,9 +152,8 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
     from gsr_app.engine.timing import Stopwatch
     from gsr_app.harness import bench_pixels
 
-    method = registry.method(method_id)
     if method.kind in {"resize", "video"}:
-        raise InvalidArgument(f"{method_id} is of kind {method.kind}; bench model measures networks for single images.")
+        raise InvalidArgument(f"{method.id} is of kind {method.kind}; bench model measures networks for single images.")
     device = devices.choose_device(arguments.device)
     dtype = devices.choose_precision(arguments.precision, device)
     loaded, weights = _load(method, device, arguments.weights)
@@ -158,12 +174,14 @@ def measure(method_id: str, size: tuple[int, int], scale: Scale, arguments: argp
 
     once()
     timing = _median([once() for _ in range(arguments.repeats)])
-    row = Row(method_id, weights, size, str(scale), timing, _edsr_encoder_ms(lr.to(device), arguments.repeats))
+    row = Row(method.id, weights, size, str(scale), timing, _edsr_encoder_ms(lr.to(device), arguments.repeats))
     if method.native_scale is None or scale != Scale(method.native_scale, method.native_scale):
         return row
     macs = bench_pixels.count_macs(loaded.module, tiling.pad(lr, loaded.arch))
-    bicubic_ms = bench_pixels.time_bicubic_ms(lr.to(device), scale, arguments.repeats)
-    return dataclasses.replace(row, macs=macs, bicubic_ms=bicubic_ms)
+    lr = lr.to(device)
+    bicubic_ms = bench_pixels.time_bicubic_ms(lr, scale, arguments.repeats)
+    fused = bench_pixels.compare_fused(registry.build(method.arch), loaded.module, lr, loaded.arch, arguments.repeats)
+    return dataclasses.replace(row, macs=macs, bicubic_ms=bicubic_ms, times_training_form=fused)
 
 
 def _load(method: registry.Method, device: torch.device, given: str | None) -> tuple[Loaded, str]:
@@ -233,8 +251,9 @@ def _print(rows: list[Row]) -> None:
     peak = "?" if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:,.0f} MiB"
     size = f"{row.size[1]}x{row.size[0]}"
     note = " (random weights)" if row.weights == "random" else ""
-    units = f"{row.networks_ms / row.edsr_encoder_ms:.1f} x {row.edsr_encoder_ms:.0f} ms{note}"
+    units = f"{row.networks_ms / row.edsr_encoder_ms:.3g} x {row.edsr_encoder_ms:.0f} ms{note}"
     print(f"{row.method:<24}{size:>10}{row.scale:>7}{''.join(cells)}{peak:>10}  {units}", flush=True)
     if row.macs is not None and row.bicubic_ms is not None:
         ratio = timing.total_ms / row.bicubic_ms
-        print(f"{'':<24}{row.frames_per_s:.2f} frames/s, {row.macs / 1e9:,.1f} GMAC, {ratio:.1f} x bicubic")
+        form = f", {row.times_training_form:.1f} x as fast as the training form" if row.times_training_form else ""
+        print(f"{'':<24}{row.frames_per_s:.2f} frames/s, {row.macs / 1e9:,.1f} GMAC, {ratio:.1f} x bicubic{form}")

@@ -1,16 +1,20 @@
-"""What networks of one scale are judged by besides time: their multiply-adds, and bicubic on the same device."""
+"""What networks of one scale are judged by besides time: their multiply-adds, bicubic on the same device, and what
+fusing their layers saved."""
 
 from __future__ import annotations
 
 import copy
 import statistics
 import time
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gsr_app.core.types import Scale
+from gsr_app.engine import tiling
 from gsr_app.engine.timing import synchronize
+from gsr_app.models.registry import Architecture
 from gsr_app.ops.resize import resize
 
 
@@ -23,11 +27,28 @@ def count_macs(module: torch.nn.Module, lr: torch.Tensor) -> int:
 
 
 def time_bicubic_ms(lr: torch.Tensor, scale: Scale, repeats: int) -> float:
-    """The median, after a first run that does not count."""
-    times: list[float] = []
+    return _median_ms([lambda: resize(lr, scale=scale)], lr.device, repeats)[0]
+
+
+def compare_fused(
+    training: torch.nn.Module, fused: torch.nn.Module, lr: torch.Tensor, arch: Architecture, repeats: int
+) -> float | None:
+    """How many times faster than the training form, run in turns; None where the two are the same."""
+    if not hasattr(training, "fuse"):
+        return None
+    padded, training = tiling.pad(lr, arch), training.eval().to(lr.device)
+    with torch.inference_mode():
+        before, after = _median_ms([lambda: training(padded), lambda: fused(padded)], lr.device, repeats)
+    return before / after
+
+
+def _median_ms(calls: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:
+    """Of each, taken in turns, after a first round that does not count."""
+    times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats + 1):
-        start = time.perf_counter()
-        resize(lr, scale=scale)
-        synchronize(lr.device)
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times[1:])
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            synchronize(device)
+            taken.append((time.perf_counter() - start) * 1e3)
+    return [statistics.median(taken[1:]) for taken in times]

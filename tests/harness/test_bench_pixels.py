@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from gsr_app.core.types import Scale
 from gsr_app.harness import bench_model
 from gsr_app.harness.bench_pixels import count_macs
+from gsr_app.models import registry
 from gsr_app.models.registry import build
 
 
@@ -38,3 +40,23 @@ def test_a_network_at_its_own_scale_is_compared_with_bicubic(
     assert row["macs"] == 15 * 20 * 9 * (12 * 24 + 5 * 24 * 24 + 24 * 108)
     assert row["bicubic_ms"] > 0
     assert row["frames_per_s"] == pytest.approx(1e3 / row["total_ms"])
+    assert row["times_training_form"] > 0
+    measured = {one["metric"]: one["median"] for one in printed["measures"]}
+    assert measured["bicubic units"] == pytest.approx(row["total_ms"] / row["bicubic_ms"])
+
+
+@pytest.mark.parametrize(
+    ("method", "cases"),
+    [
+        ("rt4ksr-x2", [((1080, 1920), Scale(2, 2))]),
+        ("rt4ksr-x3", [((720, 1280), Scale(3, 3))]),
+        ("rgt-s-x2", [((48, 48), Scale(2, 2)), ((96, 96), Scale(2, 2))]),
+        ("swift", [((48, 48), Scale(4, 4)), ((96, 96), Scale(4, 4))]),
+    ],
+)
+def test_without_words_a_network_is_measured_at_what_it_was_made_for(
+    method: str, cases: list[tuple[tuple[int, int], Scale]]
+) -> None:
+    parser = argparse.ArgumentParser()
+    bench_model.add_arguments(parser)
+    assert bench_model._cases(registry.method(method), parser.parse_args([])) == cases
