@@ -121,6 +121,34 @@ def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Cal
     assert np.abs(canvas_pixels(page)[rows, columns] - expected).max() <= 2
 
 
+@pytest.mark.parametrize(("count", "least"), [(10_000, 15), (130_000, 2)])
+def test_a_hand_that_moves_the_view_sees_it_move(show: Callable[..., Any], count: int, least: float) -> None:
+    """Frames that were drawn in a second of panning, all Gaussians in view; the limits leave room for others' work."""
+    page = show({"a": field_of(count, normalize=True)}, viewport={"width": 1000, "height": 964})
+    run(page, "viewer.look(112, 80, 4.4);")
+    settled(page)
+    shot = page.evaluate(
+        "() => { const s = document.querySelector('.gsr-viewer').viewer.active.shots.view; return [s.w, s.h]; }"
+    )
+    frames, step = page.evaluate(
+        """() => new Promise((done) => {
+          const viewer = document.querySelector('.gsr-viewer').viewer;
+          const [before, started] = [viewer.live.drawings, performance.now()];
+          let k = 0;
+          const move = () => {
+            const s = (performance.now() - started) / 1000;
+            if (s > 1) return done([(viewer.live.drawings - before) / s, viewer.active.shots.view.step]);
+            viewer.view.pan(k++ % 20 < 10 ? 2 : -2, k % 2 ? 1 : -1);
+            viewer.changed();
+            requestAnimationFrame(move);
+          };
+          move();
+        })"""
+    )
+    print(f"{count:,} Gaussians in {shot}: {frames:.1f} frames/s, every {step}. pixel while it moves")
+    assert frames > least / 50
+
+
 def test_what_would_not_be_quicker_is_not_drawn_coarsely(show: Callable[..., Any]) -> None:
     """Many small Gaussians take their time at any number of pixels."""
     field = field_of(20_000)
