@@ -9,7 +9,7 @@ import { LEVELS, REFINE, SPREAD, WHOLE } from "./fieldshaders.js";
 
 const LEAST = 64; // pixels of a side: below it there is nothing to gain
 const MOST_DRAWN = 400; // pixels per Gaussian, about, with the levels it may choose
-const RESOLVE = 2; // pixels that one pixel's sum of the levels is worth
+const RESOLVE = 3; // pixels that one pixel's sum of the levels is worth
 
 export class Levels {
   constructor(painter) {
