@@ -52,6 +52,8 @@ class Opened:
 
     def _shape(self, buffer: Any, rows: int) -> NDArray[Any]:
         flat = np.frombuffer(buffer, _DTYPES[self.image.format])
+        if flat.dtype == np.float32 and not np.isfinite(flat).all():
+            raise ImageError(f"{self.name} holds values that are not numbers.", hint="Replace NaN and infinity in it.")
         return flat.reshape(rows, self.image.width, self.image.bands)
 
 
@@ -91,7 +93,7 @@ def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(
-                f"{name} is a folder, not an image.", hint="Name a file, or let the batch command walk it."
+                f"{name} is a folder, not an image.", hint="Name one of its files; `gsr upscale` takes folders."
             )
         if not stat.S_ISREG(mode):
             raise ImageError(f"{name} is a device, pipe or socket, not a file.", hint="Save the image to a file first.")
@@ -99,7 +101,7 @@ def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
             head = file.read(64)
     except FileNotFoundError as error:
         raise ImageError(
-            f"{name} does not exist in {printable(str(path.parent))}.", hint="Check the path's spelling."
+            f"There is no file {name} in {printable(str(path.parent))}.", hint="Check the path's spelling."
         ) from error
     except PermissionError as error:
         raise ImageError(f"{name} may not be read: permission denied.", hint="Check the file's permissions.") from error
@@ -118,8 +120,23 @@ def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
 
 
 def _load(fmt: Format, path: Path, access: str) -> Any:
+    if fmt.id == "bmp":
+        return _load_bmp(path)
     # The loader is called by name: the general one would read "photo[1].png" as a file with options.
     return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error")
+
+
+def _load_bmp(path: Path) -> Any:
+    """The whole picture: the format is simple, and files of it are small."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("BMP",)) as bmp:
+            check_pixels(printable(path.name), bmp.height, bmp.width, "whole")
+            mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(bmp.mode, "RGB")
+            return load_vips().Image.new_from_array(np.asarray(bmp.convert(mode)))
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error
 
 
 def _has(image: Any, field: str) -> bool:

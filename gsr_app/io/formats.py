@@ -55,14 +55,15 @@ FORMATS: dict[str, Format] = {
         ),
         # 16 bits shrink to the 12 that AV1 has; encoders refuse larger frames.
         Format("avif", "AVIF", (".avif",), "heifload", "heifsave", depths=(8, 16), holds_grey=False, max_side=16384),
-        # 256 colours would throw away what upscaling made.
+        # Read only: 256 colours would throw away what upscaling made.
         Format("gif", "GIF", (".gif",), "gifload", None),
+        # Old test sets come in it. libvips has no reader: Pillow's serves.
+        Format("bmp", "BMP", (".bmp",), "", None),
     )
 }
 
 # Recognised so that the error can say what the file is.
 _FOREIGN = (
-    (b"BM", "a BMP image"),
     (b"8BPS", "a Photoshop document"),
     (b"%PDF", "a PDF document"),
     (b"<svg", "an SVG drawing"),
@@ -88,6 +89,8 @@ def sniff_format(head: bytes) -> Format | None:
         return FORMATS["jpeg"]
     if head.startswith((b"GIF87a", b"GIF89a")):
         return FORMATS["gif"]
+    if head.startswith(b"BM"):
+        return FORMATS["bmp"]
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return FORMATS["webp"]
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
@@ -125,7 +128,7 @@ def output_format(path: Path) -> Format:
     if fmt is not None and fmt.saver:
         return fmt
     ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
-    why = "holds only 256 colours and is not written" if fmt else "is not an output format"
+    why = "is read, but not written" if fmt else "is not an output format"
     raise ImageError(
         f"The output {path.name!r} {ending}, which {why}.",
         hint=f"Choose one of: {', '.join(writable_suffixes())}",

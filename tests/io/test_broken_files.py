@@ -33,7 +33,8 @@ def png_header(width: int, height: int) -> bytes:
     [
         ("a.png", b"", "a.png is empty (zero bytes)."),
         ("a.png", b"hello, this is text", "a.png is not an image."),
-        ("a.jpg", b"BM" + b"\0" * 60, "a.jpg is a BMP image."),
+        ("a.psd", b"8BPS" + b"\0" * 60, "a.psd is a Photoshop document."),
+        ("a.bmp", b"BM" + b"\0" * 60, "a.bmp cannot be read as BMP"),
         ("a.png", b"%PDF-1.7", "a.png is a PDF document."),
         ("a.mp4", b"\0\0\0\x20ftypisom", "a.mp4 is a video or another ISO media file."),
         ("a.png", b"\x89PNG\r\n\x1a\n", "a.png cannot be read as PNG"),
@@ -53,7 +54,7 @@ def test_what_is_not_a_readable_image_is_named(tmp_path: Path, name: str, conten
 
 
 def test_missing_folders_devices_and_bad_names(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"gone\.png does not exist in"):
+    with pytest.raises(ImageError, match=r"There is no file gone\.png in"):
         read_image(tmp_path / "gone.png")
     with pytest.raises(ImageError, match="is a folder, not an image"):
         read_image(tmp_path)

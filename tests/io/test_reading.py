@@ -13,6 +13,7 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms, ImageOps
 
+from gsr_app.core.errors import ImageError
 from gsr_app.io.images import read_image, read_metadata
 
 Pixels = Callable[..., np.ndarray]
@@ -35,6 +36,27 @@ def test_png_of_every_depth_and_channel_count(
         assert np.array_equal(picture.alpha, pixels[..., -1].astype(np.float32) / full)
     assert (picture.meta.format, picture.meta.grey) == ("png", bands < 3)
     assert picture.meta.depth == 8 * dtype().itemsize
+
+
+def test_bmp_is_read_from_its_last_row_up(tmp_path: Path, random_pixels: Pixels) -> None:
+    pixels = random_pixels(5, 4, 3)  # rows of 4 pixels need no padding
+    head = struct.pack("<2sIHHI", b"BM", 54 + pixels.nbytes, 0, 0, 54)
+    head += struct.pack("<IiiHHIIiiII", 40, 4, 5, 1, 24, 0, pixels.nbytes, 0, 0, 0, 0)
+    (tmp_path / "a.bmp").write_bytes(head + pixels[::-1, :, ::-1].tobytes())
+    picture = read_image(tmp_path / "a.bmp")
+    assert np.array_equal(picture.rgb, pixels.astype(np.float32) / np.float32(255))
+    assert (picture.meta.format, picture.meta.depth, picture.meta.grey) == ("bmp", 8, False)
+    (tmp_path / "cut.bmp").write_bytes((head + pixels.tobytes())[:-20])
+    with pytest.raises(ImageError, match="cannot be read as BMP"):
+        read_image(tmp_path / "cut.bmp")
+
+
+def test_a_picture_with_values_that_are_no_numbers_is_refused(tmp_path: Path) -> None:
+    values = np.full((4, 5), 0.5, np.float32)
+    values[2, 3] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif holds values that are not numbers"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("transparent", [False, True])

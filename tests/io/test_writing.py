@@ -281,7 +281,8 @@ def test_the_input_is_never_written_onto_even_through_a_link(tmp_path: Path, smo
     [
         ("a.xyz", r"ends in '\.xyz', which is not an output format", r"\.png, \.tif"),
         ("a", "has no ending", r"\.png"),
-        ("a.gif", "only 256 colours", r"\.png"),
+        ("a.gif", "read, but not written", r"\.png"),
+        ("a.bmp", "read, but not written", r"\.png"),
         ("nowhere/a.png", "folder .*nowhere does not exist", "Create it"),
         ("folder.png", "is a folder", "Name a file"),
     ],
