@@ -27,6 +27,10 @@ class InvalidScale(GsrError):
     """A scale or size that cannot be read or is out of range."""
 
 
+class SizeOutOfReach(InvalidScale):
+    """A size in pixels that this picture cannot be brought to, though another could."""
+
+
 class InvalidArgument(GsrError):
     """A value handed to the library that it cannot work with; the message names the argument."""
 

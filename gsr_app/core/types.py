@@ -11,20 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gsr_app.core.errors import InvalidArgument, InvalidScale
+from gsr_app.core.errors import InvalidArgument, InvalidScale, SizeOutOfReach
 
 MIN_SCALE, MAX_SCALE = 0.01, 64.0
-# A pair such as "2.5x4" is two factors; from here on up, integers in a pair are pixels ("1920x1080").
-_SMALLEST_PIXEL_PAIR = 65
+# "2.5x4" is two factors and "2x" is one; from here on up, integers beside an x are pixels ("1920x1080", "1920x").
+_SMALLEST_PIXELS = 65
 
 # Room for the rounding of `target / source * source` in float64, far below any real fraction of a pixel.
 _SIZE_SLACK = 1e-6
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
-_FORMS = (
-    "Write a factor (3.7), one per axis, vertical first (2.5x4), "
-    "or a size in pixels, width first: 1920x1080, 1920x, x1080, fit:3840x2160"
-)
+_SIZES = "a size in pixels, width first: 1920x1080, 1920x, x1080, fit:3840x2160"
+_FORMS = f"Write a factor (3.7), one per axis, vertical first (2.5x4), or {_SIZES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +44,50 @@ class Scale:
 
     @classmethod
     def parse(cls, text: str, source_size: tuple[int, int] | None = None) -> Scale:
-        """Read "3.7", "4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
+        """Read "3.7", "x4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
 
         Target sizes are written width first, as everywhere: "1920x1080", "1920x" and "x1080" (the other side
         keeps the aspect), "fit:3840x2160" (the largest that fits inside).
         """
         form = text.strip().lower().replace("×", "x").replace(" ", "")
-        if match := re.fullmatch(_NUMBER, form):
-            return cls(float(match[1]), float(match[1]))
+        if match := re.fullmatch(rf"x?{_NUMBER}|{_NUMBER}x", form):
+            factor = float(match[1] or match[2])
+            if "x" not in form or factor < _SMALLEST_PIXELS or not factor.is_integer():
+                return cls(factor, factor)
         if match := re.fullmatch(rf"{_NUMBER}x{_NUMBER}", form):
             first, second = float(match[1]), float(match[2])
-            in_pixels = first.is_integer() and second.is_integer() and max(first, second) >= _SMALLEST_PIXEL_PAIR
+            in_pixels = first.is_integer() and second.is_integer() and max(first, second) >= _SMALLEST_PIXELS
             if not in_pixels:
                 return cls(first, second)
-        return cls._parse_size(text, form, source_size)
+        return cls._parse_size(text, form, source_size, _FORMS)
 
     @classmethod
     def parse_size(cls, text: str, source_size: tuple[int, int]) -> Scale:
         """Like `parse`, for text that can only be a size in pixels: "48x48" is 48 by 48 pixels here."""
-        return cls._parse_size(text, text.strip().lower().replace("×", "x").replace(" ", ""), source_size)
+        form = text.strip().lower().replace("×", "x").replace(" ", "")
+        return cls._parse_size(text, form, source_size, f"Write {_SIZES}")
 
     @classmethod
-    def _parse_size(cls, text: str, form: str, source_size: tuple[int, int] | None) -> Scale:
+    def _parse_size(cls, text: str, form: str, source_size: tuple[int, int] | None, forms: str) -> Scale:
         match = re.fullmatch(r"(fit:)?(\d*)x(\d*)", form)
         if match is None or not (match[2] or match[3]) or (match[1] and not (match[2] and match[3])):
-            raise InvalidScale(f"Cannot read the scale {text!r}.", hint=_FORMS)
+            raise InvalidScale(f"Cannot read the {'scale' if forms is _FORMS else 'size'} {text!r}.", hint=forms)
+        if not all(float(side) for side in match.groups()[1:] if side):
+            raise InvalidScale(f"A picture of {text} has no pixels.", hint=forms)
         if source_size is None:
-            raise InvalidScale(f"The size {text!r} needs the source's size to become a scale.", hint=_FORMS)
+            raise InvalidScale(f"The size {text!r} needs the source's size to become a scale.", hint=forms)
         height, width = source_size
         x = float(match[2]) / width if match[2] else None
         y = float(match[3]) / height if match[3] else None
         if match[1] and x is not None and y is not None:
             x = y = min(x, y)
-        return cls(y=x if y is None else y, x=y if x is None else x)  # type: ignore[arg-type]
+        try:
+            return cls(y=x if y is None else y, x=y if x is None else x)  # type: ignore[arg-type]
+        except InvalidScale as error:
+            raise SizeOutOfReach(
+                f"The size {text!r} is too far from the picture's own, {width}x{height}: {error}",
+                hint=f"Choose one from {MIN_SCALE:g} to {MAX_SCALE:g} times as large.",
+            ) from None
 
     @property
     def is_uniform(self) -> bool:

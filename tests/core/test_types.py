@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsr_app.core.errors import InvalidArgument, InvalidScale
+from gsr_app.core.errors import InvalidArgument, InvalidScale, SizeOutOfReach
 from gsr_app.core.types import (
     MAX_SCALE,
     MIN_SCALE,
@@ -39,6 +39,9 @@ SIDES = st.integers(1, 4000)
         ("2.5×4", 2.5, 4),
         ("2X3", 2, 3),
         ("64x64", 64, 64),
+        ("x4", 4, 4),
+        ("×2.7", 2.7, 2.7),
+        ("2x", 2, 2),
     ],
 )
 def test_factors_are_read_vertical_first(text: str, y: float, x: float) -> None:
@@ -65,6 +68,17 @@ def test_sizes_are_read_width_first(text: str, y: float, x: float) -> None:
 def test_a_small_pair_is_factors_unless_it_must_be_a_size() -> None:
     assert Scale.parse("48x48", (24, 24)) == Scale(48, 48)
     assert Scale.parse_size("48x48", (24, 24)) == Scale(2, 2)
+    assert Scale.parse_size("48x", (24, 24)) == Scale(2, 2)
+
+
+def test_a_size_that_suits_another_picture_is_told_from_one_that_suits_none() -> None:
+    with pytest.raises(SizeOutOfReach, match="too far from the picture's own, 64x48"):
+        Scale.parse("9999x", (48, 64))
+    with pytest.raises(InvalidScale, match="0x100 has no pixels") as caught:
+        Scale.parse_size("0x100", (48, 64))
+    assert not isinstance(caught.value, SizeOutOfReach)
+    with pytest.raises(InvalidScale, match="the size '1920'"):
+        Scale.parse_size("1920", (48, 64))
 
 
 @pytest.mark.parametrize(
