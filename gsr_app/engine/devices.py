@@ -57,7 +57,8 @@ def describe(device: torch.device) -> str:
     """For people: which processor, and how many threads of it."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (cuda:{device.index or 0})"
-    return f"{_processor()}, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU (mps)"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else "Apple GPU (mps)"
 
 
 def _processor() -> str:
