@@ -38,12 +38,13 @@ class Outcome:
 
 def plan(inputs: Sequence[str], out: Path, mark: str, readable: Iterable[str], suffix: str = "") -> list[Task]:
     """One task per image. `mark` ("swift_x4") goes into the names; `suffix` chooses the format of all outputs."""
-    found = _expand(inputs, out, {one.lower() for one in readable})
+    readable = {one.lower() for one in readable}
+    found = _expand(inputs, out, readable)
     if len(found) == 1 and not Path(inputs[0]).is_dir() and out.suffix and not out.is_dir():
         return [Task(found[0][0], out)]
-    if out.is_file():
+    if out.is_file() or (out.suffix.lower() in readable and not out.is_dir()):
         raise InvalidArgument(
-            f"{out} is a file, and there are {len(found)} images to make.", hint="Give a folder with -o."
+            f"{out} names a file, and there are {len(found)} images to make.", hint="Give a folder with -o."
         )
 
     def name(source: Path, stem: str) -> str:

@@ -62,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `gsr models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written: the system's words, and which file
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print_error(GsrError(f"{what}.", hint="Check the path, its permissions and the room on the disk."))
+        return 1
 
 
 def print_error(error: GsrError) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
+from gsr_app.harness.outputs import check_output, write_whole
 from gsr_app.harness.tally import format_tally, tally_votes
 from gsr_app.ui import compare
 from gsr_app.ui.compare import House, Limits, Task, Wish
@@ -40,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--carry", default="", metavar="IDS", help="methods whose Gaussians the report carries, or all: zooms offline"
     )
-    parser.add_argument("--report", type=Path, metavar="OUT.html", help="where to write; the figure goes beside it")
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="where to write; a region's figure goes beside it"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tally", type=Path, nargs="+", metavar="VOTES.json", help="count exported votes instead")
 
@@ -53,6 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgument(
             "Nothing to do.", hint="gsr compare IMAGE… --report OUT.html, or gsr compare --tally VOTES.json…"
         )
+    check_output(arguments.report, ".html")
+    if arguments.repeat < 1:
+        raise InvalidArgument(f"--repeat must be at least 1, found {arguments.repeat}.")
     if arguments.reference and len(arguments.reference) != len(arguments.images):
         raise InvalidArgument(f"{len(arguments.images)} pictures, but {len(arguments.reference)} references.")
     regions = [read_region(text) for text in arguments.region]
@@ -60,26 +66,33 @@ def run(arguments: argparse.Namespace) -> int:
     pages: list[Page] = []
     with tempfile.TemporaryDirectory() as folder:
         house = House(engine, Files(Path(folder)), limits=_NO_LIMITS)
-        ids = tuple(one.strip() for one in arguments.methods.split(",") if one.strip())
-        carry = ids if arguments.carry == "all" else tuple(one.strip() for one in arguments.carry.split(","))
+        ids = _ids(arguments.methods)
+        carry = ids if arguments.carry == "all" else _ids(arguments.carry)
+        if strangers := set(carry) - set(ids):
+            raise UnknownName(min(strangers), ids, what="Method", where="--methods, and --carry names it")
         for number, image in enumerate(arguments.images):
             reference = str(arguments.reference[number]) if arguments.reference else None
             wish = Wish(
                 str(image), ids, arguments.scale, reference, arguments.round_trip, arguments.protocol, arguments.repeat
             )
             task = compare.prepare(house, wish)
+            _check_regions(regions, task)
             pages.append(_compare(house, task, regions, carry))
         methods = compare.find_methods(engine, list(ids))
     html, png, pdf = write_report(pages, methods, arguments.report.stem)
-    arguments.report.parent.mkdir(parents=True, exist_ok=True)
-    arguments.report.write_text(html, encoding="utf-8")
+    write_whole(arguments.report, html)
     print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
     for data, suffix in ((png, ".png"), (pdf, ".pdf")):
-        if data:
-            arguments.report.with_suffix(suffix).write_bytes(data)
-            print(arguments.report.with_suffix(suffix))
+        if data:  # a name of its own: the report of cat.png is called cat.html
+            figure = arguments.report.with_name(f"{arguments.report.stem}_figure{suffix}")
+            write_whole(figure, data)
+            print(figure)
     failed = sum(pane.state == "failed" for page in pages for pane in page.scene.panes)
     return 1 if failed else 0
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
 
 
 def read_region(text: str) -> Region:
@@ -92,6 +105,16 @@ def read_region(text: str) -> Region:
     if x < 0 or y < 0 or width < 1 or height < 1:
         raise InvalidArgument(f"The region {text!r} has no area or starts outside the picture.")
     return Region(x, y, width, height, parts[4].strip() if len(parts) > 4 else "")
+
+
+def _check_regions(regions: Sequence[Region], task: Task) -> None:
+    height, width = task.source.size
+    for one in regions:
+        if one.x + one.width > width or one.y + one.height > height:
+            raise InvalidArgument(
+                f"The region {one.x},{one.y},{one.width},{one.height} does not lie within {task.name}, "
+                f"which is compared from {width}x{height} pixels."
+            )
 
 
 def _compare(house: House, task: Task, regions: list[Region], carry: Sequence[str]) -> Page:

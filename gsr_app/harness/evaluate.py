@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.harness.dataset import Picture, list_pictures
+from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import EngineName, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.sessions import open_session
 
@@ -212,9 +213,13 @@ def score_all(
 ) -> list[Row]:
     """The row of every job: from the journal, or scored now."""
     keys = [job.row.key for job in jobs]
-    if len(set(keys)) != len(keys):
-        raise InvalidArgument("Two of the folders have the same name, so their rows could not be told apart.")
-    out.mkdir(parents=True, exist_ok=True)
+    if len(set(keys)) < len(keys):
+        twice = next(job.row for job, key in zip(jobs, keys, strict=True) if keys.count(key) > 1)
+        raise InvalidArgument(
+            f"{twice.dataset}/{twice.image} is there twice, so its rows could not be told apart.",
+            hint="Two pictures that differ in their ending only, or two folders of one name: rename one.",
+        )
+    make_folder(out)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
     waiting = [job for job, key in zip(jobs, keys, strict=True) if key not in journal.rows or journal.rows[key].error]
     for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):

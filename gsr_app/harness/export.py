@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.harness.outputs import check_output, write_whole
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
 from gsr_app.models.registry import catalogue
 from gsr_app.ui.reporting import page_of, write_report
@@ -35,11 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.field
     out: Path = arguments.html if arguments.html != Path() else path.with_suffix(".html")
-    if out.resolve() == path.resolve():
-        raise InvalidArgument("The page would replace the field.", hint="Name another file after --html.")
+    check_output(out, ".html")
     field, facts = load_field(path), read_facts(path)
     text, carried = field_page(field, path.stem, method=facts.method, licence=facts.licence)
-    out.write_text(text, encoding="utf-8")
+    write_whole(out, text)
     print(f"{len(field):,} Gaussians, {carried / 1e6:.2f} MB of the page")
     print(f"{out}  {out.stat().st_size / 1e6:.2f} MB, opens offline")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.harness.outputs import check_output, write_whole
 from gsr_app.harness.progress import ProgressLine, clock
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field
@@ -63,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     source: Path = arguments.images[0]
     out: Path = arguments.out or Path(source.stem + SUFFIX)
+    check_output(out, SUFFIX)
+    if out.exists() and not arguments.resume:
+        raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or name another with --out.")
     state = out.with_suffix(STATE)
     picture = read_image(source)
     image = torch.from_numpy(picture.rgb).permute(2, 0, 1).contiguous()
@@ -181,13 +185,17 @@ def _plot(arguments: argparse.Namespace) -> int:
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
+    out: Path = arguments.out or Path("fit.html")
+    check_output(out, ".html")
     figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.1, horizontal_spacing=0.05)
     for run_index, path in enumerate(arguments.images):
         log = path / "log.npy" if path.is_dir() else path
         try:
             rows = np.load(log)
-        except (OSError, ValueError) as error:
-            raise InvalidArgument(f"{log} is not the log of a fit: {error}", hint="--keep-all writes one.") from None
+        except OSError as error:
+            raise InvalidArgument(f"{log} cannot be read: {error.strerror}.", hint="--keep-all writes it.") from None
+        except ValueError:
+            raise InvalidArgument(f"{log} is not the log of a fit.", hint="--keep-all writes one, log.npy.") from None
         color = ("#1f9d8a", "#e07b39", "#4c6fbf", "#b0517f", "#7a8b2f")[run_index % 5]
         for column, x in ((1, rows[:, 0]), (2, rows[:, 3] if rows.shape[1] > 3 else rows[:, 0])):
             for row, y in ((1, rows[:, 2]), (2, rows[:, 1])):
@@ -199,7 +207,6 @@ def _plot(arguments: argparse.Namespace) -> int:
     figure.update_xaxes(title="step", row=2, col=1)
     figure.update_xaxes(title="seconds", row=2, col=2)
     figure.update_layout(template="plotly_white", margin={"l": 60, "r": 20, "t": 30, "b": 50})
-    out: Path = arguments.out or Path("fit.html")
-    figure.write_html(out, include_plotlyjs=True)
+    write_whole(out, figure.to_html(include_plotlyjs=True))
     print(out)
     return 0

@@ -6,14 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, InvalidScale, UnknownMethod
+from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, SizeOutOfReach, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
+from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import WorkerDied, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.progress import ProgressLine, clock
 from gsr_app.harness.sessions import add_session_arguments, open_session
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = batch.plan(arguments.inputs, Path(arguments.output).expanduser(), mark, images.readable_suffixes(), suffix)
     folders = {task.target.parent for task in tasks}
     for folder in folders:
-        _make_folder(folder)
+        make_folder(folder)
     batch.sweep(folders)
 
     report = _Report(method, wanted, len(tasks), as_json=arguments.json)
@@ -174,18 +176,8 @@ def _process(
 def check_scale(text: str, *, in_pixels: bool) -> None:
     """A wrong scale is a wrong call, found before any work."""
     parse = Scale.parse_size if in_pixels else Scale.parse
-    try:
+    with suppress(SizeOutOfReach):  # of a picture that is not known yet
         parse(text, (1000, 1000))
-    except InvalidScale as error:
-        if "Cannot read" in str(error) or not in_pixels:
-            raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GsrError(f"Cannot make the folder {folder}: {error.strerror}.", hint="Choose another with -o.") from None
 
 
 class _Report:
@@ -216,7 +208,7 @@ class _Report:
             if outcome.hint:
                 self._line.print(f"    {outcome.hint}")
         elif outcome.status == "skipped" and self._line.total <= 20:
-            self._line.print(f"{outcome.task.target}: {outcome.reason}; {outcome.hint}", sys.stdout)
+            self._line.print(f"{outcome.task.target} is {outcome.reason}. {outcome.hint}", sys.stdout)
         if saved is not None:
             self._total_ms += saved.timing.total_ms
             if not self._as_json:
@@ -236,7 +228,7 @@ class _Report:
         self._line.clear()
         if self._as_json:
             print(json.dumps({**self._head, **self._count, "stopped": stopped, "results": self._results}, indent=2))
-        elif stopped or self._line.total > 1 or self._count["failed"]:
+        elif stopped or self._line.total > 1:
             counts = ", ".join(f"{count} {status}" for status, count in self._count.items())
             print(f"{'stopped: ' if stopped else ''}{counts} of {self._line.total} in {clock(self._total_ms / 1e3)}")
         return 1 if self._count["failed"] else 0

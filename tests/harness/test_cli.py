@@ -66,6 +66,15 @@ def test_a_wrong_call_is_exit_code_2_with_the_nearest_command(capsys: pytest.Cap
     assert "Did you mean 'bicubic'" in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_one_line_and_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["models", "--readme", str(tmp_path / "gone.md")]) == 1
+    said = capsys.readouterr().err
+    assert "gone.md: No such file or directory" in said
+    assert "Traceback" not in said
+
+
 def test_models_lists_the_catalogue_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

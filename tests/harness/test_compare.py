@@ -30,14 +30,36 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert text.count("data:image/png") >= 4
     assert '"corner"' in text
     assert "http://" not in text.replace("http://www.w3.org", "")
-    assert out.with_suffix(".png").stat().st_size > 1000
-    assert out.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "out" / "report_figure.png").stat().st_size > 1000
+    assert (tmp_path / "out" / "report_figure.pdf").read_bytes().startswith(b"%PDF")
     said = capsys.readouterr().out
     assert "bicubic" in said
     assert "dB" in said
 
 
-@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "1,2,0,4", "-1,0,2,2"])
+@pytest.mark.parametrize(
+    "words",
+    [["--report", "noise.png"], ["--report", "a.html", "--carry", "swfit"], ["--report", "a.html", "--repeat", "0"]],
+)
+def test_a_slip_in_a_call_writes_nothing(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 16)).save("noise.png")
+    before = Path("noise.png").read_bytes()
+    assert main(["compare", "noise.png", *words]) == 2
+    assert Path("noise.png").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.png"]
+
+
+def test_the_report_beside_its_picture_leaves_the_picture_alone(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "cat.png")
+    before = (tmp_path / "cat.png").read_bytes()
+    call = ["compare", str(tmp_path / "cat.png"), "--methods", "nearest", "--region", "2,2,8,8"]
+    assert main([*call, "--report", str(tmp_path / "cat.html")]) == 0
+    assert (tmp_path / "cat_figure.png").exists()
+    assert (tmp_path / "cat.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "1,2,0,4", "-1,0,2,2", "10,0,8,8"])
 def test_a_bad_region_is_refused(region: str, tmp_path: Path) -> None:
     Image.new("RGB", (16, 16)).save(tmp_path / "x.png")
     assert main(["compare", str(tmp_path / "x.png"), f"--region={region}", "--report", str(tmp_path / "r.html")]) == 2

@@ -206,6 +206,13 @@ def test_wrong_words_are_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_two_pictures_of_one_name_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twin = sorted(dataset.glob("*.png"))[0]
+    twin.with_suffix(".bmp").write_bytes(twin.read_bytes())
+    assert cli.main(["eval", str(dataset), "--methods", "bicubic", "--out", str(tmp_path / "out")]) == 2
+    assert f"{twin.stem} is there twice" in capsys.readouterr().err
+
+
 def test_absent_perceptual_weights_say_where_they_come_from(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

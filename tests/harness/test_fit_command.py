@@ -57,6 +57,15 @@ def test_the_last_line_is_the_result_and_the_folder_holds_everything(
     assert Image.open("x4.png").size == (256, 192)
 
 
+@pytest.mark.parametrize("out", ["disc.png", "there.gsr", "file/f.gsr"])
+def test_a_fit_with_nowhere_to_go_is_refused_before_it_starts(picture: Path, out: str) -> None:
+    Path("there.gsr").write_text("hours of work")
+    Path("file").write_text("not a folder")
+    before = {path.name: path.read_bytes() for path in picture.parent.iterdir()}
+    assert main(["fit", str(picture), "--steps", "3", "--out", out]) in {1, 2}
+    assert {path.name: path.read_bytes() for path in picture.parent.iterdir()} == before
+
+
 def test_a_field_is_drawn_at_any_size_and_any_view(picture: Path) -> None:
     assert main(["fit", str(picture), "--steps", "40", "--out", "f.gsr"]) == 0
     assert main(["render", "f.gsr", "--size", "320x", "-o", "large.png"]) == 0

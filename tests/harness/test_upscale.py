@@ -274,3 +274,10 @@ def test_the_temporary_of_a_running_process_is_left_alone(tmp_path: Path) -> Non
     alive.write_bytes(b"")
     assert batch.sweep([tmp_path]) == 0
     assert alive.exists()
+
+
+def test_a_name_of_a_file_is_no_folder_for_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = save(tmp_path / "a.png"), save(tmp_path / "b.png")
+    assert upscale(first, second, "-o", tmp_path / "out.png") == 2
+    assert "Give a folder with -o" in capsys.readouterr().err
+    assert names(tmp_path) == ["a.png", "b.png"]
