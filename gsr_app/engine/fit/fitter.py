@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -224,6 +225,10 @@ class Fitter:
         before = torch.get_num_threads()
         if self.image.shape[1] * self.image.shape[2] < _SMALL_PIXELS:
             torch.set_num_threads(1)
+            # It also is what threads begin with that come to torch meanwhile, and keep for good: not for them.
+            others = threading.Thread(target=torch.set_num_threads, args=(before,))
+            others.start()
+            others.join()
         try:
             yield
         finally:

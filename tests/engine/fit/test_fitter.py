@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import types
 from pathlib import Path
 
@@ -165,6 +166,25 @@ def test_stopping_ends_at_the_next_step() -> None:
     for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 20):
         pass
     assert 0 < fitter.step < 30
+
+
+def test_a_fit_takes_no_threads_from_others() -> None:
+    before, seen = torch.get_num_threads(), {"own": set[int](), "other": set[int]()}
+
+    def look() -> bool:
+        seen["own"].add(torch.get_num_threads())
+        other = threading.Thread(target=lambda: seen["other"].add(torch.get_num_threads()))
+        other.start()
+        other.join()
+        return len(seen["own"]) > 1
+
+    torch.set_num_threads(3)
+    try:
+        list(Fitter(picture(), FitOptions(start="random", gaussians=50)).run(stop=look))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"own": {3, 1}, "other": {3}}
 
 
 def test_the_start_is_done_piece_by_piece_and_can_be_stopped_and_gone_on_from() -> None:
