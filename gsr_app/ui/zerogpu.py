@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Upscaled
 
 _LEAST_S, _MOST_S = 15.0, 120.0
@@ -98,7 +99,7 @@ def stream(
             close = getattr(steps, "close", None)
             if close:
                 close()
-            return
+            raise Cancelled("The run was stopped.")
         if isinstance(event, Progress):
             yield event
             continue

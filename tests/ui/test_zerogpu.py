@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import Progress, Scale, View
 from gsr_app.ui import zerogpu
 from gsr_app.ui.engine import LocalEngine
@@ -53,6 +54,12 @@ def test_a_field_made_elsewhere_can_be_drawn_here(lending: list[Any]) -> None:
     as_made = np.asarray(last.image).astype(float) / 255
     assert np.abs(np.clip(np.asarray(drawn, dtype=float), 0, 1) - as_made).max() < 1.5 / 255
     assert len(engine.field(last.field)) == last.field.count
+
+
+def test_a_stopped_run_is_a_stopped_run_there_too(lending: list[Any]) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(Cancelled):
+        list(LocalEngine().stream(image, method="bicubic", scale=Scale(2, 2), cancel=lambda: True))
 
 
 def test_the_gpu_is_asked_for_as_long_as_the_work_takes() -> None:
