@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import stat
 import threading
 import time
 from pathlib import Path
@@ -41,14 +42,19 @@ class Files:
             if now is None and moment - self._looked < _LOOK_EVERY_S:
                 return
             self._looked = moment
-            found = sorted((path.stat().st_mtime, path) for path in self.root.glob("*/*") if path.is_file())
-            total = sum(path.stat().st_size for _, path in found)
-            for changed, path in found:
+            found: list[tuple[float, Path, int]] = []
+            for path in self.root.glob("*/*"):
+                with contextlib.suppress(OSError):  # gone meanwhile: others remove files, too
+                    about = path.stat()
+                    if stat.S_ISREG(about.st_mode):
+                        found.append((about.st_mtime, path, about.st_size))
+            total = sum(size for _, _, size in found)
+            for changed, path, size in sorted(found):
                 if moment - changed <= self.keep_s and total <= self.most_bytes:
                     break
-                total -= path.stat().st_size
-                path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # another file lives there
+                total -= size
+                with contextlib.suppress(OSError):  # or another file lives there
+                    path.unlink(missing_ok=True)
                     path.parent.rmdir()
 
 

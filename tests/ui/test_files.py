@@ -43,6 +43,23 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
     assert [path.exists() for path in paths] == [False, True, True]
 
 
+def test_a_file_that_goes_while_it_is_looked_at_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Files(tmp_path, keep_s=100)
+    gone, old = files.put(b"x", ".png"), files.put(b"y", ".png")
+    os.utime(old, (1000, 1000))
+    real = Path.stat
+
+    def stat(self: Path, **options: bool) -> os.stat_result:
+        about = real(self, **options)
+        if self == gone:  # another thread is faster
+            gone.unlink()
+        return about
+
+    monkeypatch.setattr(Path, "stat", stat)
+    files.sweep(now=1150)
+    assert not old.exists()
+
+
 @given(st.text(max_size=200))
 def test_a_stem_is_safe_whatever_the_name(name: str) -> None:
     try:
