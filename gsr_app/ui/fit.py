@@ -85,7 +85,7 @@ def _read_count(text: object) -> int | None:
     words = str(text or "auto").strip().replace(",", "").lower()
     if words == "auto":
         return None
-    if not words.isdecimal() or not 1 <= int(words[:9]) <= MOST_GAUSSIANS:
+    if not words.isdecimal() or len(words) > 9 or not 1 <= int(words) <= MOST_GAUSSIANS:
         raise InvalidArgument(
             f"Cannot fit {words[:20]!r} Gaussians.", hint=f"Write auto, or a number up to {MOST_GAUSSIANS:,}."
         )
