@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.core.folders import cache_folder
 from gsr_app.ui import api
 from gsr_app.ui.compare import House, Limits
 from gsr_app.ui.engine import Engine
@@ -39,10 +40,7 @@ def results_folder() -> Path:
 
 def memory_file() -> Path:
     """Where the app remembers how long runs took on this machine."""
-    import os
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "gsr" / "timings.json"
+    return cache_folder() / "timings.json"
 
 
 def open_house(

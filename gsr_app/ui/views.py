@@ -79,12 +79,8 @@ def field_bytes(house: House, data: object) -> dict[str, Any]:
     handle = house.handles.get(_request(data).get("field"))
     if handle.count > MOST_GAUSSIANS:
         raise InvalidArgument(f"{handle.count:,} Gaussians are too many to send; at most {MOST_GAUSSIANS:,} are.")
-    licences = [
-        method.weights_licence or method.code_licence for method in house.engine.methods if method.id == handle.method
-    ]
-    data = pack_field(house.engine.field(handle), method=handle.method, licence="".join(licences))
     # Compressed here, so that it travels small whatever stands between the app and the page.
-    packed = gzip.compress(data, 1)
+    packed = gzip.compress(packed_field(house, handle), 1)
     return {"url": url_of(house.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
 
 
