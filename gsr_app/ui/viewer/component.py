@@ -72,13 +72,14 @@ class ViewerComponent(gr.HTML):
     """Shows a `Scene`. `example` is triggered by the button of the empty stage."""
 
     def __init__(self, value: Scene | None = None, *, server: list[Callable[..., Any]], **options: Any) -> None:
+        options = {"elem_id": "viewer", **options}
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-mount"></div>',
             "js_on_load": bundle.start_script() + _ON_LOAD,
             "apply_default_css": False,
             "server_functions": server,
         }
-        super().__init__(value, **{"elem_id": "viewer", **options, **fixed})
+        super().__init__(value, **{**options, **fixed})
 
     def preprocess(self, payload: object) -> None:
         """What the page says about the scene is not believed."""
