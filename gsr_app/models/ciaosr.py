@@ -28,7 +28,7 @@ _TAPS = 9
 _KEY = CHANNELS * _TAPS
 _VALUE = _KEY + CHANNELS
 CHUNK = 8192  # output pixels decoded at once
-_SCORES = 1 << 23  # attention scores held at once
+_SCORES = 1 << 21  # attention scores held at once
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,18 @@ class CiaoSRConfig:
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.PReLU())
+
+
+class Fetch(nn.Module):
+    """What stands where the picture is alike. A layer of its own: between layers, a run can be stopped."""
+
+    def __init__(self, sharpness: float) -> None:
+        super().__init__()
+        self.sharpness = sharpness
+
+    def forward(self, band: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """[n, D], [L, D], [L, V] -> [n, V]"""
+        return (self.sharpness * (band @ keys.t())).softmax(dim=1) @ values
 
 
 class CrossScaleAttention(nn.Module):
@@ -54,7 +66,7 @@ class CrossScaleAttention(nn.Module):
         self.conv_match_2 = _pointwise(CHANNELS, config.match_channels)
         self.conv_assembly = _pointwise(CHANNELS, CHANNELS)
         self.down = nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1)
-        self.sharpness = config.sharpness
+        self.fetch = Fetch(config.sharpness)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[1, 64, h, w] -> [1, 64, h, w]"""
@@ -72,9 +84,9 @@ class CrossScaleAttention(nn.Module):
         for top in range(0, rows, step):
             count = min(step, rows - top)
             band = F.unfold(queries[:, :, top : top + count + 2], 3)[0].t()  # [count*columns, D]
-            weights = (self.sharpness * (band @ keys.t())).softmax(dim=1)
+            parts = [self.fetch(part, keys, values) for part in band.split(max(1, _SCORES // len(keys)))]
             size = (2 * count + 4, 2 * columns + 4)
-            fetched[:, :, 2 * top : 2 * top + size[0]] += F.fold((weights @ values).t()[None], size, 6, stride=2)
+            fetched[:, :, 2 * top : 2 * top + size[0]] += F.fold(torch.cat(parts).t()[None], size, 6, stride=2)
         return self.down(fetched[:, :, 2:-2, 2:-2])[:, :, :height, :width] / 6
 
 

@@ -82,7 +82,7 @@ def test_tiles_put_together_equal_the_whole(method: str, scale: float, weights: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["rgt-s-x4", "liif-edsr", "ciaosr-edsr"])
+@pytest.mark.parametrize("method", ["rgt-s-x4", "liif-edsr", "ciaosr-edsr", "gaussiansr-edsr"])
 def test_cancelling_within_a_large_tile_takes_less_than_a_second(method: str, weights: Path) -> None:
     """On an idle machine; a tile takes many seconds, a layer a fraction of one."""
     stand_in(weights, method)
