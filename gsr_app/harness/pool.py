@@ -67,7 +67,8 @@ def _run_in_processes(
         running: dict[Future[Result], int] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < 2 * workers:
+                # A job that was there when a process died runs alone: should it happen again, it was that one.
+                while waiting and len(running) < (1 if attempts[waiting[-1]] else 2 * workers):
                     index = waiting.pop()
                     attempts[index] += 1
                     running[pool.submit(worker, jobs[index])] = index
