@@ -51,7 +51,7 @@ def save_state(fitter: Fitter, path: Path) -> None:
 
 
 def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) -> Fitter:
-    """The fit of an image as it was saved; limits may be given anew."""
+    """The fit of an image as it was saved; limits may be given anew, but not what its numbers mean."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = json.loads(state["about"])
@@ -62,7 +62,13 @@ def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) 
         raise FieldFileError(f"There is no state {path.name} to resume.", hint="Leave --resume out.") from None
     except Exception as error:
         raise FieldFileError(f"{path.name} is not a state of a fit: {error}", hint="Leave --resume out.") from None
-    fitter = Fitter(image, options or kept)
+    options = options or kept
+    if (options.rule, options.optimizer) != (kept.rule, kept.optimizer):
+        raise InvalidArgument(
+            f"{path.name} is of a fit by {kept.optimizer}, preset {kept.rule}.",
+            hint="Resume it by the same, or leave --resume out.",
+        )
+    fitter = Fitter(image, dataclasses.replace(options, start=kept.start))
     if fitter.digest != about["image"]:
         raise InvalidArgument(f"{path.name} belongs to another image.", hint="Leave --resume out to start afresh.")
     fitter.take_up(

@@ -269,6 +269,20 @@ def test_the_published_preset_is_kept_by_a_state_and_from_every_start(tmp_path: 
         torch.testing.assert_close(again.draw(), fitter.draw())
 
 
+@pytest.mark.parametrize("other", [as_published(steps=5), FitOptions(steps=5, optimizer="adan")])
+def test_a_state_is_not_read_by_another_rule(tmp_path: Path, other: FitOptions) -> None:
+    image, path = picture(24), tmp_path / "a.fit"
+    fitter, _ = run(image, start="random", gaussians=20, steps=5)
+    save_state(fitter, path)
+    with pytest.raises(InvalidArgument, match="by adam, preset ours"):
+        load_state(image, path, options=other)
+    published = Fitter(image, as_published(start="random", gaussians=20, steps=5))
+    list(published.run())
+    save_state(published, path)
+    with pytest.raises(InvalidArgument, match="by adan, preset published"):
+        load_state(image, path, options=FitOptions(steps=5))
+
+
 def test_a_start_takes_the_weights_that_it_is_given(tmp_path: Path) -> None:
     net = registry.build("quickstart")  # fresh: it foresees nothing
     torch.save(net.state_dict(), tmp_path / "fresh.pth")
