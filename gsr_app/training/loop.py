@@ -257,7 +257,9 @@ class Trainer:
         """The averaged weights in their inference form."""
         fuse: Callable[[], nn.Module] | None = getattr(self.average, "fuse", None)
         module = fuse() if fuse is not None else self.average
-        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, path)
+        partial = path.with_name(f"{path.name}.partial")
+        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
+        os.replace(partial, path)
 
     def save(self) -> None:
         """Everything that a later process needs to go on as if nothing had happened."""
