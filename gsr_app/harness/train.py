@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,11 +112,11 @@ def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None) -> R
 
 
 def _choose_device(wish: str) -> str:
-    import torch
+    from gsr_app.engine import devices
 
-    if wish != "auto":
-        return wish
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    device = devices.choose_device(wish)
+    # torchrun gives every process of this machine a number: each has a GPU of its own.
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if str(device) == "cuda" else str(device)
 
 
 def _watch(trainer: Trainer) -> int:

@@ -46,6 +46,8 @@ class Team:
     def join(cls, device: torch.device) -> Team:
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size > 1 and not dist.is_initialized():
+            if device.type == "cuda":
+                torch.cuda.set_device(device)  # NCCL's own tensors lie there, too
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
 

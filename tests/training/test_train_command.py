@@ -107,6 +107,17 @@ def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: P
     assert (out / "last.pt").exists()
 
 
+def test_every_process_of_a_team_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train._choose_device("cpu") == "cpu"
+    with pytest.raises(InvalidArgument, match="device must be"):
+        train._choose_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [train._choose_device(wish) for wish in ("auto", "cuda", "cuda:3")] == ["cuda:0", "cuda:0", "cuda:3"]
+    monkeypatch.setenv("LOCAL_RANK", "2")  # as torchrun sets it
+    assert [train._choose_device(wish) for wish in ("auto", "cuda")] == ["cuda:2", "cuda:2"]
+
+
 def test_a_few_pictures_are_held_out_to_judge_by() -> None:
     pictures = draw_pictures(25, (16, 16))
     rest, held = train.hold_out(pictures)
