@@ -53,7 +53,7 @@ class ClipEvaluator:
     def _score(self, job: ClipJob) -> dict[str, Any]:
         from gsr_app.engine.video import upscale_frames
 
-        session = open_session(self.threads, self.settings.device, weights=self.settings.weights or None)
+        session = open_session(self.threads, self.settings.device, "float32", self.settings.weights or None)
         references: dict[int, np.ndarray] = {}  # of frames that were read and not drawn yet
         drawn = upscale_frames(session, _read(job, references), method=job.method, scale=job.scale)
         scores: dict[str, list[float]] = {}

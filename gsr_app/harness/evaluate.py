@@ -13,15 +13,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
 from gsr_app.harness.dataset import Picture, list_pictures
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import EngineName, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.sessions import open_session
+from gsr_app.models import registry, weights
 
 MEASURES = ("lpips", "dists", "niqe")
 PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
@@ -58,6 +60,7 @@ class Row:
     error: str = ""
     seconds: float = 0.0
     scale_x: float | None = None  # where it is another than `scale`, which then is the vertical one
+    weights: str = ""  # that it was drawn with, by their bytes
 
     @property
     def factor(self) -> str:
@@ -71,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that decides the numbers; part of the journal's name, so that runs of other settings stay apart."""
+    """What was asked for. With the weights themselves, which each row names, it decides the numbers."""
 
     protocol: str = "basicsr"
     measures: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ class Evaluator:
         reference = as_rgb(read_image(job.picture.reference).to_array(np.uint8))
         lr = as_rgb(read_image(job.picture.lr).to_array(np.uint8)) if job.picture.lr else None
         pair = protocols.make_pair(reference, job.scale, by, lr)
-        session = open_session(self.threads, self.settings.device, weights=self.settings.weights or None)
+        session = open_session(self.threads, self.settings.device, "float32", self.settings.weights or None)
         upscaled = session.upscale(
             pair.lr.astype(np.float32) / 255, method=job.method, scale=Scale(job.scale, job.scale)
         )
@@ -221,13 +224,27 @@ def score_all(
         )
     make_folder(out)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
-    waiting = [job for job, key in zip(jobs, keys, strict=True) if key not in journal.rows or journal.rows[key].error]
+    used = {method: _find_weights(method, settings) for method in {job.row.method for job in jobs}}
+
+    def is_known(row: Row | None) -> bool:
+        return row is not None and not row.error and used[row.method] in ("", row.weights)
+
+    waiting = [job for job, key in zip(jobs, keys, strict=True) if not is_known(journal.rows.get(key))]
     for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):
         row = result if isinstance(result, Row) else dataclasses.replace(job.row, error=f"WorkerDied: {result}")
+        row = dataclasses.replace(row, weights=used[row.method] or _find_weights(row.method, settings))
         journal.append(row)
         if report is not None:
             report(len(jobs) - len(waiting) + done, len(jobs), row)
     return [journal.rows[key] for key in sorted(keys)]
+
+
+def _find_weights(method: str, settings: Settings) -> str:
+    """What names the weights' bytes; nothing while they are not here."""
+    with suppress(WeightsError):  # whoever needs them says so
+        if found := weights.find(registry.method(method), settings.weights or None):
+            return found.id
+    return ""
 
 
 def journal_name(settings: Settings) -> str:
@@ -256,7 +273,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from gsr_app.harness.tables import summarise, write_tables
-    from gsr_app.models import registry
 
     methods = _split(args.methods)
     for method in methods:

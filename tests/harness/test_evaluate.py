@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gsr_app.core.errors import GsrError, ImageError
 from gsr_app.harness import cli
@@ -22,6 +24,7 @@ from gsr_app.harness.evaluate import Journal, Row, Settings, evaluate
 from gsr_app.harness.pool import WorkerDied, run_jobs
 from gsr_app.harness.tables import find_published, summarise
 from gsr_app.io.images import Picture, write_image
+from gsr_app.models import build
 
 
 @pytest.fixture
@@ -126,6 +129,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_like_an_unbroken_one(dataset: Pa
     for name in ("images.csv", "summary.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert len(Journal(journal).rows) == 24
+
+
+def test_other_weights_under_the_same_name_are_scored_anew(dataset: Path, tmp_path: Path) -> None:
+    scores: list[float] = []
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        save_file(build("rt4ksr-x2").state_dict(), tmp_path / "best.safetensors")
+        settings = Settings(weights=str(tmp_path / "best.safetensors"))
+        rows = evaluate([dataset], ["rt4ksr-x2"], [2.0], settings, tmp_path / "out")
+        scores.append(rows[0].psnr_y or 0.0)
+    assert scores[0] == scores[2] != scores[1]
 
 
 def test_a_corrupt_picture_is_reported_and_the_means_say_so(
