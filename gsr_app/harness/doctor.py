@@ -13,7 +13,7 @@ from typing import Any
 
 from gsr_app import __version__
 from gsr_app.core.folders import ASSETS, cache_folder
-from gsr_app.models import weights
+from gsr_app.harness.models import presence_text
 from gsr_app.models.registry import catalogue
 
 _PACKAGES = ("torch", "numpy", "pyvips", "pyvips-binary", "safetensors", "huggingface_hub", "gradio", "spaces", "av")
@@ -64,11 +64,7 @@ def examine(wanted: str) -> dict[str, dict[str, Any]]:
             "assets": f"{ASSETS}{'' if ASSETS.is_dir() else ' (missing)'}",
             "own weights": os.environ.get("GSR_WEIGHTS_DIR", "GSR_WEIGHTS_DIR is not set"),
         },
-        "weights": {
-            method.id: "here" if weights.is_present(method) else "to download"
-            for method in catalogue().values()
-            if method.files
-        }
+        "weights": {method.id: presence_text(method) for method in catalogue().values() if method.files}
         or {"-": "no method needs any"},
     }
 

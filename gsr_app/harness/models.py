@@ -111,4 +111,6 @@ def size_text(method: Method) -> str:
 def presence_text(method: Method, given: str | None = None) -> str:
     if not method.files:
         return "none needed"
-    return "here" if weights.is_present(method, given) else "to download"
+    if weights.is_present(method, given):
+        return "here"
+    return "by hand" if method.page else "to download"

@@ -181,6 +181,11 @@ class Method:
         """Whether it runs without any download."""
         return all(file.asset for file in self.files)
 
+    @property
+    def page(self) -> str:
+        """Where people find what no program can fetch; empty when everything comes by itself."""
+        return next((file.page for file in self.files if file.page), "")
+
     def is_trained_for(self, scale: float) -> bool:
         return self.scales is None or self.scales[0] - 1e-6 <= scale <= self.scales[1] + 1e-6
 

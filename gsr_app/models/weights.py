@@ -190,7 +190,7 @@ def _fetch(method: Method, file: WeightFile, report: Report) -> Path:
     if file.page:
         raise WeightsError(
             f"The weights of {method.id} are not here, and their authors offer no direct download.",
-            hint=f"Get {file.name} from {file.page}, then give it with --weights "
+            hint=f"Get {file.name} from {file.page}, then give it with --weights, in the app under Models, "
             f"or put it into $GSR_WEIGHTS_DIR/{method.id}/.",
         )
     if os.environ.get("GSR_OFFLINE", "0") not in {"", "0"}:
@@ -348,7 +348,7 @@ def _unreachable(method: Method, file: WeightFile, reason: object) -> WeightsErr
 
 def _by_hand(method: Method) -> str:
     names = " and ".join(f"{file.part}.pth" if file.part else file.name for file in method.files)
-    return f"Or fetch {names} by hand and pass --weights PATH."
+    return f"Or fetch {names} by hand and give it with --weights PATH, or in the app under Models."
 
 
 def _ignore(_: Progress) -> None: ...

@@ -207,7 +207,8 @@ class LocalEngine:
             return Availability(here=True, own=self._weights is None and weights.is_local(method))
         if method.is_packaged:
             return Availability(here=False, reason="its weights are not part of this copy")
-        return Availability(here=False, download_bytes=method.bytes, reason=_why_offline())
+        by_hand = f"no direct download: get it from {method.page}" if method.page else ""
+        return Availability(here=False, download_bytes=method.bytes, reason=by_hand or _why_offline())
 
     def describe(self) -> str:
         from gsr_app.engine import devices

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from gsr_app.core.types import Scale, Timing
+from gsr_app.harness import models
 from gsr_app.models.registry import catalogue
 from gsr_app.ui import present
-from gsr_app.ui.engine import Availability
+from gsr_app.ui.engine import Availability, LocalEngine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.viewer import bundle, contract
 from gsr_app.ui.viewer.contract import PaneSpec, Scene, as_json
@@ -112,3 +113,16 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
         assert "http://" not in source
         assert "https://" not in source
     assert "url(" not in bundle.css()
+
+
+def test_what_no_program_can_fetch_is_not_offered_for_download() -> None:
+    by_hand = [method for method in catalogue().values() if method.page]
+    assert "rgt-x4" in {method.id for method in by_hand}
+    for method in by_hand:
+        missing = LocalEngine("cpu").availability(method)
+        if missing.here:
+            continue  # somebody has put it there
+        row = present.model_row(method, missing, may_manage=True)
+        assert (row["state"], row["actions"]) == ("offline", [])
+        assert method.page in row["said"]
+        assert models.presence_text(method) == "by hand"
