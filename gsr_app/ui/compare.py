@@ -342,11 +342,6 @@ def upscale(
                 timings.append(event.timing)
     if result is None:
         raise GsrError(f"{method.title} ended without a picture.")
-    for timing in timings:
-        if is_remembered(method, timing):
-            continue
-        height, width = task.output_size
-        house.estimates.learn(method.id, timing, task.source.size[0] * task.source.size[1], height * width)
     return result, timings[0] if runs == 1 else _middle(timings[1:])
 
 
@@ -379,6 +374,9 @@ def finished_pane(
     started = time.perf_counter()
     screen = house.files.put(encode_png(pixels), ".png", stem)
     timing = timing.including(write=1000 * (time.perf_counter() - started))
+    if not is_remembered(method, timing):
+        (height, width), (rows, columns) = task.source.size, task.output_size
+        house.estimates.learn(method.id, timing, height * width, rows * columns)
     download = screen
     if pixels.dtype != np.uint8 or task.source.meta is not None:
         # The file to keep has the input's depth, profile and metadata.

@@ -17,6 +17,7 @@ from gsr_app.ui.viewer.contract import PaneSpec, Scene
 
 _VISITORS, _RUNS = 500, 300
 _BINS = 60
+_NO_FIELD = "Needs a run of a method that makes Gaussians."
 _INK, _LINE = "#7d8287", "rgba(128,128,128,0.22)"
 
 
@@ -69,6 +70,15 @@ def _figure(title: str, x: str, y: str) -> Any:
     return figure
 
 
+def _or_say(figure: Any, why: str) -> Any:
+    """A drawing without data says what it waits for, instead of showing axes of nothing."""
+    if not figure.data:
+        figure.add_annotation(text=why, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+    return figure
+
+
 def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
     grouped: dict[str, list[Run]] = {}
     for run in runs:
@@ -89,10 +99,15 @@ def time_over_scale(runs: Sequence[Run]) -> Any:
             name=pane.name,
             mode="lines+markers",
             line={"color": pane.colour, "width": 1.5},
-            text=[run.source for run in ordered],
+            text=[run.source + (", draw only" if _is_draw_only(run.pane) else "") for run in ordered],
             hovertemplate="×%{x:.2f} · %{y:.3g} s<br>%{text}",
         )
-    return figure
+    return _or_say(figure, "First runs load the network and are left out: run again.")
+
+
+def _is_draw_only(pane: PaneSpec) -> bool:
+    """Whether the field was kept from an earlier run."""
+    return pane.field is not None and pane.timing is not None and "encode" not in pane.timing.stages_ms
 
 
 def quality_over_time(runs: Sequence[Run]) -> Any:
@@ -111,7 +126,7 @@ def quality_over_time(runs: Sequence[Run]) -> Any:
             text=[f"{run.source} ×{run.scale:.2f}" for run in method_runs],
             hovertemplate="%{y:.2f} dB · %{x:.3g} s<br>%{text}",
         )
-    return figure
+    return _or_say(figure, "Needs a run with a reference or a round trip.")
 
 
 def _array(values: Any) -> NDArray[np.float32]:
@@ -138,4 +153,4 @@ def field_spread(fields: Sequence[tuple[PaneSpec, GaussianField]]) -> tuple[Any,
                 line={"color": pane.colour, "width": 1.5, "shape": "hvh"},
                 hovertemplate="%{x:.3g} · %{y:.2f} %",
             )
-    return sizes, strengths
+    return _or_say(sizes, _NO_FIELD), _or_say(strengths, _NO_FIELD)

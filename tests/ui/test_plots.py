@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("plotly")
 
 from gsr_app.ui import plots
-from gsr_app.ui.viewer.contract import PaneMetrics, PaneSpec, PaneTiming, Scene, Source
+from gsr_app.ui.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming, Scene, Source
 from tests.browser.fake_engine import lattice_field
 
 
@@ -35,10 +37,26 @@ def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:
     assert list(line.y) == [0.3, 0.9]
 
 
+def test_a_field_that_was_kept_is_told_to_be_drawn_only() -> None:
+    whole = scene(4, 900)
+    timing = PaneTiming({"render": 20.0}, 20.0)
+    kept = replace(whole.panes[0], timing=timing, field=PaneField("f", 3))
+    (line,) = plots.time_over_scale(history(whole, replace(whole, panes=(kept,)))).data
+    assert list(line.text) == ["cat.png", "cat.png, draw only"]
+
+
 def test_quality_needs_a_reference() -> None:
     figure = plots.quality_over_time(history(scene(4, 900, 31.5), scene(2, 300)))
     (points,) = figure.data
     assert (list(points.x), list(points.y)) == ([0.9], [31.5])
+
+
+def test_a_drawing_of_nothing_says_what_it_waits_for() -> None:
+    first = history(scene(4, 900, cold=True))
+    drawn = [plots.time_over_scale(first), plots.quality_over_time(first), *plots.field_spread([])]
+    for figure, words in zip(drawn, ("run again", "round trip", "Gaussians", "Gaussians"), strict=True):
+        assert words in figure.layout.annotations[0].text
+        assert figure.layout.xaxis.visible is False
 
 
 def test_the_spread_of_a_field_sums_to_everything() -> None:
