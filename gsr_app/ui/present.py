@@ -143,7 +143,8 @@ def model_row(
     card = method_card(method, availability)
     actions: list[tuple[str, str]] = []
     if may_manage and method.files and not method.is_packaged:
-        actions = [("verify", "verify"), ("remove", "remove")] if availability.here else [("fetch", "fetch")]
+        fetch = [] if method.page else [("fetch", "fetch")]
+        actions = [("verify", "verify"), ("remove", "remove")] if availability.here else fetch
     elif may_manage and method.files and availability.here:
         actions = [("verify", "verify"), *([("remove", "remove")] if availability.own else [])]
     scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))

@@ -345,3 +345,26 @@ def test_a_report_is_one_click(app: Any, tmp_path: Path) -> None:
     text = Path(download.value.path()).read_text()
     assert text.count("data:image/png") >= 4
     assert '"eye"' in text
+
+
+def test_the_keys_work_as_soon_as_a_run_has_begun(app: Any) -> None:
+    page = app()
+    upload(page, noise(24, 32, 3))
+    choose(page, "bicubic")
+    run_to_end(page)
+    page.keyboard.press("w")
+    wait_for(page, "viewer.mode === 'wipe'")
+    page.locator("#scaletext input").click()  # a field of text keeps the keys
+    page.keyboard.press("g")
+    page.mouse.move(900, 400)
+    page.keyboard.press("d")
+    assert page.locator("#scaletext input").input_value().count("g") == 1
+    assert state_of(page)["mode"] == "wipe"
+
+
+def test_the_forecast_counts_what_a_visitor_waits_for(app: Any) -> None:
+    page = app()
+    upload(page, noise(24, 32, 3))
+    choose(page, "bicubic")
+    run_to_end(page)
+    page.locator("#forecast", has_text="for 1 method").wait_for()

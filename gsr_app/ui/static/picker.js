@@ -14,7 +14,7 @@ function card(one, chosen) {
   const label = make("label", "gsr-card");
   label.dataset.state = one.state;
   label.dataset.method = one.id;
-  label.title = [one.note, one.reason].filter(Boolean).join("\n");
+  label.title = [one.facts, one.note, one.reason].filter(Boolean).join("\n");
   const box = make("input", "");
   box.type = "checkbox";
   box.checked = chosen.includes(one.id);

@@ -50,10 +50,13 @@ def build(house: House) -> None:
             methods = MethodPicker(chosen, cards=cards)
             _rubric("Scale")
             with gr.Row(elem_id="scalerow"):
-                slider = gr.Slider(1, 30, 4, step=0.1, show_label=False, container=False, elem_id="scale", buttons=[])
-                scale = gr.Textbox(
-                    "4", show_label=False, container=False, elem_id="scaletext", max_lines=1, max_length=40, info=None
+                slider = gr.Slider(
+                    1, 30, 4, step=0.1, label="Scale", show_label=False, container=False, elem_id="scale", buttons=[]
                 )
+                scale = gr.Textbox(
+                    "4", label="Scale: a factor, one per axis, or a size", show_label=False, container=False,
+                    elem_id="scaletext", max_lines=1, max_length=40,
+                )  # fmt: skip
             slider_y = gr.Slider(
                 1, 30, 4, step=0.1, label="vertical", container=False, elem_id="scaley", buttons=[], visible=False
             )

@@ -44,8 +44,9 @@ def build(house: House) -> None:
             )  # fmt: skip
             _rubric("Seconds per start")
             seconds = gr.Slider(
-                1, fit.MOST_SECONDS, 10, step=1, show_label=False, container=False, elem_id="fitseconds", buttons=[]
-            )
+                1, fit.MOST_SECONDS, 10, step=1, label="Seconds per start", show_label=False, container=False,
+                elem_id="fitseconds", buttons=[],
+            )  # fmt: skip
             with gr.Accordion("Open a field", open=False, elem_id="fitopen"):
                 file = gr.File(
                     show_label=False, container=False, type="filepath", file_types=[SUFFIX], elem_id="fitfile"

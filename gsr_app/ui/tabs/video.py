@@ -40,16 +40,19 @@ def build(house: House) -> None:
             _rubric("Method")
             choices = [(_title(house, method), method.id) for method in methods]
             first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
-            method = gr.Dropdown(choices, value=first, show_label=False, container=False, elem_id="videomethod")
+            method = gr.Dropdown(
+                choices, value=first, label="Method", show_label=False, container=False, elem_id="videomethod"
+            )
             _rubric("Scale")
             with gr.Row(elem_id="videoscalerow"):
                 scale = gr.Textbox(
-                    "2", show_label=False, container=False, max_lines=1, max_length=40, elem_id="videoscale",
-                    placeholder="2, 2x3.5, 1920x",
+                    "2", label="Scale", show_label=False, container=False, max_lines=1, max_length=40,
+                    elem_id="videoscale", placeholder="2, 2x3.5, 1920x",
                 )  # fmt: skip
                 kind = gr.Dropdown(
-                    list(video.FORMATS), value="mp4", show_label=False, container=False, elem_id="videoformat"
-                )
+                    list(video.FORMATS), value="mp4", label="File format", show_label=False, container=False,
+                    elem_id="videoformat",
+                )  # fmt: skip
             forecast = gr.HTML(_note(_SCALES), elem_id="videoforecast", padding=False, apply_default_css=False)
             trip = gr.Checkbox(
                 label="Round trip: shrink the video first, then compare with it", container=False, elem_id="videotrip"

@@ -62,6 +62,8 @@ export function listen(viewer, stage, canvas) {
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
+  // The keys are the stage's while it has the focus; a hand over it is enough, unless the focus is in use elsewhere.
+  canvas.addEventListener("pointerenter", () => document.activeElement === document.body && stage.focus({ preventScroll: true }));
   canvas.addEventListener("pointerleave", () => pointers.size || viewer.pointTo(null));
 
   canvas.addEventListener("dblclick", (event) => {

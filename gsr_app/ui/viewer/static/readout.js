@@ -37,6 +37,7 @@ export function gaussianNote(viewer) {
   if (viewer.chosen) return describe(viewer.chosen.pane.field, viewer.chosen.index);
   if (!viewer.overlaid) return viewer.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
   const { count, shown } = viewer.inView;
+  if (shown === "off") return ""; // a difference shows none
   const instead = shown === viewer.overlay ? "" : ` · too many for ${viewer.overlay}: shown as ${shown}`;
   return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
 }

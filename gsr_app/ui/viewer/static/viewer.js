@@ -73,6 +73,14 @@ export class Viewer extends ViewerState {
     this.#resize();
   }
 
+  /** The button that began a run hides: its focus goes to what it began, and the keys work at once. */
+  #takeFocus() {
+    const at = document.activeElement;
+    if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) {
+      this.stageNode.focus({ preventScroll: true });
+    }
+  }
+
   #makeDivider() {
     const move = (event) => {
       if (!event.buttons) return;
@@ -98,6 +106,7 @@ export class Viewer extends ViewerState {
     if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
     const before = this.scene;
     this.scene = scene;
+    if (scene.running && scene.run !== before.run) this.#takeFocus();
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
       this.regions = [];
