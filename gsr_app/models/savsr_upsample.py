@@ -79,18 +79,18 @@ class Upsampler(nn.Module):
         beyond = (left - patch.columns[0] + 1, patch.columns[1] + 1 - right, top - patch.rows[0] + 1,
                   patch.rows[1] + 1 - bottom)  # fmt: skip
         like = self.offset.weight
-        y, own_y = _along(top, bottom, patch.scale.y, size[0], patch.frame[0], like)
-        x, own_x = _along(left, right, patch.scale.x, size[1], patch.frame[1], like)
+        y, own_y = _along(top, bottom, patch.scale.y, size[0], patch.frame[0])
+        x, own_x = _along(left, right, patch.scale.x, size[1], patch.frame[1])
         shape = (bottom - top, right - left)
         told = torch.stack([
             like.new_full(shape, 1 / patch.scale.x),
             like.new_full(shape, 1 / patch.scale.y),
-            _within_pixel(y)[:, None].expand(shape),
-            _within_pixel(x)[None, :].expand(shape),
+            _within_pixel(y).to(like)[:, None].expand(shape),
+            _within_pixel(x).to(like)[None, :].expand(shape),
         ])[None]  # fmt: skip
         # Places are too fine for half precision.
         with torch.autocast(like.device.type, enabled=False):
-            body = self.body(told.to(like))
+            body = self.body(told)
             offset, st_offset, shares = self.offset(body), self.st_offset(body), self.routing(body)
         origin_y, origin_x = patch.origin
 
@@ -139,9 +139,12 @@ class Upsampler(nn.Module):
         return sample(gathered[1], places.st_at) + fused + corrected
 
 
-def _along(first: int, last: int, scale: float, length: int, source: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres of output pixels along one axis, in source pixels, and where a resize of exactly that size looks."""
-    at = torch.arange(first, last, dtype=torch.float64, device=like.device) + 0.5
+def _along(first: int, last: int, scale: float, length: int, source: int) -> tuple[Tensor, Tensor]:
+    """Centres of output pixels along one axis, in source pixels, and where a resize of exactly that size looks.
+
+    On the CPU: Apple's GPUs have no float64.
+    """
+    at = torch.arange(first, last, dtype=torch.float64) + 0.5
     return at / scale, at * (source / length) - 0.5
 
 

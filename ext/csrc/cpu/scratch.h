@@ -28,7 +28,7 @@ inline void ask_for_large_pages(void* data, size_t bytes) {
 class Kept {
  public:
   static Kept& blocks() {
-    static Kept kept;
+    static Kept& kept = *new Kept;  // never destroyed: a thread may still be drawing when the process ends
     return kept;
   }
 
@@ -79,10 +79,6 @@ class Kept {
     for (const Block& block : blocks_)
       if (!block.data) return false;
     return true;
-  }
-
-  ~Kept() {
-    for (const Block& block : blocks_) std::free(block.data);
   }
 
   std::mutex mutex_;
