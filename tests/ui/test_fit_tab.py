@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +63,9 @@ def test_a_fit_goes_on_with_another_budget(house: House, picture: str) -> None:
 
 def test_stopping_keeps_the_best_so_far(house: House, picture: str) -> None:
     task, jobs = fit.prepare(house, picture, ["network", "random"], "200", 60), {}
-    began = time.monotonic()
-    threading.Timer(3.0, lambda: jobs["me"].cancel()).start()
-    *_, (last, _) = fit.watch(house, "me", task, jobs)
-    assert time.monotonic() - began < 40
+    for last, _ in fit.watch(house, "me", task, jobs):
+        if last.panes[0].url and jobs:  # something is there to be kept
+            jobs["me"].cancel()
     assert last.panes[0].field is not None
     assert last.panes[1].state == "cancelled"
 
