@@ -208,6 +208,21 @@ def test_the_newest_view_wins_and_the_old_frame_stays_until_then(show: Any) -> N
     assert page.evaluate("() => window.asked") == 2
 
 
+def test_a_view_of_a_field_that_is_gone_is_not_shown(show: Any) -> None:
+    view = (
+        "window.asked = (window.asked ?? 0) + 1;"
+        "await new Promise((done) => { window.release = done; });"
+        "const c = new OffscreenCanvas(...size); c.getContext('2d').fillRect(0, 0, ...size);"
+        "return {url: URL.createObjectURL(await c.convertToBlob()), ms: 5};"
+    )
+    page = show(services(view=view), 768, live=True)
+    run(page, "viewer.look(64, 48, 8);")
+    page.wait_for_function("() => window.release")
+    run(page, "viewer.active.zoomer.drop(); window.release();")
+    wait_for(page, "!viewer.active.zoomer.busy || window.asked > 1")  # asked for anew, and not answered
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.active.zoomer.frame") is None
+
+
 def test_a_view_that_fails_leaves_the_pixels_and_says_so(show: Any) -> None:
     page = show(services(), 768, live=True)
     run(page, "viewer.grid = false; viewer.look(64, 48, 8);")

@@ -15,6 +15,7 @@ export class TrueZoom {
     this.changed = changed;
     this.frame = null; // {picture, place, zoom, ms}
     this.wanted = null;
+    this.asked = null; // the one under way, unless its field is gone
     this.busy = false;
     this.failed = "";
     this.timer = 0;
@@ -34,7 +35,8 @@ export class TrueZoom {
 
   async #next() {
     if (this.busy || !this.wanted) return;
-    const { place, w, h, zoom, scale, key } = this.wanted;
+    const asked = (this.asked = this.wanted);
+    const { place, w, h, zoom, scale, key } = asked;
     this.wanted = null;
     this.busy = true;
     try {
@@ -46,11 +48,13 @@ export class TrueZoom {
       };
       const answer = await this.render(rectangle, [w, h]);
       const picture = await Picture.load(answer.url);
-      this.frame?.picture.close();
-      this.frame = { picture, place, zoom, ms: answer.ms, backend: answer.backend ?? "", key };
-      this.failed = "";
+      if (this.asked === asked) {
+        this.frame?.picture.close();
+        this.frame = { picture, place, zoom, ms: answer.ms, backend: answer.backend ?? "", key };
+        this.failed = "";
+      } else picture.close();
     } catch (error) {
-      this.failed = String(error.message ?? error);
+      if (this.asked === asked) this.failed = String(error.message ?? error);
     } finally {
       this.busy = false;
       this.changed();
@@ -60,7 +64,7 @@ export class TrueZoom {
 
   drop() {
     clearTimeout(this.timer);
-    this.wanted = null;
+    this.wanted = this.asked = null;
     this.key = null;
     this.frame?.picture.close();
     this.frame = null;
