@@ -46,9 +46,9 @@ def report_text(titles: tuple[str, ...] = ("one.png", "two.png")) -> tuple[str, 
 
 
 @pytest.fixture
-def open_report(new_page: Callable[..., Any], tmp_path: Path) -> Callable[[], Any]:
-    def visit() -> Any:
-        text, _, _ = report_text()
+def open_report(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    def visit(*titles: str) -> Any:
+        text, _, _ = report_text(titles or ("one.png", "two.png"))
         path = tmp_path / "report.html"
         path.write_text(text, encoding="utf-8")
         page = new_page(offline=True, accept_downloads=True)
@@ -59,7 +59,7 @@ def open_report(new_page: Callable[..., Any], tmp_path: Path) -> Callable[[], An
     return visit
 
 
-def test_a_report_shows_its_pictures_exactly_without_a_network(open_report: Callable[[], Any]) -> None:
+def test_a_report_shows_its_pictures_exactly_without_a_network(open_report: Callable[..., Any]) -> None:
     page = open_report()
     _, _, shown = report_text()
     page.evaluate("() => { const v = document.querySelector('.gsr-viewer').viewer; v.regions = []; v.oneToOne(); }")
@@ -89,7 +89,7 @@ def test_the_figure_holds_the_crops(tmp_path: Path) -> None:
     assert figure.shape[1] == 4 * 360 + 3 * 12
 
 
-def test_blind_mode_hides_who_made_what_and_votes_are_exported(open_report: Callable[[], Any]) -> None:
+def test_blind_mode_hides_who_made_what_and_votes_are_exported(open_report: Callable[..., Any]) -> None:
     page = open_report()
     page.get_by_role("button", name="Judge blind").click()
     wait_for(page, "viewer.blind && viewer.shown.length === 4 && viewer.shown.every((pane) => pane.picture)")
@@ -109,3 +109,12 @@ def test_blind_mode_hides_who_made_what_and_votes_are_exported(open_report: Call
     first = next(vote for vote in votes if vote["image"] == "one.png")
     assert sorted(first["shown"]) == sorted(METHODS)
     assert first["best"] == first["shown"][1]
+
+
+def test_pictures_of_one_name_are_judged_apart(open_report: Callable[..., Any]) -> None:
+    page = open_report("cat.png", "cat.png")
+    page.get_by_role("button", name="Judge blind").click()
+    page.get_by_role("button", name="A is best").click()
+    page.get_by_role("navigation").get_by_role("button").nth(1).click()
+    page.get_by_role("button", name="B is best").click()
+    page.get_by_text("2 of 2 judged").wait_for()

@@ -58,8 +58,7 @@ export class Blind {
   }
 
   #show(page, order) {
-    const { title } = this.report.pages[page];
-    const mine = this.votes.find((vote) => vote.image === title);
+    const mine = this.votes.find((vote) => vote.page === page);
     const buttons = order.map((id, i) =>
       el("button", { type: "button", "aria-pressed": String(mine?.best === id), onclick: () => this.#vote(page, order, id) }, `${LETTERS[i]} is best`),
     );
@@ -76,8 +75,8 @@ export class Blind {
 
   #vote(page, order, best) {
     const { title } = this.report.pages[page];
-    const rest = this.votes.filter((vote) => vote.image !== title);
-    this.#keep([...rest, { image: title, shown: order, best, at: new Date().toISOString() }]);
+    const rest = this.votes.filter((vote) => vote.page !== page);
+    this.#keep([...rest, { page, image: title, shown: order, best, at: new Date().toISOString() }]);
     this.#show(page, order);
   }
 
