@@ -105,6 +105,30 @@ def test_dragging_moves_every_pane_by_the_drag(show: Any) -> None:
         assert (now["origin"]["x"] - was["origin"]["x"], now["origin"]["y"] - was["origin"]["y"]) == (31, -12)
 
 
+def test_a_pinch_zooms_about_its_middle_and_is_no_click(show: Any) -> None:
+    page = show(three(), has_touch=True)
+    run(page, "viewer.look(24, 18, 4);")
+    before, (first, second, *_) = state_of(page), cells_of(page)
+    assert before["active"] == first["id"]
+    box = page.locator(".gsr-canvas").bounding_box()
+    x, y = box["x"] + second["x"] + second["w"] / 2, box["y"] + second["y"] + second["h"] / 2
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *apart: float) -> None:
+        points = [{"x": x + side * way, "y": y, "id": k} for way in apart for k, side in enumerate((-1, 1))]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 20)
+    touch("touchMove", 30)
+    touch("touchMove", 40)
+    touch("touchEnd")
+    wait_for(page, "viewer.view.zoom > 7.9 && !viewer.request")
+    after = state_of(page)
+    assert after["zoom"] == pytest.approx(2 * before["zoom"], rel=0.06)
+    assert (after["cx"], after["cy"]) == pytest.approx((before["cx"], before["cy"]), abs=1)
+    assert after["active"] == first["id"]
+
+
 def test_zoom_stays_within_its_limits(show: Any) -> None:
     page = show(three())
     run(page, "viewer.look(64, 48, 1e9);")

@@ -29,6 +29,8 @@ def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
     """
     sources = {path.name: path for path in sorted(STATIC.glob("*.js")) if path.name not in _STARTERS}
     wanted = sorted(beside.glob("*.js")) if beside else list(sources.values())
+    if beside and (twice := {path.name for path in wanted} & sources.keys()):
+        raise ImportError(f"{', '.join(sorted(twice))} is the name of a module of the viewer, too.")
     sources.update({path.name: path for path in wanted})
     ordered: dict[str, str] = {}
     under_way: set[str] = set()

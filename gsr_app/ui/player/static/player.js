@@ -7,9 +7,9 @@
 
 import { PlayerBar, tagsOf, Transport } from "./controls.js";
 import { el } from "./dom.js";
+import { handle } from "./hands.js";
 import { Moments } from "./moments.js";
 import { Painter } from "./painter.js";
-import { handle } from "./touch.js";
 import { View } from "./view.js";
 
 export class Player {
