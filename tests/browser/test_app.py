@@ -206,9 +206,9 @@ def test_a_wish_that_cannot_be_met_is_refused_with_words(app: Any) -> None:
     page.get_by_text("There is no picture yet.").wait_for()
     upload(page, noise(400, 600, 3))
     page.locator("#scaletext input").fill("30")
-    page.locator("#forecast").get_by_text("18000 × 12000").wait_for()
+    page.locator("#forecast").get_by_text("The result would have 216 megapixels (18000×12000)").wait_for()
     page.locator("#run").click()
-    page.get_by_text("The result would have 216 megapixels").wait_for()
+    page.locator("#notice").get_by_text("The result would have 216 megapixels").wait_for()
     assert state_of(page)["loaded"] == [], "a refused wish runs nothing"
 
 

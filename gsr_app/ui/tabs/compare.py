@@ -168,7 +168,12 @@ def build(house: House) -> None:
     def predict(path: Any, ids: Any, text: Any, trip: Any) -> str:
         try:
             size = house.engine.size_of(Path(path)) if path else None
+        except GsrError:
+            return ""  # said beside the picture
+        try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
+            if size and wanted and not trip:
+                compare.check_output(house, size, wanted)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
         return _note(present.forecast(size, wanted, list(ids or ()), house.estimates, round_trip=bool(trip)))
