@@ -56,7 +56,11 @@ def test_the_example_is_one_click_away_and_ends_in_a_download(tab: Any, tmp_path
         "Input",
         "Reference",
     ]
+    page.keyboard.press("ArrowRight")  # the keys are the player's as soon as a run has begun
+    wait_for(page, "player.moments.index === 1")
     page.get_by_role("button", name="One picture on").click()
+    wait_for(page, "player.moments.index === 2")
+    page.get_by_role("button", name="One picture back").click()
     wait_for(page, "player.moments.index === 1")
     assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("32.00 dB")
     with page.expect_download() as download:

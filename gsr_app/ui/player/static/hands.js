@@ -1,5 +1,6 @@
 /* Hands on the player: wheel, drag, pinch, double click, the divider, keys. */
 
+import { focusUnderHand } from "./dom.js";
 import { Pointers } from "./pointers.js";
 
 const KEYS = {
@@ -54,6 +55,7 @@ export function handle(player) {
     player.setWipe(player.wipe + step * (event.shiftKey ? 10 : 1));
   });
 
+  focusUnderHand(stage, canvas);
   stage.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("button") && (event.key === " " || event.key === "Enter")) return;

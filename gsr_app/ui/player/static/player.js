@@ -6,7 +6,7 @@
  * The state is described in gsr_app/ui/video.py. */
 
 import { PlayerBar, tagsOf, Transport } from "./controls.js";
-import { el } from "./dom.js";
+import { el, takeFocus } from "./dom.js";
 import { handle } from "./hands.js";
 import { Moments } from "./moments.js";
 import { Painter } from "./painter.js";
@@ -83,6 +83,7 @@ export class Player {
     this.state = state;
     const { clip } = state;
     if (state.run !== before.run) {
+      takeFocus(this.stage);
       this.moments.clear();
       this.panes = [];
       this.problem = null;

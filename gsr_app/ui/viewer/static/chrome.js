@@ -64,9 +64,10 @@ export class Bar {
     this.modes.show(mode);
     this.modes.buttons.forEach((button) => (button.disabled = !panes.length));
     const withField = panes.some((pane) => pane.spec.field?.id);
-    this.overlays.node.hidden = !withField;
+    const drawsField = withField && mode !== "difference"; // Gaussians lie on no difference
+    this.overlays.node.hidden = !drawsField;
     this.overlays.show(viewer.overlay);
-    const colours = withField && (viewer.overlay === "centres" || viewer.overlay === "ellipses");
+    const colours = drawsField && (viewer.overlay === "centres" || viewer.overlay === "ellipses");
     this.colouring.node.hidden = !colours;
     this.colouring.fill(COLOURINGS.map((c) => [c, c === "plain" ? "one colour" : `by ${c}`]), viewer.colouring);
     const against = panes.length > 1 && ["wipe", "blink", "difference"].includes(mode);

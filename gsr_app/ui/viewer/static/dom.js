@@ -38,6 +38,17 @@ export function select(label, onpick) {
 
 export const dot = (colour) => el("i", { className: "gsr-dot", style: { background: colour }, "aria-hidden": "true" });
 
+/** The button that began a run hides: its focus goes to what it began, and the keys work at once. */
+export function takeFocus(stage) {
+  const at = document.activeElement;
+  if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) stage.focus({ preventScroll: true });
+}
+
+/** The keys are the stage's while it has the focus; a hand over it is enough, unless the focus is in use elsewhere. */
+export function focusUnderHand(stage, canvas) {
+  canvas.addEventListener("pointerenter", () => document.activeElement === document.body && stage.focus({ preventScroll: true }));
+}
+
 export function download(name, type, data) {
   const url = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type }));
   el("a", { href: url, download: name }).click();

@@ -1,5 +1,6 @@
 /* Hands on the stage: wheel, drag, pinch, double click, keys. Turns events into verbs of the viewer. */
 
+import { focusUnderHand } from "./dom.js";
 import { pressKey } from "./keys.js";
 import { Pointers } from "./pointers.js";
 
@@ -37,8 +38,7 @@ export function listen(viewer, stage, canvas) {
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
-  // The keys are the stage's while it has the focus; a hand over it is enough, unless the focus is in use elsewhere.
-  canvas.addEventListener("pointerenter", () => document.activeElement === document.body && stage.focus({ preventScroll: true }));
+  focusUnderHand(stage, canvas);
   canvas.addEventListener("pointerleave", () => pointers.down.size || viewer.pointTo(null));
 
   canvas.addEventListener("dblclick", (event) => {

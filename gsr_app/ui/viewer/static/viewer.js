@@ -11,7 +11,7 @@
 
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
 import { Dock } from "./dock.js";
-import { el } from "./dom.js";
+import { el, takeFocus } from "./dom.js";
 import { listen } from "./input.js";
 import { Live } from "./live.js";
 import { Minimap } from "./minimap.js";
@@ -73,14 +73,6 @@ export class Viewer extends ViewerState {
     this.#resize();
   }
 
-  /** The button that began a run hides: its focus goes to what it began, and the keys work at once. */
-  #takeFocus() {
-    const at = document.activeElement;
-    if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) {
-      this.stageNode.focus({ preventScroll: true });
-    }
-  }
-
   #makeDivider() {
     const move = (event) => {
       if (!event.buttons) return;
@@ -106,7 +98,7 @@ export class Viewer extends ViewerState {
     if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
     const before = this.scene;
     this.scene = scene;
-    if (scene.running && scene.run !== before.run) this.#takeFocus();
+    if (scene.running && scene.run !== before.run) takeFocus(this.stageNode);
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
       this.regions = [];
