@@ -144,3 +144,16 @@ def test_the_published_preset_runs_and_refuses_what_it_fixes(picture: Path, caps
     assert (result["gaussians"], result["steps"]) == (200, 20)
     assert main(["fit", str(picture), "--preset", "published", "--loss", "l1"]) == 2
     assert main(["fit", str(picture), "--start", "initnet", "--weights", "none.pth"]) != 0
+
+
+def test_a_state_that_the_disk_did_not_take_is_one_line_and_leaves_nothing(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", fill)
+    assert main(["fit", str(picture), "--steps", "2", "--out", "f.gsr"]) == 1
+    assert "Is the disk full?" in capsys.readouterr().err
+    assert [path.name for path in picture.parent.iterdir()] == ["disc.png"]

@@ -45,9 +45,10 @@ def save_state(fitter: Fitter, path: Path) -> None:
     try:
         torch.save(state, part)
         os.replace(part, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
         part.unlink(missing_ok=True)
-        raise FieldFileError(f"{path.name} cannot be written: {error.strerror}.") from error
+        why = error.strerror if isinstance(error, OSError) else "the file system took only a part of it"
+        raise FieldFileError(f"{path.name} cannot be written: {why}.", hint="Is the disk full?") from error
 
 
 def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) -> Fitter:
