@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Progress, Scale
+from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.progress import ProgressLine, clock
 from gsr_app.harness.sessions import add_session_arguments, open_session
 from gsr_app.harness.stopping import stop_on_interrupt
@@ -52,9 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_scale(arguments.size or arguments.scale or "2", in_pixels=bool(arguments.size))
     target = Path(arguments.output).expanduser()
     if target.is_file() and not arguments.overwrite:
-        print(f"{target}: already there; Make it again with --overwrite.")
+        print(f"{target} is already there. Make it again with --overwrite.")
         return 0
     wish = _wish(arguments, method, target)
+    make_folder(target.parent)
     line = ProgressLine(100)
     session = open_session(None, arguments.device, arguments.precision, arguments.weights, arguments.tile)
     with stop_on_interrupt() as stopped:

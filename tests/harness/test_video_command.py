@@ -77,8 +77,8 @@ def test_three_seconds_of_ntsc_keep_length_times_and_sync(tmp_path: Path, capsys
 
 def test_sizes_are_asked_for_in_pixels(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=4, audio=None)
-    assert video(source, "-o", tmp_path / "a.mp4", "--size", "100x") == 0
-    assert size_of(tmp_path / "a.mp4") == (74, 100)  # 75 rows, of which H.264 holds an even number
+    assert video(source, "-o", tmp_path / "made" / "a.mp4", "--size", "100x") == 0
+    assert size_of(tmp_path / "made" / "a.mp4") == (74, 100)  # 75 rows, of which H.264 holds an even number
     assert video(source, "-o", tmp_path / "b.webm", "--size", "101x75") == 0
     assert size_of(tmp_path / "b.webm") == (75, 101)
     assert video(source, "-o", tmp_path / "c.mp4", "--size", "101x75") == 2
