@@ -114,7 +114,8 @@ def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: in
     fits = math.isqrt(max(1, int(free_bytes * _SHARE_OF_FREE / arch.bytes_per_pixel)))
     if not arch.tileable or (max(source_size) <= largest and source_size[0] * source_size[1] <= fits * fits):
         return None
-    side = min(largest, fits) - 2 * arch.overlap
+    # The Gaussians of the whole picture lie beside the tile: it is smaller for them.
+    side = min(largest, fits) * (7 if arch.kind == "field" else 8) // 8 - 2 * arch.overlap
     return max(MIN_TILE, side // arch.multiple_of * arch.multiple_of)
 
 

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
     parser.add_argument("--bits", default="float32", help="float32, float16, or 8 to 16 bits per number")
     parser.add_argument("--resume", action="store_true", help="go on from the state beside the field, by as much again")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where a field is there already")
     parser.add_argument("--keep-all", action="store_true", help="also write start, result, log and map into a folder")
     parser.add_argument("--plot", action="store_true", help="draw the logs (log.npy) of earlier fits into --out")
     parser.add_argument("--json", action="store_true", help="the last line of the output is a JSON object")
@@ -65,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     source: Path = arguments.images[0]
     out: Path = arguments.out or Path(source.stem + SUFFIX)
     check_output(out, SUFFIX)
-    if out.exists() and not arguments.resume:
-        raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or name another with --out.")
+    if out.exists() and not (arguments.resume or arguments.overwrite):
+        raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or begin anew with --overwrite.")
     state = out.with_suffix(STATE)
     picture = read_image(source)
     image = torch.from_numpy(picture.rgb).permute(2, 0, 1).contiguous()

@@ -66,6 +66,15 @@ def test_a_fit_with_nowhere_to_go_is_refused_before_it_starts(picture: Path, out
     assert {path.name: path.read_bytes() for path in picture.parent.iterdir()} == before
 
 
+def test_a_fit_begins_anew_only_when_told(picture: Path) -> None:
+    command = ["fit", str(picture), "--steps", "2", "--gaussians"]
+    assert main([*command, "100"]) == 0
+    assert main([*command, "50"]) == 2
+    assert len(load_field(Path("disc.gsr"))) == 100
+    assert main([*command, "50", "--overwrite"]) == 0
+    assert len(load_field(Path("disc.gsr"))) == 50
+
+
 def test_a_field_is_drawn_at_any_size_and_any_view(picture: Path) -> None:
     assert main(["fit", str(picture), "--steps", "40", "--out", "f.gsr"]) == 0
     assert main(["render", "f.gsr", "--size", "320x", "-o", "large.png"]) == 0
