@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gsr_app.core.types import Scale
 from gsr_app.engine import tiling
 from gsr_app.engine.timing import synchronize
+from gsr_app.harness.bench_record import time_in_turns_ms
 from gsr_app.models.registry import Architecture
 from gsr_app.ops.resize import resize
 
@@ -43,12 +44,10 @@ def compare_fused(
 
 
 def _median_ms(calls: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:
-    """Of each, taken in turns, after a first round that does not count."""
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats + 1):
-        for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            synchronize(device)
-            taken.append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(taken[1:]) for taken in times]
+    works = [partial(_finish, call, device) for call in calls]
+    return [statistics.median(times) for times in time_in_turns_ms(works, repeats)]
+
+
+def _finish(call: Callable[[], object], device: torch.device) -> None:
+    call()
+    synchronize(device)

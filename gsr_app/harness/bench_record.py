@@ -121,13 +121,18 @@ def measure_matmul_unit(repeats: int = 7) -> float:
 
 def time_ms(work: Callable[[], Any], repeats: int) -> list[float]:
     """Milliseconds of each of `repeats` runs, after one that does not count."""
-    work()
-    times: list[float] = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
+    return time_in_turns_ms([work], repeats)[0]
+
+
+def time_in_turns_ms(works: Sequence[Callable[[], Any]], repeats: int) -> list[list[float]]:
+    """Milliseconds of each of `repeats` runs of each work, taken in turns, after a round that does not count."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats + 1):
+        for work, taken in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append((time.perf_counter() - start) * 1e3)
+    return [taken[1:] for taken in times]
 
 
 def publish(
