@@ -17,7 +17,8 @@ export class Levels {
     this.spread = painter.program(WHOLE, SPREAD);
     this.refine = painter.program(WHOLE, REFINE);
     this.rooms = new Float32Array(4 * LEVELS); // left, top, right, bottom
-    this.kept = [null, null]; // targets for the sums: one has the columns of the next finer level, one its rows as well
+    this.columns = null; // a target for a level's sums at the columns of the next finer one
+    this.sums = null; // and one for them at its rows, too, with its own
   }
 
   /** How many of them help with what a view has `found`, and how many pixels are then to be drawn. */
@@ -49,10 +50,10 @@ export class Levels {
     return bottom;
   }
 
-  /** Sum those that `target` holds, if any: `bind` tells a program that shows a picture of that width. */
+  /** Sum those that `target` holds, if any, for a program that shows a picture of that width. */
   sum(top, target, width) {
-    const { painter, spread, refine, rooms, kept } = this;
-    const { gl } = painter;
+    const { spread, refine, rooms } = this;
+    const { gl } = this.painter;
     let [sums, x, y] = [target, rooms[4 * top], rooms[4 * top + 1]];
     for (let level = top - 1; level >= 0; level--) {
       const k = 4 * level;
@@ -61,27 +62,28 @@ export class Levels {
       this.bind(spread, target, sums);
       gl.uniform2i(spread.at.other, x, y);
       gl.uniform1i(spread.at.skipped, level ? 1 : 0);
-      this.#fill(0, columns, rooms[k + 7] - rooms[k + 5]);
+      this.columns = this.#fill(this.columns, columns, rooms[k + 7] - rooms[k + 5]);
       if (level === 0) return;
       gl.useProgram(refine.program);
       this.bind(refine, target);
       gl.uniform2i(refine.at.own, rooms[k], rooms[k + 1]);
-      this.#fill(1, columns, rooms[k + 3] - rooms[k + 1]);
-      [sums, x, y] = [kept[1], 0, 0];
+      this.sums = this.#fill(this.sums, columns, rooms[k + 3] - rooms[k + 1]);
+      [sums, x, y] = [this.sums, 0, 0];
     }
   }
 
-  #fill(index, width, height) {
-    const { painter, kept } = this;
-    const { gl } = painter;
-    kept[index] = painter.grow(kept[index], width, height);
-    gl.bindFramebuffer(gl.FRAMEBUFFER, kept[index].frame);
+  /** Draw into a target of that size, the old one where it will do; answers which. */
+  #fill(old, width, height) {
+    const { gl } = this.painter;
+    const target = this.painter.grow(old, width, height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target.frame);
     gl.viewport(0, 0, width, height);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    return target;
   }
 
   /** What a program sums: `target` on unit 0, and on unit 1 what there is of coarser levels. */
-  bind({ at }, target, coarse = this.kept[0] ?? target) {
+  bind({ at }, target, coarse = this.columns ?? target) {
     const { gl } = this.painter;
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, target.texture);

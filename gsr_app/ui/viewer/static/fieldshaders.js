@@ -10,6 +10,7 @@
 import { EPS, REACH, TILT } from "./field.js";
 
 export const ROW = 2048; // Gaussians per row of a texture
+export const UNIT = Math.sqrt(Math.LOG2E / 2); // of a form: a sigma's length
 export const LEVELS = 7; // the picture's own pixels, and grids of every 2nd ... 64th
 const FINE = 0.88;
 const BLUR = 0.45;
@@ -44,7 +45,7 @@ bool place(out vec2 wide, out vec2 high, out vec2 corner) {
   centre = (mean - origin) * scale;
   wide = axes.x * vec2(c, s) * scale;
   high = axes.y * vec2(-s, c) * scale;
-  form = 0.849321800288 * vec4(vec2(c, s) / scale / axes.x, vec2(-s, c) / scale / axes.y);
+  form = ${UNIT} * vec4(vec2(c, s) / scale / axes.x, vec2(-s, c) / scale / axes.y);
   corner = vec2(gl_VertexID & 1, gl_VertexID >> 1 & 1) * 2.0 - 1.0;
   return is_shown;
 }

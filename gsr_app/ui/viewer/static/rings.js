@@ -3,6 +3,7 @@
  * with one made of software, and quick enough for half a million. */
 
 import { STOPS } from "./difference.js";
+import { UNIT } from "./fieldshaders.js";
 import { usual } from "./inside.js";
 import { AT_REST, lookOf } from "./touch.js";
 
@@ -30,7 +31,7 @@ void main() {
   vec2 wide, high, corner;
   place(wide, high, corner);
   shade = colour_of(ink, length(wide / scale));
-  rows = form / 0.849321800288;
+  rows = form / ${UNIT};
   put(corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high)));
 }`;
 // How far a pixel is from the line where the form has length 1, to first order: lines are a pixel wide at any tilt.
@@ -40,7 +41,7 @@ uniform float extent;
 in vec2 apart; flat in vec4 shade, rows;
 out vec4 shown;
 void main() {
-  vec2 p = apart / 0.849321800288;
+  vec2 p = apart / ${UNIT};
   float r = length(p), steep = length(p.x * rows.xy + p.y * rows.zw) / max(r, 1e-6);
   float cover = clamp(0.5 + 0.5 * extent - abs(r - 1.0) / max(steep, 1e-6), 0.0, 1.0) * shade.a;
   if (cover <= 0.0) discard;
