@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent / "csrc"
-CPU_SOURCES = ("cpu/draw.cpp", "cpu/pull.cpp", "cpu/ready.cpp", "cpu/register.cpp")
-CPU_HEADERS = ("splat.h", "cpu/column.h", "cpu/kernels.h", "cpu/lanes.h", "cpu/scratch.h")
+CPU_SOURCES = ("cpu/draw.cpp", "cpu/backward.cpp", "cpu/preprocess.cpp", "cpu/register.cpp")
+CPU_HEADERS = ("splat.h", "cpu/column_eval.h", "cpu/kernels.h", "cpu/lanes.h", "cpu/scratch.h")
 
 # Not -ffast-math: kernels mean the order in which they add, and linking with it would flip flush-to-zero for the whole
 # process. These two let square roots and comparisons become vector instructions; results do not change.

@@ -20,7 +20,8 @@ from gsr_app.core.types import GaussianField, Progress, Scale, View
 from gsr_app.engine import devices, tiling
 from gsr_app.engine.bands import Bands
 from gsr_app.engine.cache import ByteLru, weigh
-from gsr_app.engine.modules import Loaded, stop_if_cancelled
+from gsr_app.engine.cancellation import stop_if_cancelled
+from gsr_app.engine.networks import Loaded
 from gsr_app.engine.rows import STRIP_PIXELS, Give, Resizing, Sheet
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.ops.resize import Resampling

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
-from gsr_app.engine import devices, modules, runners, windows
+from gsr_app.engine import cancellation, devices, networks, runners, temporal
 from gsr_app.engine.cache import ByteLru, fingerprint
 from gsr_app.engine.pictures import Canvas, Form, Picture, fill_hidden, stack, unstack
 from gsr_app.engine.rows import Sheet
@@ -87,7 +87,7 @@ class Session:
         steps = self._upscale(image, method, scale, window)
         try:
             while True:
-                with modules.cancelling(
+                with cancellation.cancelling(
                     cancel
                 ):  # anew for each step: nothing is left set while the caller has its turn
                     event = next(steps)
@@ -209,7 +209,7 @@ class Session:
         self, method: Method, array: np.ndarray | None, scale: Scale, window: Window, watch: Stopwatch
     ) -> Steps[Job]:
         with watch("read"):
-            loaded, watch.cold = yield from modules.load(method, self.device, self.weights)
+            loaded, watch.cold = yield from networks.load(method, self.device, self.weights)
             source_id = fingerprint(array) if array is not None and method.kind == "field" else ""
         return Job(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
 
@@ -235,7 +235,7 @@ def _paint(method: Method, job: Job | None, picture: Picture, scale: Scale, watc
 
         yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch, put_both)
     else:
-        runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": windows.repeat}
+        runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": temporal.repeat}
         run = runs[method.kind]
         put = {"color": canvas.put_color, "alpha": canvas.put_alpha}
         for name, plane in _planes(picture):

@@ -23,7 +23,7 @@ from gsr_app.models.weights import default_method
 if TYPE_CHECKING:
     import torch
 
-    from gsr_app.engine.modules import Loaded
+    from gsr_app.engine.networks import Loaded
 
 SUMMARY = "measure networks: encoder, decoder, drawing, peak memory"
 
@@ -185,13 +185,15 @@ def measure(method: registry.Method, size: tuple[int, int], scale: Scale, argume
 
 
 def _load(method: registry.Method, device: torch.device, given: str | None) -> tuple[Loaded, str]:
-    from gsr_app.engine import modules, runners
+    from gsr_app.engine import networks, runners
     from gsr_app.models import weights
 
     if weights.find(method, given) is not None:
-        return runners.finish(modules.load(method, device, given))[0], "found"
+        return runners.finish(networks.load(method, device, given))[0], "found"
     arch = registry.architecture(method.arch)
-    return modules.Loaded(method, arch, modules.prepare(registry.build(method.arch), arch, device), "random"), "random"
+    return networks.Loaded(
+        method, arch, networks.prepare(registry.build(method.arch), arch, device), "random"
+    ), "random"
 
 
 def _median(timings: list[Timing]) -> Timing:

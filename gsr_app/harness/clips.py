@@ -51,7 +51,7 @@ class ClipEvaluator:
         return timed(job.row, lambda: self._score(job))
 
     def _score(self, job: ClipJob) -> dict[str, Any]:
-        from gsr_app.engine.video import upscale_frames
+        from gsr_app.engine.frames import upscale_frames
 
         session = open_session(self.threads, self.settings.device, "float32", self.settings.weights or None)
         references: dict[int, np.ndarray] = {}  # of frames that were read and not drawn yet

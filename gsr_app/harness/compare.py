@@ -17,12 +17,12 @@ from gsr_app.ui import compare
 from gsr_app.ui.compare import House, Limits, Task, Wish
 from gsr_app.ui.engine import LocalEngine
 from gsr_app.ui.files import Files
+from gsr_app.ui.job_queue import Job
 from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.viewer.contract import PaneError, PaneField, PaneSpec, Region
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.viewer.report import Page, field_url
 from gsr_app.ui.views import packed_field
-from gsr_app.ui.work import Job
+from gsr_app.viewer.contract import PaneError, PaneField, PaneSpec, Region
+from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.report import Page, field_url
 
 _NO_LIMITS = Limits(input_pixels=1 << 40, output_pixels=1 << 40)
 

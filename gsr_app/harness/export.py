@@ -12,9 +12,9 @@ from gsr_app.harness.outputs import check_output, write_whole
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
 from gsr_app.models.registry import catalogue
 from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.viewer.report import field_url
+from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
+from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.report import field_url
 
 _PREVIEW_PX = 1024  # longer side of the picture that stands there before one zooms in, and without WebGL2
 

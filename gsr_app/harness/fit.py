@@ -16,8 +16,8 @@ from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field
 if TYPE_CHECKING:
     import numpy as np
 
-    from gsr_app.engine.fit.fitter import FitStatus, Fitter
-    from gsr_app.engine.fit.options import FitOptions
+    from gsr_app.fitting.fitter import FitStatus, Fitter
+    from gsr_app.fitting.options import FitOptions
 
 _SAVE_EVERY_S = 5.0
 _MORE_S = 20.0
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     import torch
 
-    from gsr_app.engine.fit.fitter import Fitter
-    from gsr_app.engine.fit.state import SUFFIX as STATE
-    from gsr_app.engine.fit.state import load_state, save_state
+    from gsr_app.fitting.fitter import Fitter
+    from gsr_app.fitting.state import SUFFIX as STATE
+    from gsr_app.fitting.state import load_state, save_state
     from gsr_app.io.images import read_image
 
     source: Path = arguments.images[0]
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_options(arguments: argparse.Namespace) -> FitOptions:
-    from gsr_app.engine.fit.options import FitOptions, as_published
+    from gsr_app.fitting.options import FitOptions, as_published
 
     text = str(arguments.gaussians)
     if text != "auto" and not text.isdecimal():
@@ -144,7 +144,7 @@ def _describe(status: FitStatus) -> str:
 def _reread_psnr(path: Path, image: Any) -> float:
     """What the file itself draws: the price of its precision is in it."""
     from gsr_app.core.types import Scale, View
-    from gsr_app.engine.fit.losses import psnr
+    from gsr_app.fitting.losses import psnr
     from gsr_app.io.fields import load_field
     from gsr_app.ops import render
 
@@ -157,7 +157,7 @@ def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
     import numpy as np
 
     from gsr_app.core.types import Scale, View
-    from gsr_app.engine.fit.density import measure_density
+    from gsr_app.fitting.density import measure_density
     from gsr_app.io.images import write_image
     from gsr_app.io.picture import Picture
     from gsr_app.ops import render

@@ -88,7 +88,7 @@ def as_ellipses(field: GaussianField) -> str:
 def _load(path: Path, source: str | None) -> GaussianField:
     if not path.name.endswith((".pth.tar", ".pth", ".pt")):
         return load_field(path)
-    from gsr_app.engine.fit.published import load_checkpoint
+    from gsr_app.fitting.published import load_checkpoint
 
     match = re.fullmatch(r"(\d+)x(\d+)", source or "")
     if match is None:

@@ -23,7 +23,7 @@ from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
-    from gsr_app.engine.files import Saved
+    from gsr_app.engine.image_job import Saved
     from gsr_app.engine.session import Session
 
 
@@ -140,7 +140,7 @@ def _process(
     if task.target.exists() and not arguments.overwrite:
         return Outcome(task, "skipped", "already there", "Make it again with --overwrite."), None
 
-    from gsr_app.engine.files import upscale_file
+    from gsr_app.engine.image_job import upscale_file
 
     def choose(size: tuple[int, int]) -> Scale:
         return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "4", size)

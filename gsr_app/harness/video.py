@@ -20,7 +20,7 @@ from gsr_app.harness.upscale import check_scale
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
-    from gsr_app.engine.video_files import SavedVideo, VideoStep, VideoWish
+    from gsr_app.engine.video_job import SavedVideo, VideoStep, VideoWish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish:
-    from gsr_app.engine.video_files import VideoWish
+    from gsr_app.engine.video_job import VideoWish
     from gsr_app.io import video
 
     def choose(size: tuple[int, int]) -> Scale:
@@ -100,7 +100,7 @@ def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish
 
 
 def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
-    from gsr_app.engine.video_files import upscale_video
+    from gsr_app.engine.video_job import upscale_video
 
     said, share = wish.source.name, 0.0
 

@@ -2,7 +2,7 @@
 
 A file is a safetensors file: eight bytes of length, a JSON header, arrays. `__metadata__` says what the numbers mean.
 Gaussians lie sorted by grid cell, row by row, and `starts` says where each cell begins, so that the ones in a
-rectangle are a few contiguous runs. `gsr_app/ui/viewer/static/field.js` is the other reader.
+rectangle are a few contiguous runs. `gsr_app/viewer/static/field.js` is the other reader.
 
 float32     mean, sigma, rho and color as they are, and the order they had: what is loaded is the same to the last bit.
 float16     20 bytes each, for transport. Means stay float32. Shapes are stored as half axes and tilt: sigma and rho in

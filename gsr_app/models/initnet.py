@@ -4,7 +4,7 @@ Zeng et al., Instant GaussianImage, ICCV 2025, arXiv:2506.23479; github.com/whoi
 
 A ConvNeXt-UNet makes features of every pixel; one small field turns them into the probability of a point there, and
 others, once the points have become triangles, into each triangle's Gaussian. What lies between the two halves
-(dithering, Delaunay, ellipses) is geometry and lives in engine/fit. The backbone's weights for ImageNet are not
+(dithering, Delaunay, ellipses) is geometry and lives in fitting. The backbone's weights for ImageNet are not
 needed: a checkpoint holds everything.
 """
 

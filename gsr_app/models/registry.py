@@ -41,7 +41,7 @@ video       `module(frames, (sy, sx)) -> sr` of the frame in the middle of seven
             `module.encode(looks, frame, scale) -> features`, `module.locate(patch) -> places` and
             `module.draw(features, places) -> sr` of a patch of the picture
 metric      two pictures in, a distance out
-start       a picture in; out come the Gaussians that a fit begins with (engine/fit/starts.py)
+start       a picture in; out come the Gaussians that a fit begins with (fitting/starts.py)
 """
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from gsr_app.core.errors import ImageError, UnknownName
-from gsr_app.engine.fit.dither import sample_cells
-from gsr_app.engine.fit.losses import ssim_map
-from gsr_app.engine.fit.starts import as_shapes, from_turned
-from gsr_app.engine.fit.triangles import add_border, triangulate
+from gsr_app.fitting.dither import sample_cells
+from gsr_app.fitting.losses import ssim_map
+from gsr_app.fitting.starts import as_shapes, from_turned
+from gsr_app.fitting.triangles import add_border, triangulate
 from gsr_app.io.fields import load_field, to_axes
 from gsr_app.models.initnet import InitNet, start_afresh
 from gsr_app.ops import splat

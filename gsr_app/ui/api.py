@@ -20,9 +20,9 @@ from gsr_app.core.types import FieldHandle, Scale
 from gsr_app.ui import compare, video, views
 from gsr_app.ui.compare import House, Task, Wish
 from gsr_app.ui.files import safe_stem
-from gsr_app.ui.viewer.contract import PaneSpec, as_json
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.work import Job
+from gsr_app.ui.job_queue import Job
+from gsr_app.viewer.contract import PaneSpec, as_json
+from gsr_app.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
 

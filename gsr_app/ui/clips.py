@@ -10,7 +10,7 @@ import numpy as np
 
 from gsr_app.io import video
 from gsr_app.io.video import CODECS, Plan
-from gsr_app.io.video_color import Coding
+from gsr_app.io.video.color import Coding
 
 SIZE = (108, 192)  # (height, width)
 COUNT, RATE = 48, Fraction(24)

@@ -24,10 +24,10 @@ from gsr_app.ui import present
 from gsr_app.ui.engine import Engine, Loaded, Pixels
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.files import Files, safe_stem, url_of
+from gsr_app.ui.job_queue import Job, WorkQueue
 from gsr_app.ui.plots import History
-from gsr_app.ui.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, Scene, Source
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.work import Job, WorkQueue
+from gsr_app.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, Scene, Source
+from gsr_app.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
 

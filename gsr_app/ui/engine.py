@@ -19,7 +19,7 @@ from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.ui import zerogpu
-from gsr_app.ui.viewer.contract import PaneMetrics
+from gsr_app.viewer.contract import PaneMetrics
 
 Pixels = NDArray[Any]
 _MOST_CARRIED = 12
@@ -301,7 +301,7 @@ class LocalEngine:
         round_trip: bool,
         cancel: Callable[[], bool],
     ) -> Generator[VideoPicture, None, Any]:
-        from gsr_app.engine.video_files import VideoWish, upscale_video
+        from gsr_app.engine.video_job import VideoWish, upscale_video
         from gsr_app.engine.video_metrics import Judge
 
         wish = VideoWish(
@@ -324,8 +324,8 @@ class LocalEngine:
             steps.close()
 
     def open_fit(self, image: Pixels, *, start: str, gaussians: int | None, seconds: float) -> Any:
-        from gsr_app.engine.fit.fitter import Fitter
-        from gsr_app.engine.fit.options import FitOptions
+        from gsr_app.fitting.fitter import Fitter
+        from gsr_app.fitting.options import FitOptions
 
         full = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
         planes = image[:, :, None] if image.ndim == 2 else image

@@ -21,9 +21,9 @@ from gsr_app.io.fields import SUFFIX, save_field
 from gsr_app.ui.compare import House, read_picture
 from gsr_app.ui.engine import FitFrame, Loaded
 from gsr_app.ui.files import safe_stem, url_of
-from gsr_app.ui.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, PaneTiming, Scene, Source
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.work import Job
+from gsr_app.ui.job_queue import Job
+from gsr_app.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, PaneTiming, Scene, Source
+from gsr_app.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gsr_app.io import video
 from gsr_app.io.video import CODECS, Part, PartWriter, Plan, VideoInfo
-from gsr_app.io.video_color import Coding
+from gsr_app.io.video.color import Coding
 
 MOST_PIXELS = 8_900_000  # of one frame of the player's file: what browsers decode without a stutter
 _MOST_SIDE = 4096

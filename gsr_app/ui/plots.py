@@ -13,7 +13,7 @@ import plotly.graph_objects as go  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from gsr_app.core.types import GaussianField
-from gsr_app.ui.viewer.contract import PaneSpec, Scene
+from gsr_app.viewer.contract import PaneSpec, Scene
 
 _VISITORS, _RUNS = 500, 300
 _BINS = 60

@@ -11,7 +11,7 @@ from gsr_app.core.types import Scale, Timing, Upscaled
 from gsr_app.models.registry import Method
 from gsr_app.ui.engine import Availability
 from gsr_app.ui.estimate import Estimates
-from gsr_app.ui.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming
+from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming
 
 KINDS = {
     "resize": "interpolation",

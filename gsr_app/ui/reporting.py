@@ -9,9 +9,9 @@ from dataclasses import replace
 from PIL import Image
 
 from gsr_app.models.registry import Method
-from gsr_app.ui.viewer.contract import Region, Scene
-from gsr_app.ui.viewer.figure import Row, figure_files
-from gsr_app.ui.viewer.report import Page, build_report, default_regions
+from gsr_app.viewer.contract import Region, Scene
+from gsr_app.viewer.figure import Row, figure_files
+from gsr_app.viewer.report import Page, build_report, default_regions
 
 
 def page_of(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gradio.themes import Base, Color
 
-from gsr_app.ui.player import component
-from gsr_app.ui.viewer import bundle
+from gsr_app.ui.components import player as component
+from gsr_app.viewer import bundle
 
 _SANS = ["Inter", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Liberation Sans", "system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "JetBrains Mono", "DejaVu Sans Mono", "Menlo", "monospace"]

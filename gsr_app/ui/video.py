@@ -20,8 +20,8 @@ from gsr_app.models.registry import Method
 from gsr_app.ui.compare import House, check_output
 from gsr_app.ui.engine import VideoPicture
 from gsr_app.ui.files import safe_stem, url_of
+from gsr_app.ui.job_queue import Job
 from gsr_app.ui.playerfile import PlayerFile
-from gsr_app.ui.work import Job
 
 log = logging.getLogger("gsr")
 

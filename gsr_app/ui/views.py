@@ -22,9 +22,9 @@ from gsr_app.ui.compare import House
 from gsr_app.ui.files import path_of, url_of
 from gsr_app.ui.present import licences
 from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.viewer.contract import Region
-from gsr_app.ui.viewer.png import encode_png
-from gsr_app.ui.viewer.report import field_url
+from gsr_app.viewer.contract import Region
+from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.report import field_url
 
 log = logging.getLogger("gsr")
 

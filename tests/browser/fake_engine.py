@@ -15,7 +15,7 @@ from gsr_app.core.errors import Cancelled, GsrError, ImageError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.models.registry import Method, WeightFile
 from gsr_app.ui.engine import Availability, Loaded, VideoPicture
-from gsr_app.ui.viewer.contract import PaneMetrics
+from gsr_app.viewer.contract import PaneMetrics
 
 METHODS = (
     Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
@@ -160,7 +160,7 @@ class FakeEngine:
         self, source: Path, target: Path, *, method: str, scale: Scale, cancel: Callable[[], bool], **options: Any
     ) -> Generator[VideoPicture, None, Any]:
         """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
-        from gsr_app.engine.video_files import SavedVideo
+        from gsr_app.engine.video_job import SavedVideo
         from gsr_app.io import video
 
         reader = video.open_video(source)

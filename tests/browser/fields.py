@@ -16,8 +16,8 @@ from PIL import Image
 from gsr_app import ops
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.io.fields import pack_field
-from gsr_app.ui.viewer import bundle
-from gsr_app.ui.viewer.contract import PaneField
+from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import PaneField
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, page_with, pane, save, scene_of
 

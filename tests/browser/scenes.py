@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gsr_app.ui.viewer import bundle
-from gsr_app.ui.viewer.contract import Frame, PaneSpec, Scene, Source, as_json
+from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import Frame, PaneSpec, Scene, Source, as_json
 
 
 def noise(height: int, width: int, seed: int, channels: int = 3) -> np.ndarray:

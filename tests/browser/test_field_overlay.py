@@ -12,7 +12,7 @@ import pytest
 
 from gsr_app.core.types import GaussianField
 from gsr_app.io.fields import pack_field
-from gsr_app.ui.viewer.contract import PaneField
+from gsr_app.viewer.contract import PaneField
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
 

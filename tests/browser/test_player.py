@@ -17,10 +17,10 @@ from PIL import Image
 pytest.importorskip("av")
 
 from gsr_app.io.video import VideoInfo
-from gsr_app.io.video_color import Coding
-from gsr_app.ui.player import component
+from gsr_app.io.video.color import Coding
+from gsr_app.ui.components import player as component
 from gsr_app.ui.playerfile import PlayerFile
-from gsr_app.ui.viewer import bundle
+from gsr_app.viewer import bundle
 from tests.browser.scenes import save
 
 pytestmark = pytest.mark.browser
@@ -67,7 +67,7 @@ def page_with(state: dict[str, Any]) -> str:
         "<!doctype html><html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<style>html,body{{margin:0;height:100%}}{bundle.css()}{component.css()}</style>"
         "<div id=v style='height:100vh'></div><script type=module>"
-        f"{bundle.start_script(component.STATIC)}const {{ Player }} = await modules;"
+        f"{bundle.start_script(bundle.PLAYER)}const {{ Player }} = await modules;"
         "const player = new Player(document.querySelector('#v'));"
         f"player.setState({bundle.embed(state)});</script></html>"
     )

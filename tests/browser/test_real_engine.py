@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gsr_app.core.types import Scale
-from gsr_app.ui.viewer.png import to_screen
+from gsr_app.viewer.png import to_screen
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
 from tests.browser.test_app import choose, run_to_end

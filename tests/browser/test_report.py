@@ -13,8 +13,8 @@ from PIL import Image
 
 from gsr_app.models.registry import catalogue
 from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.viewer.contract import Frame, PaneMetrics, PaneSpec, PaneTiming, Region, Scene, Source
-from gsr_app.ui.viewer.png import encode_png
+from gsr_app.viewer.contract import Frame, PaneMetrics, PaneSpec, PaneTiming, Region, Scene, Source
+from gsr_app.viewer.png import encode_png
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gsr_app.core.types import GaussianField, Scale, View
-from gsr_app.engine import modules
+from gsr_app.engine import networks
 from gsr_app.models import registry
 from gsr_app.models.registry import Architecture, Method, WeightFile
 
@@ -127,4 +127,4 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         )
     monkeypatch.setattr(registry, "catalogue", lambda: entries)
     monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(modules, "_loaded", {})
+    monkeypatch.setattr(networks, "_loaded", {})

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from gsr_app.core.types import Progress, Scale
-from gsr_app.engine import modules
-from gsr_app.engine.modules import Loaded
+from gsr_app.engine import networks
+from gsr_app.engine.networks import Loaded
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import process_peak_bytes
 from gsr_app.models import registry
@@ -89,13 +89,13 @@ def stand_in(method_id: str) -> None:
     arch = shorten(registry.architecture(method.arch))
     assert MARGIN > REACH
     device = torch.device("cpu")
-    loaded = Loaded(method, arch, modules.prepare(arch.build().eval(), arch, device), "stand-in")
+    loaded = Loaded(method, arch, networks.prepare(arch.build().eval(), arch, device), "stand-in")
 
     def load(*_: object) -> Generator[Progress, None, tuple[Loaded, bool]]:
         return loaded, False
         yield
 
-    modules.load = load
+    networks.load = load
     # Whoever asks for the architecture gets the shortened one.
     home = types.ModuleType("gsr_app.models.shortened")
     home.ARCHS = (arch,)
@@ -122,7 +122,7 @@ def main() -> None:
 
     began = time.process_time()
     if given.file:
-        from gsr_app.engine.files import upscale_file
+        from gsr_app.engine.image_job import upscale_file
         from gsr_app.io import images
 
         with tempfile.TemporaryDirectory() as folder:

@@ -57,7 +57,7 @@ class Reused:
 
 
 def main() -> None:
-    from gsr_app.engine import modules
+    from gsr_app.engine import networks
     from gsr_app.engine.session import Session
     from gsr_app.engine.timing import process_peak_bytes
     from gsr_app.models import registry
@@ -72,20 +72,20 @@ def main() -> None:
     module = arch.build().eval()
     fill(module.get_submodule("encoder"))
     fill(module.get_submodule("decoder"))
-    network: Any = modules.prepare(module, arch, torch.device("cpu"))
+    network: Any = networks.prepare(module, arch, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as name:
         if given.reuse:
             (Path(name) / "encode").mkdir()
             (Path(name) / "field").mkdir()
             network.encode = Reused(network.encode, Path(name) / "encode")
             network.field = Reused(network.field, Path(name) / "field")
-        loaded = modules.Loaded(registry.method(METHOD), arch, network, "filled")
+        loaded = networks.Loaded(registry.method(METHOD), arch, network, "filled")
 
         def load(*_: object) -> Any:
             return loaded, False
             yield
 
-        modules.load = load
+        networks.load = load
         y, x = np.mgrid[: given.side, : given.side]
         waves = [127 + 100 * np.sin(0.1 * (c + 1) * x + 0.07 * y) for c in range(3)]
         picture = np.stack(waves, -1).astype(np.uint8)

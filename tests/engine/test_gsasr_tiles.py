@@ -15,7 +15,7 @@ from torch import nn
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import Scale, View
-from gsr_app.engine import bands, modules, runners, tiling
+from gsr_app.engine import bands, networks, runners, tiling
 from gsr_app.engine.rows import Sheet
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
@@ -64,7 +64,7 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     home.ARCHS = (arch,)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gsr_app.models.small_gsasr", home)
     monkeypatch.setitem(registry._FILES, "gsasr-edsr", "small_gsasr")
-    monkeypatch.setattr(modules, "_loaded", {})
+    monkeypatch.setattr(networks, "_loaded", {})
     return save_official(tmp_path / "weights", filled())
 
 
@@ -95,7 +95,7 @@ def test_the_opposite_edge_makes_the_difference_at_the_frame(weights: Path, monk
     arch = registry.architecture("gsasr-edsr")
     for wraps in (False, True):
         monkeypatch.setattr(sys.modules["gsr_app.models.small_gsasr"], "ARCHS", (replace(arch, wraps=wraps),))
-        modules.forget_all()
+        networks.forget_all()
         whole, tiled = (
             Session("cpu", weights=weights, tile=tile).upscale(image, method=METHOD, scale=2).image
             for tile in (1000, 24)
@@ -263,7 +263,7 @@ def test_a_tile_of_the_real_network_meets_the_whole_without_a_seam(scale: float)
     fill(module.decoder)
     with torch.no_grad():
         module.get_parameter("decoder.mlp_block_alpha.4.bias").sub_(5)
-    network: GSASR = modules.prepare(module, arch, torch.device("cpu"))  # type: ignore[assignment]
+    network: GSASR = networks.prepare(module, arch, torch.device("cpu"))  # type: ignore[assignment]
     photo = torch.from_numpy(data.astronaut()[100:356, 100:356].astype(np.float32) / 255).permute(2, 0, 1)[None]
     both, view, window = Scale(scale, scale), View.whole((256, 256), Scale(scale, scale)), 0.05 * 264 * np.ones(2)
 

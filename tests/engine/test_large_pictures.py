@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from gsr_app.core.types import Scale
-from gsr_app.engine import files
+from gsr_app.engine import image_job
 from gsr_app.engine.session import Session
 from gsr_app.io import images
 from gsr_app.models import registry
@@ -132,9 +132,9 @@ def test_an_answer_written_in_strips_is_the_file_written_at_once(
     source = tmp_path / f"source.{'tif' if dtype == np.float32 else 'png'}"
     images.write_image(source, images.Picture.from_array(array if channels else array[..., 0]))
     for name, limit in (("whole", 1 << 26), ("strips", 0)):
-        monkeypatch.setattr(files, "STREAM_PIXELS", limit)
-        monkeypatch.setattr(files, "_STRIP_PIXELS", 1000)
-        steps = files.upscale_file(
+        monkeypatch.setattr(image_job, "STREAM_PIXELS", limit)
+        monkeypatch.setattr(image_job, "_STRIP_PIXELS", 1000)
+        steps = image_job.upscale_file(
             Session("cpu"),
             source,
             tmp_path / f"{name}.{suffix}",

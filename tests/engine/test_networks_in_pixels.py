@@ -15,7 +15,7 @@ import torch
 
 from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import Scale
-from gsr_app.engine import modules, tiling
+from gsr_app.engine import networks, tiling
 from gsr_app.engine.session import Session
 from gsr_app.models import registry
 from tests.golden.filling import fill
@@ -35,9 +35,9 @@ SCALES = (1, 1.5, 2, 3.3, 4)
 def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder of weights, which `stand_in` fills."""
     monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
-    modules.forget_all()
+    networks.forget_all()
     yield tmp_path
-    modules.forget_all()
+    networks.forget_all()
 
 
 def stand_in(folder: Path, method: str, *, damped: float = 0.05) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Progress, Scale, Upscaled, View
-from gsr_app.engine import devices, modules, runners
+from gsr_app.engine import devices, networks, runners
 from gsr_app.engine.cache import ByteLru
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
@@ -328,7 +328,7 @@ def test_a_network_too_fine_for_half_precision_is_spared_it() -> None:
     cpu = torch.device("cpu")
 
     def is_halved(method: str, **changes: Any) -> bool:
-        loaded = runners.finish(modules.load(registry.method(method), cpu, None))[0]
+        loaded = runners.finish(networks.load(registry.method(method), cpu, None))[0]
         loaded = dataclasses.replace(loaded, arch=dataclasses.replace(loaded.arch, **changes))
         job = runners.Job(loaded, Scale(2, 2), None, cpu, torch.bfloat16, Stopwatch(cpu), ByteLru(0), "")
         return job.call(lambda: torch.is_autocast_enabled("cpu"))

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from gsr_app.core.types import Scale, View
-from gsr_app.engine.fit.fitter import Fitter
-from gsr_app.engine.fit.options import FitOptions
-from gsr_app.engine.fit.state import load_state, save_state
+from gsr_app.fitting.fitter import Fitter
+from gsr_app.fitting.options import FitOptions
+from gsr_app.fitting.state import load_state, save_state
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
 from gsr_app.ops import render
@@ -90,7 +90,7 @@ def test_a_saved_field_draws_the_same_bits_and_sixteen_bits_cost_little(picture:
     image = as_tensor(picture)
     fitter = Fitter(image, FitOptions(gaussians=400, steps=200))
     list(fitter.run(report_seconds=60))
-    from gsr_app.engine.fit.losses import psnr
+    from gsr_app.fitting.losses import psnr
     from gsr_app.io.fields import Quantised, save_field
 
     view = View.whole(fitter.size, Scale(1, 1))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.engine import files
+from gsr_app.engine import image_job
 from gsr_app.harness import batch, cli
 from gsr_app.io import images
 
@@ -162,8 +162,8 @@ def test_strips_give_what_the_whole_gives(tmp_path: Path, channels: int, monkeyp
         words = ["upscale", str(source), "--method", method, "--scale", "2.3", "-o"]
         assert cli.main([*words, str(tmp_path / f"whole_{method}.png")]) == 0
         with monkeypatch.context() as patch:
-            patch.setattr(files, "STREAM_PIXELS", 0)
-            patch.setattr(files, "_STRIP_PIXELS", 4000)
+            patch.setattr(image_job, "STREAM_PIXELS", 0)
+            patch.setattr(image_job, "_STRIP_PIXELS", 4000)
             assert cli.main([*words, str(tmp_path / f"strips_{method}.png")]) == 0
         whole = images.read_image(tmp_path / f"whole_{method}.png").to_array()
         strips = images.read_image(tmp_path / f"strips_{method}.png").to_array()
@@ -176,8 +176,8 @@ import sys
 from pathlib import Path
 from gsr_app.harness.cli import main
 import torch, pyvips
-from gsr_app.engine import files
-files._STRIP_PIXELS = 1 << 20
+from gsr_app.engine import image_job
+image_job._STRIP_PIXELS = 1 << 20
 code = main(["upscale", sys.argv[1], "-o", sys.argv[2], "--method", "bicubic", "--scale", "2"])
 # Not getrusage: its peak starts with that of the process that started this one.
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -20,9 +20,9 @@ av = pytest.importorskip("av")
 
 from gsr_app.core.errors import Cancelled, VideoError  # noqa: E402
 from gsr_app.core.types import Scale  # noqa: E402
-from gsr_app.engine import video_files  # noqa: E402
+from gsr_app.engine import video_job  # noqa: E402
 from gsr_app.engine.session import Session  # noqa: E402
-from gsr_app.engine.video_files import SavedVideo, VideoStep, VideoWish, upscale_video  # noqa: E402
+from gsr_app.engine.video_job import SavedVideo, VideoStep, VideoWish, upscale_video  # noqa: E402
 from gsr_app.harness.cli import main  # noqa: E402
 from tests import clips  # noqa: E402
 
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Captur
     target = tmp_path / "out.mp4"
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from gsr_app.engine import video_files as v\nfrom gsr_app.harness import video as h\n"
+        "from gsr_app.engine import video_job as v\nfrom gsr_app.harness import video as h\n"
         "kept = v.upscale_video\n"
         "def slow(*a, **k):\n"
         "    steps = kept(*a, **k, part_pictures=(8, 8))\n"
@@ -180,7 +180,7 @@ def test_a_network_of_windows_sees_its_neighbours_again_after_a_kill(
             around = [seen[min(max(place + step, 0), len(seen) - 1)] for step in range(-3, 4)]
             yield np.mean(around, 0, dtype=np.float32)
 
-    monkeypatch.setattr(video_files, "upscale_frames", windows)
+    monkeypatch.setattr(video_job, "upscale_frames", windows)
     source = clips.write_clip(tmp_path / "in.mp4", count=24, audio=None)
 
     def wish(name: str) -> VideoWish:

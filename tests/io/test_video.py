@@ -13,8 +13,8 @@ av = pytest.importorskip("av")
 
 from gsr_app.core.errors import InvalidArgument, VideoError  # noqa: E402
 from gsr_app.io import images, video  # noqa: E402
-from gsr_app.io.video_color import Coding, to_planes, to_rgb  # noqa: E402
-from gsr_app.io.video_mux import DecodeTimes  # noqa: E402
+from gsr_app.io.video.color import Coding, to_planes, to_rgb  # noqa: E402
+from gsr_app.io.video.mux import DecodeTimes  # noqa: E402
 from tests import clips  # noqa: E402
 
 

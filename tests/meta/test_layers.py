@@ -16,9 +16,11 @@ MAY_IMPORT = {
     "ops": {"core", "ops"},
     "models": {"core", "ops", "models"},
     "engine": {"core", "io", "ops", "models", "engine"},
-    "training": {"core", "io", "ops", "models", "engine", "training"},
-    "harness": {"core", "io", "ops", "models", "engine", "training", "harness", "ui"},
-    "ui": {"core", "io", "ops", "models", "engine", "ui"},
+    "fitting": {"core", "io", "ops", "models", "engine", "fitting"},
+    "viewer": {"core", "io", "ops", "models", "engine", "fitting", "viewer"},
+    "training": {"core", "io", "ops", "models", "engine", "fitting", "training"},
+    "harness": {"core", "io", "ops", "models", "engine", "fitting", "viewer", "training", "harness", "ui"},
+    "ui": {"core", "io", "ops", "models", "engine", "fitting", "viewer", "ui"},
 }
 NETWORK = {"huggingface_hub", "urllib.request", "http", "requests", "httpx", "socket", "ftplib"}
 

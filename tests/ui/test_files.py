@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gsr_app.ui.files import Files, safe_stem, url_of
-from gsr_app.ui.viewer.png import encode_png, to_screen
+from gsr_app.viewer.png import encode_png, to_screen
 
 
 def test_names_differ_and_carry_the_stem(tmp_path: Path) -> None:

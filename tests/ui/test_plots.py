@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("plotly")
 
 from gsr_app.ui import plots
-from gsr_app.ui.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming, Scene, Source
+from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming, Scene, Source
 from tests.browser.fake_engine import lattice_field
 
 

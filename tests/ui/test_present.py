@@ -13,8 +13,8 @@ from gsr_app.models.registry import catalogue
 from gsr_app.ui import present
 from gsr_app.ui.engine import Availability, LocalEngine
 from gsr_app.ui.estimate import Estimates
-from gsr_app.ui.viewer import bundle, contract
-from gsr_app.ui.viewer.contract import PaneSpec, Scene, as_json
+from gsr_app.viewer import bundle, contract
+from gsr_app.viewer.contract import PaneSpec, Scene, as_json
 
 
 def test_every_method_of_the_catalogue_has_a_card() -> None:

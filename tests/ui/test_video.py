@@ -110,7 +110,7 @@ def test_a_large_result_is_played_smaller_and_says_so(tmp_path: Path) -> None:
     from fractions import Fraction
 
     from gsr_app.io.video import VideoInfo
-    from gsr_app.io.video_color import Coding
+    from gsr_app.io.video.color import Coding
     from gsr_app.ui.playerfile import MOST_PIXELS, PlayerFile
 
     player = PlayerFile(Fraction(1, 25), Fraction(25), VideoInfo(tmp_path, (8, 8), Fraction(1, 25), Coding()))

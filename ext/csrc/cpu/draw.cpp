@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "column.h"
+#include "column_eval.h"
 #include "scratch.h"
 
 namespace gsr::cpu {

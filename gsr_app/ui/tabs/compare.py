@@ -14,8 +14,8 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.ui import compare, present
 from gsr_app.ui.compare import House, Wish
+from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
-from gsr_app.ui.viewer.component import ViewerComponent
 from gsr_app.ui.views import server_functions
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"

@@ -13,10 +13,10 @@ from gsr_app.core.errors import GsrError
 from gsr_app.io.fields import SUFFIX
 from gsr_app.ui import fit
 from gsr_app.ui.compare import House
+from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
-from gsr_app.ui.viewer.component import ViewerComponent
+from gsr_app.ui.job_queue import Job
 from gsr_app.ui.views import server_functions
-from gsr_app.ui.work import Job
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 

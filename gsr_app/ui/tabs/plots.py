@@ -11,7 +11,7 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.types import GaussianField
 from gsr_app.ui import plots
 from gsr_app.ui.compare import House
-from gsr_app.ui.viewer.contract import PaneSpec
+from gsr_app.viewer.contract import PaneSpec
 
 # What will be here: a name, a sentence, and the shape of it as an SVG path in 120 x 44.
 _COMING = (

@@ -10,12 +10,12 @@ import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
-from gsr_app.io.video_decode import SUFFIXES, clock
+from gsr_app.io.video.reader import SUFFIXES, clock
 from gsr_app.ui import clips, present, video
 from gsr_app.ui.compare import House
-from gsr_app.ui.player.component import PlayerComponent
+from gsr_app.ui.components.player import PlayerComponent
+from gsr_app.ui.job_queue import Job
 from gsr_app.ui.video import Wish
-from gsr_app.ui.work import Job
 
 _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}

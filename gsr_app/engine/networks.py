@@ -1,0 +1,104 @@
+"""Networks with their weights on a device, loaded once per process and shared by all sessions."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from gsr_app.core.errors import Cancelled
+from gsr_app.core.types import Progress
+from gsr_app.engine.cancellation import stop_if_cancelled
+from gsr_app.models import checkpoint, registry, weights
+from gsr_app.models.registry import Architecture, Method
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A network with its weights on a device."""
+
+    method: Method
+    arch: Architecture
+    module: nn.Module
+    weights_id: str
+
+
+_loaded: dict[tuple[str, str, str], Loaded] = {}
+_lock = threading.Lock()
+
+
+def load(
+    method: Method, device: torch.device, given: str | Path | None
+) -> Generator[Progress, None, tuple[Loaded, bool]]:
+    """The network of a method, and whether it had to be loaded for this. Yields while weights arrive."""
+    found = weights.find(method, given)
+    if found is None:
+        found = yield from _in_background(lambda report: weights.obtain(method, given, report))
+    key = (method.arch, found.id, str(device))
+    with _lock:
+        if key in _loaded:
+            return _loaded[key], False
+        arch = registry.architecture(method.arch)
+        module = prepare(checkpoint.load_files(registry.build(method.arch), found.files), arch, device)
+        _loaded[key] = Loaded(method, arch, module, found.id)
+        return _loaded[key], True
+
+
+def prepare(module: Any, arch: Architecture, device: torch.device) -> nn.Module:
+    """A network in the form in which it runs: fused, frozen, on its device, ready to be cancelled."""
+    if hasattr(module, "fuse"):  # the same function in fewer layers
+        module = module.fuse().eval()
+    module = module.requires_grad_(False).to(device)
+    if arch.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    for part in module.modules():
+        part.register_forward_pre_hook(_stop_if_cancelled)
+    return module
+
+
+def forget_all() -> None:
+    """Drop every loaded network."""
+    with _lock:
+        _loaded.clear()
+
+
+def _stop_if_cancelled(_module: nn.Module, _inputs: Any) -> None:
+    stop_if_cancelled()
+
+
+def _in_background(work: Callable[[Callable[[Progress], None]], _Result]) -> Generator[Progress, None, _Result]:
+    """Run what reports its progress by calling back as a generator; closing that stops the work at its next call."""
+    events: queue.Queue[Progress | None] = queue.Queue()
+    outcome: list[Any] = []
+    stopped = threading.Event()
+
+    def report(progress: Progress) -> None:
+        if stopped.is_set():
+            raise Cancelled("Cancelled.")
+        events.put(progress)
+
+    def run() -> None:
+        try:
+            outcome.append(work(report))
+        except BaseException as error:  # handed over to the reader
+            outcome.append(error)
+        events.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while (progress := events.get()) is not None:
+            yield progress
+            stop_if_cancelled()
+    finally:
+        stopped.set()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]

@@ -1,0 +1,123 @@
+"""PyAV (FFmpeg's libraries), loaded at first use, quiet, and with its errors in this program's words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import GsrError, VideoError
+from gsr_app.io.video.color import Coding, Planes
+from gsr_app.io.vips import printable
+
+_YUV = re.compile(r"yuva?(j?)(\d{3})p(?:(\d+)le)?")
+_GREY = re.compile(r"gray(?:(\d+)le)?")
+_SHIFTS = {"444": (0, 0), "422": (0, 1), "420": (1, 1), "440": (1, 0), "411": (0, 2), "410": (2, 2)}
+# Playlists (HLS, DASH, concat) are not among these: they name other files, and a stranger's file must not choose which
+# of this machine's are opened.
+_FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,h264,hevc,av1,ivf,mxf,nut,dv,yuv4mpegpipe"
+)
+_FULL_RANGE = 2
+_RGB_MATRIX = 0
+
+
+@cache
+def load_av() -> Any:
+    """The av module."""
+    try:
+        import av
+        import av.logging
+    except (ImportError, OSError) as error:
+        raise GsrError(f"Videos cannot be read: PyAV does not load ({error}).", hint="pip install av") from error
+    av.logging.set_level(None)  # what matters comes as an error
+    os.environ.setdefault("SVT_LOG", "1")  # one encoder that does not listen to that: errors only
+    return av
+
+
+def open_input(path: str) -> Any:
+    """A container to read from: this file and no other, over no network."""
+    limits = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    return load_av().open(path, metadata_errors="replace", container_options=limits)
+
+
+@contextmanager
+def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
+    """Turn FFmpeg's errors, and the system's, into `VideoError`: `what` and the reason."""
+    av = load_av()
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{what}: {printable(str(error.strerror or error))}.", hint=hint) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise VideoError(f"{what}: {printable(reason)}.", hint=hint) from error
+
+
+# ---- frames and arrays ------------------------------------------------------------------------------------------
+
+
+def coding_of(pixel_format: str, context: Any, frame: Any = None) -> Coding:
+    """How the pixels of a decoder are to be read."""
+    av = load_av()
+    source = context if frame is None else frame
+    full = int(source.color_range) == _FULL_RANGE
+    said = Coding(
+        full_range=full,
+        matrix=int(source.colorspace),
+        primaries=int(context.color_primaries),
+        transfer=int(context.color_trc),
+        centred=context.name in {"mjpeg", "mpeg1video"},
+    )
+    if match := _YUV.fullmatch(pixel_format):
+        return replace(said, bits=int(match[3] or 8), shift=_SHIFTS[match[2]], full_range=full or bool(match[1]))
+    if match := _GREY.fullmatch(pixel_format):
+        return replace(said, model="grey", bits=int(match[1] or 8), shift=(0, 0))
+    found = av.VideoFormat(pixel_format)
+    bits = 8 if found.has_palette else max(component.bits for component in found.components)
+    if found.is_rgb or found.has_palette:
+        bits = 8 if bits <= 8 else 16
+        return replace(said, model="rgb", bits=bits, shift=(0, 0), full_range=True, matrix=_RGB_MATRIX)
+    wide, high = found.chroma_width(64), found.chroma_height(64)
+    shift = (64 // high).bit_length() - 1, (64 // wide).bit_length() - 1
+    return replace(said, bits=next(known for known in (8, 9, 10, 12, 14, 16) if known >= bits), shift=shift)
+
+
+def has_alpha(pixel_format: str) -> bool:
+    found = load_av().VideoFormat(pixel_format)
+    return found.has_palette or (found.is_rgb and any(component.is_alpha for component in found.components))
+
+
+def planes_of(frame: Any, coding: Coding) -> Planes:
+    """The stored numbers of a frame: Y, Cb, Cr or Y; of formats that store them otherwise, brought apart first."""
+    name = frame.format.name
+    if not (_YUV.fullmatch(name) or _GREY.fullmatch(name)):
+        same = {"src_color_range": frame.color_range, "dst_color_range": frame.color_range}
+        frame = frame.reformat(format=coding.pixel_format, **same)
+    return [_plane_of(plane, coding) for plane in frame.planes[: 1 if coding.model == "grey" else 3]]
+
+
+def _plane_of(plane: Any, coding: Coding) -> Any:
+    rows = np.frombuffer(plane, coding.dtype).reshape(plane.height, plane.line_size // coding.dtype.itemsize)
+    return rows[:, : plane.width]
+
+
+def packed_of(frame: Any, coding: Coding, *, alpha: bool) -> np.ndarray:
+    """A frame of some RGB format as [H, W, 3 or 4] of uint8 or uint16."""
+    name = ("rgba" if alpha else "rgb24") if coding.bits == 8 else ("rgba64le" if alpha else "rgb48le")
+    return frame.to_ndarray(format=name)
+
+
+def frame_of(planes: Planes, coding: Coding, pixel_format: str) -> Any:
+    """A frame around planes; its format is the coding's, or one with the same planes under another name."""
+    height, width = planes[0].shape
+    frame = load_av().VideoFrame(width, height, pixel_format)
+    for plane, values in zip(frame.planes, planes, strict=True):
+        _plane_of(plane, coding)[...] = values
+    return frame

@@ -1,0 +1,344 @@
+"""From a file to upright pictures with their own times. No count and no length that a file claims is relied on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import InvalidArgument, VideoError
+from gsr_app.io.formats import check_pixels
+from gsr_app.io.video.color import Coding, to_rgb
+from gsr_app.io.video.pyav import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
+from gsr_app.io.vips import printable
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
+            ".3gp", ".ogv", ".gif")  # fmt: skip
+_MOST_RATE = 300  # above it a rate is the clock's, not the pictures'
+_MISSING_S = Fraction(1, 10)  # a video stream that ends this much before it said so has lost something
+# Not all that `Fraction` reads: of 1e999999999 it would write out every digit.
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
+# (a, b, c, d) of the display matrix, in signs -> (quarter turns clockwise, mirrored left and right before that)
+_TURNS = {(1, 0, 0, 1): (0, False), (0, 1, -1, 0): (1, False), (-1, 0, 0, -1): (2, False), (0, -1, 1, 0): (3, False),
+          (-1, 0, 0, 1): (0, True), (1, 0, 0, -1): (2, True), (0, 1, 1, 0): (3, True), (0, -1, -1, 0): (1, True),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One upright picture. Its time is a count of the video's `time_base`."""
+
+    pixels: np.ndarray  # [H, W] or [H, W, 3] float32 of video; uint8 or uint16, perhaps with alpha, of stored RGB
+    pts: int
+    duration: int  # 0: not known
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stream beside the pictures: sound, subtitles."""
+
+    index: int
+    kind: str
+    codec: str
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video says about itself."""
+
+    path: Path
+    size: tuple[int, int]  # (height, width), upright
+    time_base: Fraction  # seconds per unit of time
+    coding: Coding
+    rate: Fraction | None = None  # frames per second on average, as far as that is known
+    start: int = 0  # the first time, in units
+    end_s: Fraction | None = None  # where it says it ends: for progress, and to notice what is missing
+    alpha: bool = False
+    turn: tuple[int, bool] = (0, False)  # quarter turns clockwise, after mirroring left and right
+    pixel_aspect: Fraction | None = None  # width over height of a stored pixel, upright
+    tracks: tuple[Track, ...] = ()
+    kind: str = "file"  # or "frames": a folder of pictures
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+
+    @property
+    def start_s(self) -> Fraction:
+        return self.start * self.time_base
+
+    @property
+    def duration_s(self) -> Fraction | None:
+        return None if self.end_s is None else max(Fraction(0), self.end_s - self.start_s)
+
+
+class VideoReader:
+    """Opens a file; `frames` may be called again and again. What went wrong stands in `trouble` and `notes`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.trouble = ""  # where reading came to an end too early, and why
+        self.notes: list[str] = []
+        with _opened(self.path) as (container, stream):
+            self.info = _look(self.path, container, stream)
+        check_pixels(printable(self.path.name), *self.info.size, "whole")
+
+    def frames(
+        self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
+    ) -> Generator[Frame, None, None]:
+        """Pictures from `start_s` until before `end_s`, or those that come after the time `after`, in order."""
+        base = self.info.time_base
+        first = None if start_s is None else _at_least(start_s / base)
+        if after is not None:
+            first = after + 1 if first is None else max(first, after + 1)
+        last: int | None = None
+        damaged = dropped = 0
+        lost_at = None  # where something unreadable was met
+        with _opened(self.path) as (container, stream):
+            self._seek(container, stream, first)
+            for frame in self._decode(container, stream):
+                if frame is None:
+                    lost_at = last
+                    continue
+                pts, duration = _time_of(frame, last, self.info)
+                if last is not None and pts <= last:
+                    dropped += 1
+                    continue
+                if end_s is not None and pts * base >= end_s:
+                    break
+                last = pts
+                if first is not None and pts < first:
+                    continue
+                damaged += bool(frame.is_corrupt)
+                yield Frame(self._picture(frame), pts, duration)
+            else:
+                self._judge_end(last, lost_at, stream, whole=end_s is None)
+        if damaged:
+            self.notes.append(f"{damaged} damaged frames were repaired as well as the decoder could.")
+        if dropped:
+            self.notes.append(f"{dropped} frames whose times do not grow were left out.")
+
+    def _seek(self, container: Any, stream: Any, first: int | None) -> None:
+        """To a place from where `first` can be decoded: by the index if that tells the truth, else from the start."""
+        if first is None or first <= self.info.start:
+            return
+        try:
+            container.seek(first, stream=stream)
+            arrived = next((p for p in container.demux(stream) if p.pts is not None), None)
+            if arrived is not None and arrived.pts <= first:
+                container.seek(first, stream=stream)
+                return
+        except load_av().error.FFmpegError:
+            pass
+        container.seek(0)
+
+    def _decode(self, container: Any, stream: Any) -> Generator[Any, None, None]:
+        """Frames, and None wherever something could not be read."""
+        errors = load_av().error.FFmpegError
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except errors:
+                yield None
+                packet = None
+            if packet is not None and packet.is_corrupt and packet.size:
+                yield None  # half a frame: what a decoder makes of the rest is not a picture
+                continue
+            try:
+                yield from stream.codec_context.decode(packet)
+            except errors:
+                yield None
+            if packet is None:
+                return
+
+    def _judge_end(self, last: int | None, lost_at: int | None, stream: Any, *, whole: bool) -> None:
+        info = self.info
+        name = printable(self.path.name)
+        if last is None:
+            self.trouble = f"{name} holds no picture that can be read."
+            return
+        frame_s = 1 / info.rate if info.rate else Fraction(1, 25)
+        reached_s = last * info.time_base + frame_s
+        says_s = _stream_end(stream, info)
+        if whole and says_s is not None and says_s - reached_s > max(_MISSING_S, 2 * frame_s):
+            missing = f"although it says that it lasts until {clock(says_s - info.start_s)}"
+            self.trouble = (
+                f"{name} is cut or damaged: it can be read until {clock(reached_s - info.start_s)}, {missing}."
+            )
+        elif lost_at is not None and lost_at == last:
+            self.trouble = (
+                f"{name} is cut or damaged: what comes after {clock(reached_s - info.start_s)} cannot be read."
+            )
+        elif lost_at is not None:
+            self.notes.append(
+                f"Something after {clock(lost_at * info.time_base - info.start_s)} could not be read and was left out."
+            )
+
+    def _picture(self, frame: Any) -> np.ndarray:
+        coding = self.info.coding
+        if coding.model == "rgb":
+            pixels = packed_of(frame, coding, alpha=self.info.alpha)
+        else:
+            pixels = to_rgb(planes_of(frame, coding), coding)
+        return upright(pixels, self.info.turn)
+
+
+def upright(pixels: np.ndarray, turn: tuple[int, bool]) -> np.ndarray:
+    quarters, mirrored = turn
+    if mirrored:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(np.rot90(pixels, -quarters)) if quarters or mirrored else pixels
+
+
+def clock(seconds: Fraction | float) -> str:
+    """A time of a video: "0:01.73"."""
+    hundredths = round(max(0, seconds) * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest / 100:05.2f}"
+
+
+def read_clock(text: str | None, name: str) -> Fraction | None:
+    """Seconds of "12.5", "1:02.5" or "1:00:00"; None of nothing."""
+    if text is None or not text.strip():
+        return None
+    words = text.strip().split(":")
+    if len(words) > 3 or not all(_DECIMAL.fullmatch(word) for word in words):
+        hint = "Write seconds (12.5) or minutes:seconds (1:02.5)."
+        raise InvalidArgument(f"{name} {text[:40]!r} is not a time.", hint=hint)
+    seconds = Fraction(0)
+    for word in words:
+        seconds = seconds * 60 + Fraction(word)
+    return seconds
+
+
+# ---- looking ----------------------------------------------------------------------------------------------------
+
+
+class _opened:  # noqa: N801  # used as a verb: with _opened(path) as …
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> tuple[Any, Any]:
+        name = printable(self._path.name)
+        if not self._path.is_file():
+            raise VideoError(f"There is no file {name}.", hint="Check the path.")
+        hint = "Check that it plays elsewhere; a recording that was cut off may need its index repaired first."
+        with explaining(f"{name} cannot be read as a video", hint):
+            self._container = open_input(str(self._path))
+        pictures = [s for s in self._container.streams.video if "attached_pic" not in str(s.disposition)]
+        if not pictures:
+            self._container.close()
+            raise VideoError(f"{name} holds no video.", hint="It may be sound only.")
+        stream = pictures[0]
+        stream.thread_type = "AUTO"
+        return self._container, stream
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+
+def _look(path: Path, container: Any, stream: Any) -> VideoInfo:
+    name, errors = printable(path.name), load_av().error.FFmpegError
+    frame = None
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt and packet.size:
+                continue
+            try:
+                frame = next(iter(stream.codec_context.decode(packet)), None)
+            except errors:
+                continue
+            if frame is not None:
+                break
+    except errors:
+        pass
+    if frame is None:
+        raise VideoError(
+            f"{name} holds no picture that can be read.", hint="The file is damaged, or its codec unknown."
+        )
+    pixel_format = frame.format.name
+    coding = coding_of(pixel_format, stream.codec_context, frame)
+    notes: list[str] = []
+    turn, understood = _turn_of(frame)
+    if not understood:
+        notes.append("It is to be shown turned by an angle that is not a quarter turn: left as stored.")
+    if frame.interlaced_frame:
+        notes.append("It is interlaced: both fields are upscaled as one picture. Deinterlace it first.")
+    height, width = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
+    aspect = stream.sample_aspect_ratio or None
+    base = Fraction(stream.time_base)
+    start = stream.start_time if stream.start_time is not None else (frame.pts or 0)
+    rate = next((one for one in (stream.average_rate, stream.guessed_rate) if one and one <= _MOST_RATE), None)
+    info = VideoInfo(
+        path,
+        (height, width),
+        base,
+        Coding.assumed(coding, frame.height),
+        Fraction(rate) if rate else None,
+        start,
+        alpha=has_alpha(pixel_format) and not _is_opaque(frame, coding),
+        turn=turn,
+        pixel_aspect=(1 / aspect if turn[0] % 2 else aspect) if aspect and aspect > 0 else None,
+        tracks=tuple(_track_of(one) for one in container.streams if one.type in {"audio", "subtitle"}),
+        metadata=dict(container.metadata),
+        notes=tuple(notes),
+    )
+    end_s = _stream_end(stream, info)
+    if end_s is None and container.duration is not None:
+        end_s = Fraction(container.duration, 1_000_000) + info.start_s
+    return replace(info, end_s=end_s)
+
+
+def _is_opaque(frame: Any, coding: Coding) -> bool:
+    """GIF always has room for transparency and rarely uses it; the first picture tells."""
+    pixels = packed_of(frame, coding, alpha=True)
+    return bool((pixels[..., 3] == np.iinfo(pixels.dtype).max).all())
+
+
+def _track_of(stream: Any) -> Track:
+    context = stream.codec_context
+    return Track(stream.index, stream.type, context.name if context is not None else "unknown")
+
+
+def _stream_end(stream: Any, info: VideoInfo) -> Fraction | None:
+    """Where the pictures end by the file's own words (not those of its sound)."""
+    if stream.duration:
+        return (stream.duration + info.start) * info.time_base
+    with suppress(InvalidArgument):
+        return read_clock(stream.metadata.get("DURATION"), "DURATION")  # Matroska
+    return None
+
+
+def _turn_of(frame: Any) -> tuple[tuple[int, bool], bool]:
+    """How the display matrix turns the picture, and whether it is one of the eight ways that keep pixels square."""
+    data = next((side for side in frame.side_data if "DISPLAYMATRIX" in str(side.type)), None)
+    if data is None:
+        return (0, False), True
+    matrix = np.frombuffer(bytes(data), np.int32)
+    a, b, c, d = (int(np.sign(round(matrix[place] / 65536))) for place in (0, 1, 3, 4))
+    signs = a, b, c, d
+    return _TURNS.get(signs, (0, False)), signs in _TURNS
+
+
+def _time_of(frame: Any, last: int | None, info: VideoInfo) -> tuple[int, int]:
+    duration = int(frame.duration or 0)
+    if frame.pts is not None:
+        return frame.pts, duration
+    if last is None:
+        return info.start, duration
+    step = duration or round(1 / (info.rate or 25) / info.time_base)  # a stream without times: elementary video
+    return last + max(1, step), duration
+
+
+def _at_least(units: Fraction) -> int:
+    """The first whole unit that is not before; a time typed in decimals may lie a hair behind the frame it means."""
+    return -((-units + Fraction(1, 1000)) // 1) if units.denominator != 1 else int(units)

@@ -1,0 +1,226 @@
+"""The folder in which a result grows, beside where it will lie: whatever was finished in it survives a kill.
+
+`OUT.parts` holds `job.json` (which command it belongs to) and the finished parts, or pictures. A second run of the
+same command finds them and goes on behind them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import VideoError
+from gsr_app.io.video.gif import write_gif
+from gsr_app.io.video.mux import Part, assemble
+from gsr_app.io.video.reader import VideoInfo
+from gsr_app.io.video.sequence import write_times
+from gsr_app.io.video.writer import PartWriter, Plan, write_picture
+from gsr_app.io.vips import printable
+
+_FIRST_NUMBER = 1
+Times = list[tuple[int, int]]
+
+
+class Workshop:
+    """Takes pictures in order and hands over the finished result. Use as a context."""
+
+    def __init__(self, target: Path, plan: Plan, info: VideoInfo, job: Mapping[str, Any], *, afresh: bool) -> None:
+        self.target = target
+        self.plan = plan
+        self.info = info
+        place = target.parent if "%" in target.name else target
+        self.folder = place.with_name(f"{place.name}.parts")
+        self._job = json.loads(json.dumps(dict(job)))
+        self._afresh = afresh
+        self._parts: list[Part] = []
+        self._writer: PartWriter | None = None
+        self._pictures: Times = []
+        self._lock: Any = None
+
+    # ---- coming and going ---------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Workshop:
+        name = printable(self.folder.name)
+        try:
+            self.folder.mkdir(parents=False, exist_ok=True)
+        except OSError as error:
+            raise VideoError(f"{name} cannot be made: {error.strerror}.", hint="Choose another place for -o.") from None
+        self._lock = _lock(self.folder)
+        try:
+            self._claim()
+            self._look()
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def _claim(self) -> None:
+        """Make sure that what lies here belongs to this job."""
+        note = self.folder / "job.json"
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if before == self._job and not self._afresh:
+            return
+        if before is not None and not self._afresh:
+            changed = sorted(key for key in {*before, *self._job} if before.get(key) != self._job.get(key))
+            raise VideoError(
+                f"{printable(self.folder.name)} holds the beginning of another run ({', '.join(changed)} differ).",
+                hint="Run that command again to finish it, or begin anew with --restart.",
+            )
+        self._empty()
+        note.write_text(json.dumps(self._job), encoding="utf-8")
+
+    def _empty(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _look(self) -> None:
+        """What earlier runs have finished."""
+        if self.plan.container == "frames":
+            self._drawn.mkdir(exist_ok=True)
+            self._pictures = _read_journal(self.folder / "times.txt")
+            return
+        while part := Part.find(self._part_path(len(self._parts))):
+            self._parts.append(part)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            with suppress(VideoError):
+                self._writer.abort()
+            self._writer = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # ---- growing ------------------------------------------------------------------------------------------------
+
+    @property
+    def times(self) -> Times:
+        """(pts, duration) of every picture that is safe."""
+        return [*self._pictures, *(time for part in self._parts for time in part.times)]
+
+    @property
+    def unsafe(self) -> int:
+        """Pictures that a kill would lose."""
+        return len(self._writer.times) if self._writer is not None else 0
+
+    def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
+        if self.plan.container == "frames":
+            number = len(self._pictures) + _FIRST_NUMBER
+            write_picture(self._drawn / self._picture_name(number), pixels, self.plan)
+            with (self.folder / "times.txt").open("a", encoding="utf-8") as journal:
+                journal.write(f"{pts} {duration}\n")
+            self._pictures.append((pts, duration))
+            return
+        if self._writer is None:
+            self._writer = PartWriter(self._part_path(len(self._parts)), self.plan)
+        self._writer.append(pixels, pts, duration)
+
+    def save(self) -> None:
+        """Finish the running part: what was appended so far is safe from now on."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        part = Part(self._writer.path, tuple(self._writer.times))
+        self._writer = None
+        part.commit()
+        self._parts.append(part)
+
+    # ---- finishing ----------------------------------------------------------------------------------------------
+
+    def finish(
+        self,
+        target: Path,
+        *,
+        tracks: Sequence[int],
+        trimmed: bool,
+        end_s: Fraction | None,
+        overwrite: bool,
+        comment: str,
+    ) -> None:
+        """Everything that is safe, as one result; the folder stays until `clear`."""
+        self.save()
+        times = self.times
+        start = times[0][0] if trimmed else 0
+        if self.plan.container == "frames":
+            self._lay_out(target, [(pts - start) * self.plan.time_base for pts, _ in times], overwrite)
+        elif self.plan.container == "gif":
+            write_gif(self._parts, target, self.plan, start=start, overwrite=overwrite)
+        else:
+            assemble(
+                self._parts, target, self.plan, self.info,
+                tracks=tracks, start=start, end_s=end_s, overwrite=overwrite, comment=comment,
+            )  # fmt: skip
+
+    def _lay_out(self, target: Path, times: list[Fraction], overwrite: bool) -> None:
+        folder = target.parent if "%" in target.name else target
+        write_times(self._drawn, times)
+        if not folder.exists():
+            os.rename(self._drawn, folder)
+            return
+        clash = next((path.name for path in self._drawn.iterdir() if (folder / path.name).exists()), None)
+        if clash is not None and not overwrite:
+            raise VideoError(f"{printable(folder.name)} has a {clash} already.", hint="Allow it with --overwrite.")
+        for path in sorted(self._drawn.iterdir()):
+            os.replace(path, folder / path.name)
+
+    def clear(self) -> None:
+        """Nothing of it is needed any more."""
+        self._unlock()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- names --------------------------------------------------------------------------------------------------
+
+    @property
+    def _drawn(self) -> Path:
+        return self.folder / "pictures"
+
+    def _part_path(self, number: int) -> Path:
+        return self.folder / f"{number:05}.mkv"
+
+    def _picture_name(self, number: int) -> str:
+        if "%" in self.target.name:
+            return self.target.name % number
+        return f"{number:06}{self.plan.suffix}"
+
+
+def _read_journal(path: Path) -> Times:
+    times: Times = []
+    with suppress(OSError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if len(words) != 2 or not all(word.lstrip("-").isdigit() for word in words):
+                break  # the line that a kill cut off
+            times.append((int(words[0]), int(words[1])))
+    return times
+
+
+def _lock(folder: Path) -> Any:
+    """Held by whoever works here; gone with its process, however that ends."""
+    file = (folder / "lock").open("w")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        pass
+    except OSError:
+        file.close()
+        raise VideoError(
+            f"Another run is working in {printable(folder.name)}.", hint="Wait for it, or choose another -o."
+        ) from None
+    return file

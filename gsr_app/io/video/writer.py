@@ -1,0 +1,325 @@
+"""What a video will be stored as, and an encoder that writes one part of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import InvalidArgument, UnknownName, VideoError
+from gsr_app.io import images
+from gsr_app.io.video.color import BT709, SRGB_TRANSFER, UNSPECIFIED, Coding, to_planes
+from gsr_app.io.video.pyav import explaining, frame_of, load_av
+from gsr_app.io.video.reader import VideoInfo
+
+_X265_QUIET = "log-level=error"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder and how it is driven."""
+
+    id: str
+    name: str
+    encoder: str
+    crf: int | None = None  # the default; None: it has no such setting
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    lossless: Mapping[str, str] | None = None  # what --crf 0 means; None: it cannot
+    even: bool = False  # sides must be even where chroma has fewer samples
+    tag: str = ""  # what players look for in MP4 and QuickTime
+    reorders: int = 0  # by how many places it may store a picture before its turn, with room to spare
+
+
+CODECS = {
+    codec.id: codec
+    for codec in (
+        Codec("h264", "H.264", "libx264", 16, {"preset": "medium"}, {"qp": "0"}, even=True, reorders=4),
+        Codec("h265", "H.265", "libx265", 18, {"preset": "medium", "x265-params": _X265_QUIET},
+              {"x265-params": f"lossless=1:{_X265_QUIET}"}, even=True, reorders=4, tag="hvc1"),
+        Codec("vp9", "VP9", "libvpx-vp9", 24, {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
+              {"lossless": "1"}),
+        Codec("av1", "AV1", "libsvtav1", 24, {"preset": "7", "svtav1-params": "film-grain=0"}),
+        Codec("ffv1", "FFV1", "ffv1", None, {"level": "3", "slicecrc": "1"}, {}),
+        Codec("prores", "ProRes", "prores_ks", None, {"profile": "3"}, even=True),
+    )
+}  # fmt: skip
+_CONTAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    ".mp4": ("mp4", ("h264", "h265", "av1", "vp9")),
+    ".m4v": ("mp4", ("h264", "h265")),
+    ".mov": ("mov", ("h264", "h265", "prores")),
+    ".mkv": ("matroska", ("h264", "h265", "vp9", "av1", "ffv1", "prores")),
+    ".webm": ("webm", ("vp9", "av1")),
+}
+_FINER = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 2))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the result will be stored."""
+
+    container: str  # FFmpeg's name, or "frames" or "gif"
+    codec: Codec
+    coding: Coding
+    crf: int | None
+    size: tuple[int, int]  # (height, width) of what is kept of each picture
+    time_base: Fraction
+    rate: Fraction | None
+    pixel_aspect: Fraction | None = None
+    alpha: bool = False
+    suffix: str = ".png"  # of pictures
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+
+
+def output_suffixes() -> tuple[str, ...]:
+    return (*_CONTAINERS, ".gif")
+
+
+def plan_output(
+    info: VideoInfo,
+    target: Path,
+    size: tuple[int, int],
+    *,
+    codec: str | None = None,
+    crf: int | None = None,
+    may_crop: bool = True,  # by one row or column, where a codec holds even sizes only
+) -> Plan:
+    """Everything about the result that does not depend on its pictures; raises before any work is done."""
+    suffix = target.suffix.lower()
+    if is_folder_of_pictures(target):
+        if "%" in target.name and not re.fullmatch(r"[^%]*%0?\d?d[^%]*", target.name):
+            raise InvalidArgument(f"{target.name!r} does not number its pictures.", hint="Write name%05d.png.")
+        chosen = suffix if "%" in target.name else ".png"
+        if chosen not in {".png", ".tif", ".tiff", ".webp"}:
+            raise InvalidArgument(f"A sequence is not written as {chosen}.", hint="Use .png, .tif or .webp.")
+        bits = 16 if info.coding.bits > 8 and chosen != ".webp" else 8
+        coding = Coding("rgb", bits, (0, 0), full_range=True, matrix=0)
+        return Plan(
+            "frames", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, suffix=chosen
+        )
+    if suffix == ".gif":
+        note = (
+            ()
+            if info.coding.model == "rgb"
+            else ("GIF holds 256 colours per picture: they were chosen anew for each.",)
+        )
+        coding = Coding("rgb", 8, (0, 0), full_range=True, matrix=0)
+        return Plan("gif", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, notes=note)
+    if suffix not in _CONTAINERS:
+        raise InvalidArgument(
+            f"The output {target.name!r} is not a video that can be written.",
+            hint=f"Choose one of {', '.join(output_suffixes())}, or a folder for pictures.",
+        )
+    container, allowed = _CONTAINERS[suffix]
+    found = _choose_codec(codec, suffix, allowed, info)
+    if crf is not None:
+        _check_crf(found, crf)
+    coding, notes = _choose_coding(found, info, size)
+    if info.alpha:
+        notes.append("Transparent parts are shown on black: the video has no alpha.")
+    height, width = size
+    step_y, step_x = (1 << shift if found.even else 1 for shift in coding.shift)
+    kept = height - height % step_y, width - width % step_x
+    if min(kept) < 1 or (kept != size and not may_crop):
+        raise InvalidArgument(
+            f"{found.name} holds even sizes only, not {width}x{height}.",
+            hint=f"Ask for {width + width % step_x}x{height + height % step_y}, or take --codec vp9 or av1.",
+        )
+    if kept != size:
+        notes.append(f"{found.name} holds even sizes only: {width}x{height} was cut to {kept[1]}x{kept[0]}.")
+    return Plan(
+        container,
+        found,
+        coding,
+        found.crf if crf is None else crf,
+        kept,
+        info.time_base,
+        info.rate,
+        pixel_aspect=info.pixel_aspect,
+        notes=tuple(notes),
+    )
+
+
+def is_folder_of_pictures(target: Path) -> bool:
+    return "%" in target.name or not target.suffix or target.is_dir()
+
+
+def _choose_codec(wanted: str | None, suffix: str, allowed: Sequence[str], info: VideoInfo) -> Codec:
+    if wanted is None:
+        deep = info.coding.bits > 8 and info.coding.model != "rgb"
+        # Ten bits play more widely as H.265 than as H.264, and this VP9 has eight.
+        wanted = {False: allowed[0], True: next(one for one in ("h265", "av1", "prores") if one in allowed)}[deep]
+    if wanted not in CODECS:
+        raise UnknownName(wanted, CODECS, what="Codec", where="the list of codecs")
+    if wanted not in allowed:
+        raise InvalidArgument(
+            f"A {suffix} file does not hold {CODECS[wanted].name} here.",
+            hint=f"Choose one of {', '.join(allowed)}, or write a .mkv file.",
+        )
+    codec = CODECS[wanted]
+    try:
+        load_av().codec.Codec(codec.encoder, "w")
+    except ValueError:
+        raise VideoError(f"This build of PyAV cannot write {codec.name}.", hint="Choose another --codec.") from None
+    return codec
+
+
+def _check_crf(codec: Codec, crf: int) -> None:
+    if codec.crf is None:
+        raise InvalidArgument(f"{codec.name} has no --crf.", hint="Leave it out.")
+    if not 0 <= crf <= 63:
+        raise InvalidArgument(f"--crf must lie between 0 (lossless) and 63, found {crf}.")
+    if crf == 0 and codec.lossless is None:
+        raise InvalidArgument(f"{codec.name} is not written without loss here.", hint="Use h264, h265, vp9 or ffv1.")
+
+
+def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tuple[Coding, list[str]]:
+    """As much like the source as the encoder can: its depth, its chroma, its range and its matrix."""
+    wanted = info.coding
+    if wanted.model != "yuv" and codec.id != "ffv1":
+        # Stored RGB (pictures, GIF) and grey become what every player shows.
+        grey, bits = wanted.model == "grey", 8 if wanted.bits == 16 else wanted.bits
+        primaries, transfer = (wanted.primaries, wanted.transfer) if grey else (BT709, SRGB_TRANSFER)
+        wanted = Coding("yuv", bits, (1, 1), wanted.full_range and grey, BT709, primaries, transfer)
+    wanted = Coding.assumed(wanted, size[0]) if wanted.matrix == UNSPECIFIED else wanted
+    if wanted.model == "rgb":
+        return wanted, []
+    formats = {one.name for one in load_av().codec.Codec(codec.encoder, "w").video_formats or ()}
+    finer = [shift for shift in _FINER if all(a <= b for a, b in zip(shift, wanted.shift, strict=True))]
+    shifts = [wanted.shift, *reversed(finer), (1, 1)] if wanted.model == "yuv" else [(0, 0)]
+    depths = [wanted.bits, *(b for b in (9, 10, 12, 14, 16) if b > wanted.bits), 14, 12, 10, 8]
+    for bits in depths:
+        for shift in shifts:
+            coding = replace(wanted, bits=bits, shift=shift)
+            if coding.pixel_format in formats:
+                lost = bits < info.coding.bits and info.coding.model != "rgb"
+                note = [
+                    f"{codec.name} is written with {bits} bits here: the lowest {info.coding.bits - bits} are lost."
+                ]
+                return coding, note if lost else []
+    raise VideoError(f"{codec.name} cannot hold {wanted.pixel_format}.", hint="Choose another --codec.")
+
+
+class PartWriter:
+    """Encodes one stretch of the result into a Matroska file of its own. Close it to finish the file."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.times: list[tuple[int, int]] = []  # (pts, duration) of each picture, in units of the plan's time base
+        self._container: Any = None
+        self._stream: Any = None
+        self._stored = 0
+
+    def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
+        """One picture of the plan's size, or a little larger: what is too much is cut off at the right and below."""
+        plan = self.plan
+        height, width = plan.size
+        shown = pixels[:height, :width]
+        if shown.shape[:2] != plan.size:
+            raise VideoError(f"A picture of {shown.shape[1]}x{shown.shape[0]} came for {width}x{height}.")
+        if self._container is None:
+            self._open()
+        self.times.append((pts, duration))
+        frame = _frame_of(shown, plan)
+        frame.pts, frame.time_base = pts, plan.time_base
+        with explaining(f"{plan.codec.name} cannot be written"):
+            self._store(self._stream.encode(frame))
+
+    def close(self) -> None:
+        if self._container is None:
+            return
+        with explaining(f"{self.plan.codec.name} cannot be written"):
+            self._store(self._stream.encode(None))
+            self._container.close()
+        self._container = None
+
+    def _store(self, packets: list[Any]) -> None:
+        for packet in packets:
+            # Some encoders give impossible decode times to the last pictures of a short stretch. Here their order is
+            # all that matters: whoever puts the parts together knows the times.
+            packet.dts = self.times[0][0] - self.plan.codec.reorders + self._stored
+            self._stored += 1
+            self._container.mux_one(packet)
+
+    def abort(self) -> None:
+        """Leave an unfinished file behind."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self) -> None:
+        plan, codec = self.plan, self.plan.codec
+        options = dict(codec.options)
+        if plan.crf == 0 and codec.lossless is not None:
+            options.update(codec.lossless)
+        elif plan.crf is not None:
+            options["crf"] = str(plan.crf)
+        options.update(plan.options)
+        with explaining(f"{codec.name} cannot be written", "Choose another --codec or container."):
+            self._container = load_av().open(str(self.path), "w", format="matroska")
+            rate = plan.rate or Fraction(25)
+            stream = self._container.add_stream(codec.encoder, rate=rate, options=options)
+            stream.height, stream.width = plan.size
+            context = stream.codec_context
+            context.pix_fmt = _stored_format(plan)
+            context.time_base = plan.time_base
+            if plan.coding.model != "rgb":
+                context.color_range = 2 if plan.coding.full_range else 1
+                context.colorspace = plan.coding.matrix
+                context.color_primaries = plan.coding.primaries
+                context.color_trc = plan.coding.transfer
+            if plan.pixel_aspect:
+                context.sample_aspect_ratio = plan.pixel_aspect
+            self._stream = stream
+
+
+def _stored_format(plan: Plan) -> str:
+    if plan.coding.model == "rgb":
+        return {(8, False): "bgr0", (8, True): "bgra", (16, False): "rgb48le", (16, True): "rgba64le"}[
+            plan.coding.bits, plan.alpha
+        ]
+    return plan.coding.pixel_format
+
+
+def _frame_of(pixels: np.ndarray, plan: Plan) -> Any:
+    if plan.coding.model == "rgb":
+        array = in_depth(pixels, plan.coding.bits)
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3, 2)
+        channels = array.shape[2]
+        name = {(8, 3): "rgb24", (8, 4): "rgba", (16, 3): "rgb48le", (16, 4): "rgba64le"}[plan.coding.bits, channels]
+        frame = load_av().VideoFrame.from_ndarray(np.ascontiguousarray(array), format=name)
+        stored = _stored_format(plan)
+        return frame if stored == name else frame.reformat(format=stored)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = _on_black(pixels)
+    return frame_of(to_planes(pixels, plan.coding), plan.coding, plan.coding.pixel_format)
+
+
+def in_depth(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """The picture as uint8 or uint16."""
+    wanted = np.uint8 if bits == 8 else np.uint16
+    if pixels.dtype == wanted:
+        return pixels
+    full = np.float32(np.iinfo(wanted).max)
+    values = pixels if pixels.dtype.kind == "f" else pixels / np.float32(np.iinfo(pixels.dtype).max)
+    return np.rint(np.clip(values, 0, 1) * full).astype(wanted)
+
+
+def _on_black(pixels: np.ndarray) -> np.ndarray:
+    full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    values = pixels.astype(np.float32) / np.float32(full)
+    return values[..., :3] * values[..., 3:]
+
+
+def write_picture(path: Path, pixels: np.ndarray, plan: Plan) -> None:
+    """One picture of a sequence."""
+    height, width = plan.size
+    stored = in_depth(pixels[:height, :width], plan.coding.bits)
+    images.write_image(path, images.Picture.from_array(np.ascontiguousarray(stored)), overwrite=True)

@@ -1,0 +1,50 @@
+"""The player as a Gradio component: a state in, "example" out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.viewer import bundle
+
+_ON_LOAD = """
+modules.then(({ Player, el }) => {
+  const player = new Player(element.querySelector(".gsr-mount"), { base: document.baseURI });
+  player.setEmpty(
+    el("p", {}, "Drop or choose a video, or"),
+    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
+  );
+  watch("value", () => player.setState(props.value));
+  player.setState(props.value);
+});
+"""
+
+
+class PlayerComponent(gr.HTML):
+    """Shows the states of `gsr_app.ui.video.watch`. `example` is triggered by the button of the empty stage."""
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+        fixed: dict[str, Any] = {
+            "html_template": '<div class="gsr-mount"></div>',
+            "js_on_load": bundle.start_script(bundle.PLAYER) + _ON_LOAD,
+            "apply_default_css": False,
+            "elem_id": "player",
+        }
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: object) -> None:
+        """What the page says about the video is not believed."""
+
+    def postprocess(self, value: Any) -> Any:
+        return dict(value) if value else {"state": "empty"}
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": "a state of the player"}
+
+    def get_block_name(self) -> str:
+        return "html"
+
+
+def css() -> str:
+    return (bundle.PLAYER / "player.css").read_text(encoding="utf-8")

@@ -1,0 +1,94 @@
+"""The viewer as a Gradio component: a scene in, requests for views and fields out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import Scene, as_json
+
+# Runs once when the component is on the page. The names of the server functions are those of the methods that the
+# constructor is given.
+_ON_LOAD = """
+modules.then(({ Viewer, el }) => {
+  const tell = async (name, data) => {
+    const answer = await server[name](data);
+    if (answer?.error) throw new Error(answer.error);
+    return answer;
+  };
+  const ask = async (name, data) => {
+    const answer = await tell(name, data);
+    return { ...answer, url: new URL(answer.url, document.baseURI).href };
+  };
+  const query = new URLSearchParams(location.search);
+  const remember = (name, value) => {
+    const now = new URLSearchParams(location.search);
+    if (value) now.set(name, value);
+    else now.delete(name);
+    const text = now.toString();
+    history.replaceState(history.state, "", text ? `?${text}` : location.pathname);
+  };
+  const viewer = new Viewer(element.querySelector(".gsr-mount"), {
+    renderView: (id, r, [w, h]) => ask("render_view", { field: id, ...r, out_width: w, out_height: h }),
+    fieldUrl: (id) => ask("field_bytes", { field: id }),
+    report: (run, regions, carry) => ask("report", { run, regions, carry }),
+    planReport: (run, regions) => tell("report", { run, regions, plan: true }),
+    notify: (event, state, viewer) => {
+      if (event === "state" && viewer.scene.source) {
+        remember("mode", state.mode === "grid" ? "" : state.mode);
+        const region = viewer.region;
+        remember("region", region ? [region.x, region.y, region.width, region.height].join() : "");
+      }
+    },
+  });
+  viewer.setEmpty(
+    el("p", {}, "Drop, paste or choose a picture, or"),
+    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
+  );
+  let wished = query.get("region");
+  const take = () => {
+    viewer.setScene(props.value);
+    if (props.value?.source && wished) {
+      const [x, y, width, height] = wished.split(",").map(Number);
+      const { source } = props.value;
+      if (x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= source.width && y + height <= source.height) {
+        viewer.addRegion({ x, y, width, height });
+        viewer.showRegion(viewer.region);
+      }
+      wished = null;
+    }
+  };
+  watch("value", take);
+  take();
+  if (query.get("mode")) viewer.setMode(query.get("mode"));
+});
+"""
+
+
+class ViewerComponent(gr.HTML):
+    """Shows a `Scene`. `example` is triggered by the button of the empty stage."""
+
+    def __init__(self, value: Scene | None = None, *, server: list[Callable[..., Any]], **options: Any) -> None:
+        options = {"elem_id": "viewer", **options}
+        fixed: dict[str, Any] = {
+            "html_template": '<div class="gsr-mount"></div>',
+            "js_on_load": bundle.start_script() + _ON_LOAD,
+            "apply_default_css": False,
+            "server_functions": server,
+        }
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: object) -> None:
+        """What the page says about the scene is not believed."""
+
+    def postprocess(self, value: Any) -> Any:
+        return as_json(value if isinstance(value, Scene) else Scene())
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": "a scene of the viewer"}
+
+    def get_block_name(self) -> str:
+        return "html"

@@ -1,0 +1,86 @@
+"""The figure of a report: region crops by methods, as papers print them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from gsr_app.viewer.contract import PaneSpec, Region, Scene
+
+_SIDE_PX = 360  # the longer side of a crop
+_GAP_PX, _TEXT_PX = 12, 26
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One region of one picture."""
+
+    scene: Scene
+    region: Region
+    pictures: Mapping[str, Image.Image]  # pane id -> whole picture
+
+
+def _crop(row: Row, pane: PaneSpec, size: tuple[int, int]) -> Image.Image | None:
+    picture = row.pictures.get(pane.id)
+    if picture is None or pane.span is None:
+        return None
+    ky, kx = picture.height / pane.span[0], picture.width / pane.span[1]
+    region = row.region
+    box = (
+        round(region.x * kx),
+        round(region.y * ky),
+        min(picture.width, round((region.x + region.width) * kx)),
+        min(picture.height, round((region.y + region.height) * ky)),
+    )
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return None
+    cut = picture.crop(box).convert("RGB")
+    # Enlarged pixels stay pixels; only what is too large for its place is smoothed.
+    return cut.resize(size, Image.Resampling.NEAREST if cut.width <= size[0] else Image.Resampling.LANCZOS)
+
+
+def draw_figure(rows: Sequence[Row]) -> Image.Image | None:
+    """One row per region, one column per pane, names and figures below."""
+    if not rows:
+        return None
+    font = ImageFont.load_default(15)
+    strips: list[Image.Image] = []
+    for row in rows:
+        aspect = row.region.width / row.region.height
+        size = (_SIDE_PX, max(1, round(_SIDE_PX / aspect))) if aspect >= 1 else (round(_SIDE_PX * aspect), _SIDE_PX)
+        panes = [pane for pane in row.scene.panes if pane.id in row.pictures]
+        strip = Image.new("RGB", (len(panes) * (size[0] + _GAP_PX) - _GAP_PX, size[1] + _TEXT_PX), "white")
+        pen = ImageDraw.Draw(strip)
+        for column, pane in enumerate(panes):
+            left = column * (size[0] + _GAP_PX)
+            crop = _crop(row, pane, size)
+            if crop is not None:
+                strip.paste(crop, (left, 0))
+            pen.text((left + size[0] // 2, size[1] + 5), _caption(pane), fill="black", font=font, anchor="mt")
+        strips.append(strip)
+    width = max(strip.width for strip in strips)
+    figure = Image.new("RGB", (width, sum(s.height + _GAP_PX for s in strips) - _GAP_PX), "white")
+    top = 0
+    for strip in strips:
+        figure.paste(strip, (0, top))
+        top += strip.height + _GAP_PX
+    return figure
+
+
+def _caption(pane: PaneSpec) -> str:
+    score = pane.metrics.psnr_y if pane.metrics else None
+    return pane.name if score is None else f"{pane.name}  {score:.2f} dB"
+
+
+def figure_files(rows: Sequence[Row]) -> tuple[bytes, bytes] | None:
+    """(PNG, PDF) of the figure, or nothing without regions."""
+    figure = draw_figure(rows)
+    if figure is None:
+        return None
+    png, pdf = io.BytesIO(), io.BytesIO()
+    figure.save(png, "PNG")
+    figure.save(pdf, "PDF", resolution=300.0, quality=98, subsampling=0)
+    return png.getvalue(), pdf.getvalue()

@@ -1,0 +1,127 @@
+"""A report: one HTML file with the viewer, the pictures, the figures and where everything came from.
+
+It opens from a disk without a network; nothing in it is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gsr_app import __version__
+from gsr_app.models.registry import Method
+from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
+
+SAME = "#url"  # a download that is the picture itself
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """One picture of a report: its scene, and the PNG of every pane by its id."""
+
+    title: str
+    scene: Scene
+    pictures: Mapping[str, bytes]
+    fields: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # pane id -> field file, where carried
+
+
+def data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def field_url(data: bytes) -> str:
+    """A field file as the page carries it."""
+    return data_url(gzip.compress(data, 6, mtime=0), "application/gzip")
+
+
+def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
+    """The scene with everything inside it, and the fields by the ids that it names."""
+    fields: dict[str, str] = {}
+    panes: list[PaneSpec] = []
+    for pane in page.scene.panes:
+        png = page.pictures.get(pane.id)
+        url = data_url(png, "image/png") if png else None
+        kept = None
+        if pane.field is not None:
+            kept = PaneField("", pane.field.count, live=False)
+            if pane.id in page.fields:
+                kept = replace(kept, id=f"{number}-{pane.id}")
+                fields[kept.id] = field_url(page.fields[pane.id])
+        # What is saved is what is shown: no need to carry it twice.
+        panes.append(replace(pane, url=url, download_url=url and SAME, field=kept))
+    return replace(page.scene, panes=tuple(panes), running=False), fields
+
+
+def build_report(
+    pages: Sequence[Page],
+    methods: Sequence[Method],
+    *,
+    title: str = "GSR report",
+    figure_png: bytes | None = None,
+    figure_pdf: bytes | None = None,
+) -> str:
+    """The whole file as text."""
+    carried = [_carried(page, number) for number, page in enumerate(pages)]
+    told = [pane for scene, _ in carried for pane in scene.panes if pane.kind == "method"]
+    machine = sorted({f"{p.timing.backend} on {p.timing.device}" for p in told if p.timing})
+    digest = hashlib.blake2b(digest_size=12)
+    for page in pages:
+        for pane_id, png in sorted(page.pictures.items()):
+            digest.update(pane_id.encode() + png)
+    report: dict[str, Any] = {
+        "id": digest.hexdigest(),
+        "title": title,
+        "pages": [
+            {"title": page.title, "scene": as_json(scene)} for page, (scene, _) in zip(pages, carried, strict=True)
+        ],
+        "fields": {name: url for _, fields in carried for name, url in fields.items()},
+        "methods": [_described(method, told) for method in methods],
+        "machine": "Timed with " + "; ".join(machine) if machine else "",
+        "versions": f"GSR {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "figure": figure_png
+        and {
+            "png": data_url(figure_png, "image/png"),
+            "pdf": figure_pdf and data_url(figure_pdf, "application/pdf"),
+        },
+    }
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{bundle.css()}</style></head>"
+        '<body class="gsr-report"><main id="report"></main><script>\n'
+        f"{bundle.start_script()}"
+        f"const report = {bundle.embed(report)};\n"
+        'modules.then(({ showReport }) => showReport(document.querySelector("#report"), report));\n'
+        "</script></body></html>\n"
+    )
+
+
+def _described(method: Method, told: Sequence[PaneSpec]) -> dict[str, str]:
+    mine = [pane for pane in told if pane.id == method.id]
+    return {
+        "title": method.title,
+        "done": "; ".join(sorted({pane.done or (pane.error.message if pane.error else "") for pane in mine})),
+        "weights": "; ".join(sorted({pane.weights_id for pane in mine if pane.weights_id})),
+        "licence": next((pane.licence for pane in mine if pane.licence), method.code_licence),
+        "paper": method.paper,
+    }
+
+
+def default_regions(scene: Scene, wanted: Sequence[Region]) -> tuple[Region, ...]:
+    """The regions that lie inside the picture."""
+    if scene.source is None:
+        return ()
+    width, height = scene.source.width, scene.source.height
+    return tuple(
+        one
+        for one in wanted
+        if one.x >= 0 and one.y >= 0 and one.width > 0 and one.height > 0
+        and one.x + one.width <= width and one.y + one.height <= height
+    )  # fmt: skip
