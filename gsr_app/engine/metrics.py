@@ -45,8 +45,13 @@ class Convention:
         border = (math.floor(border_px) if self.border_cut else round(border_px)) + self.border_extra_px
         return border if self.border_most_px is None else min(border, self.border_most_px)
 
+    @property
+    def label(self) -> str:
+        """The channel, to be printed in a heading: PSNR-Y, PSNR-RGB."""
+        return {"rgb": "RGB", "y": "Y", "y-swapped": "swapped Y", "luma": "luma"}[self.channel]
+
     def __str__(self) -> str:
-        channel = {"rgb": "RGB", "y": "Y (BT.601)", "y-swapped": "Y with R and B swapped", "luma": "luma"}[self.channel]
+        channel = {"y": "Y (BT.601)", "y-swapped": "Y with R and B swapped"}.get(self.channel, self.label)
         border = "whole frame"
         if self.border_per_scale or self.border_extra_px:
             terms = ["scale"] * bool(self.border_per_scale) + [str(self.border_extra_px)] * bool(self.border_extra_px)
@@ -66,8 +71,8 @@ _ALL = (
     Convention("liif-rgb", channel="rgb", quantised=False),
     Convention("whole-y", border_per_scale=0),  # SAVSR
     Convention("whole-rgb", channel="rgb", border_per_scale=0),  # RT4KSR
-    # RT4KSR's own script hands RGB to a formula for BGR; kept so that its published figures can be met.
-    Convention("rt4ksr", channel="y-swapped", border_per_scale=0),
+    # RT4KSR's own script passes RGB to a formula for BGR; kept so that its published figures can be reproduced.
+    Convention("whole-y-swapped", channel="y-swapped", border_per_scale=0),
 )
 CONVENTIONS = {convention.name: convention for convention in _ALL}
 
@@ -92,7 +97,7 @@ class Score:
 
 
 Image = npt.NDArray[Any] | torch.Tensor
-"""[H, W], [H, W, 3] or [H, W, 4] (alpha is not judged); uint8, uint16, or float in 0..1."""
+"""[H, W] or [H, W, 1 to 4] (alpha is not compared); uint8, uint16, or float in 0..1."""
 
 
 def measure(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) -> Score:
@@ -131,11 +136,10 @@ def _comparable(image: Image, reference: Image, by: Convention, scale: float) ->
 def _planes(image: Image, quantised: bool) -> torch.Tensor:
     """[3, H, W] float64, 0..255."""
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
-    if array.ndim == 2:
-        array = array[..., None].repeat(3, axis=2)
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise InvalidArgument(f"A picture must be [H, W], [H, W, 3] or [H, W, 4], found {tuple(array.shape)}.")
-    array = array.repeat(3, axis=2) if array.shape[2] == 1 else array[..., :3]
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+        raise InvalidArgument(f"A picture must be [H, W] or [H, W, 1 to 4], found {tuple(array.shape)}.")
+    array = array[..., :1].repeat(3, axis=2) if array.shape[2] < 3 else array[..., :3]
     peaks = {"uint8": 255.0, "uint16": 65535.0}
     if array.dtype.kind != "f" and array.dtype.name not in peaks:
         raise InvalidArgument(f"A picture must be uint8, uint16 or float, found {array.dtype}.")

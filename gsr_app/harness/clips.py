@@ -23,6 +23,8 @@ from gsr_app.models import registry
 if TYPE_CHECKING:
     import numpy as np
 
+    from gsr_app.engine.protocols import Protocol
+
 PUBLISHED = "published"
 """In place of scales: all those of the methods' own tables."""
 
@@ -51,11 +53,13 @@ class ClipEvaluator:
         return timed(job.row, lambda: self._score(job))
 
     def _score(self, job: ClipJob) -> dict[str, Any]:
+        from gsr_app.engine import protocols
         from gsr_app.engine.frames import upscale_frames
 
+        by = protocols.protocol(self.settings.protocol)
         session = open_session(self.threads, self.settings.device, "float32", self.settings.weights or None)
         references: dict[int, np.ndarray] = {}  # of frames that were read and not drawn yet
-        drawn = upscale_frames(session, _read(job, references), method=job.method, scale=job.scale)
+        drawn = upscale_frames(session, _read(job, by, references), method=job.method, scale=job.scale)
         scores: dict[str, list[float]] = {}
         for at, picture in enumerate(drawn):
             for name, value in self._judge(picture, references.pop(at), job).items():
@@ -90,27 +94,22 @@ class ClipEvaluator:
         write_image(folder / f"{job.clip.frames[at].stem}.png", image, overwrite=True)
 
 
-def _read(job: ClipJob, references: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+def _read(job: ClipJob, by: Protocol, references: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
     """The frames that the method gets, [h, w, 3] float32; what each was made of is left in `references`."""
     import numpy as np
-    import torch
 
-    from gsr_app.engine.protocols import crop_frame_size, shrink_frames
+    from gsr_app.engine.protocols import make_pair
     from gsr_app.io.images import read_image
 
-    sizes: list[tuple[int, int]] = []
+    size: tuple[int, ...] = ()
     for at, path in enumerate(job.clip.frames):
-        reference = as_rgb(read_image(path).to_array(np.uint8))
-        size = (reference.shape[0], reference.shape[1])
-        sizes = sizes or [size]
-        if size != sizes[0]:
+        frame = as_rgb(read_image(path).to_array(np.uint8))
+        size = size or frame.shape
+        if frame.shape != size:
             raise ImageError(f"{path} is not of the size of the frames before it.", hint="A clip has one size.")
-        height, width = crop_frame_size(size, job.scale)
-        if 0 in (height, width):
-            raise InvalidArgument(f"{path.name} of {size[1]}x{size[0]} is too small for x{job.scale}.")
-        references[at] = reference[:height, :width]
-        planes = torch.from_numpy(np.ascontiguousarray(references[at])).permute(2, 0, 1)[None].float() / 255
-        yield shrink_frames(planes, job.scale)[0].permute(1, 2, 0).contiguous().numpy()
+        pair = make_pair(frame, job.scale, by)
+        references[at] = pair.reference
+        yield pair.lr
 
 
 def evaluate_clips(

@@ -179,8 +179,8 @@ def test_released_weights_reach_their_set5_figures_in_both_forms(shared: Path, s
                 sr = form(torch.from_numpy(lr / np.float32(255)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
             for name, value in {
                 "official_psnr_rgb": psnr(sr, hr, by=convention("whole-rgb")),
-                "official_psnr_y": psnr(sr, hr, by=convention("rt4ksr")),
-                "official_ssim_y": ssim(sr, hr, by=convention("rt4ksr")),
+                "official_psnr_y": psnr(sr, hr, by=convention("whole-y-swapped")),
+                "official_ssim_y": ssim(sr, hr, by=convention("whole-y-swapped")),
                 "psnr_y_border0": psnr(sr, hr, by=Convention("y", border_per_scale=0)),
                 "psnr_y_shave": psnr(sr, hr, by=convention("basicsr"), scale=scale),
                 "ssim_y_shave_bgrfixed": ssim(sr, hr, by=convention("basicsr"), scale=scale),
