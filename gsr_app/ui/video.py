@@ -8,7 +8,7 @@ import queue
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ from gsr_app.ui.engine import VideoPicture
 from gsr_app.ui.files import safe_stem, url_of
 from gsr_app.ui.job_queue import Job
 from gsr_app.ui.playerfile import PlayerFile
+from gsr_app.viewer.contract import PaneError
+from gsr_app.viewer.player.contract import Clip, Download, PlayerPane, PlayerProgress, PlayerState, Scores
 
 log = logging.getLogger("gsr")
 
 FORMATS = ("mp4", "mkv", "webm", "mov", "gif")
 MOST_PICTURES = 9000  # five minutes at 30 a second
 _BEAT_S = 0.2
-State = Mapping[str, Any]
+Update = Mapping[str, Any]  # fields of a PlayerState that changed
+_SHOWN = {"width", "height", "done", "trouble", "notes"}  # of what `told` says: what the player shows
 _COLOURS = {"source": "#c9b28a", "reference": "#e9e9e6"}
 
 
@@ -124,28 +127,26 @@ def _check_length(info: Any, start_s: Fraction | None, end_s: Fraction | None) -
 # ---- running ----------------------------------------------------------------------------------------------------
 
 
-def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = None) -> Iterator[State]:
+def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = None) -> Iterator[PlayerState]:
     """Upscale, and tell the player whenever there is something new. Closing the iterator stops the work.
 
     `jobs` gets the work under the visitor's name, for somebody else to cancel it.
     """
-    news: queue.SimpleQueue[State] = queue.SimpleQueue()
+    news: queue.SimpleQueue[Update] = queue.SimpleQueue()
     job = house.work.submit(visitor, lambda job: _run(house, task, job, news.put))
     if jobs is not None:
         jobs[visitor] = job
-    run = secrets.token_urlsafe(9)
-    state: State = {"run": run, "state": "waiting", "method": task.method.title}
+    state = PlayerState(run=secrets.token_urlsafe(9), state="waiting")
     try:
         yield state
         while True:
             over = job.finished.is_set()
             heard = _drain(news, 0.0 if over else _BEAT_S)
-            ahead = house.work.ahead(job)
-            state = {**state, **heard, "ahead": ahead}
+            state = replace(state, **heard, ahead=house.work.ahead(job))
             yield state  # also when nothing is new: only between yields can a run be stopped
             if over and news.empty():
-                if state["state"] in {"waiting", "running"}:
-                    yield {**state, "state": "cancelled"}
+                if state.state in {"waiting", "running"}:
+                    yield replace(state, state="cancelled")
                 return
     finally:
         job.cancel()
@@ -153,7 +154,7 @@ def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = 
             del jobs[visitor]
 
 
-def _drain(news: queue.SimpleQueue[State], wait_s: float) -> State:
+def _drain(news: queue.SimpleQueue[Update], wait_s: float) -> Update:
     """Everything that was said since, the newest of each kind."""
     heard: dict[str, Any] = {}
     try:
@@ -164,23 +165,24 @@ def _drain(news: queue.SimpleQueue[State], wait_s: float) -> State:
         return heard
 
 
-def _run(house: House, task: Task, job: Job, say: Callable[[State], None]) -> None:
+def _run(house: House, task: Task, job: Job, say: Callable[[Update], None]) -> None:
     try:
         target = house.files.new(f".{task.format}", task.stem)
         saved = make(house, task, target, job, say)
     except Cancelled:
         say({"state": "cancelled"})
     except GsrError as error:
-        say({"state": "failed", "error": {"message": str(error), "hint": error.hint}})
+        say({"state": "failed", "error": PaneError(str(error), error.hint)})
     except MemoryError:
         hint = "Choose a smaller scale or a lighter method."
-        say({"state": "failed", "error": {"message": "There was not enough memory.", "hint": hint}})
+        say({"state": "failed", "error": PaneError("There was not enough memory.", hint)})
     except Exception as error:
         log.exception("%s failed on a video", task.method.id)
         hint = "The app's log has the details."
-        say({"state": "failed", "error": {"message": f"The run stopped: {type(error).__name__}.", "hint": hint}})
+        say({"state": "failed", "error": PaneError(f"The run stopped: {type(error).__name__}.", hint)})
     else:
-        say({"state": "done", **told(saved), "download": {"url": url_of(target), "name": target.name}})
+        shown = {name: value for name, value in told(saved).items() if name in _SHOWN}
+        say({"state": "done", **shown, "download": Download(url_of(target), target.name)})
 
 
 def told(saved: Any) -> dict[str, Any]:
@@ -198,12 +200,12 @@ def told(saved: Any) -> dict[str, Any]:
     }
 
 
-def make(house: House, task: Task, target: Path, job: Job, say: Callable[[State], None] | None = None) -> Any:
+def make(house: House, task: Task, target: Path, job: Job, say: Callable[[Update], None] | None = None) -> Any:
     """The file to keep and, for those who listen, the player's file as it grows; returns how it came about."""
     info, player = task.info, None
     if say is not None:
         player = PlayerFile(info.time_base, info.rate, info)
-        say({"state": "running", "progress": {"fraction": 0.0, "text": "the first picture is being made"}})
+        say({"state": "running", "progress": PlayerProgress(0.0, "the first picture is being made")})
     figures = _Scores()
     steps = house.engine.upscale_video(
         task.path, target, method=task.method.id, scale=task.scale, start_s=task.start_s, end_s=task.end_s,
@@ -249,7 +251,7 @@ def _show(player: PlayerFile, picture: VideoPicture, figures: _Scores) -> None:
         figures.flicker.append(None if picture.flicker is None else round(picture.flicker, 4))
 
 
-def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> State:
+def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> Update:
     """The player's file as it is now."""
     path = house.files.new(".mp4", "player")
     count = player.publish(path)
@@ -260,24 +262,24 @@ def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> Sta
         with contextlib.suppress(OSError):
             outdated.parent.rmdir()
     names = {"result": task.method.title, "source": "Input", "reference": "Reference"}
-    panes = [
-        {
-            "id": place.id, "name": names[place.id], "colour": _COLOURS.get(place.id, task.method.color),
-            "x": place.x, "y": place.y, "width": place.width, "height": place.height, "shrunk": place.shrunk,
-        }
+    panes = tuple(
+        PlayerPane(
+            place.id, names[place.id], _COLOURS.get(place.id, task.method.color),
+            place.x, place.y, place.width, place.height, place.shrunk,
+        )
         for place in player.places
-    ]  # fmt: skip
+    )  # fmt: skip
     scale = {"x": task.scale.x, "y": task.scale.y}
-    clip = {"url": url_of(path), "panes": panes, "scale": scale, "times": player.times_s[:count], "end": player.end_s}
-    scores = {"psnr": figures.psnr[:count], "flicker": figures.flicker[:count]} if figures.psnr else None
+    clip = Clip(url_of(path), panes, scale, tuple(player.times_s[:count]), player.end_s)
+    scores = Scores(tuple(figures.psnr[:count]), tuple(figures.flicker[:count])) if figures.psnr else None
     return {"clip": clip, "scores": scores}
 
 
-def _progress(picture: VideoPicture) -> State:
+def _progress(picture: VideoPicture) -> PlayerProgress:
     fraction = picture.fraction
     left = "" if not picture.left_s or picture.left_s < 1 else f" · {_duration(picture.left_s)} left"
     text = f"picture {picture.number} · {picture.per_second:.2f} per second{left}"
-    return {"fraction": None if fraction is None else round(fraction, 4), "text": text}
+    return PlayerProgress(None if fraction is None else round(fraction, 4), text)
 
 
 def _duration(seconds: float) -> str:

@@ -21,6 +21,8 @@ from gsr_app.io.video.color import Coding
 from gsr_app.ui.components import player as component
 from gsr_app.ui.playerfile import PlayerFile
 from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import as_json
+from gsr_app.viewer.player.contract import Clip, PlayerPane, PlayerState, Scores
 from tests.browser.scenes import save
 
 pytestmark = pytest.mark.browser
@@ -38,7 +40,7 @@ def numbered(number: int, height: int, width: int, shade: int) -> np.ndarray:
     return picture
 
 
-def state_with(folder: Path, count: int = COUNT, *, state: str = "done", scores: bool = False) -> dict[str, Any]:
+def state_with(folder: Path, count: int = COUNT, *, state: Any = "done", scores: bool = False) -> dict[str, Any]:
     info = VideoInfo(folder / "none", (48, 96), Fraction(1, 1000), Coding())
     player = PlayerFile(Fraction(1, 1000), Fraction(25), info)
     for number in range(count):
@@ -48,18 +50,13 @@ def state_with(folder: Path, count: int = COUNT, *, state: str = "done", scores:
     player.publish(path)
     url = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
     names = {"result": ("Swift", "#2f6f5e"), "source": ("Input", "#c9b28a")}
-    panes = [
-        {"id": p.id, "name": names[p.id][0], "colour": names[p.id][1], "x": p.x, "y": p.y, "width": p.width,
-         "height": p.height, "shrunk": p.shrunk}
-        for p in player.places
-    ]  # fmt: skip
+    panes = tuple(PlayerPane(p.id, *names[p.id], p.x, p.y, p.width, p.height, p.shrunk) for p in player.places)
     player.close()
-    clip = {"url": url, "panes": panes, "scale": {"x": SCALE, "y": SCALE}, "times": player.times_s, "end": player.end_s}
-    told = {"psnr": [30 + n % 7 for n in range(count)], "flicker": [None] + [0.5] * (count - 1)} if scores else None
-    return {
-        "run": "a", "state": state, "clip": clip, "scores": told, "width": 192, "height": 96,
-        "done": "swift at x2; H.264", "notes": [], "trouble": "",
-    }  # fmt: skip
+    clip = Clip(url, panes, {"x": SCALE, "y": SCALE}, tuple(player.times_s), player.end_s)
+    psnr = tuple(30.0 + n % 7 for n in range(count))
+    figures = Scores(psnr, (None, *[0.5] * (count - 1))) if scores else None
+    told = PlayerState("a", state, clip=clip, scores=figures, width=192, height=96, done="swift at x2; H.264")
+    return as_json(told)
 
 
 def page_with(state: dict[str, Any]) -> str:

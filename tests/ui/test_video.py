@@ -18,6 +18,7 @@ from gsr_app.ui import video
 from gsr_app.ui.compare import House, Limits
 from gsr_app.ui.files import Files, path_of
 from gsr_app.ui.video import Wish
+from gsr_app.viewer.contract import as_json
 from tests import clips
 from tests.browser.fake_engine import FakeEngine
 
@@ -33,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def last(states: Iterator[Any]) -> dict[str, Any]:
-    return dict(list(states)[-1])
+    return as_json(list(states)[-1])
 
 
 @pytest.mark.parametrize(
@@ -90,17 +91,18 @@ def test_a_stopped_run_keeps_what_can_be_watched(house: House, clip: Path) -> No
     jobs: dict[str, Any] = {}
     states = video.watch(house, "me", video.prepare(house, Wish(str(clip), "slow", "2")), jobs)
     for state in states:
-        if "3" in state.get("progress", {}).get("text", "").split():
+        if state.progress and "3" in state.progress.text.split():
             jobs["me"].cancel()
-    assert state["state"] == "cancelled"
-    assert 3 <= len(state["clip"]["times"]) < 30
+    assert state.state == "cancelled"
+    assert state.clip is not None
+    assert 3 <= len(state.clip.times) < 30
     assert not jobs
 
 
 def test_leaving_the_page_stops_the_work(house: House, clip: Path) -> None:
     states = video.watch(house, "me", video.prepare(house, Wish(str(clip), "slow", "2")))
     for state in states:
-        if state["state"] == "running":
+        if state.state == "running":
             break
     states.close()  # type: ignore[attr-defined]
     assert house.engine.stopped.wait(10)  # type: ignore[attr-defined]

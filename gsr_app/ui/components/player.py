@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 
 from gsr_app.viewer import bundle
+from gsr_app.viewer.contract import as_json
+from gsr_app.viewer.player.contract import PlayerState
 
 _ON_LOAD = """
 modules.then(({ Player, el }) => {
@@ -22,9 +24,9 @@ modules.then(({ Player, el }) => {
 
 
 class PlayerComponent(gr.HTML):
-    """Shows the states of `gsr_app.ui.video.watch`. `example` is triggered by the button of the empty stage."""
+    """Shows a `PlayerState`. `example` is triggered by the button of the empty stage."""
 
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, value: PlayerState | None = None, **options: Any) -> None:
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-mount"></div>',
             "js_on_load": bundle.start_script(bundle.PLAYER) + _ON_LOAD,
@@ -37,7 +39,7 @@ class PlayerComponent(gr.HTML):
         """What the page says about the video is not believed."""
 
     def postprocess(self, value: Any) -> Any:
-        return dict(value) if value else {"state": "empty"}
+        return as_json(value if isinstance(value, PlayerState) else PlayerState())
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "a state of the player"}
