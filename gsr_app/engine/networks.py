@@ -31,7 +31,7 @@ class Loaded:
     weights_id: str
 
 
-_loaded: dict[tuple[str, str, str], Loaded] = {}
+_loaded: dict[tuple[Architecture, str, str], Loaded] = {}
 _lock = threading.Lock()
 
 
@@ -42,11 +42,11 @@ def load(
     found = weights.find(method, given)
     if found is None:
         found = yield from _in_background(lambda report: weights.obtain(method, given, report))
-    key = (method.arch, found.id, str(device))
+    arch = registry.architecture(method.arch)
+    key = (arch, found.id, str(device))
     with _lock:
         if key in _loaded:
             return _loaded[key], False
-        arch = registry.architecture(method.arch)
         module = prepare(checkpoint.load_files(registry.build(method.arch), found.files), arch, device)
         _loaded[key] = Loaded(method, arch, module, found.id)
         return _loaded[key], True

@@ -9,7 +9,7 @@ from typing import Any
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.models import weights
-from gsr_app.models.registry import Method, catalogue
+from gsr_app.models.registry import Method, catalogue, packaged_catalogue
 
 _MARKS = ("<!-- methods -->", "<!-- /methods -->")
 
@@ -58,9 +58,9 @@ def with_table(text: str) -> str:
 
 
 def markdown() -> str:
-    """The catalogue as the README shows it."""
+    """The methods of this package as the README shows them."""
     lines = ["| method | what it is | trained for | parameters | code | weights |", "|---|---|---|---:|---|---|"]
-    for method in catalogue().values():
+    for method in packaged_catalogue().values():
         count = "" if method.parameters is None else f"{method.parameters / 1e6:.2f} M"
         title = f"[{method.title}]({method.paper_url})" if method.paper_url else method.title
         held = "none needed" if not method.files else method.weights_licence

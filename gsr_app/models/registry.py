@@ -1,16 +1,20 @@
 """What can be built (architectures) and what can be run (methods of the catalogue).
 
-An architecture is code; a method is an architecture with particular weights. Both are plain data: nothing is
-registered by importing something, and a duplicate id is an error.
+An architecture is code; a method is an architecture with particular weights. Both are plain data, and a duplicate id
+is an error. Methods of other packages are added by `register`, or by an entry point of the group `gsr.methods` that
+names a function without arguments which calls it.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -24,6 +28,9 @@ else:
 if TYPE_CHECKING:
     from torch import nn
 
+log = logging.getLogger("gsr")
+
+ENTRY_POINTS = "gsr.methods"
 CATALOG = Path(__file__).with_name("catalog.toml")
 MEASURES = Path(__file__).with_name("measures.toml")
 STARTS = Path(__file__).with_name("starts.toml")
@@ -103,13 +110,17 @@ _FILES: dict[str, str] = {
 
 
 def architecture_ids() -> tuple[str, ...]:
+    """The architectures of this package."""
     return tuple(_FILES)
 
 
 def architecture(arch_id: str) -> Architecture:
     """The architecture of an id; imports its file."""
+    registered = _registered_architectures()
+    if arch_id in registered:
+        return registered[arch_id]
     if arch_id not in _FILES:
-        raise UnknownName(arch_id, _FILES, what="Architecture", where="the registry")
+        raise UnknownName(arch_id, [*_FILES, *registered], what="Architecture", where="the registry")
     for arch in importlib.import_module(f"gsr_app.models.{_FILES[arch_id]}").ARCHS:
         if arch.id == arch_id:
             return arch
@@ -190,9 +201,15 @@ class Method:
         return self.scales is None or self.scales[0] - 1e-6 <= scale <= self.scales[1] + 1e-6
 
 
-@functools.cache
 def catalogue() -> Mapping[str, Method]:
-    """Every method by its id, in the order of the file. Reads no network, no torch."""
+    """Every method by its id: those of this package in the order of the file, then the registered ones."""
+    _load_plugins()
+    return {**packaged_catalogue(), **{found.id: found for found, _ in tuple(_registered.values())}}
+
+
+@functools.cache
+def packaged_catalogue() -> Mapping[str, Method]:
+    """The methods of this package alone. Uses no network and imports no torch."""
     return read_catalogue(CATALOG.read_text(encoding="utf-8"))
 
 
@@ -210,9 +227,76 @@ def starts() -> Mapping[str, Method]:
 
 def method(method_id: str) -> Method:
     """The method of an id."""
-    if method_id not in catalogue():
-        raise UnknownMethod(method_id, catalogue())
-    return catalogue()[method_id]
+    known = catalogue()
+    if method_id not in known:
+        raise UnknownMethod(method_id, known)
+    return known[method_id]
+
+
+# ---- methods of other packages ----------------------------------------------------------------------------------
+
+_registered: dict[str, tuple[Method, Architecture | None]] = {}
+_lock = threading.RLock()  # a plug-in registers while it is loaded
+_plugins_are_loaded = False
+
+
+def register(method: Method, architecture: Architecture | None = None) -> Method:
+    """Add a method that lives outside this package; returns it with its architecture filled in.
+
+    Without weight files, `build` returns a network that has its weights already. Without an architecture, the method
+    uses one of this package: a checkpoint of your own under its own name.
+
+    Example: `register(Method("mine", "Mine", "own", "pixels", "MIT"), Architecture("mine", build, "pixels", 2))`
+    """
+    if architecture is not None:
+        if method.arch not in {"", architecture.id} or method.kind != architecture.kind:
+            raise InvalidArgument(
+                f"{method.id} ({method.kind}, {method.arch or 'no arch'}) does not belong to the architecture "
+                f"{architecture.id} ({architecture.kind})."
+            )
+        method = replace(method, arch=architecture.id, native_scale=architecture.native_scale)
+    _check(method)
+    with _lock:
+        if method.id in catalogue():
+            raise InvalidArgument(f"The id {method.id!r} is taken.", hint="Choose another, or unregister it first.")
+        known = _registered_architectures()
+        if architecture is None:
+            if method.arch not in {*_FILES, *known}:
+                raise UnknownName(method.arch, [*_FILES, *known], what="Architecture", where="the registry")
+        elif architecture.id in _FILES or known.get(architecture.id, architecture) != architecture:
+            raise InvalidArgument(f"The architecture id {architecture.id!r} is taken.", hint="Choose another.")
+        _registered[method.id] = method, architecture
+    return method
+
+
+def unregister(method_id: str) -> None:
+    """Take a registered method away again. Example: `unregister("mine")`"""
+    with _lock:
+        if method_id not in _registered:
+            raise UnknownName(method_id, _registered, what="Method", where="the registered methods")
+        del _registered[method_id]
+
+
+def _registered_architectures() -> dict[str, Architecture]:
+    _load_plugins()
+    return {arch.id: arch for _, arch in tuple(_registered.values()) if arch is not None}
+
+
+def _load_plugins() -> None:
+    """Call the entry points of installed packages, once. One that fails is left out, and the log says so."""
+    global _plugins_are_loaded  # noqa: PLW0603
+    with _lock:
+        if _plugins_are_loaded:
+            return
+        _plugins_are_loaded = True
+        for entry in entry_points(group=ENTRY_POINTS):
+            try:
+                entry.load()()
+            except Exception as error:
+                log.warning("The plug-in %s is left out: %s: %s", entry.value, type(error).__name__, error)
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
 
 
 def read_catalogue(text: str) -> dict[str, Method]:
@@ -228,19 +312,24 @@ def _read_method(method_id: str, table: Mapping[str, Any]) -> Method:
     values = dict(table, id=method_id)
     values["files"] = tuple(_construct(WeightFile, file, f"{method_id}.files") for file in table.get("files", ()))
     found = _construct(Method, values, method_id)
-    if found.kind not in get_args(Kind):
-        raise InvalidArgument(f"{method_id}: kind {found.kind!r} is not one of {', '.join(get_args(Kind))}.")
-    if bool(found.kernel) != (found.kind == "resize") or bool(found.arch) == (found.kind == "resize"):
-        raise InvalidArgument(f"{method_id}: a resize names a kernel, everything else an arch.")
-    if found.scales is not None and len(found.scales) != 2:
-        raise InvalidArgument(f"{method_id}: scales must be [lowest, highest], found {list(found.scales)}.")
-    for file in found.files:
+    _check(found)
+    return found
+
+
+def _check(method: Method) -> None:
+    """Refuse a method that contradicts itself."""
+    if method.kind not in get_args(Kind):
+        raise InvalidArgument(f"{method.id}: kind {method.kind!r} is not one of {', '.join(get_args(Kind))}.")
+    if bool(method.kernel) != (method.kind == "resize") or bool(method.arch) == (method.kind == "resize"):
+        raise InvalidArgument(f"{method.id}: a resize names a kernel, everything else an arch.")
+    if method.scales is not None and len(method.scales) != 2:
+        raise InvalidArgument(f"{method.id}: scales must be [lowest, highest], found {list(method.scales)}.")
+    for file in method.files:
         sources = file.asset, file.repo and file.paths, file.url, file.page and file.paths
         if sum(map(bool, sources)) != 1:
             raise InvalidArgument(
-                f"{method_id}: a weight file comes from an asset, a repo, a url, or a page (with paths)."
+                f"{method.id}: a weight file comes from an asset, a repo, a url, or a page (with paths)."
             )
-    return found
 
 
 _Table = TypeVar("_Table", Method, WeightFile)

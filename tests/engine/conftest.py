@@ -6,8 +6,6 @@ the same picture in tiles as in one piece.
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,29 +100,26 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The fake methods in the catalogue, their architectures in the registry, their weights in GSR_WEIGHTS_DIR."""
-    home = types.ModuleType("gsr_app.models.fakes")
-    home.ARCHS = tuple(arch for arch, _ in _FAKES.values())  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gsr_app.models.fakes", home)
-    entries = dict(registry.catalogue())
+def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The fake methods in the catalogue, their weights in GSR_WEIGHTS_DIR."""
     for name, (arch, native) in _FAKES.items():
-        monkeypatch.setitem(registry._FILES, name, "fakes")
         torch.manual_seed(1)
         (tmp_path / name).mkdir()
         save_file(arch.build().state_dict(), tmp_path / name / f"{name}.safetensors")
-        entries[name] = Method(
+        method = Method(
             id=name,
             title=name,
             family="fake",
             kind=arch.kind,
-            arch=name,
-            native_scale=native,
             scales=(2.0, 2.0) if native else (1.0, 4.0),
             code_licence="Apache-2.0",
             weights_licence="Apache-2.0",
             files=(WeightFile(url=f"https://example.invalid/{name}.safetensors"),),
         )
-    monkeypatch.setattr(registry, "catalogue", lambda: entries)
+        registry.register(method, arch)
     monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(networks, "_loaded", {})
+    networks.forget_all()
+    yield
+    networks.forget_all()
+    for name in _FAKES:
+        registry.unregister(name)

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
-import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gsr_app.core.types import Progress, Scale
-from gsr_app.engine import networks
-from gsr_app.engine.networks import Loaded
+from gsr_app.core.types import Scale
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import process_peak_bytes
 from gsr_app.models import registry
@@ -81,26 +78,14 @@ def measure_errors(
     return found
 
 
-def stand_in(method_id: str) -> None:
-    """The method's network shortened, and loaded: no weights are looked for."""
+def shortened(method_id: str) -> str:
+    """The id of the method with its network shortened, which needs no weights."""
     method = registry.method(method_id)
     if method.kind == "resize":
-        return
-    arch = shorten(registry.architecture(method.arch))
+        return method_id
     assert MARGIN > REACH
-    device = torch.device("cpu")
-    loaded = Loaded(method, arch, networks.prepare(arch.build().eval(), arch, device), "stand-in")
-
-    def load(*_: object) -> Generator[Progress, None, tuple[Loaded, bool]]:
-        return loaded, False
-        yield
-
-    networks.load = load
-    # Whoever asks for the architecture gets the shortened one.
-    home = types.ModuleType("gsr_app.models.shortened")
-    home.ARCHS = (arch,)
-    sys.modules[home.__name__] = home
-    registry._FILES[method.arch] = "shortened"
+    arch = replace(shorten(registry.architecture(method.arch)), id="shortened")
+    return registry.register(replace(method, id="shortened", arch="", files=()), arch).id
 
 
 def main() -> None:
@@ -112,13 +97,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    stand_in(given.method)
+    method = shortened(given.method)
     session = Session("cpu")
     source = picture(*given.size)
     scale = Scale(given.scale, given.scale)
 
     def upscale(image: np.ndarray) -> np.ndarray:
-        return session.upscale(image, method=given.method, scale=scale).image
+        return session.upscale(image, method=method, scale=scale).image
 
     began = time.process_time()
     if given.file:
@@ -130,7 +115,7 @@ def main() -> None:
             images.write_image(paths[0], images.Picture.from_array(source))
             Path("/proc/self/clear_refs").write_text("5")
             began = time.process_time()
-            for _ in upscale_file(session, *paths, method=given.method, choose_scale=lambda _: scale):
+            for _ in upscale_file(session, *paths, method=method, choose_scale=lambda _: scale):
                 pass
             seconds, peak = time.process_time() - began, process_peak_bytes()
             answer = images.read_image(paths[1]).to_array()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import types
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from gsr_app.models.gsasr_decoder import DecoderConfig, GaussianDecoder
 from tests.golden.gsasr_weights import fill
 
 WINDOW = 4  # of the small network; the real ones have 12 and 16
-METHOD = "gsasr-edsr-df2k"
+METHOD = "small-gsasr"
 
 
 def small() -> GSASR:
@@ -55,17 +54,18 @@ def save_official(folder: Path, module: GSASR) -> Path:
 
 
 @pytest.fixture
-def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The small network in the place of GSASR-EDSR, with filled weights in the official layout."""
-    arch = replace(
-        registry.architecture("gsasr-edsr"), id="gsasr-edsr", build=small, multiple_of=WINDOW, overlap=3 * WINDOW
-    )
-    home = types.ModuleType("gsr_app.models.small_gsasr")
-    home.ARCHS = (arch,)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gsr_app.models.small_gsasr", home)
-    monkeypatch.setitem(registry._FILES, "gsasr-edsr", "small_gsasr")
-    monkeypatch.setattr(networks, "_loaded", {})
-    return save_official(tmp_path / "weights", filled())
+def weights(tmp_path: Path) -> Iterator[Path]:
+    """The small network as a method like GSASR-EDSR, with filled weights in the official layout."""
+    register()
+    yield save_official(tmp_path / "weights", filled())
+    registry.unregister(METHOD)
+
+
+def register(**changes: bool) -> None:
+    """Make the small network a method; `changes` of what the engine knows about it."""
+    like = registry.method("gsasr-edsr-df2k")
+    arch = replace(registry.architecture(like.arch), id=METHOD, build=small, multiple_of=WINDOW, overlap=3 * WINDOW)
+    registry.register(replace(like, id=METHOD, arch=METHOD), replace(arch, **changes))
 
 
 def picture(height: int, width: int, channels: int = 3, dtype: type = np.float32) -> np.ndarray:
@@ -90,12 +90,11 @@ def test_tiles_put_together_equal_the_whole(weights: Path, scale: float, size: t
     assert psnr(tiled, whole) > 80
 
 
-def test_the_opposite_edge_makes_the_difference_at_the_frame(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_opposite_edge_makes_the_difference_at_the_frame(weights: Path) -> None:
     image, likeness = picture(90, 64), []
-    arch = registry.architecture("gsasr-edsr")
     for wraps in (False, True):
-        monkeypatch.setattr(sys.modules["gsr_app.models.small_gsasr"], "ARCHS", (replace(arch, wraps=wraps),))
-        networks.forget_all()
+        registry.unregister(METHOD)
+        register(wraps=wraps)
         whole, tiled = (
             Session("cpu", weights=weights, tile=tile).upscale(image, method=METHOD, scale=2).image
             for tile in (1000, 24)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,21 +34,20 @@ def build_small() -> SAVSR:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SAVSR:
-    """A shortened SAVSR as the method "small" of the catalogue; the answer is the same network, apart."""
-    arch = Architecture("small", build_small, "video", multiple_of=2, overlap=16)
-    home = types.ModuleType("gsr_app.models.small")
-    home.ARCHS = (arch,)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gsr_app.models.small", home)
-    monkeypatch.setitem(registry._FILES, "small", "small")
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SAVSR]:
+    """A shortened SAVSR as the method "small" of the catalogue; yields the same network, apart."""
     files = (WeightFile(url="https://example.invalid/small.safetensors"),)
-    entry = Method("small", "small", "fake", "video", "Apache-2.0", arch="small", files=files)
-    monkeypatch.setattr(registry, "catalogue", lambda: {"small": entry})
+    registry.register(
+        Method("small", "small", "fake", "video", "Apache-2.0", files=files),
+        Architecture("small", build_small, "video", multiple_of=2, overlap=16),
+    )
     (tmp_path / "small").mkdir()
     save_file(build_small().state_dict(), tmp_path / "small" / "small.safetensors")
     monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(networks, "_loaded", {})
-    return build_small()
+    networks.forget_all()
+    yield build_small()
+    networks.forget_all()
+    registry.unregister("small")
 
 
 def draw_clip(count: int, height: int = 11, width: int = 14) -> Iterator[np.ndarray]:
