@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from gsr_app.ui import layout
-    from gsr_app.ui.compare import Limits
     from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.state import Limits, create_app_state, timings_file
 
     most = int(options.max_pixels)
     limits = Limits(
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     alone = options.host in {"127.0.0.1", "localhost", "::1"} and not options.share
     engine = LocalEngine(options.device, options.weights_dir)
     threading.Thread(target=engine.warm, daemon=True).start()
-    house = layout.open_house(engine, limits, remember=layout.memory_file(), may_manage=alone)
-    layout.build(house).launch(
+    app = create_app_state(engine, limits, timings=timings_file(), may_manage=alone)
+    layout.build(app).launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,

@@ -14,11 +14,12 @@ from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
 from gsr_app.harness.outputs import check_output, write_whole
 from gsr_app.harness.tally import format_tally, tally_votes
 from gsr_app.ui import compare
-from gsr_app.ui.compare import House, Limits, Task, Wish
+from gsr_app.ui.compare import Task, Wish
 from gsr_app.ui.engine import LocalEngine
 from gsr_app.ui.files import Files
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
 from gsr_app.ui.reporting import page_of, write_report
+from gsr_app.ui.state import AppState, Limits
 from gsr_app.ui.views import packed_field
 from gsr_app.viewer.contract import PaneError, PaneField, PaneSpec, Region
 from gsr_app.viewer.png import encode_png
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     engine = LocalEngine(arguments.device)
     pages: list[Page] = []
     with tempfile.TemporaryDirectory() as folder:
-        house = House(engine, Files(Path(folder)), limits=_NO_LIMITS)
+        app = AppState(engine, Files(Path(folder)), limits=_NO_LIMITS)
         ids = _ids(arguments.methods)
         carry = ids if arguments.carry == "all" else _ids(arguments.carry)
         if strangers := set(carry) - set(ids):
@@ -75,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             wish = Wish(
                 str(image), ids, arguments.scale, reference, arguments.round_trip, arguments.protocol, arguments.repeat
             )
-            task = compare.prepare(house, wish)
+            task = compare.prepare(app, wish)
             _check_regions(regions, task)
-            pages.append(_compare(house, task, regions, carry))
+            pages.append(_compare(app, task, regions, carry))
         methods = compare.find_methods(engine, list(ids))
     html, png, pdf = write_report(pages, methods, arguments.report.stem)
     write_whole(arguments.report, html)
@@ -117,8 +118,8 @@ def _check_regions(regions: Sequence[Region], task: Task) -> None:
             )
 
 
-def _compare(house: House, task: Task, regions: list[Region], carry: Sequence[str]) -> Page:
-    scene = compare.first_scene(task, house)
+def _compare(app: AppState, task: Task, regions: list[Region], carry: Sequence[str]) -> Page:
+    scene = compare.first_scene(task, app)
     pictures: dict[str, bytes] = {"input": encode_png(task.source.pixels, level=6)}
     if task.reference is not None:
         pictures["reference"] = encode_png(task.reference, level=6)
@@ -127,13 +128,13 @@ def _compare(house: House, task: Task, regions: list[Region], carry: Sequence[st
     for method in task.methods:
         started = panes[method.id]
         try:
-            job = Job("", lambda _: None)
-            result, timing = compare.upscale(house, task, method, job, lambda _: None)
-            pane = compare.finished_pane(house, task, method, result, timing, only_figures=True)
+            job = QueuedJob("", lambda _: None)
+            result, timing = compare.upscale(app, task, method, job, lambda _: None)
+            pane = compare.finished_pane(app, task, method, result, timing, only_figures=True)
             pictures[method.id] = encode_png(np.asarray(result.image), level=6)
             panes[method.id] = replace(pane, url="carried", download_name=f"{method.id}.png")
             if result.field is not None and method.id in carry:
-                fields[method.id] = packed_field(house, result.field)
+                fields[method.id] = packed_field(app, result.field)
                 carried_mb = len(field_url(fields[method.id])) / 1e6
                 print(f"{task.name}  {method.id:<20} carries {carried_mb:.1f} MB of Gaussians")
                 panes[method.id] = replace(panes[method.id], field=PaneField(method.id, result.field.count, live=False))

@@ -18,16 +18,17 @@ import numpy as np
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, Scale
 from gsr_app.ui import compare, video, views
-from gsr_app.ui.compare import House, Task, Wish
+from gsr_app.ui.compare import Task, Wish
 from gsr_app.ui.files import safe_stem
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import PaneSpec, as_json
 from gsr_app.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
 
 
-def build(house: House) -> None:
+def build(app: AppState) -> None:
     """Register the endpoints."""
 
     def upscale(image: str, method: str, scale: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
@@ -37,8 +38,8 @@ def build(house: House) -> None:
         axis, vertical first ("2.5x4"), or a size in pixels ("1920x1080", "1920x", "x1080", "fit:3840x2160").
         Answers the result as a PNG of the input's depth, and what was done: size, timing, weights, warnings.
         """
-        task = compare.prepare(house, Wish(image, (str(method),), str(scale)))
-        (made,) = _run_all(house, _visitor(request), task)
+        task = compare.prepare(app, Wish(image, (str(method),), str(scale)))
+        (made,) = _run_all(app, _visitor(request), task)
         return str(made[0]), made[1]
 
     def compare_methods(
@@ -50,49 +51,49 @@ def build(house: House) -> None:
         figures of all; a method that failed says why in its entry and takes no other down.
         """
         ids = tuple(one.strip() for one in str(methods).split(",") if one.strip())
-        task = compare.prepare(house, Wish(image, ids, str(scale), reference))
-        made = _run_all(house, _visitor(request), task, keep_going=True)
+        task = compare.prepare(app, Wish(image, ids, str(scale), reference))
+        made = _run_all(app, _visitor(request), task, keep_going=True)
         height, width = task.output_size
         results = [info for _, info in made]
         return [str(path) for path, _ in made if path], {"width": width, "height": height, "results": results}
 
     def field(image: str, method: str, request: gr.Request) -> dict[str, Any]:
         """Turn a picture into a field of Gaussians to draw views of; answers {id, method, count, source}."""
-        (found,) = compare.find_methods(house.engine, (str(method),))
-        source = compare.read_picture(house, image)
+        (found,) = compare.find_methods(app.engine, (str(method),))
+        source = compare.read_picture(app, image)
         made: list[FieldHandle] = []
 
-        def encode(job: Job) -> None:
-            made.append(house.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)))
+        def encode(job: QueuedJob) -> None:
+            made.append(app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)))
 
-        _wait(house, _visitor(request), encode)
+        _wait(app, _visitor(request), encode)
         height, width = made[0].source_size
         source_info = {"width": width, "height": height}
-        return {"id": house.handles.put(made[0]), "method": found.id, "count": made[0].count, "source": source_info}
+        return {"id": app.handles.put(made[0]), "method": found.id, "count": made[0].count, "source": source_info}
 
     def render_view(
         field_id: str, x: float, y: float, width: float, height: float, out_width: float, out_height: float
     ) -> str:
         """Draw a rectangle of a field (source pixels) into out_width x out_height pixels; answers a PNG."""
         request = {"x": x, "y": y, "width": width, "height": height, "out_width": out_width, "out_height": out_height}
-        handle = house.handles.get(field_id)
+        handle = app.handles.get(field_id)
         view = views.view_of(request, handle.source_size)
-        rendered = house.engine.render(handle, view)
-        return str(house.files.put(encode_png(np.asarray(rendered.image)), ".png", "view"))
+        rendered = app.engine.render(handle, view)
+        return str(app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view"))
 
     def models() -> list[dict[str, Any]]:
         """The catalogue: every method with its family, scales, licences, published scores and whether it is here."""
-        return [_model(house, method) for method in house.engine.methods]
+        return [_model(app, method) for method in app.engine.methods]
 
     def metrics(image: str, reference: str, protocol: str) -> dict[str, Any]:
         """PSNR and SSIM of a picture against a reference, by a named convention: {psnr_y, ssim_y, convention}."""
-        if protocol not in house.engine.protocols():
-            known = ", ".join(house.engine.protocols())
+        if protocol not in app.engine.protocols():
+            known = ", ".join(app.engine.protocols())
             raise InvalidArgument(
                 f"The metric convention {str(protocol)[:40]!r} is not known.", hint=f"Known: {known}."
             )
-        one, two = compare.read_picture(house, image), compare.read_picture(house, reference, "reference")
-        return as_json(house.engine.measure(one.pixels, two.pixels, protocol=protocol, scale=1.0))
+        one, two = compare.read_picture(app, image), compare.read_picture(app, reference, "reference")
+        return as_json(app.engine.measure(one.pixels, two.pixels, protocol=protocol, scale=1.0))
 
     def upscale_video(
         clip: str, method: str, scale: str, start: str, end: str, format: str, request: gr.Request
@@ -104,10 +105,10 @@ def build(house: House) -> None:
         size, pictures, duration, notes, and in "trouble" where a damaged video stopped.
         """
         wish = video.Wish(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
-        task = video.prepare(house, wish)
-        target = house.files.new(f".{task.format}", task.stem)
+        task = video.prepare(app, wish)
+        target = app.files.new(f".{task.format}", task.stem)
         made: list[dict[str, Any]] = []
-        _wait(house, _visitor(request), lambda job: made.append(video.told(video.make(house, task, target, job))))
+        _wait(app, _visitor(request), lambda job: made.append(video.told(video.make(app, task, target, job))))
         return str(target), made[0]
 
     def file(label: str) -> gr.File:
@@ -128,7 +129,7 @@ def build(house: House) -> None:
         words = [text("method", "swift"), text("scale", "2"), text("start"), text("end"), text("format", "mp4")]
         _endpoint(upscale_video, [file("video"), *words], [picture, info], "upscale_video")
         _endpoint(models, [], [info], "models")
-        protocol = house.engine.protocols()[0]
+        protocol = app.engine.protocols()[0]
         _endpoint(metrics, [file("image"), file("reference"), text("protocol", protocol)], [info], "metrics")
 
 
@@ -159,36 +160,36 @@ def _visitor(request: gr.Request | None) -> str:
     return (request.session_hash if request else None) or "api"
 
 
-def _wait(house: House, visitor: str, work: Callable[[Job], None]) -> None:
+def _wait(app: AppState, visitor: str, work: Callable[[QueuedJob], None]) -> None:
     """Through the one queue, and wait; what goes wrong there goes wrong here."""
     problems: list[BaseException] = []
 
-    def run(job: Job) -> None:
+    def run(job: QueuedJob) -> None:
         try:
             work(job)
         except Exception as error:
             problems.append(error)
 
-    house.work.submit(visitor, run).finished.wait()
+    app.queue.submit(visitor, run).finished.wait()
     if problems:
         raise problems[0]
 
 
 def _run_all(
-    house: House, visitor: str, task: Task, *, keep_going: bool = False
+    app: AppState, visitor: str, task: Task, *, keep_going: bool = False
 ) -> list[tuple[Path | None, dict[str, Any]]]:
     made: list[tuple[Path | None, dict[str, Any]]] = []
     for method in task.methods:
         try:
 
-            def run(job: Job, method: Any = method) -> None:
-                result, timing = compare.upscale(house, task, method, job, lambda _: None)
-                path = house.files.new(".png", f"{safe_stem(task.name)}_{method.id}")
-                house.engine.write(path, np.asarray(result.image), task.source)
-                pane = compare.finished_pane(house, task, method, result, timing, only_figures=True)
+            def run(job: QueuedJob, method: Any = method) -> None:
+                result, timing = compare.upscale(app, task, method, job, lambda _: None)
+                path = app.files.new(".png", f"{safe_stem(task.name)}_{method.id}")
+                app.engine.write(path, np.asarray(result.image), task.source)
+                pane = compare.finished_pane(app, task, method, result, timing, only_figures=True)
                 made.append((path, _figures(pane, np.asarray(result.image).shape)))
 
-            _wait(house, visitor, run)
+            _wait(app, visitor, run)
         except (GsrError, Cancelled) as error:
             if not keep_going:
                 raise
@@ -207,8 +208,8 @@ def _figures(pane: PaneSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"method": pane.id, "width": shape[1], "height": shape[0], **told}
 
 
-def _model(house: House, method: Any) -> dict[str, Any]:
-    available = house.engine.availability(method)
+def _model(app: AppState, method: Any) -> dict[str, Any]:
+    available = app.engine.availability(method)
     return {
         "id": method.id,
         "title": method.title,

@@ -7,10 +7,8 @@ import logging
 import math
 import queue
 import secrets
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -18,14 +16,14 @@ from statistics import median
 import numpy as np
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
-from gsr_app.core.types import FieldHandle, Progress, Scale, Timing, Upscaled
+from gsr_app.core.types import Progress, Scale, Timing, Upscaled
 from gsr_app.models.registry import Method
 from gsr_app.ui import present
 from gsr_app.ui.engine import Engine, Loaded, Pixels
-from gsr_app.ui.estimate import Estimates
-from gsr_app.ui.files import Files, safe_stem, url_of
-from gsr_app.ui.job_queue import Job, WorkQueue
-from gsr_app.ui.plots import History
+from gsr_app.ui.files import safe_stem, url_of
+from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.plots import add_runs
+from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.png import encode_png
 
@@ -34,12 +32,6 @@ log = logging.getLogger("gsr")
 MOST_METHODS = 6
 MOST_REPEATS = 15
 _BEAT_S = 0.15  # how often a running comparison speaks, and so how soon it notices that nobody listens
-
-
-@dataclass(frozen=True)
-class Limits:
-    input_pixels: int = 24_000_000
-    output_pixels: int = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -74,68 +66,6 @@ class Task:
         return self.scale.output_size(self.source.size)
 
 
-class Handles:
-    """Fields that visitors may ask views of, under names that nobody can guess. The oldest go first."""
-
-    def __init__(self, most: int = 400) -> None:
-        self._kept: OrderedDict[str, FieldHandle] = OrderedDict()
-        self._most = most
-        self._lock = threading.Lock()
-
-    def put(self, handle: FieldHandle) -> str:
-        token = secrets.token_urlsafe(18)
-        with self._lock:
-            self._kept[token] = handle
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        return token
-
-    def get(self, token: object) -> FieldHandle:
-        with self._lock:
-            handle = self._kept.get(token) if isinstance(token, str) else None
-        if handle is None:
-            raise InvalidArgument("This field is not known here.", hint="Encode the picture again.")
-        return handle
-
-
-class Scenes:
-    """The last word of recent runs, for reports, under the runs' own unguessable names."""
-
-    def __init__(self, most: int = 200) -> None:
-        self._kept: OrderedDict[str, Scene] = OrderedDict()
-        self._most = most
-        self._lock = threading.Lock()
-
-    def put(self, scene: Scene) -> None:
-        with self._lock:
-            self._kept[scene.run] = scene
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-
-    def get(self, run: object) -> Scene:
-        with self._lock:
-            scene = self._kept.get(run) if isinstance(run, str) else None
-        if scene is None:
-            raise InvalidArgument("This run is not known here any more.", hint="Run it again.")
-        return scene
-
-
-@dataclass(frozen=True, eq=False)
-class House:
-    """What all visitors share."""
-
-    engine: Engine
-    files: Files
-    work: WorkQueue = field(default_factory=WorkQueue)
-    handles: Handles = field(default_factory=Handles)
-    scenes: Scenes = field(default_factory=Scenes)
-    history: History = field(default_factory=History)
-    estimates: Estimates = field(default_factory=Estimates)
-    limits: Limits = field(default_factory=Limits)
-    may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
-    examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
-
-
 # ---- checking ---------------------------------------------------------------------------------------------------
 
 
@@ -152,45 +82,45 @@ def find_methods(engine: Engine, ids: object) -> tuple[Method, ...]:
     return tuple(known[one] for one in dict.fromkeys(ids))
 
 
-def read_picture(house: House, path: object, what: str = "picture") -> Loaded:
+def read_picture(app: AppState, path: object, what: str = "picture") -> Loaded:
     if not isinstance(path, str) or not path:
         raise InvalidArgument(f"There is no {what} yet.", hint="Drop one in, paste one, or take an example.")
-    height, width = house.engine.size_of(Path(path))
-    if height * width > house.limits.input_pixels:
+    height, width = app.engine.size_of(Path(path))
+    if height * width > app.limits.input_pixels:
         raise InvalidArgument(
             f"The {what} has {height * width / 1e6:.1f} megapixels; "
-            f"at most {house.limits.input_pixels / 1e6:.0f} are taken.",
+            f"at most {app.limits.input_pixels / 1e6:.0f} are taken.",
             hint="Crop it, or start the app with a larger --max-pixels.",
         )
-    return house.engine.read(Path(path))
+    return app.engine.read(Path(path))
 
 
-def check_output(house: House, size: tuple[int, int], scale: Scale) -> tuple[int, int]:
+def check_output(app: AppState, size: tuple[int, int], scale: Scale) -> tuple[int, int]:
     """The output's size, if it may be made."""
     height, width = scale.output_size(size)
-    if height * width > house.limits.output_pixels:
+    if height * width > app.limits.output_pixels:
         raise InvalidArgument(
             f"The result would have {height * width / 1e6:.0f} megapixels ({width}×{height}); "
-            f"at most {house.limits.output_pixels / 1e6:.0f} are made here.",
+            f"at most {app.limits.output_pixels / 1e6:.0f} are made here.",
             hint="Choose a smaller scale, or start the app with a larger --max-pixels.",
         )
     return height, width
 
 
-def prepare(house: House, wish: Wish) -> Task:
+def prepare(app: AppState, wish: Wish) -> Task:
     """Check a wish and read its pictures."""
-    methods = find_methods(house.engine, wish.methods)
-    if wish.protocol not in house.engine.protocols():
+    methods = find_methods(app.engine, wish.methods)
+    if wish.protocol not in app.engine.protocols():
         raise InvalidArgument(f"The metric convention {wish.protocol[:40]!r} is not known.")
-    source = read_picture(house, wish.image)
+    source = read_picture(app, wish.image)
     name = Path(str(wish.image)).name
     scale = Scale.parse(str(wish.scale), source.size)
     reference: Pixels | None = None
     if wish.round_trip:
-        source, reference = _round_trip(house, source, scale)
-    check_output(house, source.size, scale)
+        source, reference = _round_trip(app, source, scale)
+    check_output(app, source.size, scale)
     if wish.reference and not wish.round_trip:
-        reference = read_picture(house, wish.reference, "reference").pixels
+        reference = read_picture(app, wish.reference, "reference").pixels
         expected = scale.output_size(source.size)
         if reference.shape[:2] != expected:
             raise InvalidArgument(
@@ -203,7 +133,7 @@ def prepare(house: House, wish: Wish) -> Task:
     return Task(source, name, scale, methods, reference, wish.protocol, repeats, key, source.notes)
 
 
-def _round_trip(house: House, picture: Loaded, scale: Scale) -> tuple[Loaded, Pixels]:
+def _round_trip(app: AppState, picture: Loaded, scale: Scale) -> tuple[Loaded, Pixels]:
     """The picture made small as in the papers, and what of the original the result will cover."""
     if min(scale.y, scale.x) < 1:
         raise InvalidArgument(f"A round trip needs a scale of at least 1, found {scale}.")
@@ -216,7 +146,7 @@ def _round_trip(house: House, picture: Loaded, scale: Scale) -> tuple[Loaded, Pi
     # As the papers: first the original is cut so that the factor divides it, then it is made smaller.
     top, left = math.ceil(whole[0] * scale.y - 1e-6), math.ceil(whole[1] * scale.x - 1e-6)
     cut = picture.pixels[: min(height, top), : min(width, left)]
-    small = house.engine.shrink(np.ascontiguousarray(cut), scale)
+    small = app.engine.shrink(np.ascontiguousarray(cut), scale)
     output = scale.output_size(small.shape[:2])
     return replace(picture, pixels=small), np.ascontiguousarray(picture.pixels[: output[0], : output[1]])
 
@@ -224,16 +154,16 @@ def _round_trip(house: House, picture: Loaded, scale: Scale) -> tuple[Loaded, Pi
 # ---- running ----------------------------------------------------------------------------------------------------
 
 
-def first_scene(task: Task, house: House) -> Scene:
+def first_scene(task: Task, app: AppState) -> Scene:
     """Everything that is known before anything has run."""
     height, width = task.output_size
     panes = [present.waiting_pane(method) for method in task.methods]
     span = task.source.size
     if task.reference is not None:
         covered = (height / task.scale.y, width / task.scale.x)
-        panes.append(_still(house, "reference", "Reference", "#e9e9e6", task.reference, covered, kind="reference"))
+        panes.append(_still(app, "reference", "Reference", "#e9e9e6", task.reference, covered, kind="reference"))
     crowded = len(panes) > 1
-    panes.append(_still(house, "input", "Input", "#c9b28a", task.source.pixels, span, kind="input", hidden=crowded))
+    panes.append(_still(app, "input", "Input", "#c9b28a", task.source.pixels, span, kind="input", hidden=crowded))
     source = Source(task.key, task.name, span[1], span[0])
     return Scene(
         tuple(panes),
@@ -246,19 +176,19 @@ def first_scene(task: Task, house: House) -> Scene:
 
 
 def _still(
-    house: House, id: str, name: str, colour: str, pixels: Pixels, span: tuple[float, float], **more: object
+    app: AppState, id: str, name: str, colour: str, pixels: Pixels, span: tuple[float, float], **more: object
 ) -> PaneSpec:
-    path = house.files.put(encode_png(pixels), ".png", id)
+    path = app.files.put(encode_png(pixels), ".png", id)
     alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     bits = 8 * pixels.dtype.itemsize
     return PaneSpec(id, name, colour, state="done", url=url_of(path), bits=bits, alpha=alpha, span=span, **more)  # type: ignore[arg-type]
 
 
-def compare(house: House, visitor: str, task: Task) -> Iterator[Scene]:
+def compare(app: AppState, visitor: str, task: Task) -> Iterator[Scene]:
     """Run every method; a scene whenever something is new. Closing the iterator stops the work."""
-    scene = first_scene(task, house)
+    scene = first_scene(task, app)
     news: queue.SimpleQueue[PaneSpec] = queue.SimpleQueue()
-    jobs = {method.id: house.work.submit(visitor, _run(house, task, method, news)) for method in task.methods}
+    jobs = {method.id: app.queue.submit(visitor, _run(app, task, method, news)) for method in task.methods}
     try:
         yield scene
         panes = {pane.id: pane for pane in scene.panes}
@@ -269,14 +199,14 @@ def compare(house: House, visitor: str, task: Task) -> Iterator[Scene]:
             panes.update(fresh)
             for method_id, job in jobs.items():
                 if panes[method_id].state == "waiting":
-                    panes[method_id] = replace(panes[method_id], progress=PaneProgress(ahead=house.work.ahead(job)))
+                    panes[method_id] = replace(panes[method_id], progress=PaneProgress(ahead=app.queue.ahead(job)))
             scene = replace(scene, panes=tuple(panes.values()), running=not all_done)
             if scene != said or all_done:
                 said = scene
             yield said  # also when nothing is new: only between yields can a run be stopped
             if all_done:
-                house.scenes.put(said)
-                house.history.add(visitor, said)
+                app.scenes.put(said, said.run)
+                add_runs(app.history, visitor, said)
                 return
     finally:
         for job in jobs.values():
@@ -293,16 +223,16 @@ def _drain(news: queue.SimpleQueue[PaneSpec], wait_s: float) -> Iterator[PaneSpe
             return
 
 
-def _run(house: House, task: Task, method: Method, news: queue.SimpleQueue[PaneSpec]) -> Callable[[Job], None]:
+def _run(app: AppState, task: Task, method: Method, news: queue.SimpleQueue[PaneSpec]) -> Callable[[QueuedJob], None]:
     pane = present.waiting_pane(method)
 
-    def run(job: Job) -> None:
+    def run(job: QueuedJob) -> None:
         try:
             news.put(replace(pane, state="running"))
             result, timing = upscale(
-                house, task, method, job, lambda p: news.put(replace(pane, state="running", progress=p))
+                app, task, method, job, lambda p: news.put(replace(pane, state="running", progress=p))
             )
-            news.put(finished_pane(house, task, method, result, timing))
+            news.put(finished_pane(app, task, method, result, timing))
         except Cancelled:
             news.put(replace(pane, state="cancelled"))
         except GsrError as error:
@@ -321,14 +251,14 @@ def _run(house: House, task: Task, method: Method, news: queue.SimpleQueue[PaneS
 
 
 def upscale(
-    house: House, task: Task, method: Method, job: Job, report: Callable[[PaneProgress], None]
+    app: AppState, task: Task, method: Method, job: QueuedJob, report: Callable[[PaneProgress], None]
 ) -> tuple[Upscaled, Timing]:
     timings: list[Timing] = []
     result: Upscaled | None = None
     # The first of several runs may load the network; it is not counted.
     runs = task.repeats if task.repeats == 1 else task.repeats + 1
     for number in range(runs):
-        steps = house.engine.stream(
+        steps = app.engine.stream(
             task.source.pixels, method=method.id, scale=task.scale, cancel=job.cancelled, fresh=number > 0
         )
         for event in steps:
@@ -357,7 +287,7 @@ def _middle(timings: list[Timing]) -> Timing:
 
 
 def finished_pane(
-    house: House, task: Task, method: Method, result: Upscaled, timing: Timing, *, only_figures: bool = False
+    app: AppState, task: Task, method: Method, result: Upscaled, timing: Timing, *, only_figures: bool = False
 ) -> PaneSpec:
     """A result as the viewer shows it: screen picture, file to keep, figures."""
     pixels = np.asarray(result.image)
@@ -367,26 +297,26 @@ def finished_pane(
     metrics = None
     if task.reference is not None:
         factor = max(task.scale.y, task.scale.x)
-        metrics = house.engine.measure(pixels, task.reference, protocol=task.protocol, scale=factor)
+        metrics = app.engine.measure(pixels, task.reference, protocol=task.protocol, scale=factor)
     if only_figures:
         return present.done_pane(method, result, timing, scale=task.scale, metrics=metrics)
     stem = f"{safe_stem(task.name)}_{method.id}_x{task.scale}"
     started = time.perf_counter()
-    screen = house.files.put(encode_png(pixels), ".png", stem)
+    screen = app.files.put(encode_png(pixels), ".png", stem)
     timing = timing.including(write=1000 * (time.perf_counter() - started))
     if not is_remembered(method, timing):
         (height, width), (rows, columns) = task.source.size, task.output_size
-        house.estimates.learn(method.id, timing, height * width, rows * columns)
+        app.estimates.learn(method.id, timing, height * width, rows * columns)
     download = screen
     if pixels.dtype != np.uint8 or task.source.meta is not None:
         # The file to keep has the input's depth, profile and metadata.
-        download = house.files.new(".png", stem)
+        download = app.files.new(".png", stem)
         try:
-            house.engine.write(download, pixels, task.source)
+            app.engine.write(download, pixels, task.source)
         except GsrError as error:
             log.warning("The result is offered as 8 bits: %s", error)
             download = screen
-    kept = PaneField(house.handles.put(result.field), result.field.count) if result.field else None
+    kept = PaneField(app.handles.put(result.field), result.field.count) if result.field else None
     return present.done_pane(
         method,
         result,

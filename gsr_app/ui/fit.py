@@ -6,8 +6,6 @@ import logging
 import math
 import queue
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +16,12 @@ import plotly.graph_objects as go
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle
 from gsr_app.io.fields import SUFFIX, save_field
-from gsr_app.ui.compare import House, read_picture
+from gsr_app.ui.compare import read_picture
 from gsr_app.ui.engine import FitFrame, Loaded
 from gsr_app.ui.files import safe_stem, url_of
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.state import AppState
+from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.contract import Frame, PaneError, PaneField, PaneProgress, PaneSpec, PaneTiming, Scene, Source
 from gsr_app.viewer.png import encode_png
 
@@ -45,37 +45,20 @@ class Task:
     curves: dict[str, list[FitFrame]] = field(default_factory=dict[str, list[FitFrame]])
 
 
-class Kept:
-    """Each visitor's last fits, to go on with; the visitors longest away are forgotten first."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, Task] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def put(self, visitor: str, task: Task) -> None:
-        with self._lock:
-            self._kept[visitor] = task
-            self._kept.move_to_end(visitor)
-            while len(self._kept) > _VISITORS:
-                self._kept.popitem(last=False)
-
-    def get(self, visitor: str) -> Task:
-        with self._lock:
-            task = self._kept.get(visitor)
-        if task is None:
-            raise InvalidArgument("There is no fit to go on with.", hint="Fit a picture first.")
-        return task
+def fit_store() -> BoundedStore[Task]:
+    """The last fits of each visitor, which can be continued."""
+    return BoundedStore(_VISITORS, missing="There is no fit to go on with.", hint="Fit a picture first.")
 
 
-def prepare(house: House, path: object, starts: object, gaussians: object, seconds: object) -> Task:
+def prepare(app: AppState, path: object, starts: object, gaussians: object, seconds: object) -> Task:
     chosen = [one for one in starts if one in STARTS] if isinstance(starts, (list, tuple)) else []
     if not chosen:
         raise InvalidArgument("No start was chosen.", hint=f"Choose among {', '.join(STARTS)}.")
     count = _read_count(gaussians)
     budget = read_seconds(seconds)
-    source = read_picture(house, path)
+    source = read_picture(app, path)
     fits = {
-        start: house.engine.open_fit(source.pixels, start=start, gaussians=count, seconds=budget)
+        start: app.engine.open_fit(source.pixels, start=start, gaussians=count, seconds=budget)
         for start in dict.fromkeys(chosen)
     }
     return Task(source, Path(str(path)).name, fits, budget)
@@ -98,16 +81,16 @@ def read_seconds(value: object) -> float:
     return min(float(MOST_SECONDS), max(1.0, float(value)))
 
 
-def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job]) -> Iterator[tuple[Scene, Any]]:
+def watch(app: AppState, visitor: str, task: Task, jobs: dict[str, QueuedJob]) -> Iterator[tuple[Scene, Any]]:
     """Run the fits, one after the other; scenes and curves whenever something is new. Closing it stops them."""
     height, width = task.source.size
     source = Source(secrets.token_hex(6), task.name, width, height)
-    still = house.files.put(encode_png(task.source.pixels), ".png", "input")
+    still = app.files.put(encode_png(task.source.pixels), ".png", "input")
     panes = {start: PaneSpec(f"fit-{start}", *STARTS[start]) for start in task.fits}
     last = PaneSpec("input", "Input", "#c9b28a", kind="input", state="done", url=url_of(still), span=(height, width))
     news: queue.SimpleQueue[tuple[str, PaneSpec, FitFrame | None]] = queue.SimpleQueue()
     run = secrets.token_urlsafe(18)
-    job = jobs[visitor] = house.work.submit(visitor, _run(house, task, panes, news))
+    job = jobs[visitor] = app.queue.submit(visitor, _run(app, task, panes, news))
 
     def scene(running: bool) -> Scene:
         shown = (*panes.values(), last)
@@ -127,7 +110,7 @@ def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job]) -> Itera
                     if pane.state == "waiting":  # stopped while others were still at work
                         panes[start] = replace(pane, state="cancelled")
                 final = scene(False)
-                house.scenes.put(final)
+                app.scenes.put(final, final.run)
                 yield final, draw_curves(task)
                 return
             yield scene(True), draw_curves(task) if said else None
@@ -146,17 +129,19 @@ def _drain(news: queue.SimpleQueue[Any], wait_s: float) -> Iterator[Any]:
         return
 
 
-def _run(house: House, task: Task, panes: dict[str, PaneSpec], news: queue.SimpleQueue[Any]) -> Callable[[Job], None]:
+def _run(
+    app: AppState, task: Task, panes: dict[str, PaneSpec], news: queue.SimpleQueue[Any]
+) -> Callable[[QueuedJob], None]:
     blank = dict(panes)
 
-    def run(job: Job) -> None:
+    def run(job: QueuedJob) -> None:
         for start, fit in task.fits.items():
             pane = replace(blank[start], state="running")
             news.put((start, pane, None))
             try:
                 more = task.seconds if task.goes_on else None
-                for frame in house.engine.run_fit(fit, more_seconds=more, cancel=job.cancelled):
-                    path = house.files.put(encode_png(frame.pixels), ".png", "fit")
+                for frame in app.engine.run_fit(fit, more_seconds=more, cancel=job.cancelled):
+                    path = app.files.put(encode_png(frame.pixels), ".png", "fit")
                     pane = replace(
                         pane, url=url_of(path), span=task.source.size, done=describe(frame),
                         timing=PaneTiming({"encode": 1e3 * frame.seconds}, 1e3 * frame.seconds, device="cpu"),
@@ -166,8 +151,8 @@ def _run(house: House, task: Task, panes: dict[str, PaneSpec], news: queue.Simpl
                 if pane.url is None:
                     news.put((start, replace(pane, state="cancelled"), None))
                     continue
-                handle = house.engine.keep_fit(fit)
-                news.put((start, finished(house, pane, handle, task.name), None))
+                handle = app.engine.keep_fit(fit)
+                news.put((start, finished(app, pane, handle, task.name), None))
             except GsrError as error:
                 news.put((start, replace(pane, state="failed", error=PaneError(str(error), error.hint)), None))
             except Exception as error:  # one start must not take the others down
@@ -195,33 +180,33 @@ def describe(frame: FitFrame) -> str:
     )
 
 
-def finished(house: House, pane: PaneSpec, handle: FieldHandle, name: str) -> PaneSpec:
+def finished(app: AppState, pane: PaneSpec, handle: FieldHandle, name: str) -> PaneSpec:
     """A pane whose Gaussians can be zoomed into, laid over and saved."""
-    path = house.files.new(SUFFIX, f"{safe_stem(name)}_{handle.method}")
-    save_field(house.engine.field(handle), path, method=handle.method)
+    path = app.files.new(SUFFIX, f"{safe_stem(name)}_{handle.method}")
+    save_field(app.engine.field(handle), path, method=handle.method)
     return replace(
-        pane, state="done", progress=None, field=PaneField(house.handles.put(handle), handle.count),
+        pane, state="done", progress=None, field=PaneField(app.handles.put(handle), handle.count),
         download_url=url_of(path), download_name=path.name,
     )  # fmt: skip
 
 
-def open_field(house: House, path: object) -> Scene:
+def open_field(app: AppState, path: object) -> Scene:
     """A field from a file, on the stage."""
     if not isinstance(path, str) or not path:
         raise InvalidArgument("There is no field file.", hint=f"Choose a {SUFFIX} file.")
     from gsr_app.core.types import Scale, View
 
-    handle = house.engine.keep_field(Path(path))
+    handle = app.engine.keep_field(Path(path))
     height, width = handle.source_size
-    if height * width > house.limits.output_pixels:
+    if height * width > app.limits.output_pixels:
         raise InvalidArgument(f"The field is of {width}×{height} pixels: too many to show here.")
-    drawn = house.engine.render(handle, View.whole(handle.source_size, Scale(1, 1)))
-    still = house.files.put(encode_png(drawn.image), ".png", "field")
+    drawn = app.engine.render(handle, View.whole(handle.source_size, Scale(1, 1)))
+    still = app.files.put(encode_png(drawn.image), ".png", "field")
     pane = PaneSpec("fit-file", Path(path).name[:60], "#1f9d8a", url=url_of(still), span=(height, width))
-    pane = finished(house, replace(pane, done=f"{handle.count:,} Gaussians from a file"), handle, Path(path).name)
+    pane = finished(app, replace(pane, done=f"{handle.count:,} Gaussians from a file"), handle, Path(path).name)
     source = Source(secrets.token_hex(6), Path(path).name, width, height)
     scene = Scene((pane,), source, Frame(width, height), {"x": 1.0, "y": 1.0}, run=secrets.token_urlsafe(18))
-    house.scenes.put(scene)
+    app.scenes.put(scene, scene.run)
     return scene
 
 

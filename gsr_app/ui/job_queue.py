@@ -11,10 +11,10 @@ from collections.abc import Callable
 log = logging.getLogger("gsr")
 
 
-class Job:
+class QueuedJob:
     """Work of one visitor. `run` gets the job and looks at `cancelled` now and then."""
 
-    def __init__(self, visitor: str, run: Callable[[Job], None]) -> None:
+    def __init__(self, visitor: str, run: Callable[[QueuedJob], None]) -> None:
         self.visitor = visitor
         self._run = run
         self._context = contextvars.copy_context()  # whose request this is, for hosts that count by visitor
@@ -35,18 +35,18 @@ class Job:
             self.finished.set()
 
 
-class WorkQueue:
+class JobQueue:
     """Jobs of one visitor keep their order; between visitors it is one job each, in rotation."""
 
     def __init__(self, workers: int = 1) -> None:
-        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
-        self._running: set[Job] = set()
+        self._waiting: OrderedDict[str, deque[QueuedJob]] = OrderedDict()
+        self._running: set[QueuedJob] = set()
         self._changed = threading.Condition()
         self._workers = workers
         self._started = 0
 
-    def submit(self, visitor: str, run: Callable[[Job], None]) -> Job:
-        job = Job(visitor, run)
+    def submit(self, visitor: str, run: Callable[[QueuedJob], None]) -> QueuedJob:
+        job = QueuedJob(visitor, run)
         with self._changed:
             self._waiting.setdefault(visitor, deque()).append(job)
             if self._started < self._workers:
@@ -55,7 +55,7 @@ class WorkQueue:
             self._changed.notify()
         return job
 
-    def ahead(self, job: Job) -> int:
+    def ahead(self, job: QueuedJob) -> int:
         """How many jobs will be finished before this one starts; 0 once it runs."""
         with self._changed:
             own = self._waiting.get(job.visitor)
@@ -71,7 +71,7 @@ class WorkQueue:
                     count += min(len(jobs), place + before)
             return count
 
-    def _next(self) -> Job:
+    def _next(self) -> QueuedJob:
         with self._changed:
             while not self._waiting:
                 self._changed.wait()

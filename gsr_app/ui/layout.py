@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import html
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from gsr_app.core.folders import cache_folder
 from gsr_app.ui import api
-from gsr_app.ui.compare import House, Limits
-from gsr_app.ui.engine import Engine
-from gsr_app.ui.estimate import Estimates
-from gsr_app.ui.examples import lay_out
-from gsr_app.ui.files import Files
+from gsr_app.ui.state import AppState, Limits
 from gsr_app.ui.tabs import compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
 
@@ -30,56 +23,27 @@ element.querySelector("#gsr-dark").addEventListener("click", () => document.body
 """
 
 
-def results_folder() -> Path:
-    """Inside Gradio's own upload folder: the one place that it serves from by itself."""
-    import os
-
-    root = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
-    return root.resolve() / "gsr"
-
-
-def memory_file() -> Path:
-    """Where the app remembers how long runs took on this machine."""
-    return cache_folder() / "timings.json"
-
-
-def open_house(
-    engine: Engine, limits: Limits | None = None, *, remember: Path | None = None, may_manage: bool = False
-) -> House:
-    """What all visitors of one app share."""
-    folder = results_folder()
-    examples = lay_out(folder.with_name("gsr-examples"))
-    return House(
-        engine,
-        Files(folder),
-        estimates=Estimates(remember),
-        limits=limits or Limits(),
-        may_manage=may_manage,
-        examples=examples,
-    )
-
-
-def build(house: House) -> gr.Blocks:
+def build(app: AppState) -> gr.Blocks:
     """The whole page over an engine."""
     with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=(600, 7200)) as page:
         gr.HTML(
-            _HEAD.format(device=html.escape(house.engine.describe())),
+            _HEAD.format(device=html.escape(app.engine.describe())),
             js_on_load=_HEAD_JS,
             elem_id="gsr-head",
             apply_default_css=False,
         )
         with gr.Tabs(elem_id="gsr-tabs"):
             with gr.Tab("Compare", id="compare"):
-                compare.build(house)
+                compare.build(app)
             with gr.Tab("Video", id="video"):
-                video.build(house)
+                video.build(app)
             with gr.Tab("Fit", id="fit"):
-                fit.build(house)
+                fit.build(app)
             with gr.Tab("Plots", id="plots") as tab:
-                plots.build(house, tab)
+                plots.build(app, tab)
             with gr.Tab("Models", id="models"):
-                models.build(house)
-        api.build(house)
+                models.build(app)
+        api.build(app)
     page.queue(default_concurrency_limit=8, max_size=256)
     return page
 

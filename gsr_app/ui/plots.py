@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +11,10 @@ import plotly.graph_objects as go  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from gsr_app.core.types import GaussianField
+from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.contract import PaneSpec, Scene
 
-_VISITORS, _RUNS = 500, 300
+_RUNS_PER_VISITOR = 300
 _BINS = 60
 _NO_FIELD = "Needs a run of a method that makes Gaussians."
 _INK, _LINE = "#7d8287", "rgba(128,128,128,0.22)"
@@ -30,27 +29,17 @@ class Run:
     pane: PaneSpec
 
 
-class History:
-    """What each visitor has measured; forgotten with the app, the visitors longest away first."""
+def runs_of(scene: Scene) -> tuple[Run, ...]:
+    """The finished methods of a comparison."""
+    scale = scene.scale or {"x": 1.0, "y": 1.0}
+    factor = (scale["x"] * scale["y"]) ** 0.5
+    name = scene.source.name if scene.source else ""
+    return tuple(Run(factor, name, pane) for pane in scene.panes if pane.kind == "method" and pane.timing)
 
-    def __init__(self) -> None:
-        self._runs: OrderedDict[str, deque[Run]] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def add(self, visitor: str, scene: Scene) -> None:
-        scale = scene.scale or {"x": 1.0, "y": 1.0}
-        factor = (scale["x"] * scale["y"]) ** 0.5
-        name = scene.source.name if scene.source else ""
-        done = [Run(factor, name, pane) for pane in scene.panes if pane.kind == "method" and pane.timing]
-        with self._lock:
-            self._runs.setdefault(visitor, deque(maxlen=_RUNS)).extend(done)
-            self._runs.move_to_end(visitor)
-            while len(self._runs) > _VISITORS:
-                self._runs.popitem(last=False)
-
-    def of(self, visitor: str) -> list[Run]:
-        with self._lock:
-            return list(self._runs.get(visitor, ()))
+def add_runs(history: BoundedStore[tuple[Run, ...]], visitor: str, scene: Scene) -> None:
+    """Append a comparison to what its visitor has measured; the oldest runs are dropped."""
+    history.change(visitor, lambda before: ((before or ()) + runs_of(scene))[-_RUNS_PER_VISITOR:])
 
 
 def _figure(title: str, x: str, y: str) -> Any:

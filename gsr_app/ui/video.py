@@ -17,11 +17,12 @@ from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMet
 from gsr_app.core.types import Scale
 from gsr_app.io.video import read_clock
 from gsr_app.models.registry import Method
-from gsr_app.ui.compare import House, check_output
+from gsr_app.ui.compare import check_output
 from gsr_app.ui.engine import VideoPicture
 from gsr_app.ui.files import safe_stem, url_of
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
 from gsr_app.ui.playerfile import PlayerFile
+from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import PaneError
 from gsr_app.viewer.player.contract import Clip, Download, PlayerPane, PlayerProgress, PlayerState, Scores
 
@@ -78,32 +79,32 @@ class _Scores:
 # ---- checking ---------------------------------------------------------------------------------------------------
 
 
-def methods(house: House) -> tuple[Method, ...]:
+def methods(app: AppState) -> tuple[Method, ...]:
     """Networks for video first, then every method for pictures, one picture after the other."""
-    return house.engine.video_methods
+    return app.engine.video_methods
 
 
-def look(house: House, path: object) -> Any:
+def look(app: AppState, path: object) -> Any:
     if not isinstance(path, str) or not path:
         raise InvalidArgument("There is no video yet.", hint="Choose one, or take the example.")
-    info = house.engine.look_at_video(Path(path))
+    info = app.engine.look_at_video(Path(path))
     height, width = info.size
-    if height * width > house.limits.input_pixels:
+    if height * width > app.limits.input_pixels:
         raise InvalidArgument(f"The video has {height * width / 1e6:.1f} megapixels per picture: too many here.")
     return info
 
 
-def prepare(house: House, wish: Wish) -> Task:
+def prepare(app: AppState, wish: Wish) -> Task:
     """Check a wish; the pictures are read later."""
-    known = {method.id: method for method in methods(house)}
+    known = {method.id: method for method in methods(app)}
     if wish.method not in known:
         raise UnknownMethod(str(wish.method)[:60], known)
     if wish.format not in FORMATS:
         raise InvalidArgument(f"{str(wish.format)[:20]!r} is not written here.", hint=f"Known: {', '.join(FORMATS)}.")
-    info = look(house, wish.video)
+    info = look(app, wish.video)
     scale = Scale.parse(str(wish.scale), info.size)
     if not wish.round_trip:
-        check_output(house, info.size, scale)
+        check_output(app, info.size, scale)
     start_s, end_s = read_clock(wish.start, "The start"), read_clock(wish.end, "The end")
     start_s = start_s or None  # from 0 is no trimming at all
     if end_s is not None and end_s <= (start_s or 0):
@@ -127,13 +128,13 @@ def _check_length(info: Any, start_s: Fraction | None, end_s: Fraction | None) -
 # ---- running ----------------------------------------------------------------------------------------------------
 
 
-def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = None) -> Iterator[PlayerState]:
+def watch(app: AppState, visitor: str, task: Task, jobs: dict[str, QueuedJob] | None = None) -> Iterator[PlayerState]:
     """Upscale, and tell the player whenever there is something new. Closing the iterator stops the work.
 
     `jobs` gets the work under the visitor's name, for somebody else to cancel it.
     """
     news: queue.SimpleQueue[Update] = queue.SimpleQueue()
-    job = house.work.submit(visitor, lambda job: _run(house, task, job, news.put))
+    job = app.queue.submit(visitor, lambda job: _run(app, task, job, news.put))
     if jobs is not None:
         jobs[visitor] = job
     state = PlayerState(run=secrets.token_urlsafe(9), state="waiting")
@@ -142,7 +143,7 @@ def watch(house: House, visitor: str, task: Task, jobs: dict[str, Job] | None = 
         while True:
             over = job.finished.is_set()
             heard = _drain(news, 0.0 if over else _BEAT_S)
-            state = replace(state, **heard, ahead=house.work.ahead(job))
+            state = replace(state, **heard, ahead=app.queue.ahead(job))
             yield state  # also when nothing is new: only between yields can a run be stopped
             if over and news.empty():
                 if state.state in {"waiting", "running"}:
@@ -165,10 +166,10 @@ def _drain(news: queue.SimpleQueue[Update], wait_s: float) -> Update:
         return heard
 
 
-def _run(house: House, task: Task, job: Job, say: Callable[[Update], None]) -> None:
+def _run(app: AppState, task: Task, job: QueuedJob, say: Callable[[Update], None]) -> None:
     try:
-        target = house.files.new(f".{task.format}", task.stem)
-        saved = make(house, task, target, job, say)
+        target = app.files.new(f".{task.format}", task.stem)
+        saved = make(app, task, target, job, say)
     except Cancelled:
         say({"state": "cancelled"})
     except GsrError as error:
@@ -200,14 +201,14 @@ def told(saved: Any) -> dict[str, Any]:
     }
 
 
-def make(house: House, task: Task, target: Path, job: Job, say: Callable[[Update], None] | None = None) -> Any:
+def make(app: AppState, task: Task, target: Path, job: QueuedJob, say: Callable[[Update], None] | None = None) -> Any:
     """The file to keep and, for those who listen, the player's file as it grows; returns how it came about."""
     info, player = task.info, None
     if say is not None:
         player = PlayerFile(info.time_base, info.rate, info)
         say({"state": "running", "progress": PlayerProgress(0.0, "the first picture is being made")})
     figures = _Scores()
-    steps = house.engine.upscale_video(
+    steps = app.engine.upscale_video(
         task.path, target, method=task.method.id, scale=task.scale, start_s=task.start_s, end_s=task.end_s,
         round_trip=task.round_trip, cancel=job.cancelled,
     )  # fmt: skip
@@ -217,7 +218,7 @@ def make(house: House, task: Task, target: Path, job: Job, say: Callable[[Update
                 picture: VideoPicture = next(steps)
             except StopIteration as end:
                 if player is not None and say is not None and player.times_s:
-                    say(_clip(house, task, player, figures))
+                    say(_clip(app, task, player, figures))
                 return end.value
             if picture.number > MOST_PICTURES:
                 raise InvalidArgument(
@@ -228,10 +229,10 @@ def make(house: House, task: Task, target: Path, job: Job, say: Callable[[Update
             _show(player, picture, figures)
             say({"progress": _progress(picture)})
             if player.due():
-                say(_clip(house, task, player, figures))
+                say(_clip(app, task, player, figures))
     except Cancelled:
         if player is not None and say is not None and player.times_s:
-            say(_clip(house, task, player, figures))
+            say(_clip(app, task, player, figures))
         raise
     finally:
         steps.close()
@@ -251,9 +252,9 @@ def _show(player: PlayerFile, picture: VideoPicture, figures: _Scores) -> None:
         figures.flicker.append(None if picture.flicker is None else round(picture.flicker, 4))
 
 
-def _clip(house: House, task: Task, player: PlayerFile, figures: _Scores) -> Update:
+def _clip(app: AppState, task: Task, player: PlayerFile, figures: _Scores) -> Update:
     """The player's file as it is now."""
-    path = house.files.new(".mp4", "player")
+    path = app.files.new(".mp4", "player")
     count = player.publish(path)
     figures.published.append(path)
     while len(figures.published) > 2:

@@ -18,10 +18,10 @@ import numpy as np
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, View
 from gsr_app.io.fields import pack_field
-from gsr_app.ui.compare import House
 from gsr_app.ui.files import path_of, url_of
 from gsr_app.ui.present import licences
 from gsr_app.ui.reporting import page_of, write_report
+from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import Region
 from gsr_app.viewer.png import encode_png
 from gsr_app.viewer.report import field_url
@@ -56,16 +56,16 @@ def view_of(data: dict[str, Any], source_size: tuple[int, int]) -> View:
     return view
 
 
-def render_view(house: House, data: object) -> dict[str, Any]:
+def render_view(app: AppState, data: object) -> dict[str, Any]:
     """Draw a rectangle of a field at screen resolution: {field, x, y, width, height, out_width, out_height}."""
     request = _request(data)
-    handle = house.handles.get(request.get("field"))
+    handle = app.handles.get(request.get("field"))
     view = view_of(request, handle.source_size)
     started = time.perf_counter()
     with _DRAWING:
-        rendered = house.engine.render(handle, view)
+        rendered = app.engine.render(handle, view)
     drawn = time.perf_counter()
-    path = house.files.put(encode_png(np.asarray(rendered.image)), ".png", "view")
+    path = app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view")
     return {
         "url": url_of(path),
         "ms": round(1000 * (time.perf_counter() - started), 1),
@@ -74,32 +74,32 @@ def render_view(house: House, data: object) -> dict[str, Any]:
     }
 
 
-def field_bytes(house: House, data: object) -> dict[str, Any]:
+def field_bytes(app: AppState, data: object) -> dict[str, Any]:
     """The Gaussians of a field, as a file for the viewer: {field}."""
-    handle = house.handles.get(_request(data).get("field"))
+    handle = app.handles.get(_request(data).get("field"))
     if handle.count > MOST_GAUSSIANS:
         raise InvalidArgument(f"{handle.count:,} Gaussians are too many to send; at most {MOST_GAUSSIANS:,} are.")
     # Compressed here, so that it travels small whatever stands between the app and the page.
-    packed = gzip.compress(packed_field(house, handle), 1)
-    return {"url": url_of(house.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
+    packed = gzip.compress(packed_field(app, handle), 1)
+    return {"url": url_of(app.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
 
 
-def _field_file(house: House, token: str) -> bytes:
-    return packed_field(house, house.handles.get(token))
+def _field_file(app: AppState, token: str) -> bytes:
+    return packed_field(app, app.handles.get(token))
 
 
-def packed_field(house: House, handle: FieldHandle) -> bytes:
+def packed_field(app: AppState, handle: FieldHandle) -> bytes:
     """A field as a file, with who made it."""
-    known = {method.id: method for method in house.engine.methods}
+    known = {method.id: method for method in app.engine.methods}
     licence = licences(known[handle.method]) if handle.method in known else ""
-    return pack_field(house.engine.field(handle), method=handle.method, licence=licence)
+    return pack_field(app.engine.field(handle), method=handle.method, licence=licence)
 
 
-def report(house: House, data: object) -> dict[str, Any]:
+def report(app: AppState, data: object) -> dict[str, Any]:
     """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}], carry: [pane id]}. With `plan`
     only its size is told: without fields, and what the field of each pane adds."""
     request = _request(data)
-    scene = house.scenes.get(request.get("run"))
+    scene = app.scenes.get(request.get("run"))
     wanted = request.get("regions")
     regions = [_region(one) for one in wanted[:MOST_REGIONS]] if isinstance(wanted, list) else []
     paths = {pane.id: path_of(pane.url) for pane in scene.panes if pane.url}
@@ -108,18 +108,18 @@ def report(house: House, data: object) -> dict[str, Any]:
     except OSError:
         raise InvalidArgument("The pictures of this run are gone already.", hint="Run it again.") from None
     name = scene.source.name if scene.source else "picture"
-    known = {method.id: method for method in house.engine.methods}
+    known = {method.id: method for method in app.engine.methods}
     methods = [known[pane.id] for pane in scene.panes if pane.id in known]
     with_field = {pane.id: pane.field for pane in scene.panes if pane.field and pane.field.count <= MOST_GAUSSIANS}
     if request.get("plan"):
         text, _, _ = write_report([page_of(name, scene, pictures, regions)], methods, f"GSR · {name}")
-        sizes = {pane_id: len(field_url(_field_file(house, field.id))) for pane_id, field in with_field.items()}
+        sizes = {pane_id: len(field_url(_field_file(app, field.id))) for pane_id, field in with_field.items()}
         return {"bytes": len(text.encode()), "fields": sizes}
     carry = request.get("carry")
     wished = [one for one in carry if one in with_field] if isinstance(carry, list) else []
-    fields = {pane_id: _field_file(house, with_field[pane_id].id) for pane_id in wished}
+    fields = {pane_id: _field_file(app, with_field[pane_id].id) for pane_id in wished}
     text, _, _ = write_report([page_of(name, scene, pictures, regions, fields)], methods, f"GSR · {name}")
-    return {"url": url_of(house.files.put(text.encode(), ".html", "gsr-report"))}
+    return {"url": url_of(app.files.put(text.encode(), ".html", "gsr-report"))}
 
 
 def _region(data: object) -> Region:
@@ -137,12 +137,12 @@ def _request(data: object) -> dict[str, Any]:
     return data
 
 
-def server_functions(house: House) -> list[Callable[..., Any]]:
+def server_functions(app: AppState) -> list[Callable[..., Any]]:
     """The viewer's server functions, by the names that its page calls."""
 
-    def answer(work: Callable[[House, object], dict[str, Any]], data: object) -> dict[str, Any]:
+    def answer(work: Callable[[AppState, object], dict[str, Any]], data: object) -> dict[str, Any]:
         try:
-            return work(house, data)
+            return work(app, data)
         except GsrError as error:
             return {"error": f"{error} {error.hint}".strip()}
         except Exception as error:

@@ -70,8 +70,9 @@ def real_address() -> Iterator[str]:
     pytest.importorskip("gradio")
     from gsr_app.ui import layout
     from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.state import create_app_state
 
-    page = layout.build(layout.open_house(LocalEngine("cpu")))
+    page = layout.build(create_app_state(LocalEngine("cpu")))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield url
     page.close()

@@ -31,10 +31,10 @@ def engine() -> FakeEngine:
 def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("gradio")
     from gsr_app.ui import layout
-    from gsr_app.ui.compare import Limits
+    from gsr_app.ui.state import Limits, create_app_state
 
     limits = Limits(input_pixels=30_000_000, output_pixels=30_000_000)
-    page = layout.build(layout.open_house(engine, limits))
+    page = layout.build(create_app_state(engine, limits))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_port=None, **layout.launch_options(limits))
     yield url
     page.close()

@@ -13,8 +13,9 @@ from PIL import Image
 from gsr_app.core.types import Scale, View
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import save_field
-from gsr_app.ui.compare import House, Wish, compare, prepare
+from gsr_app.ui.compare import Wish, compare, prepare
 from gsr_app.ui.files import Files, path_of
+from gsr_app.ui.state import AppState
 from gsr_app.ui.views import report
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
@@ -44,15 +45,15 @@ def test_an_exported_field_zooms_offline_to_sixty_four(new_page: Callable[..., A
 
 def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[..., Any], tmp_path: Path) -> None:
     engine = FakeEngine()
-    house = House(engine, Files(tmp_path / "files"))
+    app = AppState(engine, Files(tmp_path / "files"))
     picture = tmp_path / "small.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(picture)
-    task = prepare(house, Wish(str(picture), ("swift", "bicubic"), "4"))
-    *_, scene = compare(house, "somebody", task)
-    plan = report(house, {"run": scene.run, "regions": [], "plan": True})
+    task = prepare(app, Wish(str(picture), ("swift", "bicubic"), "4"))
+    *_, scene = compare(app, "somebody", task)
+    plan = report(app, {"run": scene.run, "regions": [], "plan": True})
     assert list(plan["fields"]) == ["swift"]
     announced = plan["bytes"] + plan["fields"]["swift"]
-    path = path_of(report(house, {"run": scene.run, "regions": [], "carry": ["swift", "bicubic", 7]})["url"])
+    path = path_of(report(app, {"run": scene.run, "regions": [], "carry": ["swift", "bicubic", 7]})["url"])
     print(f"announced {announced:,} bytes, made {path.stat().st_size:,}")
     assert path.stat().st_size == pytest.approx(announced, rel=0.1)
     page = new_page(offline=True)

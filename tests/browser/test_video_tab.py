@@ -21,8 +21,9 @@ pytestmark = pytest.mark.browser
 def address() -> Iterator[str]:
     pytest.importorskip("gradio")
     from gsr_app.ui import layout
+    from gsr_app.ui.state import create_app_state
 
-    page = layout.build(layout.open_house(FakeEngine()))
+    page = layout.build(create_app_state(FakeEngine()))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield url
     page.close()

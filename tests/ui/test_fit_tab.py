@@ -11,14 +11,14 @@ from PIL import Image
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import View
 from gsr_app.ui import fit
-from gsr_app.ui.compare import House
 from gsr_app.ui.engine import LocalEngine
 from gsr_app.ui.files import Files, path_of
+from gsr_app.ui.state import AppState
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(LocalEngine(device="cpu"), Files(tmp_path / "files"))
+def app(tmp_path: Path) -> AppState:
+    return AppState(LocalEngine(device="cpu"), Files(tmp_path / "files"))
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def picture(tmp_path: Path) -> str:
     return str(tmp_path / "p.png")
 
 
-def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opened(house: House, picture: str) -> None:
-    task = fit.prepare(house, picture, ["network", "random"], "300", 1)
-    scenes = [scene for scene, _ in fit.watch(house, "me", task, {})]
+def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opened(app: AppState, picture: str) -> None:
+    task = fit.prepare(app, picture, ["network", "random"], "300", 1)
+    scenes = [scene for scene, _ in fit.watch(app, "me", task, {})]
     assert any(pane.state == "running" and pane.url for scene in scenes for pane in scene.panes)
     last = scenes[-1]
     assert not last.running
@@ -38,32 +38,32 @@ def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opene
     assert network.state == random.state == still.state == "done"
     assert "300 Gaussians" in network.done
     assert network.field is not None
-    handle = house.handles.get(network.field.id)
-    drawn = house.engine.render(handle, View((10.0, 10.0), (4.0, 4.0), (64, 64)))
+    handle = app.handles.get(network.field.id)
+    drawn = app.engine.render(handle, View((10.0, 10.0), (4.0, 4.0), (64, 64)))
     assert drawn.image.shape[:2] == (64, 64)
     assert [len(line.x) > 0 for line in fit.draw_curves(task).data] == [True, True]
     saved = path_of(network.download_url or "")
-    opened = fit.open_field(house, str(saved))
+    opened = fit.open_field(app, str(saved))
     assert opened.panes[0].field is not None
     assert opened.panes[0].field.count == 300
 
 
-def test_a_fit_goes_on_with_another_budget(house: House, picture: str) -> None:
-    kept = fit.Kept()
+def test_a_fit_goes_on_with_another_budget(app: AppState, picture: str) -> None:
+    kept = fit.fit_store()
     with pytest.raises(InvalidArgument, match="go on"):
         kept.get("me")
-    task = fit.prepare(house, picture, ["network"], "auto", 1)
-    list(fit.watch(house, "me", task, {}))
+    task = fit.prepare(app, picture, ["network"], "auto", 1)
+    list(fit.watch(app, "me", task, {}))
     steps = task.fits["network"].step
     from dataclasses import replace
 
-    list(fit.watch(house, "me", replace(task, goes_on=True, seconds=1.0), {}))
+    list(fit.watch(app, "me", replace(task, goes_on=True, seconds=1.0), {}))
     assert task.fits["network"].step > steps
 
 
-def test_stopping_keeps_the_best_so_far(house: House, picture: str) -> None:
-    task, jobs = fit.prepare(house, picture, ["network", "random"], "200", 60), {}
-    for last, _ in fit.watch(house, "me", task, jobs):
+def test_stopping_keeps_the_best_so_far(app: AppState, picture: str) -> None:
+    task, jobs = fit.prepare(app, picture, ["network", "random"], "200", 60), {}
+    for last, _ in fit.watch(app, "me", task, jobs):
         if last.panes[0].url and jobs:  # something is there to be kept
             jobs["me"].cancel()
     assert last.panes[0].field is not None
@@ -76,7 +76,7 @@ def test_stopping_keeps_the_best_so_far(house: House, picture: str) -> None:
      (["network"], "0000001999999", 5), (["network"], "auto", float("nan"))],
 )  # fmt: skip
 def test_nonsense_is_refused_in_words(
-    house: House, picture: str, starts: object, count: object, seconds: object
+    app: AppState, picture: str, starts: object, count: object, seconds: object
 ) -> None:
     with pytest.raises(InvalidArgument):
-        fit.prepare(house, picture, starts, count, seconds)
+        fit.prepare(app, picture, starts, count, seconds)

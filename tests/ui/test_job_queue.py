@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gsr_app.ui.job_queue import Job, WorkQueue
+from gsr_app.ui.job_queue import JobQueue, QueuedJob
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def gate() -> threading.Event:
 
 
 def test_visitors_take_turns(gate: threading.Event) -> None:
-    work, order = WorkQueue(), []
+    work, order = JobQueue(), []
     first = work.submit("x", lambda _: gate.wait(5) and None)
 
     def note(name: str):
@@ -30,10 +30,10 @@ def test_visitors_take_turns(gate: threading.Event) -> None:
 
 
 def test_a_position_is_the_number_of_jobs_that_come_before(gate: threading.Event) -> None:
-    work, order = WorkQueue(), []
+    work, order = JobQueue(), []
     running = threading.Event()
 
-    def hold(_: Job) -> None:
+    def hold(_: QueuedJob) -> None:
         running.set()
         gate.wait(5)
 
@@ -48,7 +48,7 @@ def test_a_position_is_the_number_of_jobs_that_come_before(gate: threading.Event
 
 
 def test_cancelled_work_never_starts(gate: threading.Event) -> None:
-    work, ran = WorkQueue(), []
+    work, ran = JobQueue(), []
     work.submit("x", lambda _: gate.wait(5) and None)
     job = work.submit("y", lambda _: ran.append(1))
     job.cancel()
@@ -58,9 +58,9 @@ def test_cancelled_work_never_starts(gate: threading.Event) -> None:
 
 
 def test_a_job_that_raises_does_not_stop_the_queue() -> None:
-    work = WorkQueue()
+    work = JobQueue()
 
-    def fail(_: Job) -> None:
+    def fail(_: QueuedJob) -> None:
         raise SystemExit
 
     assert work.submit("x", fail).finished.wait(5)

@@ -12,17 +12,17 @@ gr = pytest.importorskip("gradio")
 
 from gsr_app.models.registry import catalogue  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
-from gsr_app.ui.compare import House  # noqa: E402
 from gsr_app.ui.files import Files  # noqa: E402
+from gsr_app.ui.state import AppState, create_app_state  # noqa: E402
 from gsr_app.ui.tabs.models import keep, perform, rows  # noqa: E402
 
 
-def house(folder: Path, may_manage: bool) -> House:
-    return House(FakeEngine(), Files(folder), may_manage=may_manage)
+def app(folder: Path, may_manage: bool) -> AppState:
+    return AppState(FakeEngine(), Files(folder), may_manage=may_manage)
 
 
 def test_fetching_tells_how_far_it_is_and_then_that_it_is_done(tmp_path: Path) -> None:
-    *_, last = perform(house(tmp_path, True), "fetch", "away")
+    *_, last = perform(app(tmp_path, True), "fetch", "away")
     line = next(row for row in last if row["id"] == "away")
     assert (line["said"], line["busy"]) == ("fetched", None)
 
@@ -39,11 +39,11 @@ def test_fetching_tells_how_far_it_is_and_then_that_it_is_done(tmp_path: Path) -
 )
 def test_what_may_not_be_done_is_refused(may_manage: bool, action: object, method: object, tmp_path: Path) -> None:
     with pytest.raises(gr.Error):
-        next(perform(house(tmp_path, may_manage), action, method))
+        next(perform(app(tmp_path, may_manage), action, method))
 
 
 def test_visitors_of_a_public_app_see_no_buttons(tmp_path: Path) -> None:
-    assert all(not row["actions"] for row in rows(house(tmp_path, False)))
+    assert all(not row["actions"] for row in rows(app(tmp_path, False)))
 
 
 def test_every_published_score_of_the_catalogue_can_be_said() -> None:
@@ -57,7 +57,7 @@ def test_every_published_score_of_the_catalogue_can_be_said() -> None:
 def test_ones_own_weights_are_kept_and_the_upload_goes(tmp_path: Path) -> None:
     upload = tmp_path / "mine.pth"
     upload.write_bytes(b"x" * 3000)
-    line = next(row for row in keep(house(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
+    line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
     assert line["said"].startswith("kept 3")
     assert not upload.exists()
 
@@ -65,7 +65,7 @@ def test_ones_own_weights_are_kept_and_the_upload_goes(tmp_path: Path) -> None:
 def test_what_is_wrong_with_ones_own_weights_is_said_without_the_servers_folders(tmp_path: Path) -> None:
     upload = tmp_path / "mine.pth"
     upload.touch()
-    line = next(row for row in keep(house(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
+    line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
     assert line["said"] == "mine.pth is empty."
     assert not upload.exists()
 
@@ -74,9 +74,9 @@ def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
     upload = tmp_path / "mine.pth"
     upload.write_bytes(b"x")
     with pytest.raises(gr.Error, match="cannot be done here"):
-        keep(house(tmp_path / "files", False), "away", [str(upload)])
+        keep(app(tmp_path / "files", False), "away", [str(upload)])
     with pytest.raises(gr.Error, match="Choose the method"):
-        keep(house(tmp_path / "files", True), "../away", [str(upload)])
+        keep(app(tmp_path / "files", True), "../away", [str(upload)])
 
 
 def test_no_file_of_the_server_can_be_named_as_ones_own_weights(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_no_file_of_the_server_can_be_named_as_ones_own_weights(tmp_path: Path) 
 
     theirs = tmp_path / "theirs.pth"
     theirs.write_bytes(b"x" * 3000)
-    page = layout.build(layout.open_house(FakeEngine(), may_manage=True))
+    page = layout.build(create_app_state(FakeEngine(), may_manage=True))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     try:
         for path in (str(theirs), f"file://{theirs}", f"../../../..{theirs}"):

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("plotly")
 
 from gsr_app.ui import plots
+from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming, Scene, Source
 from tests.browser.fake_engine import lattice_field
 
@@ -23,11 +24,11 @@ def scene(scale: float, total_ms: float, psnr: float | None = None, *, cold: boo
 
 
 def history(*scenes: Scene) -> list[plots.Run]:
-    kept = plots.History()
+    store: BoundedStore[tuple[plots.Run, ...]] = BoundedStore(2)
     for one in scenes:
-        kept.add("a", one)
-    assert kept.of("b") == []
-    return kept.of("a")
+        plots.add_runs(store, "a", one)
+    assert store.find("b") is None
+    return list(store.get("a"))
 
 
 def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:

@@ -15,8 +15,8 @@ pytest.importorskip("gradio")
 from gsr_app.core.errors import GsrError
 from gsr_app.ui import clips as drawn
 from gsr_app.ui import video
-from gsr_app.ui.compare import House, Limits
 from gsr_app.ui.files import Files, path_of
+from gsr_app.ui.state import AppState, Limits, create_app_state
 from gsr_app.ui.video import Wish
 from gsr_app.viewer.contract import as_json
 from tests import clips
@@ -24,8 +24,8 @@ from tests.browser.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(FakeEngine(), Files(tmp_path / "files"), limits=Limits(1_000_000, 1_000_000))
+def app(tmp_path: Path) -> AppState:
+    return AppState(FakeEngine(), Files(tmp_path / "files"), limits=Limits(1_000_000, 1_000_000))
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +49,15 @@ def last(states: Iterator[Any]) -> dict[str, Any]:
         ({"format": "exe"}, "is not written here"),
     ],
 )
-def test_a_wrong_wish_is_told_in_words(house: House, clip: Path, change: dict[str, Any], said: str) -> None:
+def test_a_wrong_wish_is_told_in_words(app: AppState, clip: Path, change: dict[str, Any], said: str) -> None:
     wish: dict[str, Any] = {"video": str(clip), "method": "swift", "scale": "2", **change}
     with pytest.raises(GsrError, match=said):
-        video.prepare(house, Wish(**wish))
+        video.prepare(app, Wish(**wish))
 
 
-def test_a_run_ends_with_a_file_to_keep_and_one_to_play(house: House, clip: Path) -> None:
-    task = video.prepare(house, Wish(str(clip), "swift", "2x3", round_trip=True))
-    state = last(video.watch(house, "me", task))
+def test_a_run_ends_with_a_file_to_keep_and_one_to_play(app: AppState, clip: Path) -> None:
+    task = video.prepare(app, Wish(str(clip), "swift", "2x3", round_trip=True))
+    state = last(video.watch(app, "me", task))
     assert state["state"] == "done"
     kept = path_of(state["download"]["url"])
     assert clips.times_of(kept) == clips.times_of(clip)
@@ -70,9 +70,9 @@ def test_a_run_ends_with_a_file_to_keep_and_one_to_play(house: House, clip: Path
     assert not list(kept.parent.glob("*.parts"))
 
 
-def test_every_pane_of_the_player_lies_where_it_says(house: House, clip: Path) -> None:
-    task = video.prepare(house, Wish(str(clip), "swift", "2"))
-    state = last(video.watch(house, "me", task))
+def test_every_pane_of_the_player_lies_where_it_says(app: AppState, clip: Path) -> None:
+    task = video.prepare(app, Wish(str(clip), "swift", "2"))
+    state = last(video.watch(app, "me", task))
     frame = clips.decoded(path_of(state["clip"]["url"]))[7].to_ndarray(format="rgb24").astype(float)
     for pane in state["clip"]["panes"]:
         shown = frame[pane["y"] : pane["y"] + pane["height"], pane["x"] : pane["x"] + pane["width"]]
@@ -81,15 +81,15 @@ def test_every_pane_of_the_player_lies_where_it_says(house: House, clip: Path) -
         assert np.abs(shown - expected).mean() < 4, pane["id"]
 
 
-def test_a_failure_names_what_to_do(house: House, clip: Path) -> None:
-    state = last(video.watch(house, "me", video.prepare(house, Wish(str(clip), "broken", "2"))))
+def test_a_failure_names_what_to_do(app: AppState, clip: Path) -> None:
+    state = last(video.watch(app, "me", video.prepare(app, Wish(str(clip), "broken", "2"))))
     assert state["state"] == "failed"
     assert state["error"]["hint"] == "Fetch them again in the Models tab."
 
 
-def test_a_stopped_run_keeps_what_can_be_watched(house: House, clip: Path) -> None:
+def test_a_stopped_run_keeps_what_can_be_watched(app: AppState, clip: Path) -> None:
     jobs: dict[str, Any] = {}
-    states = video.watch(house, "me", video.prepare(house, Wish(str(clip), "slow", "2")), jobs)
+    states = video.watch(app, "me", video.prepare(app, Wish(str(clip), "slow", "2")), jobs)
     for state in states:
         if state.progress and "3" in state.progress.text.split():
             jobs["me"].cancel()
@@ -99,13 +99,13 @@ def test_a_stopped_run_keeps_what_can_be_watched(house: House, clip: Path) -> No
     assert not jobs
 
 
-def test_leaving_the_page_stops_the_work(house: House, clip: Path) -> None:
-    states = video.watch(house, "me", video.prepare(house, Wish(str(clip), "slow", "2")))
+def test_leaving_the_page_stops_the_work(app: AppState, clip: Path) -> None:
+    states = video.watch(app, "me", video.prepare(app, Wish(str(clip), "slow", "2")))
     for state in states:
         if state.state == "running":
             break
     states.close()  # type: ignore[attr-defined]
-    assert house.engine.stopped.wait(10)  # type: ignore[attr-defined]
+    assert app.engine.stopped.wait(10)  # type: ignore[attr-defined]
 
 
 def test_a_large_result_is_played_smaller_and_says_so(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def launch() -> Iterator[Callable[[], Any]]:
     from gsr_app.ui import layout
 
     limits = Limits(input_pixels=1_000_000, output_pixels=4_000_000)
-    page = layout.build(layout.open_house(FakeEngine(), limits))
+    page = layout.build(create_app_state(FakeEngine(), limits))
 
     def start() -> Any:
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options(limits))

@@ -13,18 +13,19 @@ import gradio as gr
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.ui import compare, present
-from gsr_app.ui.compare import House, Wish
+from gsr_app.ui.compare import Wish
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
+from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _FIRST_METHODS = ("swift", "bicubic")
 
 
-def build(house: House) -> None:
+def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
-    engine = house.engine
+    engine = app.engine
     first = {one: place for place, one in enumerate(_FIRST_METHODS)}
     ordered = sorted(engine.methods, key=lambda method: first.get(method.id, len(first)))
     cards = [present.method_card(method, engine.availability(method)) for method in ordered]
@@ -41,7 +42,7 @@ def build(house: House) -> None:
             strip = gr.HTML(
                 html_template='<div class="gsr-examples" role="group" aria-label="Examples"></div>',
                 js_on_load=(STATIC / "examples.js").read_text(encoding="utf-8"),
-                thumbnails=_thumbnails(house.examples),
+                thumbnails=_thumbnails(app.examples),
                 apply_default_css=False,
                 elem_id="examples",
             )
@@ -87,7 +88,7 @@ def build(house: House) -> None:
                 run = gr.Button("Run", variant="primary", elem_id="run")
                 stop = gr.Button("Stop", variant="secondary", elem_id="stop", visible=False)
         with gr.Column(elem_id="stagecolumn"):
-            viewer = ViewerComponent(server=server_functions(house))
+            viewer = ViewerComponent(server=server_functions(app))
 
     # ---- wiring
 
@@ -99,9 +100,9 @@ def build(house: House) -> None:
         wish = Wish(path, tuple(ids or ()), str(text), ref, bool(trip), str(convention), _whole(runs))
         begun = False
         try:
-            task = compare.prepare(house, wish)
+            task = compare.prepare(app, wish)
             scene = None
-            for scene in compare.compare(house, request.session_hash or "api", task):
+            for scene in compare.compare(app, request.session_hash or "api", task):
                 yield scene, *([gr.skip()] * 3 if begun else _buttons(True, ""))
                 begun = True
             yield scene, *_buttons(False, "")
@@ -115,7 +116,7 @@ def build(house: House) -> None:
     }  # fmt: skip
     running = run.click(**streaming, api_name="run")
     example = viewer.example(
-        lambda: str(next(iter(house.examples.values()), "")) or None, outputs=picture, api_name="example", **quiet
+        lambda: str(next(iter(app.examples.values()), "")) or None, outputs=picture, api_name="example", **quiet
     )
     running_example = example.then(**streaming, api_name="run_example")
     stop.click(
@@ -124,10 +125,10 @@ def build(house: House) -> None:
     )  # fmt: skip
 
     def pick(event: gr.EventData) -> str | None:
-        return _example_path(house.examples, event)
+        return _example_path(app.examples, event)
 
     def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
-        return _from_link(house.examples, request)
+        return _from_link(app.examples, request)
 
     strip.pick(pick, outputs=picture, api_name="pick_example", **quiet)
     slider.input(
@@ -160,23 +161,23 @@ def build(house: House) -> None:
         if not path:
             return ""
         try:
-            height, width = house.engine.size_of(Path(path))
+            height, width = app.engine.size_of(Path(path))
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
         return _note(f"{width} × {height}", name=Path(path).name)
 
     def predict(path: Any, ids: Any, text: Any, trip: Any) -> str:
         try:
-            size = house.engine.size_of(Path(path)) if path else None
+            size = app.engine.size_of(Path(path)) if path else None
         except GsrError:
             return ""  # said beside the picture
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
             if size and wanted and not trip:
-                compare.check_output(house, size, wanted)
+                compare.check_output(app, size, wanted)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
-        return _note(present.forecast(size, wanted, list(ids or ()), house.estimates, round_trip=bool(trip)))
+        return _note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=bool(trip)))
 
     picture.change(tell_picture, picture, facts, api_name="facts", **quiet)
     gr.on(

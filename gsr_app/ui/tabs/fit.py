@@ -12,19 +12,19 @@ import gradio as gr
 from gsr_app.core.errors import GsrError
 from gsr_app.io.fields import SUFFIX
 from gsr_app.ui import fit
-from gsr_app.ui.compare import House
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
-def build(house: House) -> None:
+def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
-    kept = fit.Kept()
-    jobs: dict[str, Job] = {}  # what each visitor has under way, for the Stop button
+    kept = fit.fit_store()
+    jobs: dict[str, QueuedJob] = {}  # what each visitor has under way, for the Stop button
     with gr.Row(elem_id="fit"):
         with gr.Column(elem_id="fitrail"):
             _rubric("Image")
@@ -57,16 +57,16 @@ def build(house: House) -> None:
                 more = gr.Button("Go on", variant="secondary", elem_id="fitmore", visible=False)
                 stop = gr.Button("Stop", variant="secondary", elem_id="fitstop", visible=False)
         with gr.Column(elem_id="fitstage"):
-            viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(house))
+            viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(app))
             curve = gr.Plot(show_label=False, container=False, elem_id="fitcurve", visible=False)
 
     outputs = [viewer, curve, run, more, stop, notice]
 
     def show(task: fit.Task, visitor: str) -> Iterator[Any]:
-        kept.put(visitor, task)
+        kept.put(task, visitor)
         begun = False
         scene = None
-        for scene, drawn in fit.watch(house, visitor, task, jobs):
+        for scene, drawn in fit.watch(app, visitor, task, jobs):
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else _buttons(True, ""))
             begun = True
@@ -74,7 +74,7 @@ def build(house: House) -> None:
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
-            task = fit.prepare(house, path, chosen, count, budget)
+            task = fit.prepare(app, path, chosen, count, budget)
             yield from show(task, request.session_hash or "api")
         except GsrError as error:
             yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
@@ -94,7 +94,7 @@ def build(house: House) -> None:
 
     def open_file(path: Any) -> tuple[Any, str]:
         try:
-            return (fit.open_field(house, path), "") if path else (gr.skip(), "")
+            return (fit.open_field(app, path), "") if path else (gr.skip(), "")
         except GsrError as error:
             return gr.skip(), _note(f"{error} {error.hint}")
 
@@ -106,7 +106,7 @@ def build(house: House) -> None:
     run.click(begin, wishes, api_name="fit_run", **streaming)
     more.click(go_on, [seconds], api_name="fit_more", **streaming)
     shown = viewer.example(
-        lambda: str(next(iter(house.examples.values()), "")) or None, outputs=picture, api_name="fit_example", **_QUIET
+        lambda: str(next(iter(app.examples.values()), "")) or None, outputs=picture, api_name="fit_example", **_QUIET
     )
     shown.then(begin, wishes, api_name="fit_run_example", **streaming)
     # The fit ends by itself once it is asked to: the best so far stays on the stage.

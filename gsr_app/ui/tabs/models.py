@@ -15,26 +15,26 @@ from gsr_app.core.types import Progress
 from gsr_app.models.registry import Method
 from gsr_app.models.weights import SUFFIXES
 from gsr_app.ui import present
-from gsr_app.ui.compare import House
 from gsr_app.ui.inputs import ModelTable
+from gsr_app.ui.state import AppState
 
 _BEAT_S = 0.25
 
 
-def build(house: House) -> None:
+def build(app: AppState) -> None:
     with gr.Column(elem_classes=["gsr-page"]):
-        table = ModelTable(rows(house))
+        table = ModelTable(rows(app))
 
     def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
-        yield from perform(house, asked.get("action"), asked.get("method"))
+        yield from perform(app, asked.get("action"), asked.get("method"))
 
     def take(method_id: object, paths: object) -> list[dict[str, Any]]:
-        return keep(house, method_id, paths)
+        return keep(app, method_id, paths)
 
-    if house.may_manage:  # elsewhere there is not even an endpoint to send files to
+    if app.may_manage:  # elsewhere there is not even an endpoint to send files to
         with gr.Column(elem_classes=["gsr-page"]), gr.Row(elem_id="own-weights"):
-            choices = [(method.title, method.id) for method in house.engine.methods if method.files]
+            choices = [(method.title, method.id) for method in app.engine.methods if method.files]
             chosen = gr.Dropdown(
                 choices,
                 value=None,
@@ -55,14 +55,14 @@ def build(house: House) -> None:
     table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
 
 
-def rows(house: House, said: dict[str, str] | None = None, busy: dict[str, float | None] | None = None) -> list[Any]:
+def rows(app: AppState, said: dict[str, str] | None = None, busy: dict[str, float | None] | None = None) -> list[Any]:
     """The table's lines; `said` and `busy` (a fraction, or unknown) by method id."""
-    engine = house.engine
+    engine = app.engine
     return [
         present.model_row(
             method,
             engine.availability(method),
-            may_manage=house.may_manage,
+            may_manage=app.may_manage,
             said=(said or {}).get(method.id, ""),
             busy={"fraction": busy[method.id]} if busy and method.id in busy else None,
         )
@@ -70,17 +70,17 @@ def rows(house: House, said: dict[str, str] | None = None, busy: dict[str, float
     ]
 
 
-def keep(house: House, method_id: object, paths: object) -> list[dict[str, Any]]:
+def keep(app: AppState, method_id: object, paths: object) -> list[dict[str, Any]]:
     """Take uploaded files as the weights of a method; the table says what came of it."""
-    known = {method.id: method for method in house.engine.methods}
+    known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
-    if not house.may_manage:
+    if not app.may_manage:
         raise gr.Error("This cannot be done here.")
     if method is None:
         raise gr.Error("Choose the method first that the weights are for.")
     given = [Path(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
     try:
-        said = f"kept {present.bytes_text(house.engine.keep(method, given))}"
+        said = f"kept {present.bytes_text(app.engine.keep(method, given))}"
     except GsrError as error:
         # Files are named by where the server put them: say the name alone.
         said = f"{error} {error.hint}".strip()
@@ -89,32 +89,32 @@ def keep(house: House, method_id: object, paths: object) -> list[dict[str, Any]]
     finally:
         for path in given:
             path.unlink(missing_ok=True)
-    return rows(house, said={method.id: said})
+    return rows(app, said={method.id: said})
 
 
-def perform(house: House, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
+def perform(app: AppState, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
     """Fetch, verify or remove the weights of a method; yields the table as it changes."""
-    known = {method.id: method for method in house.engine.methods}
+    known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
-    if method is None or action not in {"fetch", "verify", "remove"} or not house.may_manage:
+    if method is None or action not in {"fetch", "verify", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
     news: queue.SimpleQueue[float | str] = queue.SimpleQueue()
-    worker = threading.Thread(target=lambda: news.put(_do(house, str(action), method, news)), daemon=True)
+    worker = threading.Thread(target=lambda: news.put(_do(app, str(action), method, news)), daemon=True)
     worker.start()
     fraction: float | None = None
     while True:
         try:
             heard = news.get(timeout=_BEAT_S)
         except queue.Empty:
-            yield rows(house, busy={method.id: fraction})
+            yield rows(app, busy={method.id: fraction})
             continue
         if isinstance(heard, str):
-            yield rows(house, said={method.id: heard})
+            yield rows(app, said={method.id: heard})
             return
         fraction = heard
 
 
-def _do(house: House, action: str, method: Method, news: queue.SimpleQueue[float | str]) -> str:
+def _do(app: AppState, action: str, method: Method, news: queue.SimpleQueue[float | str]) -> str:
     """What there is to say afterwards."""
 
     def report(progress: Progress) -> None:
@@ -122,11 +122,11 @@ def _do(house: House, action: str, method: Method, news: queue.SimpleQueue[float
 
     try:
         if action == "fetch":
-            house.engine.fetch(method, report)
+            app.engine.fetch(method, report)
             return "fetched"
         if action == "remove":
-            return f"freed {present.bytes_text(house.engine.remove(method))}"
-        verified = house.engine.verify(method)
+            return f"freed {present.bytes_text(app.engine.remove(method))}"
+        verified = app.engine.verify(method)
         return {True: "as published", False: "damaged: remove and fetch again", None: "no hash is known"}[verified]
     except GsrError as error:
         return f"{error} {error.hint}".strip()

@@ -10,7 +10,7 @@ import gradio as gr
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import GaussianField
 from gsr_app.ui import plots
-from gsr_app.ui.compare import House
+from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import PaneSpec
 
 # What will be here: a name, a sentence, and the shape of it as an SVG path in 120 x 44.
@@ -24,7 +24,7 @@ _COMING = (
 _GO = "() => document.querySelector('#gsr-tabs [role=tab]').click()"  # Compare is the first
 
 
-def build(house: House, tab: gr.Tab) -> None:
+def build(app: AppState, tab: gr.Tab) -> None:
     with gr.Column(elem_classes=["gsr-page"]):
         with gr.Column(elem_classes=["gsr-coming"]) as nothing:
             gr.HTML(_invitation(), apply_default_css=False, padding=False)
@@ -37,9 +37,9 @@ def build(house: House, tab: gr.Tab) -> None:
                 sizes, strengths = (gr.Plot(show_label=False, container=False) for _ in range(2))
 
     def draw(request: gr.Request) -> list[Any]:
-        runs = house.history.of(request.session_hash or "api")
+        runs = app.history.find(request.session_hash or "api") or ()
         text = f"{len(runs)} run{'s' if len(runs) > 1 else ''} of yours"
-        fields = list(_fields(house, [run.pane for run in runs]).values())
+        fields = list(_fields(app, [run.pane for run in runs]).values())
         drawn = [plots.time_over_scale(runs), plots.quality_over_time(runs), *plots.field_spread(fields)]
         shown = [gr.update(visible=not runs), gr.update(visible=bool(runs))]
         return [*shown, f'<p class="gsr-quiet">{html.escape(text)}</p>', *(drawn if runs else [None] * 4)]
@@ -61,14 +61,14 @@ def _invitation() -> str:
     )
 
 
-def _fields(house: House, panes: list[PaneSpec]) -> dict[str, tuple[PaneSpec, GaussianField]]:
+def _fields(app: AppState, panes: list[PaneSpec]) -> dict[str, tuple[PaneSpec, GaussianField]]:
     """The newest field of every method that is still kept."""
     found: dict[str, tuple[PaneSpec, GaussianField]] = {}
     for pane in reversed(panes):
         if pane.field is None or pane.id in found:
             continue
         try:
-            found[pane.id] = (pane, house.engine.field(house.handles.get(pane.field.id)))
+            found[pane.id] = (pane, app.engine.field(app.handles.get(pane.field.id)))
         except GsrError:
             continue  # no longer kept
     return found

@@ -12,20 +12,20 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.io.video.reader import SUFFIXES, clock
 from gsr_app.ui import clips, present, video
-from gsr_app.ui.compare import House
 from gsr_app.ui.components.player import PlayerComponent
-from gsr_app.ui.job_queue import Job
+from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.state import AppState
 from gsr_app.ui.video import Wish
 
 _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
-def build(house: House) -> None:
+def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
-    methods = video.methods(house)
-    example = clips.lay_out(house.files.root.with_name("gsr-examples"))
-    jobs: dict[str, Job] = {}  # what each visitor has under way, for the Stop button
+    methods = video.methods(app)
+    example = clips.lay_out(app.files.root.with_name("gsr-examples"))
+    jobs: dict[str, QueuedJob] = {}  # what each visitor has under way, for the Stop button
 
     with gr.Row(elem_id="video"):
         with gr.Column(elem_id="videorail"):
@@ -38,7 +38,7 @@ def build(house: House) -> None:
                 start = _moment("from the start", "videostart")
                 end = _moment("to the end", "videoend")
             _rubric("Method")
-            choices = [(_title(house, method), method.id) for method in methods]
+            choices = [(_title(app, method), method.id) for method in methods]
             first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
             method = gr.Dropdown(
                 choices, value=first, label="Method", show_label=False, container=False, elem_id="videomethod"
@@ -73,9 +73,9 @@ def build(house: House) -> None:
         begun = False
         try:
             wish = Wish(path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink))
-            task = video.prepare(house, wish)
+            task = video.prepare(app, wish)
             state = None
-            for state in video.watch(house, visitor, task, jobs):
+            for state in video.watch(app, visitor, task, jobs):
                 yield state, *([gr.skip()] * 3 if begun else _buttons(True, ""))
                 begun = True
             yield state, *_buttons(False, "")
@@ -101,13 +101,13 @@ def build(house: House) -> None:
         if not path:
             return ""
         try:
-            return _facts(video.look(house, path))
+            return _facts(video.look(app, path))
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 
     def predict(path: Any, text: Any, shrink: Any) -> str:
         try:
-            return _note(_forecast(video.look(house, path), str(text), bool(shrink))) if path else _note(_SCALES)
+            return _note(_forecast(video.look(app, path), str(text), bool(shrink))) if path else _note(_SCALES)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 
@@ -141,8 +141,8 @@ def _buttons(running: bool, notice: str) -> list[Any]:
     return [gr.update(visible=not running), gr.update(visible=running), notice]
 
 
-def _title(house: House, method: Any) -> str:
-    state = house.engine.availability(method)
+def _title(app: AppState, method: Any) -> str:
+    state = app.engine.availability(method)
     if state.here:
         return method.title
     return f"{method.title} ({present.bytes_text(state.download_bytes)})" if state.download_bytes else method.title

@@ -1,0 +1,76 @@
+"""The state that all visitors of one app share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gsr_app.core.folders import cache_folder
+from gsr_app.core.types import FieldHandle
+from gsr_app.ui.engine import Engine
+from gsr_app.ui.estimate import Estimates
+from gsr_app.ui.examples import lay_out
+from gsr_app.ui.files import Files
+from gsr_app.ui.job_queue import JobQueue
+from gsr_app.ui.plots import Run
+from gsr_app.ui.store import BoundedStore
+from gsr_app.viewer.contract import Scene
+
+
+@dataclass(frozen=True)
+class Limits:
+    input_pixels: int = 24_000_000
+    output_pixels: int = 64_000_000
+
+
+def _handles() -> BoundedStore[FieldHandle]:
+    return BoundedStore(400, missing="This field is not known here.", hint="Encode the picture again.")
+
+
+def _scenes() -> BoundedStore[Scene]:
+    return BoundedStore(200, missing="This run is not known here any more.", hint="Run it again.")
+
+
+def _history() -> BoundedStore[tuple[Run, ...]]:
+    return BoundedStore(500)
+
+
+@dataclass(frozen=True, eq=False)
+class AppState:
+    """What all visitors share."""
+
+    engine: Engine
+    files: Files
+    queue: JobQueue = field(default_factory=JobQueue)
+    handles: BoundedStore[FieldHandle] = field(default_factory=_handles)  # by keys that cannot be guessed
+    scenes: BoundedStore[Scene] = field(default_factory=_scenes)  # the final scene of each run, by run id
+    history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor
+    estimates: Estimates = field(default_factory=Estimates)
+    limits: Limits = field(default_factory=Limits)
+    may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
+    examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+
+def results_folder() -> Path:
+    """Inside Gradio's own upload folder, the only one that it serves files from without further settings."""
+    root = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    return root.resolve() / "gsr"
+
+
+def timings_file() -> Path:
+    """Where the app stores how long runs took on this machine."""
+    return cache_folder() / "timings.json"
+
+
+def create_app_state(
+    engine: Engine, limits: Limits | None = None, *, timings: Path | None = None, may_manage: bool = False
+) -> AppState:
+    folder = results_folder()
+    examples = lay_out(folder.with_name("gsr-examples"))
+    return AppState(
+        engine, Files(folder), estimates=Estimates(timings), limits=limits or Limits(), may_manage=may_manage,
+        examples=examples,
+    )  # fmt: skip
