@@ -82,3 +82,8 @@ def nearest(found: str, known: Iterable[str]) -> str | None:
     """The known name most like `found`, or None when nothing is close."""
     close = difflib.get_close_matches(found.lower(), list(known), n=1, cutoff=0.5)
     return close[0] if close else None
+
+
+def printable(text: str) -> str:
+    """The text on one line, without the control characters that a file or its name may contain."""
+    return "".join(c if c.isprintable() else "?" for c in text).rstrip(".")[:300]

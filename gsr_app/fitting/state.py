@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import FieldFileError, InvalidArgument
 from gsr_app.fitting.fitter import Curve, Fitter
 from gsr_app.fitting.options import FitOptions
@@ -41,14 +41,11 @@ def save_state(fitter: Fitter, path: Path) -> None:
         "mover": fitter.mover.state(),
         "random": fitter.random.get_state(),
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(state, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
-        part.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "the file system took only a part of it"
-        raise FieldFileError(f"{path.name} cannot be written: {why}.", hint="Is the disk full?") from error
+    with replacing(path, error=FieldFileError) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # what torch raises when the disk is full
+            raise OSError("the file system took only a part of it") from error
 
 
 def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) -> Fitter:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +17,6 @@ from typing import Literal
 from gsr_app.core.errors import InvalidArgument
 
 _LOSSLESS = {".png", ".tif", ".tiff"}
-_TEMPORARY = re.compile(r"\.gsr-(\d+)-[0-9a-f]+\..+")
 
 
 @dataclass(frozen=True)
@@ -96,30 +93,3 @@ def _images_below(folder: Path, out: Path, readable: set[str]) -> Iterable[tuple
         for one in sorted(names):
             if not one.startswith(".") and Path(one).suffix.lower() in readable:
                 yield Path(here) / one, Path(here).relative_to(folder)
-
-
-def sweep(folders: Iterable[Path]) -> int:
-    """Remove half-written files that killed runs left in the output folders; returns how many."""
-    count = 0
-    for folder in set(folders):
-        with suppress(OSError):
-            for entry in os.scandir(folder):
-                match = _TEMPORARY.fullmatch(entry.name)
-                if match and not _is_alive(int(match[1])):
-                    os.unlink(entry.path)
-                    count += 1
-    return count
-
-
-def _is_alive(process_id: int) -> bool:
-    if process_id == os.getpid():
-        return True
-    if os.name == "nt":  # signal 0 would end the process there: leave the file
-        return True
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

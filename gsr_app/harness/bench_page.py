@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError
 from gsr_app.harness.bench_record import Measure, read_csv, shorten
 
@@ -30,9 +31,7 @@ def write(folder: Path) -> Path:
         _draw(path.stem, measures, picture)
         parts.append(_section(path, conditions, measures, picture))
     page = folder / "README.md"
-    temporary = page.with_name(f".README.{os.getpid()}.tmp")
-    temporary.write_text("\n".join(parts), encoding="utf-8")
-    os.replace(temporary, page)
+    write_whole(page, "\n".join(parts))
     return page
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app import __version__
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.folders import ASSETS
 
@@ -188,10 +189,7 @@ def write_csv(path: Path, measures: Sequence[Measure], conditions: Conditions) -
     lines.writerow([field.name for field in dataclasses.fields(Measure)])
     for one in measures:
         lines.writerow([one.case, one.metric, f"{one.median:.6g}", f"{one.iqr:.4g}", one.n, one.unit])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, text.getvalue())
 
 
 def read_csv(path: Path) -> tuple[dict[str, str], list[Measure]]:

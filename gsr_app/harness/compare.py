@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
-from gsr_app.harness.outputs import check_output, write_whole
+from gsr_app.harness.outputs import check_output
 from gsr_app.harness.tally import format_tally, tally_votes
 from gsr_app.ui import compare
 from gsr_app.ui.compare import Task, Wish

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.types import GaussianField, Scale, View
-from gsr_app.harness.outputs import check_output, write_whole
+from gsr_app.harness.outputs import check_output
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
 from gsr_app.models.registry import catalogue
 from gsr_app.ui.reporting import page_of, write_report

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.harness.outputs import check_output, write_whole
+from gsr_app.harness.outputs import check_output
 from gsr_app.harness.progress import ProgressLine, clock
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field

@@ -1,4 +1,4 @@
-"""Where a command's answer goes: looked at before the work, so that no work is lost; written whole or not at all."""
+"""Checks of a command's output path, made before the work so that no work is lost."""
 
 from __future__ import annotations
 
@@ -24,11 +24,3 @@ def check_output(path: Path, suffix: str) -> None:
     if path.is_dir():
         raise InvalidArgument(f"The output {path} is a folder.", hint="Choose another name.")
     make_folder(path.parent)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """A page or a figure; one that is there already is replaced by the finished new one."""
-    from gsr_app.io.encode import replacing
-
-    with replacing(path, overwrite=True) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.models import registry
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def _plain(dataset: str) -> str:
 def write_tables(out: Path, rows: Sequence[Row], summary: Sequence[Mapping[str, Any]], protocol: str) -> None:
     """`images.csv`, `timing.csv`, `summary.json` and `table.md` in a folder."""
     scores = [[row.factor if name == "scale" else getattr(row, name, protocol) for name in _COLUMNS] for row in rows]
-    _replace(out / "images.csv", _csv([_COLUMNS, *([_cell(value) for value in line] for line in scores)]))
+    write_whole(out / "images.csv", _csv([_COLUMNS, *([_cell(value) for value in line] for line in scores)]))
     times = [[row.dataset, row.image, row.method, row.factor, f"{row.seconds:.3f}"] for row in rows]
-    _replace(out / "timing.csv", _csv([("dataset", "image", "method", "scale", "seconds"), *times]))
-    _replace(out / "summary.json", json.dumps(list(summary), indent=1) + "\n")
-    _replace(out / "table.md", render_markdown(summary, protocol))
+    write_whole(out / "timing.csv", _csv([("dataset", "image", "method", "scale", "seconds"), *times]))
+    write_whole(out / "summary.json", json.dumps(list(summary), indent=1) + "\n")
+    write_whole(out / "table.md", render_markdown(summary, protocol))
 
 
 def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
@@ -159,10 +159,3 @@ def _csv(lines: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsr_app.core.atomic import remove_abandoned
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, SizeOutOfReach, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     folders = {task.target.parent for task in tasks}
     for folder in folders:
         make_folder(folder)
-    batch.sweep(folders)
+    remove_abandoned(folders)
 
     report = _Report(method, wanted, len(tasks), as_json=arguments.json)
     together = arguments.engine != "local" or arguments.workers != 1

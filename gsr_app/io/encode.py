@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,37 +150,3 @@ def check_target(path: Path, *, overwrite: bool, source: Path | None) -> Format:
         if not overwrite:
             raise ImageError(f"The output {name} exists already.", hint="Choose another name or allow overwriting.")
     return fmt
-
-
-@contextmanager
-def replacing(path: Path, *, overwrite: bool) -> Generator[Path, None, None]:
-    """A temporary file beside `path` that takes its place when the block ends well, and vanishes when not."""
-    target = Path(os.path.realpath(path))  # write through a link, not over it
-    # A short name of its own: the output's may already be as long as the file system allows.
-    temporary = target.with_name(f".gsr-{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        _create(temporary, target)
-        yield temporary
-        _commit(temporary, target, overwrite=overwrite)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _create(temporary: Path, target: Path) -> None:
-    with explaining(f"The output {printable(target.name)} cannot be written", "Check the folder's permissions."):
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-
-
-def _commit(temporary: Path, target: Path, *, overwrite: bool) -> None:
-    name = printable(target.name)
-    with explaining(f"The output {name} cannot be written", "Choose another name or folder."):
-        if not overwrite:
-            try:
-                os.link(temporary, target)  # unlike a rename, fails when another process was faster
-                return
-            except FileExistsError as error:
-                raise ImageError(f"The output {name} appeared meanwhile.", hint="Choose another name.") from error
-            except OSError:
-                pass  # a file system without hard links
-        os.replace(temporary, target)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import FieldFileError, InvalidArgument
 from gsr_app.core.types import GaussianField
 
@@ -84,16 +84,9 @@ class FieldFacts:
 def save_field(
     field: GaussianField, path: Path, *, precision: Precision = "float32", method: str = "", licence: str = ""
 ) -> FieldFacts:
-    """Write a field; a file that is there already is replaced at once, or not at all."""
+    """Write a field; a file that is there already is replaced."""
     data = pack_field(field, precision=precision, method=method, licence=licence)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FieldFileError(f"{path.name} cannot be written: {error.strerror}.") from error
+    write_whole(path, data, error=FieldFileError)
     return FieldFacts(len(field), field.source_size, precision, len(data), method, licence)
 
 

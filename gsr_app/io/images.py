@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gsr_app.core.atomic import replacing
+from gsr_app.core.errors import ImageError
 from gsr_app.io.decode import open_image
-from gsr_app.io.encode import Storage, Written, check_target, replacing, save
+from gsr_app.io.encode import Storage, Written, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture, flatten_pixels, pack_pixels, unpack_pixels
 from gsr_app.io.strips import StripReader, StripWriter
@@ -36,7 +38,7 @@ def write_image(
     rgb, alpha = flatten_pixels(picture.rgb, picture.alpha) if storage.flatten else (picture.rgb, picture.alpha)
     packed = pack_pixels(rgb, alpha, storage.depth, grey=storage.grey)
     image = load_vips().Image.new_from_array(packed)
-    with replacing(path, overwrite=overwrite) as temporary:
+    with replacing(path, overwrite=overwrite, error=ImageError) as temporary:
         notes = save(
             image,
             storage,

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.atomic import replacing
+from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.io.decode import open_image
-from gsr_app.io.encode import Storage, Written, check_target, replacing, save
+from gsr_app.io.encode import Storage, Written, check_target, save
 from gsr_app.io.picture import Floats, Metadata, flatten_pixels, pack_pixels, unpack_pixels
 from gsr_app.io.vips import explaining, load_vips, printable
 
@@ -151,7 +152,7 @@ class StripWriter:
             image = image.copy()
             for field in image.get_fields()[_OWN_FIELDS:]:  # nothing of the spool's own goes into the output
                 image.remove(field)
-        with replacing(self._path, overwrite=self._overwrite) as temporary:
+        with replacing(self._path, overwrite=self._overwrite, error=ImageError) as temporary:
             notes = save(
                 image,
                 self._storage,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from gsr_app.core.errors import GsrError, ImageError
+from gsr_app.core.errors import GsrError, ImageError, printable
 
 
 @cache
@@ -42,8 +42,3 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
         raise ImageError(f"{what}: not enough memory.", hint="Use a smaller picture or strips.") from error
     except OSError as error:
         raise ImageError(f"{what}: {error.strerror or error}.", hint=hint) from error
-
-
-def printable(text: str) -> str:
-    """The text on one line, without control characters that a broken file may have put into it."""
-    return "".join(c if c.isprintable() else "?" for c in text).rstrip(".")[:300]

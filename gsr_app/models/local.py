@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import WeightsError
 from gsr_app.models import checkpoint, registry
 from gsr_app.models.registry import Method
@@ -22,9 +22,8 @@ def keep(method: Method, given: Sequence[Path]) -> int:
     for part, path in files.items():
         stem = part or method.id
         target = folder / f"{stem}{path.suffix.lower()}"
-        half = target.with_name(target.name + ".part")
-        shutil.copyfile(path, half)
-        os.replace(half, target)
+        with replacing(target, error=WeightsError) as temporary:
+            shutil.copyfile(path, temporary)
         for suffix in SUFFIXES:  # one file per part: what was kept before goes
             if (other := folder / f"{stem}{suffix}") != target:
                 other.unlink(missing_ok=True)

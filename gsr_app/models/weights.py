@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core.atomic import locked
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
 from gsr_app.core.types import Progress
@@ -219,17 +220,14 @@ def _checked(file: WeightFile, path: Path) -> Path:
 
 def _fetch_url(method: Method, file: WeightFile, target: Path, report: Report) -> Path:
     """Into a `.part` beside the target, then one rename. A part is taken up again if its hash can be checked."""
-    from filelock import FileLock
-
     part = target.with_name(target.name + ".part")
-    with FileLock(f"{target}.lock"):
+    with locked(Path(f"{target}.lock")):
         if target.is_file():  # another process was first
             return target
         if not file.sha256:
             part.unlink(missing_ok=True)
         _download(method, file, part, report)
         os.replace(_checked(file, part), target)
-    Path(f"{target}.lock").unlink(missing_ok=True)
     return target
 
 

@@ -9,12 +9,11 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
+from gsr_app.core.atomic import locked, replacing
 from gsr_app.core.errors import BackendError
 from gsr_app.core.folders import cache_folder
 
@@ -102,8 +101,7 @@ def _compiler_key(compiler: str) -> str:
 def _compile(flags: ModuleType, compiler: str, library: Path, failure: Path) -> None:
     import torch
 
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-        built = Path(scratch) / library.name
+    with replacing(library, error=BackendError) as built:
         command: list[str] = flags.compile_command(compiler, built, Path(torch.__file__).parent)
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_LIMIT_S, check=False)
@@ -114,23 +112,18 @@ def _compile(flags: ModuleType, compiler: str, library: Path, failure: Path) -> 
             reason = f"{Path(compiler).name} failed: {errors[0] if errors else f'exit code {done.returncode}'}"
             failure.write_text(reason)
             raise BackendError(reason, hint=f"The whole call was: {' '.join(command)}")
-        os.replace(built, library)
-        failure.unlink(missing_ok=True)
+    failure.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Generator[None, None, None]:
     """One process builds, the others wait for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise BackendError(
-            f"the cache folder cannot be written: {error}", hint="Choose another folder with GSR_CACHE."
-        ) from None
-    with lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder / "lock"))
+        except OSError as error:
+            raise BackendError(
+                f"the cache folder cannot be written: {error}", hint="Choose another folder with GSR_CACHE."
+            ) from None
         yield

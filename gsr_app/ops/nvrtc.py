@@ -11,7 +11,6 @@ import ctypes
 import hashlib
 import importlib
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any
 
 import torch
 
-from gsr_app.core.errors import BackendError
+from gsr_app.core.atomic import write_whole
+from gsr_app.core.errors import BackendError, GsrError
 
 HINT = "Install what it needs: pip install -r requirements-cuda.txt"
 
@@ -134,7 +134,8 @@ def compile_cached(source: Source, *, capability: int, options: Sequence[str], c
     with contextlib.suppress(OSError):
         return kept, kept.read_bytes()
     code = _compile(nvrtc, source, target, options)
-    _keep(kept, code)
+    with contextlib.suppress(GsrError):  # without a cache that can be written, every process compiles
+        write_whole(kept, code)
     return kept, code
 
 
@@ -171,21 +172,6 @@ def _read(program: Any, size_of: Any, read: Any) -> bytes:
     filled = b" " * _checked(size_of(program), "read from NVRTC")  # the bindings write into these bytes
     _checked(read(program, filled), "read from NVRTC")
     return filled
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write a file whole or not at all, for two processes may do so at once. Where none can be written, none is."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(code)
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
 
 
 def _bindings(module: str) -> Any:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import Scale
 from gsr_app.engine.metrics import convention, psnr
@@ -259,9 +260,8 @@ class Trainer:
         """The averaged weights in their inference form."""
         fuse: Callable[[], nn.Module] | None = getattr(self.average, "fuse", None)
         module = fuse() if fuse is not None else self.average
-        partial = path.with_name(f"{path.name}.partial")
-        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, temporary)
 
     def save(self) -> None:
         """Everything that a later process needs to go on as if nothing had happened."""
@@ -274,9 +274,8 @@ class Trainer:
             "seconds": self.seconds,
             "best": self.best,
         }
-        partial = self.out / "last.pt.partial"
-        torch.save(state, partial)
-        os.replace(partial, self.out / "last.pt")
+        with replacing(self.out / "last.pt") as temporary:
+            torch.save(state, temporary)
 
     def begin_with(self, path: Path) -> None:
         """Take over weights: the averaged ones of another run's state, or those of a weight file."""

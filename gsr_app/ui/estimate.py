@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
+from gsr_app.core.atomic import write_whole
+from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Timing
 
 _REMEMBERED = 7  # runs per method: the newest say how the machine is now
@@ -46,11 +47,8 @@ class Estimates:
         if self._path is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(self._runs))
-            temporary.replace(self._path)
-        except OSError:
+            write_whole(self._path, json.dumps(self._runs))
+        except GsrError:
             self._path = None  # a read-only home: remember for this run only
 
     def expected_ms(self, method: str, input_pixels: int, output_pixels: int) -> float | None:

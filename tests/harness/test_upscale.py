@@ -269,13 +269,6 @@ def test_an_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
         assert images.read_image(path).size == (120, 120)
 
 
-def test_the_temporary_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
-    alive = tmp_path / f".gsr-{os.getpid()}-00ff.part"
-    alive.write_bytes(b"")
-    assert batch.sweep([tmp_path]) == 0
-    assert alive.exists()
-
-
 def test_a_name_of_a_file_is_no_folder_for_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = save(tmp_path / "a.png"), save(tmp_path / "b.png")
     assert upscale(first, second, "-o", tmp_path / "out.png") == 2

@@ -298,7 +298,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gsr_app.io.encode.os.open", refuse)  # a real one would not stop root
+    monkeypatch.setattr("gsr_app.core.atomic.os.open", refuse)  # a real one would not stop root
     with pytest.raises(ImageError, match=r"a\.png cannot be written: Permission denied"):
         write_image(tmp_path / "a.png", Picture(np.zeros((2, 2, 3), np.float32)))
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.io.encode import replacing
+from gsr_app.core.atomic import replacing
+from gsr_app.core.errors import VideoError
 from gsr_app.io.video.mux import Part
 from gsr_app.io.video.pyav import explaining, load_av
 from gsr_app.io.video.writer import Plan
@@ -22,7 +23,7 @@ def write_gif(parts: Sequence[Part], target: Path, plan: Plan, *, start: int = 0
     """The lossless parts as one GIF that repeats for ever; it appears when it is whole."""
     av = load_av()
     with (
-        replacing(target, overwrite=overwrite) as temporary,
+        replacing(target, overwrite=overwrite, error=VideoError) as temporary,
         explaining(f"{printable(target.name)} cannot be written", "Check the space and the permissions of its folder."),
         av.open(str(temporary), "w", format="gif", container_options={"loop": "0"}) as output,
     ):

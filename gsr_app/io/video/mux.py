@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core.atomic import replacing, write_whole
 from gsr_app.core.errors import InvalidArgument, VideoError
-from gsr_app.io.encode import replacing
 from gsr_app.io.video.pyav import explaining, load_av, open_input
 from gsr_app.io.video.reader import VideoInfo
 from gsr_app.io.video.writer import Plan
@@ -31,9 +31,7 @@ class Part:
 
     def commit(self) -> None:
         """From now on the part counts."""
-        temporary = self.path.with_suffix(".json.new")
-        temporary.write_text(json.dumps({"times": self.times}), encoding="utf-8")
-        os.replace(temporary, self.path.with_suffix(".json"))
+        write_whole(self.path.with_suffix(".json"), json.dumps({"times": self.times}), error=VideoError)
 
     @classmethod
     def find(cls, path: Path) -> Part | None:
@@ -86,7 +84,7 @@ def assemble(
     name = printable(target.name)
     options = {"movflags": "+faststart"} if plan.container in {"mp4", "mov"} else {}
     with (
-        replacing(target, overwrite=overwrite) as temporary,
+        replacing(target, overwrite=overwrite, error=VideoError) as temporary,
         explaining(f"{name} cannot be written", "Check the space and the permissions of its folder."),
         av.open(str(temporary), "w", format=plan.container, container_options=options) as output,
         av.open(str(parts[0].path)) as first,

@@ -10,13 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gsr_app.core.atomic import locked
 from gsr_app.core.errors import VideoError
 from gsr_app.io.video.gif import write_gif
 from gsr_app.io.video.mux import Part, assemble
@@ -43,7 +44,7 @@ class Workshop:
         self._parts: list[Part] = []
         self._writer: PartWriter | None = None
         self._pictures: Times = []
-        self._lock: Any = None
+        self._held = ExitStack()
 
     # ---- coming and going ---------------------------------------------------------------------------------------
 
@@ -53,12 +54,15 @@ class Workshop:
             self.folder.mkdir(parents=False, exist_ok=True)
         except OSError as error:
             raise VideoError(f"{name} cannot be made: {error.strerror}.", hint="Choose another place for -o.") from None
-        self._lock = _lock(self.folder)
+        try:
+            self._held.enter_context(locked(self.folder / "lock", wait=False))
+        except BlockingIOError:
+            raise VideoError(f"Another run is working in {name}.", hint="Wait for it, or choose another -o.") from None
         try:
             self._claim()
             self._look()
         except BaseException:
-            self._unlock()
+            self._held.close()
             raise
         return self
 
@@ -99,12 +103,7 @@ class Workshop:
             with suppress(VideoError):
                 self._writer.abort()
             self._writer = None
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._held.close()
 
     # ---- growing ------------------------------------------------------------------------------------------------
 
@@ -180,7 +179,7 @@ class Workshop:
 
     def clear(self) -> None:
         """Nothing of it is needed any more."""
-        self._unlock()
+        self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- names --------------------------------------------------------------------------------------------------
@@ -207,20 +206,3 @@ def _read_journal(path: Path) -> Times:
                 break  # the line that a kill cut off
             times.append((int(words[0]), int(words[1])))
     return times
-
-
-def _lock(folder: Path) -> Any:
-    """Held by whoever works here; gone with its process, however that ends."""
-    file = (folder / "lock").open("w")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows
-        pass
-    except OSError:
-        file.close()
-        raise VideoError(
-            f"Another run is working in {printable(folder.name)}.", hint="Wait for it, or choose another -o."
-        ) from None
-    return file
