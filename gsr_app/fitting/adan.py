@@ -20,14 +20,10 @@ class Adan:
         *,
         betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        largest_norm: float = 0.0,  # of all gradients together; 0: they are not clipped
-        proximal: bool = True,  # weight decay as a division after the step instead of a factor before it
     ) -> None:
         self.tensors = list(tensors)
         self.rates = [float(rates)] * len(self.tensors) if isinstance(rates, float | int) else list(rates)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.largest_norm, self.proximal = largest_norm, proximal
+        self.betas, self.eps = betas, eps
         self.steps = 0
         self.mean, self.change, self.square = ([torch.zeros_like(x) for x in self.tensors] for _ in range(3))
         self.before = [torch.zeros_like(x) for x in self.tensors]
@@ -37,9 +33,6 @@ class Adan:
         b1, b2, b3 = self.betas
         self.steps += 1
         root = math.sqrt(1 - b3**self.steps)
-        if self.largest_norm:
-            norm = float(torch.stack([g.norm() for g in gradients]).norm())
-            gradients = [g * min(1.0, self.largest_norm / (norm + self.eps)) for g in gradients]
         for k, (x, g) in enumerate(zip(self.tensors, gradients, strict=True)):
             rate = self.rates[k] * factor
             change = g - self.before[k] if self.steps > 1 else torch.zeros_like(g)
@@ -48,12 +41,8 @@ class Adan:
             ahead = g + b2 * change
             self.square[k].mul_(b3).addcmul_(ahead, ahead, value=1 - b3)
             scale = self.square[k].sqrt().div_(root).add_(self.eps)
-            if not self.proximal:
-                x.mul_(1 - rate * self.weight_decay)
             x.addcdiv_(self.mean[k], scale, value=-rate / (1 - b1**self.steps))
             x.addcdiv_(self.change[k], scale, value=-rate * b2 / (1 - b2**self.steps))
-            if self.proximal:
-                x.div_(1 + rate * self.weight_decay)
             self.before[k].copy_(g)
 
     def forget(self, rows: Tensor) -> None:

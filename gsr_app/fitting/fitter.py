@@ -23,7 +23,7 @@ from gsr_app.fitting.initial_count import count_by_content
 from gsr_app.fitting.losses import find_loss, psnr
 from gsr_app.fitting.optimizers import Mover, build_mover
 from gsr_app.fitting.options import FitOptions
-from gsr_app.fitting.parameters import PublishedRaw
+from gsr_app.fitting.published import PublishedRaw
 from gsr_app.fitting.starts import begin
 from gsr_app.ops import backend
 from gsr_app.ops.drawing import DEFAULT_EPS

@@ -1,170 +1,30 @@
-"""GaussianImage as Instant-GI published it: its way of drawing, its gradients, its parameters, its fit.
+"""GaussianImage's parameters as Instant-GI fits them: centres by tanh, semi-axes in pixels, rotation by sigmoid.
 
-Two rules differ from ours on purpose. A tile of 16 x 16 pixels draws only the first 256 Gaussians that may touch it,
-and the gradient of a covariance counts its off-diagonal entry twice. `true_gradients` and `per_tile=None` mend both.
-Here a pixel's centre is at its index, without the half that the rest of the house adds.
+Two rules of the published program are left out here, and kept in tests/oracles/gaussian_image.py: there a tile of
+16 x 16 pixels draws only its first 256 Gaussians, and the gradient of a covariance counts its off-diagonal entry twice.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import GaussianField
-from gsr_app.fitting.adan import Adan
+from gsr_app.fitting.covariance import Raw, Shape
+from gsr_app.fitting.starts import Begun
+from gsr_app.io.fields import to_axes
 
-TILE_PX = 16
-PER_TILE = 256
-_LEAST_ALPHA = 1 / 255
+_EDGE = 1 - 1e-6  # atanh is infinite on the border itself
 _LEAST_SCALE_PX = 0.5
-_THINNEST_PX, _MOST_TILT = 1e-3, 1 - 1e-6  # what is thinner than a thousandth of a pixel shows nowhere
-_PAIRS_AT_ONCE = 1 << 22
-
-
-class Project(torch.autograd.Function):
-    """From scales [N, 2] and turns [N, 1] (radians) to the inverse covariance [N, 3] (a, b, c)."""
-
-    @staticmethod
-    def forward(ctx: Any, scale: Tensor, turn: Tensor, true_gradients: bool) -> Tensor:
-        s11, s12, s22, *_ = _covariance(scale, turn)
-        determinant = s11 * s22 - s12 * s12
-        conic = torch.stack([s22, -s12, s11], 1) / determinant[:, None]
-        ctx.save_for_backward(scale, turn, conic)
-        ctx.true_gradients = true_gradients
-        return conic
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        scale, turn, conic = ctx.saved_tensors
-        a, b, c = conic.unbind(1)
-        va, vb, vc = grad.unbind(1)
-        off = vb / 2 if ctx.true_gradients else vb
-        inverse = torch.stack([a, b, b, c], 1).view(-1, 2, 2)
-        middle = torch.stack([va, off, off, vc], 1).view(-1, 2, 2)
-        pull = -inverse @ middle @ inverse
-        p11, p12, p22 = pull[:, 0, 0], pull[:, 0, 1], pull[:, 1, 1]
-        *_, cos, sin, sx, sy = _covariance(scale, turn)
-        along_x = 2 * sx * (cos * cos * p11 + 2 * cos * sin * p12 + sin * sin * p22)
-        along_y = 2 * sy * (sin * sin * p11 - 2 * cos * sin * p12 + cos * cos * p22)
-        around = (sx * sx - sy * sy) * (2 * cos * sin * (p22 - p11) + 2 * (cos * cos - sin * sin) * p12)
-        return torch.stack([along_x, along_y], 1), around[:, None], None
-
-
-def _covariance(scale: Tensor, turn: Tensor) -> tuple[Tensor, ...]:
-    sx, sy = scale.unbind(1)
-    cos, sin = turn[:, 0].cos(), turn[:, 0].sin()
-    xx, yy = sx * sx, sy * sy
-    return cos * cos * xx + sin * sin * yy, cos * sin * (xx - yy), sin * sin * xx + cos * cos * yy, cos, sin, sx, sy
-
-
-def find_radius(conic: Tensor) -> Tensor:  # [N, 3] -> [N] px
-    """Three deviations of the longer axis, rounded up."""
-    determinant = 1 / (conic[:, 0] * conic[:, 2] - conic[:, 1].square())
-    middle = (conic[:, 0] + conic[:, 2]) * determinant / 2
-    return (3 * (middle + (middle.square() - determinant).clamp(min=0.1).sqrt()).sqrt()).ceil()
-
-
-def list_tiles(centre: Tensor, radius: Tensor, size: tuple[int, int], per_tile: int | None) -> tuple[Tensor, Tensor]:
-    """Gaussians [T, K] of each tile in the order of their index, and which places [T, K] are taken."""
-    across, down = math.ceil(size[1] / TILE_PX), math.ceil(size[0] / TILE_PX)
-    least, most = centre.new_tensor([0, 0]), centre.new_tensor([across, down])
-    low = ((centre - radius[:, None]) / TILE_PX).trunc().clamp(least, most)  # [N, 2]
-    high = ((centre + radius[:, None]) / TILE_PX + 1).trunc().clamp(least, most)
-    column, row = torch.arange(across, device=centre.device), torch.arange(down, device=centre.device)
-    in_column = (column[:, None] >= low[:, 0]) & (column[:, None] < high[:, 0]) & (radius > 0)
-    in_row = (row[:, None] >= low[:, 1]) & (row[:, None] < high[:, 1])
-    touches = (in_row[:, None] & in_column[None]).flatten(0, 1)  # [T, N]
-    place = touches.cumsum(1) - 1
-    if per_tile is not None:
-        touches &= place < per_tile
-    longest = max(1, int(touches.sum(1).max()))
-    tile, which = touches.nonzero(as_tuple=True)
-    lists = torch.zeros(len(touches), longest, dtype=torch.long, device=centre.device)
-    taken = torch.zeros_like(lists, dtype=torch.bool)
-    lists[tile, place[tile, which]] = which
-    taken[tile, place[tile, which]] = True
-    return lists, taken
-
-
-class DrawInTiles(torch.autograd.Function):
-    """The sum of colour * alpha over the Gaussians of each tile, with alpha below 1/255 left out."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, centre: Tensor, conic: Tensor, color: Tensor, size: tuple[int, int], per_tile: int | None
-    ) -> Tensor:  # [C, H, W]
-        lists, taken = list_tiles(centre, find_radius(conic), size, per_tile)
-        ctx.save_for_backward(centre, conic, color, lists, taken)
-        ctx.size = size
-        down, across = (math.ceil(side / TILE_PX) for side in size)
-        out = color.new_empty(down * across, TILE_PX * TILE_PX, color.shape[1])
-        for part, which, _, alpha in _tiles(centre, conic, lists, taken, across):
-            out[part] = torch.einsum("tkp,tkc->tpc", alpha, color[which])
-        image = out.view(down, across, TILE_PX, TILE_PX, -1).permute(4, 0, 2, 1, 3).reshape(-1, down * 16, across * 16)
-        return image[:, : size[0], : size[1]].contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        centre, conic, color, lists, taken = ctx.saved_tensors
-        height, width = ctx.size
-        down, across = (math.ceil(side / TILE_PX) for side in ctx.size)
-        padded = F.pad(grad, (0, across * TILE_PX - width, 0, down * TILE_PX - height))
-        wanted = padded.view(-1, down, TILE_PX, across, TILE_PX).permute(1, 3, 2, 4, 0)
-        wanted = wanted.reshape(down * across, TILE_PX * TILE_PX, -1)
-        by_centre, by_conic, by_color = (torch.zeros_like(x) for x in (centre, conic, color))
-        for part, which, delta, alpha in _tiles(centre, conic, lists, taken, across):
-            by_color.index_add_(0, which.flatten(), torch.einsum("tkp,tpc->tkc", alpha, wanted[part]).flatten(0, 1))
-            force = -alpha * torch.einsum("tkc,tpc->tkp", color[which], wanted[part])
-            dx, dy = delta.unbind(-1)
-            fx, fy = (force * dx).sum(2), (force * dy).sum(2)
-            a, b, c = conic[which].unbind(2)
-            by_centre.index_add_(0, which.flatten(), torch.stack([a * fx + b * fy, b * fx + c * fy], 2).flatten(0, 1))
-            second = [0.5 * (force * dx * dx).sum(2), (force * dx * dy).sum(2), 0.5 * (force * dy * dy).sum(2)]
-            by_conic.index_add_(0, which.flatten(), torch.stack(second, 2).flatten(0, 1))
-        return by_centre, by_conic, by_color, None, None
-
-
-def _tiles(
-    centre: Tensor, conic: Tensor, lists: Tensor, taken: Tensor, across: int
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Tiles in groups that fit into memory: which ones, their Gaussians, offsets [t, K, 256, 2], alpha [t, K, 256]."""
-    inside = torch.arange(TILE_PX * TILE_PX, device=centre.device)
-    step = max(1, _PAIRS_AT_ONCE // (lists.shape[1] * TILE_PX * TILE_PX))
-    for start in range(0, len(lists), step):
-        part = slice(start, min(start + step, len(lists)))
-        tile = torch.arange(part.start, part.stop, device=centre.device)[:, None]
-        x, y = tile % across * TILE_PX + inside % TILE_PX, tile // across * TILE_PX + inside // TILE_PX
-        which = lists[part]
-        delta = centre[which][:, :, None] - torch.stack([x, y], -1)[:, None].to(centre.dtype)
-        a, b, c = conic[which].unbind(2)
-        dx, dy = delta.unbind(-1)
-        power = 0.5 * (a[..., None] * dx * dx + c[..., None] * dy * dy) + b[..., None] * dx * dy
-        alpha = (-power).exp().clamp(max=1)
-        is_drawn = taken[part][..., None] & (power >= 0) & (alpha >= _LEAST_ALPHA)
-        yield part, which, delta, alpha * is_drawn
-
-
-def draw(
-    mean: Tensor,  # [N, 2] (x, y), -1..1
-    scale: Tensor,  # [N, 2] px
-    turn: Tensor,  # [N, 1] radians
-    color: Tensor,  # [N, C]
-    size: tuple[int, int],
-    *,
-    true_gradients: bool = False,
-    per_tile: int | None = PER_TILE,
-) -> Tensor:  # [C, H, W]
-    half = mean.new_tensor([size[1] / 2, size[0] / 2])
-    conic = Project.apply(scale, turn, true_gradients)
-    return DrawInTiles.apply(mean * half + half, conic, color, size, per_tile)  # type: ignore[return-value]
+_THINNEST_PX, _LARGEST_RHO = 1e-3, 1 - 1e-6  # a Gaussian thinner than a thousandth of a pixel is not visible
 
 
 @dataclass
@@ -172,97 +32,98 @@ class GaussianImage:
     """The parameters of a published fit, under their names there without the underscore."""
 
     xyz: Tensor  # [N, 2] atanh of the centre in -1..1
-    scaling: Tensor  # [N, 2] px, before `held`
-    rotation: Tensor  # [N, 1] logit of the turn
+    scaling: Tensor  # [N, 2] px, before the least scale is applied
+    rotation: Tensor  # [N, 1] logit of the angle as a fraction of a whole turn
     features_dc: Tensor  # [N, 3]
     from_scratch: bool = False  # scales are |s + 1/2| instead of at least 1/2
 
-    @classmethod
-    def from_points(cls, points: Tensor, image: Tensor) -> GaussianImage:
-        """points: rows of x, y (-1..1), two scales, turn (0..1), and perhaps a colour. image: [3, H, W]."""
-        if points.shape[1] >= 8:
-            color = points[:, 5:8].clone()
-        else:
-            grid = points[None, None, :, :2].to(image.dtype)
-            sampled = F.grid_sample(image[None], grid, align_corners=True, padding_mode="border")
-            color = sampled[0, :, 0].T.contiguous()
-        return cls(points[:, :2].atanh(), points[:, 2:4].clone(), points[:, 4:5].logit(), color)
-
-    @classmethod
-    def at_random(cls, count: int, generator: torch.Generator | None = None) -> GaussianImage:
-        xy, scale, turn, color = (torch.rand(count, n, generator=generator) for n in (2, 2, 1, 3))
-        return cls((2 * (xy - 0.5)).atanh(), scale + 0.5, turn, color, from_scratch=True)
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        return [self.xyz, self.scaling, self.rotation, self.features_dc]
-
-    def draw(self, size: tuple[int, int], *, true_gradients: bool = False, per_tile: int | None = PER_TILE) -> Tensor:
-        turn = 2 * math.pi * self.rotation.sigmoid()
-        options = {"true_gradients": true_gradients, "per_tile": per_tile}
-        return draw(self.xyz.tanh(), self._scale_px(), turn, self.features_dc, size, **options)  # type: ignore[arg-type]
-
-    def _scale_px(self) -> Tensor:
+    def scale_px(self) -> Tensor:
         return (self.scaling + 0.5).abs() if self.from_scratch else self.scaling.relu().clamp(min=_LEAST_SCALE_PX)
 
+    def place(self, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean [N, 2] with pixel i's centre at i, sigma [N, 2] and rho [N]. Differentiable."""
+        scale_px = self.scale_px().clamp(min=_THINNEST_PX)
+        s11, s12, s22 = covariance(scale_px, 2 * math.pi * self.rotation.sigmoid())
+        half = self.xyz.new_tensor([size[1] / 2, size[0] / 2])
+        sigma = torch.stack([s11, s22], 1).sqrt()
+        rho = (s12 / (s11 * s22).sqrt()).clamp(-_LARGEST_RHO, _LARGEST_RHO)
+        return self.xyz.tanh() * half + half, sigma, rho
+
     def field(self, size: tuple[int, int]) -> GaussianField:
-        """The same Gaussians as the rest of the house has them: all are drawn, pixel centres at +0.5."""
+        """The same Gaussians as a field: all are drawn, pixel centres at +0.5."""
         with torch.no_grad():
             mean, sigma, rho = self.place(size)
             return GaussianField(mean + 0.5, sigma, rho, self.features_dc.clone(), size)
 
-    def place(self, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean [N, 2] with pixel i's centre at i, sigma [N, 2] and rho [N]. Differentiable."""
-        scale_px = self._scale_px().clamp(min=_THINNEST_PX)
-        s11, s12, s22, *_ = _covariance(scale_px, 2 * math.pi * self.rotation.sigmoid())
-        half = self.xyz.new_tensor([size[1] / 2, size[0] / 2])
-        sigma = torch.stack([s11, s22], 1).sqrt()
-        rho = (s12 / (s11 * s22).sqrt()).clamp(-_MOST_TILT, _MOST_TILT)
-        return self.xyz.tanh() * half + half, sigma, rho
 
-    def state(self) -> dict[str, Tensor]:
-        """As the original writes it."""
-        named = zip(("_xyz", "_scaling", "_rotation", "_features_dc"), self.tensors, strict=True)
-        ones = torch.ones(len(self.xyz), 1)
-        return {name: x.detach() for name, x in named} | {"_opacity": ones, "bound": torch.full((1, 2), 0.5)}
+def covariance(scale: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [N, 2], [N, 1] radians -> [N] each
+    """The entries xx, xy and yy."""
+    cos, sin = turn[:, 0].cos(), turn[:, 0].sin()
+    xx, yy = scale.square().unbind(1)
+    return cos * cos * xx + sin * sin * yy, cos * sin * (xx - yy), sin * sin * xx + cos * cos * yy
 
 
 def load_checkpoint(path: Path, *, from_scratch: bool = False) -> GaussianImage:
     """A fit that the original saved (`gaussian_model.pth.tar`). Reads tensors only, no code."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = GaussianImage(
-            *(state[name].float() for name in ("_xyz", "_scaling", "_rotation", "_features_dc")),
-            from_scratch=from_scratch,
-        )
+        tensors = (state[name].float() for name in ("_xyz", "_scaling", "_rotation", "_features_dc"))
+        return GaussianImage(*tensors, from_scratch=from_scratch)
     except Exception as error:
         raise WeightsError(
             f"{path.name} is not a fit of GaussianImage: {error}",
             hint="Expected a state_dict with _xyz, _scaling, _rotation and _features_dc.",
         ) from None
-    return found
 
 
-def fit(
-    start: GaussianImage,
-    image: Tensor,  # [3, H, W]
-    steps: int = 50_000,
-    *,
-    rate: float = 1e-3,
-    true_gradients: bool = False,
-    per_tile: int | None = PER_TILE,
-) -> Iterator[tuple[Tensor, float, float]]:
-    """The published loop, step by step: render, loss and PSNR before the step. `start` moves."""
-    size = (image.shape[1], image.shape[2])
-    optimizer = Adan(start.tensors, rate)
-    for step in range(steps):
-        for x in start.tensors:
-            x.requires_grad_(True)
-        drawn = start.draw(size, true_gradients=true_gradients, per_tile=per_tile).clamp(0, 1)
-        loss = F.mse_loss(drawn, image)
-        gradients = torch.autograd.grad(loss, start.tensors)
-        for x in start.tensors:
-            x.requires_grad_(False)
-        optimizer.step(gradients, 0.5 ** (step // 10_000))
-        mse = float(loss.detach())
-        yield drawn.detach(), mse, -10 * math.log10(max(mse, 1e-12))
+@dataclass
+class PublishedRaw(Raw):
+    """GaussianImage's numbers under the names of ours: xyz, scaling, rotation [N, 1], features_dc."""
+
+    size: tuple[int, int]  # (height, width)
+    from_scratch: bool
+
+    @classmethod
+    def from_begun(cls, begun: Begun, size: tuple[int, int]) -> PublishedRaw:
+        """From the Gaussians of a start that knows where they belong."""
+        axes, turn = to_axes(begun.sigma.numpy(), begun.rho.numpy())
+        half = begun.mean.new_tensor([size[1] / 2, size[0] / 2])
+        xyz = (begun.mean / half - 1).clamp(-_EDGE, _EDGE).atanh()
+        share = torch.from_numpy(np.asarray(turn) / (2 * math.pi)).float()[:, None]
+        scaling = torch.from_numpy(np.asarray(axes)).float()
+        return cls(xyz, scaling, share.clamp(1e-5, 1 - 1e-5).logit(), begun.color.clone(), size, from_scratch=False)
+
+    @classmethod
+    def at_random(cls, count: int, size: tuple[int, int], seed: int) -> PublishedRaw:
+        """The published random start."""
+        generator = torch.Generator().manual_seed(seed)
+        place, axes, turn, color = (torch.rand(count, n, generator=generator) for n in (2, 2, 1, 3))
+        xyz = (2 * place - 1).clamp(-_EDGE, _EDGE).atanh()
+        return cls(xyz, axes + 0.5, turn, color, size, from_scratch=True)
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> PublishedRaw:
+        return PublishedRaw(*tensors, size=self.size, from_scratch=self.from_scratch)
+
+    def moved(self) -> list[Tensor]:
+        return self.tensors
+
+    def settle(self, shape: Shape) -> None:
+        """Nothing is left to do: the parameters themselves were moved, and bound themselves."""
+
+    def shape(self) -> Shape:
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_(True) for x in self.tensors[:3]]
+            drawn = GaussianImage(*leaves, features_dc=self.color, from_scratch=self.from_scratch).place(self.size)
+        return PublishedShape(
+            *(x.detach() for x in drawn), learnt=leaves[1], tanh=leaves[2], leaves=leaves, drawn=drawn
+        )
+
+
+@dataclass
+class PublishedShape(Shape):
+    leaves: list[Tensor]
+    drawn: tuple[Tensor, ...]
+
+    def pull_back(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
+        found: Any = torch.autograd.grad(self.drawn, self.leaves, [by_mean, by_sigma, by_rho])
+        return list(found)

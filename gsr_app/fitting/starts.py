@@ -133,14 +133,14 @@ def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = No
     return fill_up(Begun(mean, sigma, rho, sample(image, mean), density), image, count, seed)
 
 
-def begin_by_initnet(image: Tensor, path: str | Path | None = None, *, on_gpu: bool = False) -> Begun:
+def begin_by_initnet(image: Tensor, path: str | Path | None = None) -> Begun:
     """The published pipeline, with the published network's weights. It chooses the count itself."""
     net = _initnet(path)
     size = (image.shape[1], image.shape[2])
     with torch.no_grad():
         features, probability = net(image[None])
         points = add_border(sample_cells(probability[0].numpy(), net.cell_px), size)
-        found = triangulate(points, on_gpu=on_gpu)
+        found = triangulate(points)
         placed = net.place(image[None], features, as_shapes(found, size))
     half = torch.tensor([size[1] / 2, size[0] / 2])
     sigma, rho = from_turned(placed.scaling_px, 2 * math.pi * placed.turn[:, 0])

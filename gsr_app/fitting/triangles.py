@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, KDTree, QhullError
 
-from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.errors import InvalidArgument
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 _VERTEX_SHARE = 1.7  # an ellipse's semi-axes squared, over the variance of its triangle's vertices
-_THINNEST_PX = 1.0  # the filter of the GPU variant: no axis shorter than this
 
 
 @dataclass(frozen=True)
@@ -35,62 +32,20 @@ class Triangles:
         return len(self.corners)
 
 
-def triangulate(points: Floats, *, on_gpu: bool = False) -> Triangles:
-    """Delaunay's triangles of points, each with its ellipse.
-
-    on_gpu: CuPy's triangulation, and its rule for what to keep: no ellipse with an axis below a pixel or beyond the
-    mean plus one deviation of all axes. Needs the package cupy.
-    """
+def triangulate(points: Floats) -> Triangles:
+    """Delaunay's triangles of points, each with its ellipse."""
     if len(np.unique(points, axis=0)) < 3:
         raise InvalidArgument(f"A triangulation needs three different points, found {len(points)}.")
-    if on_gpu:
-        corners = _corners_by_cupy(points)
-        neighbours = find_neighbours(corners)
-    else:
-        mesh = _mesh(points)
-        corners, neighbours = mesh.simplices, own_index_for_none(mesh.neighbors)
-    centre, axes, angle = fit_ellipses(np.asarray(points, np.float64)[corners])
-    if on_gpu:
-        keep = (axes.min(1) >= _THINNEST_PX) & (axes.max(1) <= axes.mean() + axes.std())
-        corners, centre, axes, angle = corners[keep], centre[keep], axes[keep], angle[keep]
-        neighbours = find_neighbours(corners)
-    return Triangles(np.asarray(points), corners, neighbours, centre, axes, angle)
-
-
-def _mesh(points: Floats) -> Delaunay:
     try:
-        return Delaunay(points, incremental=True)
-    except QhullError:  # all on one circle, as the corners of a frame are: shaken a little, they are not
-        return Delaunay(points, qhull_options="QJ Qbb Qc")
-
-
-def _corners_by_cupy(points: Floats) -> Ints:
-    try:
-        cupy: Any = importlib.import_module("cupy")
-        spatial: Any = importlib.import_module("cupyx.scipy.spatial")
-    except ImportError as error:
-        raise GsrError(
-            "The triangulation on the GPU needs the package cupy.",
-            hint="Install cupy-cuda12x (or 13x), or leave the GPU variant out: the CPU's needs nothing.",
-        ) from error
-    return np.asarray(cupy.asnumpy(spatial.Delaunay(cupy.asarray(points, cupy.float64)).simplices), np.int32)
+        mesh = Delaunay(points, incremental=True)
+    except QhullError:  # all on one circle, as the corners of a frame are: joggled input has no such ties
+        mesh = Delaunay(points, qhull_options="QJ Qbb Qc")
+    ellipses = fit_ellipses(np.asarray(points, np.float64)[mesh.simplices])
+    return Triangles(np.asarray(points), mesh.simplices, own_index_for_none(mesh.neighbors), *ellipses)
 
 
 def own_index_for_none(neighbours: Ints) -> Ints:  # [N, 3]
     return np.where(neighbours < 0, np.arange(len(neighbours))[:, None], neighbours)
-
-
-def find_neighbours(corners: Ints) -> Ints:  # [N, 3]
-    """The triangle across each edge (k, k + 1), or the triangle itself."""
-    count = len(corners)
-    edges = np.stack([corners, np.roll(corners, -1, axis=1)], -1)
-    edges = np.sort(edges.reshape(-1, 2), axis=1)
-    order = np.lexsort((edges[:, 1], edges[:, 0]))
-    is_shared = (edges[order][1:] == edges[order][:-1]).all(1)
-    first, second = order[:-1][is_shared], order[1:][is_shared]
-    found = np.repeat(np.arange(count), 3)
-    found[first], found[second] = second // 3, first // 3
-    return found.reshape(count, 3)
 
 
 def add_border(points: Floats, size: tuple[int, int]) -> NDArray[np.float32]:  # [P, 2] -> [P', 2]

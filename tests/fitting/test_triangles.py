@@ -1,4 +1,4 @@
-"""The GPU variant of the triangulation, with numpy and scipy in the place of CuPy."""
+"""The triangulation, and the oracle of its GPU variant with numpy and scipy in the place of CuPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from scipy.spatial import Delaunay
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.fitting import triangles
-from gsr_app.fitting.triangles import find_neighbours, triangulate
+from gsr_app.fitting.triangles import triangulate
+from tests.oracles import cupy_triangles
 
 POINTS = np.random.default_rng(5).uniform(0, 64, (400, 2)).astype(np.float32)
 
@@ -56,8 +57,8 @@ def as_sets(corners: np.ndarray) -> set[frozenset[int]]:
     return {frozenset(map(int, one)) for one in corners}
 
 
-def test_the_gpus_triangles_are_the_cpus_less_those_that_its_rule_drops(cupy: list[str]) -> None:
-    all_of_them, kept = triangulate(POINTS), triangulate(POINTS, on_gpu=True)
+def test_the_gpu_variant_keeps_the_same_triangles_but_for_those_its_filter_drops(cupy: list[str]) -> None:
+    all_of_them, kept = triangulate(POINTS), cupy_triangles.triangulate(POINTS)
     assert cupy == ["asarray", "Delaunay", "asnumpy"]
     most = all_of_them.axes.mean() + all_of_them.axes.std()
     good = (all_of_them.axes >= 1).all(1) & (all_of_them.axes <= most).all(1)
@@ -72,8 +73,8 @@ def test_the_gpus_triangles_are_the_cpus_less_those_that_its_rule_drops(cupy: li
     assert len(kept) == len(kept.axes) == len(kept.angle_deg) == len(kept.neighbours)
 
 
-def test_neighbours_that_were_dropped_are_nobodys(cupy: list[str]) -> None:
-    kept = triangulate(POINTS, on_gpu=True)
+def test_dropped_triangles_are_not_listed_as_neighbours(cupy: list[str]) -> None:
+    kept = cupy_triangles.triangulate(POINTS)
     corners = [set(map(int, one)) for one in kept.corners]
     for k, row in enumerate(kept.neighbours):
         others = [int(n) for n in row if n != k]
@@ -86,7 +87,7 @@ def test_neighbours_that_were_dropped_are_nobodys(cupy: list[str]) -> None:
 
 def test_neighbours_are_scipys_up_to_their_order() -> None:
     mesh = Delaunay(POINTS)
-    found = find_neighbours(mesh.simplices)
+    found = cupy_triangles.find_neighbours(mesh.simplices)
     own = triangles.own_index_for_none(mesh.neighbors)
     np.testing.assert_array_equal(np.sort(found, 1), np.sort(own, 1))
 
@@ -94,7 +95,7 @@ def test_neighbours_are_scipys_up_to_their_order() -> None:
 def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(GsrError, match="cupy") as caught:
-        triangulate(POINTS, on_gpu=True)
+        cupy_triangles.triangulate(POINTS)
     assert "cupy" in (caught.value.hint or "")
 
 

@@ -1,14 +1,14 @@
-"""What the original GSASR program does around its network, for comparison only: its sampling grid and its tiling.
+"""The sampling grid and the tiling of the original GSASR program, which its published scores were measured with.
 
-https://github.com/ChrisDud0257/GSASR, Apache-2.0. The app itself draws at the exact scale and joins tiles as Gaussians
-(see `gsasr.py`). Here instead, as the published numbers were made:
+https://github.com/ChrisDud0257/GSASR, Apache-2.0. The app draws at the exact scale and joins tiles as Gaussians
+(see `models/gsasr.py`). The original instead:
 
-- An image is drawn into floor(scale · padded size) pixels, and the first floor(scale · size) of them are kept, so that
-  the distance of two source pixels is floor(scale · padded) / padded rather than the scale.
-- The hard window is a part of whatever is drawn: of the frame, or of a tile.
-- Tiles are square, overlap by a fixed amount, and are pasted over each other in reading order without blending. They
-  are ceil(scale · tile) pixels wide and step by that less ceil(scale · overlap), so that they drift at scales that are
-  not whole. A few seams lie differently in the last row and column then.
+- Draws an image into floor(scale * padded size) pixels and keeps the first floor(scale * size) of them, so the distance
+  of two source pixels is floor(scale * padded) / padded rather than the scale.
+- Takes the hard window as a fraction of the frame that is drawn: the whole image, or one tile.
+- Cuts square tiles with a fixed overlap and writes them over each other in reading order, without blending. A tile is
+  ceil(scale * tile) pixels wide and the step is that less ceil(scale * overlap), so tiles drift at scales that are not
+  integers. A few seams lie differently in the last row and column then.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def _floor_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Paste:
-    """One tile: where it reads in the source, and which of its pixels go where on the canvas."""
+    """One tile: the source pixels it reads, and where its pixels go on the canvas."""
 
     row: int
     column: int
-    rows: Tensor  # source rows of its rows, after mirroring [T]
+    rows: Tensor  # [T] source row of each of its rows, after mirroring
     columns: Tensor  # [T]
     top: int  # canvas position of its pixel (0, 0)
     left: int
-    skip_rows: int  # rows and columns of it that are not written
+    skip_rows: int  # leading rows and columns that are not written
     skip_columns: int
 
 
@@ -133,7 +133,7 @@ class Tiling:
                 )
 
     def paste(self, canvas: Tensor, drawn: Tensor, paste: Paste) -> None:
-        """Write a tile [..., T, T] onto the canvas, over what is there."""
+        """Write a tile [..., T, T] onto the canvas, replacing what is there."""
         top, left = paste.top + paste.skip_rows, paste.left + paste.skip_columns
         canvas[..., top : paste.top + self.tile_px, left : paste.left + self.tile_px] = drawn[
             ..., paste.skip_rows :, paste.skip_columns :
@@ -141,7 +141,7 @@ class Tiling:
 
 
 def _mirrored(length: int, padding: int) -> Tensor:
-    """Source index of every position of an axis that is mirrored at its end."""
+    """Source index of every position along an axis that is mirrored at its end."""
     position = torch.arange(length + padding)
     return torch.where(position < length, position, 2 * (length - 1) - position)
 
@@ -151,8 +151,8 @@ def upscale_tiled(module: GSASR, lr: Tensor, tiling: Tiling, *, dmax: float = DM
     """[1, 3, h, w] -> [3, floor(scale · h), floor(scale · w)], not clamped."""
     canvas = lr.new_zeros(3, *tiling.canvas)
     for paste in tiling:
-        part = lr[..., paste.rows[:, None], paste.columns]
-        raw = module(part, tiling.scale)[0]
+        tile = lr[..., paste.rows[:, None], paste.columns]
+        raw = module(tile, tiling.scale)[0]
         drawn = draw(raw, (tiling.tile_px, tiling.tile_px), tiling.scale, dmax=dmax)
         tiling.paste(canvas, drawn, paste)
     height, width = _floor_size(tiling.size, tiling.scale)

@@ -1,4 +1,4 @@
-"""The original program's grid and stitching, against its own outputs."""
+"""The oracle of the original program's grid and tiling, against that program's outputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.models import gsasr_compat
 from gsr_app.models.gsasr import GSASR
 from gsr_app.models.registry import build
 from tests.golden.gsasr_weights import fill, make_input
+from tests.oracles import gsasr_program
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gsasr"
 MAPS = sorted(GOLDEN.glob("tiling_map*.npz"))
@@ -40,7 +40,7 @@ def test_every_pixel_comes_from_the_tile_and_place_that_the_original_takes_it_fr
     golden = np.load(path)
     size = (int(golden["h"]), int(golden["w"]))
     options = {name: int(golden[name]) for name in ("tile", "overlap", "crop")}
-    tiling = gsasr_compat.Tiling(size, float(golden["scale"]), **options)
+    tiling = gsasr_program.Tiling(size, float(golden["scale"]), **options)
     assert tiling.canvas == golden["index_map"].shape
     owner, row, column = torch.full((3, *tiling.canvas), -1, dtype=torch.int16)
     place = torch.arange(tiling.tile_px, dtype=torch.int16)
@@ -58,15 +58,15 @@ def test_every_pixel_comes_from_the_tile_and_place_that_the_original_takes_it_fr
 def test_an_image_becomes_the_picture_of_the_original(edsr: GSASR) -> None:
     golden = np.load(GOLDEN / "pipeline_EDSR.npz")
     lr = make_input("pipeline/EDSR/public", (1, 3, 20, 30))
-    found = gsasr_compat.upscale(edsr, lr, float(golden["scale"]), multiple_of=12, dmax=float(golden["dmax"]))
+    found = gsasr_program.upscale(edsr, lr, float(golden["scale"]), multiple_of=12, dmax=float(golden["dmax"]))
     assert_pictures_equal(found, golden["sr"])
 
 
 def test_a_tiled_image_becomes_the_picture_of_the_original(edsr: GSASR) -> None:
     golden = np.load(GOLDEN / "tiled_EDSR.npz")
     lr = make_input("tiled/EDSR/public", (1, 3, 40, 52))
-    tiling = gsasr_compat.Tiling((40, 52), float(golden["scale"]), tile=24, overlap=8, crop=4)
-    assert_pictures_equal(gsasr_compat.upscale_tiled(edsr, lr, tiling, dmax=float(golden["dmax"])), golden["sr"])
+    tiling = gsasr_program.Tiling((40, 52), float(golden["scale"]), tile=24, overlap=8, crop=4)
+    assert_pictures_equal(gsasr_program.upscale_tiled(edsr, lr, tiling, dmax=float(golden["dmax"])), golden["sr"])
 
 
 @pytest.mark.parametrize("name", ["raster_c12", "raster_c16", "raster_a", "raster_d"])
@@ -79,12 +79,12 @@ def test_raw_gaussians_are_drawn_as_the_original_draws_them(shared: Path, name: 
             expected = golden[key]
             raw = torch.from_numpy(golden["raw"])
             for dtype, limit in ((torch.float64, 1e-10), (torch.float32, 2e-4 if name == "raster_d" else 5e-5)):
-                found = gsasr_compat.draw(raw.to(dtype), expected.shape[1:], scale, dmax=float(key[8:]))
+                found = gsasr_program.draw(raw.to(dtype), expected.shape[1:], scale, dmax=float(key[8:]))
                 assert np.abs(found.numpy() - expected).max() <= limit, (key, dtype)
 
 
 def test_tiles_that_cannot_be_cut_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="too short"):
-        gsasr_compat.Tiling((10, 100), 2.0, tile=48)
+        gsasr_program.Tiling((10, 100), 2.0, tile=48)
     with pytest.raises(InvalidArgument, match="overlap"):
-        gsasr_compat.Tiling((100, 100), 2.0, tile=48, overlap=24)
+        gsasr_program.Tiling((100, 100), 2.0, tile=48, overlap=24)
