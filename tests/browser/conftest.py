@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.contract import SCRIPT
+
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
@@ -28,7 +30,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Pages that fail the test when a script of theirs fails."""
+    """Pages that fail the test when a script fails or reads what the contract does not have."""
     contexts: list[Any] = []
     problems: list[str] = []
 
@@ -37,6 +39,7 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(90_000)
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(SCRIPT)
         page.on("pageerror", lambda error: problems.append(str(error)))
         return page
 

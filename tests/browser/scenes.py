@@ -58,6 +58,18 @@ def page_with(scene: dict[str, Any], services: str = "{}", *, dark: bool = False
     )
 
 
+def player_page(state: dict[str, Any]) -> str:
+    """A page that shows a state in the player and nothing else."""
+    return (
+        "<!doctype html><html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<style>html,body{{margin:0;height:100%}}{bundle.css()}{(bundle.PLAYER / 'player.css').read_text(encoding='utf-8')}</style>"
+        "<div id=v style='height:100vh'></div><script type=module>"
+        f"{bundle.start_script(bundle.PLAYER)}const {{ Player }} = await modules;"
+        "const player = new Player(document.querySelector('#v'));"
+        f"player.setState({bundle.embed(state)});</script></html>"
+    )
+
+
 def canvas_pixels(page: Any) -> np.ndarray:
     """What the stage's canvas holds, as RGB."""
     url = page.evaluate("() => document.querySelector('.gsr-canvas').toDataURL('image/png')")

@@ -18,12 +18,10 @@ pytest.importorskip("av")
 
 from gsr_app.io.video import VideoInfo
 from gsr_app.io.video.color import Coding
-from gsr_app.ui.components import player as component
 from gsr_app.ui.playerfile import PlayerFile
-from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import as_json
 from gsr_app.viewer.player.contract import Clip, PlayerPane, PlayerState, Scores
-from tests.browser.scenes import save
+from tests.browser.scenes import player_page, save
 
 pytestmark = pytest.mark.browser
 
@@ -59,17 +57,6 @@ def state_with(folder: Path, count: int = COUNT, *, state: Any = "done", scores:
     return as_json(told)
 
 
-def page_with(state: dict[str, Any]) -> str:
-    return (
-        "<!doctype html><html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<style>html,body{{margin:0;height:100%}}{bundle.css()}{component.css()}</style>"
-        "<div id=v style='height:100vh'></div><script type=module>"
-        f"{bundle.start_script(bundle.PLAYER)}const {{ Player }} = await modules;"
-        "const player = new Player(document.querySelector('#v'));"
-        f"player.setState({bundle.embed(state)});</script></html>"
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return state_with(tmp_path_factory.mktemp("clip"), scores=True)
@@ -79,7 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def open_player(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def visit(state: dict[str, Any], **options: Any) -> Any:
         page = new_page(**options)
-        page.goto(save(tmp_path / "page.html", page_with(state)))
+        page.goto(save(tmp_path / "page.html", player_page(state)))
         wait_for(page, "player.moments.index >= 0")
         return page
 
@@ -104,7 +91,7 @@ def shown(page: Any) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
           const player = document.querySelector('.gsr-player').player;
           const cells = player.painter.cells.map(({ pane, rect }) => {
             const origin = player.view.origin(rect);
-            return { id: pane.id, rect, x: origin.x, y: origin.y, w: pane.span.width * player.view.zoom, h: pane.span.height * player.view.zoom };
+            return { id: pane.spec.id, rect, x: origin.x, y: origin.y, w: pane.span.width * player.view.zoom, h: pane.span.height * player.view.zoom };
           });
           return [player.canvas.toDataURL('image/png'), { index: player.moments.index, zoom: player.view.zoom }, cells];
         }"""

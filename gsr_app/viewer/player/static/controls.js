@@ -37,7 +37,7 @@ export class PlayerBar {
     const { player } = this;
     const { panes, mode } = player;
     this.modes.show(mode);
-    const choices = panes.map((pane) => [pane.id, pane.name]);
+    const choices = panes.map(({ spec }) => [spec.id, spec.name]);
     const pairs = mode === "wipe" || mode === "difference";
     this.first.fill(choices, player.firstId);
     this.base.fill(choices, player.baseId);
@@ -143,16 +143,16 @@ export class Transport {
 
 /** What a pane is, in its corner. */
 export function tagsOf(cells, dpr, { mode, base, wipe }) {
-  const tag = (pane, x, y, right) =>
+  const tag = ({ spec }, x, y, right, minus = "") =>
     el(
       "div",
       { className: "gsr-tag", style: { left: right ? "auto" : `${x / dpr + 8}px`, right: right ? "8px" : "auto", top: `${y / dpr + 8}px` } },
-      dot(pane.colour),
-      pane.name,
-      pane.shrunk > 1 ? el("span", { className: "gsr-isbase" }, `shown at 1/${pane.shrunk} of its size`) : null,
+      dot(spec.colour),
+      minus + spec.name,
+      spec.shrunk > 1 && el("span", { className: "gsr-isbase" }, `shown at 1/${spec.shrunk} of its size`),
     );
   const tags = cells.map(({ pane, rect }) => tag(pane, rect.x, rect.y, false));
   if (mode === "wipe" && base && wipe < 0.98) tags.push(tag(base, 0, 0, true));
-  if (mode === "difference" && base && cells.length) tags.push(tag({ ...base, name: `− ${base.name}` }, 0, 0, true));
+  if (mode === "difference" && base && cells.length) tags.push(tag(base, 0, 0, true, "− "));
   return tags;
 }

@@ -45,7 +45,7 @@ export class Painter {
   }
 
   /** A pane's part of the video's frame, where the view puts it, inside `clip`. */
-  #pane(context, video, pane, rect, view, clip) {
+  #pane(context, video, { spec, span }, rect, view, clip) {
     const origin = view.origin(rect);
     const zoom = view.zoom;
     context.save();
@@ -53,9 +53,9 @@ export class Painter {
     context.rect(clip.x, clip.y, clip.w, clip.h);
     context.clip();
     // Whole pixels where they are enlarged; means where they are made smaller.
-    context.imageSmoothingEnabled = (pane.span.width / pane.width) * zoom < 1;
+    context.imageSmoothingEnabled = (span.width / spec.width) * zoom < 1;
     context.imageSmoothingQuality = "high";
-    context.drawImage(video, pane.x, pane.y, pane.width, pane.height, origin.x, origin.y, pane.span.width * zoom, pane.span.height * zoom);
+    context.drawImage(video, spec.x, spec.y, spec.width, spec.height, origin.x, origin.y, span.width * zoom, span.height * zoom);
     context.restore();
   }
 

@@ -65,11 +65,11 @@ export class Player {
   }
 
   get first() {
-    return this.panes.find((pane) => pane.id === this.firstId) ?? this.panes[0] ?? null;
+    return this.panes.find((pane) => pane.spec.id === this.firstId) ?? this.panes[0] ?? null;
   }
 
   get against() {
-    return this.panes.find((pane) => pane.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
+    return this.panes.find((pane) => pane.spec.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
   }
 
   setEmpty(...nodes) {
@@ -90,11 +90,11 @@ export class Player {
     }
     if (clip && clip.url !== before.clip?.url) {
       const first = !this.panes.length;
-      this.panes = clip.panes.map((pane) => ({ ...pane, span: spanOf(pane, clip.scale) }));
+      this.panes = clip.panes.map((spec) => ({ spec, span: spanOf(spec, clip.scale) }));
       const [result] = this.panes;
       if (first) {
         this.view.setFrame(result.span.width, result.span.height);
-        this.baseId = this.panes.some((pane) => pane.id === "reference") ? "reference" : "source";
+        this.baseId = this.panes.some((pane) => pane.spec.id === "reference") ? "reference" : "source";
         this.layoutKey = "";
       }
       this.moments.load(new URL(clip.url, this.base).href, clip.times, clip.end);
@@ -226,7 +226,7 @@ export class Player {
 }
 
 /** How many pixels of the result's plane a pane covers: a fraction at the far edge may be cut. */
-function spanOf(pane, scale) {
-  const by = pane.id === "source" ? scale : { x: 1, y: 1 };
-  return { width: pane.width * pane.shrunk * by.x, height: pane.height * pane.shrunk * by.y };
+function spanOf(spec, scale) {
+  const by = spec.id === "source" ? scale : { x: 1, y: 1 };
+  return { width: spec.width * spec.shrunk * by.x, height: spec.height * spec.shrunk * by.y };
 }
