@@ -89,7 +89,7 @@ def shown(page: Any) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
     url, state, cells = page.evaluate(
         """() => {
           const player = document.querySelector('.gsr-player').player;
-          const cells = player.painter.cells.map(({ pane, rect }) => {
+          const cells = player.cells.map(({ pane, rect }) => {
             const origin = player.view.origin(rect);
             return { id: pane.spec.id, rect, x: origin.x, y: origin.y, w: pane.span.width * player.view.zoom, h: pane.span.height * player.view.zoom };
           });

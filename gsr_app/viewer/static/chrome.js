@@ -81,7 +81,7 @@ export class Bar {
     this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
     this.crisp.textContent = viewer.smooth ? "smooth" : "crisp";
     this.region.hidden = !panes.length;
-    this.region.setAttribute("aria-pressed", String(viewer.drawing));
+    this.region.setAttribute("aria-pressed", String(viewer.drawingRegion));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
     this.touch.hidden = !withField || Boolean(viewer.live.refused);
     this.touch.setAttribute("aria-pressed", String(viewer.live.isOpen));

@@ -44,11 +44,6 @@ export function takeFocus(stage) {
   if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) stage.focus({ preventScroll: true });
 }
 
-/** The keys are the stage's while it has the focus; a hand over it is enough, unless the focus is in use elsewhere. */
-export function focusUnderHand(stage, canvas) {
-  canvas.addEventListener("pointerenter", () => document.activeElement === document.body && stage.focus({ preventScroll: true }));
-}
-
 export function download(name, type, data) {
   const url = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type }));
   el("a", { href: url, download: name }).click();

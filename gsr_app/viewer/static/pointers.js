@@ -1,60 +1,85 @@
-/* What mouse, fingers and wheel do to a view: drag, pinch, zoom. In whole device pixels: the steps of a drag add up to it. */
+/* Mouse, touch and wheel on a viewport: drag, pinch, zoom, click. Positions are whole device pixels, so that the steps
+ * of a drag add up to it. */
 
 const WHEEL_STEP = 0.0016;
+const CLICK_PX = 4; // a press that moves less is a click
 
-/** `owner` has dpr, view, pan(dx, dy) and zoomAt(x, y, zoom). */
-export class Pointers {
-  down = new Map(); // pointer id -> where it was last
-  pinch = null;
+export function listenToPointers(viewport) {
+  const { stage, canvas } = viewport;
+  const down = new Map(); // pointer id -> its last position
+  let pinch = null;
+  let moved = 0;
 
-  constructor(owner, canvas) {
-    this.owner = owner;
-    this.canvas = canvas;
-    canvas.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        const { x, y } = this.at(event);
-        const lines = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
-        const amount = Math.max(-600, Math.min(600, event.deltaY * lines));
-        // Trackpads pinch with ctrl held and send small steps.
-        owner.zoomAt(x, y, owner.view.zoom * Math.exp(-amount * WHEEL_STEP * (event.ctrlKey ? 5 : 1)));
-      },
-      { passive: false },
-    );
-  }
-
-  at(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const { dpr } = this.owner;
+  const at = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const { dpr } = viewport;
     return { x: Math.round((event.clientX - box.left) * dpr), y: Math.round((event.clientY - box.top) * dpr) };
-  }
+  };
+  const spread = () => {
+    const [a, b] = [...down.values()];
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, distance: Math.hypot(a.x - b.x, a.y - b.y) || 1 };
+  };
 
-  press(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    this.down.set(event.pointerId, this.at(event));
-    if (this.down.size === 2) this.pinch = this.#spread();
-  }
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button > 1) return;
+    const point = at(event);
+    stage.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    down.set(event.pointerId, point);
+    if (down.size === 2) pinch = spread();
+    moved = down.size > 1 ? Infinity : 0; // a pinch is no click
+    viewport.pointTo(point.x, point.y);
+    if (down.size === 1 && viewport.drawingRegion) viewport.beginRegion(point.x, point.y);
+    stage.classList.toggle("is-dragging", !viewport.drawingRegion);
+  });
 
-  /** Take the view along; returns how far a single pointer has come. */
-  move(event) {
-    const { owner, down } = this;
+  canvas.addEventListener("pointermove", (event) => {
+    const point = at(event);
     const last = down.get(event.pointerId);
-    const point = this.at(event);
+    if (!last) return viewport.pointTo(point.x, point.y);
+    if (viewport.drawingRegion) return viewport.growRegion(point.x, point.y);
     down.set(event.pointerId, point);
     if (down.size === 2) {
-      const now = this.#spread();
-      owner.pan(now.x - this.pinch.x, now.y - this.pinch.y);
-      owner.zoomAt(now.x, now.y, (owner.view.zoom * now.distance) / this.pinch.distance);
-      this.pinch = now;
+      const now = spread();
+      viewport.pan(now.x - pinch.x, now.y - pinch.y);
+      viewport.zoomAt(now.x, now.y, (viewport.view.zoom * now.distance) / pinch.distance);
+      pinch = now;
+    } else if (down.size === 1) {
+      viewport.pan(point.x - last.x, point.y - last.y);
+      moved += Math.abs(point.x - last.x) + Math.abs(point.y - last.y);
+      viewport.pointTo(point.x, point.y);
     }
-    if (down.size !== 1) return 0;
-    owner.pan(point.x - last.x, point.y - last.y);
-    return Math.abs(point.x - last.x) + Math.abs(point.y - last.y);
-  }
+  });
 
-  #spread() {
-    const [a, b] = [...this.down.values()];
-    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, distance: Math.hypot(a.x - b.x, a.y - b.y) || 1 };
-  }
+  const release = (event) => {
+    if (!down.delete(event.pointerId)) return;
+    stage.classList.remove("is-dragging");
+    if (viewport.drawingRegion) viewport.endRegion();
+    else if (event.type === "pointerup" && moved < CLICK_PX && !down.size) {
+      const point = at(event);
+      viewport.click(point.x, point.y);
+    }
+  };
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
+  canvas.addEventListener("pointerleave", () => down.size || viewport.pointTo(null));
+
+  canvas.addEventListener("dblclick", (event) => {
+    event.preventDefault();
+    const point = at(event);
+    const { view, closeZoom } = viewport;
+    if (view.zoom < 0.999) viewport.zoomAt(point.x, point.y, 1);
+    else if (view.zoom < closeZoom - 0.01) viewport.zoomAt(point.x, point.y, closeZoom);
+    else viewport.fit();
+  });
+
+  const zoomByWheel = (event) => {
+    event.preventDefault();
+    const { x, y } = at(event);
+    const lines = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
+    const amount = Math.max(-600, Math.min(600, event.deltaY * lines));
+    // Trackpads pinch with ctrl held and send small steps.
+    viewport.zoomAt(x, y, viewport.view.zoom * Math.exp(-amount * WHEEL_STEP * (event.ctrlKey ? 5 : 1)));
+  };
+  canvas.addEventListener("wheel", zoomByWheel, { passive: false });
 }

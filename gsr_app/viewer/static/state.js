@@ -1,24 +1,22 @@
-/* What the viewer knows and the verbs that change it. Every verb ends in `changed()`, which draws on the next frame. */
+/* The state of the viewer and the verbs that change it. */
 
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MOST_PANES } from "./panes.js";
 import { gaussianAt, spotOf } from "./readout.js";
 import { regionBetween } from "./regions.js";
-import { contains, View } from "./view.js";
+import { Viewport } from "./viewport.js";
 
 const BLINK_MS = 600;
 const MODES = ["grid", "wipe", "blink", "difference", "loupe"];
 const EMPTY_SCENE = { panes: [], scale: { x: 1, y: 1 }, source: null, frame: null };
 
-export class ViewerState {
+export class ViewerState extends Viewport {
   scene = EMPTY_SCENE;
-  view = new View();
   panes = new Map(); // id -> Pane
   hidden = new Set(); // ids of panes that are not shown
   mode = "grid";
   activeId = null;
   baseId = null;
-  wipe = 0.5;
   blinkAuto = true;
   held = false;
   phase = false;
@@ -30,18 +28,13 @@ export class ViewerState {
   minimapOn = true;
   overlay = "off";
   colouring = "plain";
-  pointer = null; // device pixels of the stage
   chosen = null; // {pane, index}: the Gaussian under the pointer
   picked = null; // the one that was clicked
   between = false; // what the live field has that the pixels have not
   regions = [];
   region = null;
   draft = null;
-  drawing = false;
   blind = false; // while names and figures are hidden
-  dpr = 1;
-
-  changed() {}
 
   get allPanes() {
     return this.scene.panes.map((spec) => this.panes.get(spec.id)).filter(Boolean);
@@ -107,16 +100,7 @@ export class ViewerState {
     return Boolean(a && b && a.key === b.key);
   }
 
-  cellAt(point) {
-    return point ? (this.cells.find(({ rect }) => contains(rect, point.x, point.y)) ?? null) : null;
-  }
-
   // ---- verbs
-
-  set(values) {
-    Object.assign(this, values);
-    this.changed();
-  }
 
   toggle(name) {
     const key = name === "minimap" ? "minimapOn" : name;
@@ -146,10 +130,6 @@ export class ViewerState {
     this.set({ baseId: id });
   }
 
-  setWipe(fraction) {
-    this.set({ wipe: Math.min(1, Math.max(0, fraction)) });
-  }
-
   setGain(gain) {
     this.set({ gain: Math.min(64, Math.max(1, gain)) });
   }
@@ -172,39 +152,6 @@ export class ViewerState {
     if (show) this.hidden.delete(id);
     else if (this.shown.length > 1) this.hidden.add(id);
     this.changed();
-  }
-
-  fit() {
-    this.view.fit();
-    this.changed();
-  }
-
-  oneToOne() {
-    this.look(this.view.cx, this.view.cy, 1);
-  }
-
-  look(u, v, zoom) {
-    this.view.set(u, v, zoom);
-    this.changed();
-  }
-
-  pan(dx, dy) {
-    this.view.pan(dx, dy);
-    this.changed();
-  }
-
-  zoomAt(x, y, zoom) {
-    const rect = (this.cellAt({ x, y }) ?? this.cells[0])?.rect;
-    if (!rect) return;
-    this.view.zoomAt(rect, x, y, zoom);
-    this.changed();
-  }
-
-  /** From the keyboard or a button: about the pointer where there is one, else about the middle. */
-  zoomStep(direction) {
-    const zoom = this.view.step(direction);
-    if (this.cellAt(this.pointer)) this.zoomAt(this.pointer.x, this.pointer.y, zoom);
-    else this.look(this.view.cx, this.view.cy, zoom);
   }
 
   hold(on) {
@@ -231,7 +178,7 @@ export class ViewerState {
   // ---- regions
 
   startRegion() {
-    if (this.shown.length) this.set({ drawing: !this.drawing, draft: null });
+    if (this.shown.length) this.set({ drawingRegion: !this.drawingRegion, draft: null });
   }
 
   beginRegion(x, y) {
@@ -248,7 +195,7 @@ export class ViewerState {
   endRegion() {
     if (this.draft) this.addRegion(this.draft);
     this.corner = null;
-    this.set({ drawing: false, draft: null });
+    this.set({ drawingRegion: false, draft: null });
   }
 
   addRegion({ x, y, width, height, name }) {

@@ -12,7 +12,7 @@
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
 import { Dock } from "./dock.js";
 import { el, takeFocus } from "./dom.js";
-import { listen } from "./input.js";
+import { pressKey } from "./keys.js";
 import { Live } from "./live.js";
 import { Minimap } from "./minimap.js";
 import { MOST_PANES, Pane } from "./panes.js";
@@ -36,10 +36,8 @@ const asStopped = (scene) => {
 };
 
 export class Viewer extends ViewerState {
-  cells = []; // [{pane, rect}], as last drawn
-
   constructor(element, services = {}) {
-    super();
+    super("Pictures. Press question mark for the keys.");
     this.element = element;
     this.services = { ...STANDALONE, ...services };
     this.live = new Live(() => this.changed());
@@ -50,46 +48,13 @@ export class Viewer extends ViewerState {
     this.minimap = new Minimap(this);
     this.dock = new Dock(this);
     this.help = helpDialog();
-    this.canvas = el("canvas", { className: "gsr-canvas" });
-    this.divider = this.#makeDivider();
-    this.empty = el("div", { className: "gsr-empty" });
-    this.stageNode = el(
-      "div",
-      { className: "gsr-stage", tabIndex: 0, role: "application", "aria-label": "Pictures. Press question mark for the keys." },
-      this.canvas,
-      this.tags.node,
-      this.divider,
-      this.minimap.node,
-      this.touchPanel.node,
-      this.empty,
-    );
     element.classList.add("gsr-viewer");
-    element.replaceChildren(this.bar.node, this.stageNode, this.foot.node, this.dock.node, this.help);
+    element.replaceChildren(this.bar.node, this.stage, this.foot.node, this.dock.node, this.help);
     element.viewer = this;
     this.painter = new Stage(this, this.canvas);
-    listen(this, this.stageNode, this.canvas);
-    this.observer = new ResizeObserver(() => this.#resize());
-    this.observer.observe(this.stageNode);
-    this.#resize();
-  }
-
-  #makeDivider() {
-    const move = (event) => {
-      if (!event.buttons) return;
-      const box = this.canvas.getBoundingClientRect();
-      this.setWipe((event.clientX - box.left) / box.width);
-    };
-    const node = el("div", { className: "gsr-divider", tabIndex: 0, role: "slider", "aria-label": "Wipe", "aria-valuemin": 0, "aria-valuemax": 100 });
-    node.addEventListener("pointerdown", (event) => node.setPointerCapture(event.pointerId));
-    node.addEventListener("pointermove", move);
-    node.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -0.01, ArrowRight: 0.01, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 }[event.key];
-      if (step === undefined) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.setWipe(this.wipe + step * (event.shiftKey ? 10 : 1));
-    });
-    return node;
+    this.stage.addEventListener("keyup", (event) => event.key === " " && this.hold(false));
+    this.stage.addEventListener("blur", () => this.hold(false));
+    this.open(this.tags.node, this.divider, this.minimap.node, this.touchPanel.node, this.empty);
   }
 
   /** Take in what the server says; pictures that are already here stay. */
@@ -98,7 +63,7 @@ export class Viewer extends ViewerState {
     if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
     const before = this.scene;
     this.scene = scene;
-    if (scene.running && scene.run !== before.run) takeFocus(this.stageNode);
+    if (scene.running && scene.run !== before.run) takeFocus(this.stage);
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
       this.regions = [];
@@ -136,26 +101,13 @@ export class Viewer extends ViewerState {
     this.setScene(this.scene);
   }
 
-  setEmpty(...nodes) {
-    this.empty.replaceChildren(...nodes);
-  }
-
-  changed() {
-    this.request ??= requestAnimationFrame(() => {
-      this.request = null;
-      this.draw();
-    });
+  pressKey(event) {
+    return pressKey(this, event);
   }
 
   draw() {
     if (!this.canvas.width) return;
-    const count = this.mode === "grid" || this.mode === "difference" ? this.shown.length : Math.min(1, this.shown.length);
-    const layout = `${this.mode}/${count}/${this.canvas.width}/${this.canvas.height}/${this.view.frame.width}/${this.view.frame.height}`;
-    this.cells = this.painter.cells();
-    if (layout !== this.layout && this.cells.length) {
-      this.layout = layout;
-      this.view.setPane(this.cells[0].rect.w, this.cells[0].rect.h);
-    }
+    this.setCells(this.painter.cells());
     if (this.cells.length) this.live.choose(this, this.cells[0].rect);
     this.painter.draw();
     this.inView = this.painter.inView;
@@ -167,10 +119,8 @@ export class Viewer extends ViewerState {
     this.touchPanel.update();
     this.dock.update();
     this.empty.hidden = this.shown.length > 0;
-    this.divider.hidden = this.mode !== "wipe" || this.shown.length < 2;
-    this.divider.style.left = `${100 * this.wipe}%`;
-    this.divider.setAttribute("aria-valuenow", Math.round(100 * this.wipe));
-    this.stageNode.classList.toggle("is-drawing", this.drawing);
+    this.showDivider(this.mode === "wipe" && this.shown.length > 1);
+    this.stage.classList.toggle("is-drawing", this.drawingRegion);
     this.#mirror();
   }
 
@@ -202,15 +152,6 @@ export class Viewer extends ViewerState {
     this.services.notify("state", state, this);
   }
 
-  #resize() {
-    const box = this.stageNode.getBoundingClientRect();
-    this.dpr = window.devicePixelRatio || 1;
-    const [w, h] = [Math.round(box.width * this.dpr), Math.round(box.height * this.dpr)];
-    if (!w || !h || (w === this.canvas.width && h === this.canvas.height)) return;
-    Object.assign(this.canvas, { width: w, height: h });
-    this.draw();
-  }
-
   toggleHelp() {
     if (this.help.open) this.help.close();
     else this.help.showModal();
@@ -218,7 +159,7 @@ export class Viewer extends ViewerState {
 
   escape() {
     if (this.help.open) this.help.close();
-    this.set({ drawing: false, draft: null });
+    this.set({ drawingRegion: false, draft: null });
   }
 
   close() {

@@ -6,8 +6,6 @@ const GAP = 2;
 const STAGE = "#202225";
 
 export class Painter {
-  cells = []; // [{pane, rect}] as last drawn, device pixels
-
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
@@ -23,24 +21,23 @@ export class Painter {
     return panes.length ? [{ pane: panes[0], rect: { x: 0, y: 0, w: width, h: height } }] : [];
   }
 
-  draw(video, { panes, base, mode, view, wipe, gain }) {
+  draw(video, { cells, base, mode, view, wipe, gain }) {
     const { context, canvas } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = STAGE;
     context.fillRect(0, 0, canvas.width, canvas.height);
-    this.cells = this.layout(panes, mode, view.frame);
-    if (!video || !this.cells.length) return;
+    if (!video || !cells.length) return;
     if (mode === "wipe" && base) {
-      const [{ pane, rect }] = this.cells;
+      const [{ pane, rect }] = cells;
       const middle = Math.round(rect.w * wipe);
       this.#pane(context, video, pane, rect, view, { ...rect, w: middle });
       this.#pane(context, video, base, rect, view, { ...rect, x: rect.x + middle, w: rect.w - middle });
       context.fillStyle = "rgba(255, 255, 255, 0.75)";
       context.fillRect(rect.x + middle, rect.y, 1, rect.h);
     } else if (mode === "difference" && base) {
-      this.#difference(video, this.cells[0], base, view, gain);
+      this.#difference(video, cells[0], base, view, gain);
     } else {
-      for (const { pane, rect } of this.cells) this.#pane(context, video, pane, rect, view, rect);
+      for (const { pane, rect } of cells) this.#pane(context, video, pane, rect, view, rect);
     }
   }
 

@@ -1,29 +1,29 @@
-/* The player: takes in what the server says about a run, shows its moments, listens to hands and keys.
+/* The player: shows the states of a run as the server sends them, and plays their file.
  *
  *   const player = new Player(element, { base: document.baseURI });
- *   player.setState({ run, state, progress, clip, scores, error, notes, download });
+ *   player.setState(state);
  *
- * The state is described in gsr_app/ui/video.py. */
+ * The states are described in player/contract.py. */
 
 import { PlayerBar, tagsOf, Transport } from "./controls.js";
 import { el, takeFocus } from "./dom.js";
-import { handle } from "./hands.js";
 import { Moments } from "./moments.js";
 import { Painter } from "./painter.js";
-import { View } from "./view.js";
+import { pressKey } from "./playerkeys.js";
+import { Viewport } from "./viewport.js";
 
-export class Player {
+export class Player extends Viewport {
   state = { state: "empty" };
   panes = [];
   mode = "side";
   firstId = "result";
   baseId = "source";
-  wipe = 0.5;
   gain = 4;
   score = "psnr";
-  view = new View();
+  closeZoom = 4;
 
   constructor(element, { base } = {}) {
+    super("Video. Space plays, arrows step, G W D S choose how panes are shown.");
     this.element = element;
     this.base = base ?? document.baseURI;
     this.moments = new Moments(
@@ -35,29 +35,18 @@ export class Player {
     );
     this.bar = new PlayerBar(this);
     this.transport = new Transport(this);
-    this.canvas = el("canvas", { className: "gsr-canvas" });
     this.tags = el("div", { className: "gsr-tags" });
-    this.divider = el("div", { className: "gsr-divider", tabIndex: 0, role: "slider", "aria-label": "Wipe", "aria-valuemin": 0, "aria-valuemax": 100 });
-    this.empty = el("div", { className: "gsr-empty" });
     this.message = el("div", { className: "gsr-message gsr-videomessage" });
-    this.stage = el(
-      "div",
-      { className: "gsr-stage", tabIndex: 0, role: "application", "aria-label": "Video. Space plays, arrows step, G W D S choose how panes are shown." },
-      this.canvas,
-      this.tags,
-      this.divider,
-      this.empty,
-      this.message,
-    );
     this.status = el("div", { className: "gsr-foot gsr-status", "aria-live": "polite" });
     element.classList.add("gsr-viewer", "gsr-player");
     element.replaceChildren(this.bar.node, this.stage, this.transport.node, this.status);
     element.player = this;
     this.painter = new Painter(this.canvas);
-    handle(this);
-    this.observer = new ResizeObserver(() => this.#resize());
-    this.observer.observe(this.stage);
-    this.#resize();
+    this.open(this.tags, this.divider, this.empty, this.message);
+  }
+
+  pressKey(event) {
+    return pressKey(this, event);
   }
 
   get scores() {
@@ -70,10 +59,6 @@ export class Player {
 
   get against() {
     return this.panes.find((pane) => pane.spec.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
-  }
-
-  setEmpty(...nodes) {
-    this.empty.replaceChildren(...nodes);
   }
 
   /** Take in what the server says; a longer file of the same run goes on where the shorter one is. */
@@ -95,7 +80,6 @@ export class Player {
       if (first) {
         this.view.setFrame(result.span.width, result.span.height);
         this.baseId = this.panes.some((pane) => pane.spec.id === "reference") ? "reference" : "source";
-        this.layoutKey = "";
       }
       this.moments.load(new URL(clip.url, this.base).href, clip.times, clip.end);
     }
@@ -103,11 +87,6 @@ export class Player {
   }
 
   // ---- verbs
-
-  set(values) {
-    Object.assign(this, values);
-    this.changed();
-  }
 
   setMode(mode) {
     this.set({ mode });
@@ -119,68 +98,19 @@ export class Player {
     this.changed();
   }
 
-  setWipe(share) {
-    this.set({ wipe: Math.min(1, Math.max(0, share)) });
-  }
-
-  fit() {
-    this.view.fit();
-    this.changed();
-  }
-
-  oneToOne() {
-    this.view.set(this.view.cx, this.view.cy, 1);
-    this.changed();
-  }
-
-  zoomStep(direction) {
-    this.view.set(this.view.cx, this.view.cy, this.view.step(direction));
-    this.changed();
-  }
-
-  zoomAt(x, y, zoom) {
-    const cell = this.cellAt(x, y);
-    if (cell) this.view.zoomAt(cell.rect, x, y, zoom);
-    this.changed();
-  }
-
-  pan(dx, dy) {
-    this.view.pan(dx, dy);
-    this.changed();
-  }
-
-  cellAt(x, y) {
-    const inside = ({ rect }) => x >= rect.x && y >= rect.y && x < rect.x + rect.w && y < rect.y + rect.h;
-    return this.painter.cells.find(inside) ?? this.painter.cells[0] ?? null;
-  }
-
   // ---- drawing
-
-  changed() {
-    this.request ??= requestAnimationFrame(() => {
-      this.request = null;
-      this.draw();
-    });
-  }
 
   draw() {
     if (!this.canvas.width) return;
     const shown = this.mode === "side" ? this.panes : this.first ? [this.first] : [];
-    const key = `${this.mode}/${shown.length}/${this.canvas.width}/${this.canvas.height}/${this.view.frame.width}/${this.view.frame.height}`;
-    if (key !== this.layoutKey && shown.length) {
-      this.layoutKey = key;
-      const [{ rect }] = this.painter.layout(shown, this.mode, this.view.frame);
-      this.view.setPane(rect.w, rect.h);
-    }
+    this.setCells(this.painter.layout(shown, this.mode, this.view.frame));
     const video = this.moments.index >= 0 ? this.moments.video : null;
     const pair = this.mode === "wipe" || this.mode === "difference" ? this.against : null;
-    this.painter.draw(video, { panes: shown, base: pair, mode: this.mode, view: this.view, wipe: this.wipe, gain: this.gain });
-    this.tags.replaceChildren(...(video ? tagsOf(this.painter.cells, this.dpr, { mode: this.mode, base: pair, wipe: this.wipe }) : []));
+    this.painter.draw(video, { cells: this.cells, base: pair, mode: this.mode, view: this.view, wipe: this.wipe, gain: this.gain });
+    this.tags.replaceChildren(...(video ? tagsOf(this.cells, this.dpr, { mode: this.mode, base: pair, wipe: this.wipe }) : []));
     this.bar.update();
     this.transport.update();
-    this.divider.hidden = !video || this.mode !== "wipe" || !pair;
-    this.divider.style.left = `${100 * this.wipe}%`;
-    this.divider.setAttribute("aria-valuenow", Math.round(100 * this.wipe));
+    this.showDivider(video && this.mode === "wipe" && pair);
     this.#speak(video);
     this.#mirror(video);
   }
@@ -213,15 +143,6 @@ export class Player {
     const { zoom, cx, cy } = this.view;
     const text = JSON.stringify({ state: this.state.state, mode: this.mode, index, count, playing, shown: Boolean(video), zoom, cx, cy, wipe: this.wipe });
     if (text !== this.element.dataset.state) this.element.dataset.state = text;
-  }
-
-  #resize() {
-    const box = this.stage.getBoundingClientRect();
-    this.dpr = window.devicePixelRatio || 1;
-    const [w, h] = [Math.round(box.width * this.dpr), Math.round(box.height * this.dpr)];
-    if (!w || !h || (w === this.canvas.width && h === this.canvas.height)) return;
-    Object.assign(this.canvas, { width: w, height: h });
-    this.draw();
   }
 }
 

@@ -1,0 +1,29 @@
+/* The keys of the player. */
+
+const KEYS = {
+  " ": (player) => player.moments.toggle(),
+  ArrowLeft: (player) => player.moments.step(-1),
+  ArrowRight: (player) => player.moments.step(1),
+  ",": (player) => player.moments.step(-1),
+  ".": (player) => player.moments.step(1),
+  Home: (player) => player.moments.seek(0),
+  End: (player) => player.moments.seek(player.moments.count - 1),
+  g: (player) => player.setMode("side"),
+  w: (player) => player.setMode("wipe"),
+  d: (player) => player.setMode("difference"),
+  s: (player) => player.setMode("single"),
+  x: (player) => player.choose(player.against?.spec.id, player.first?.spec.id),
+  f: (player) => player.fit(),
+  0: (player) => player.oneToOne(),
+  "+": (player) => player.zoomStep(1),
+  "=": (player) => player.zoomStep(1),
+  "-": (player) => player.zoomStep(-1),
+};
+
+/** Acts on a key; true when it did something. */
+export function pressKey(player, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || !player.moments.count) return false;
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  act?.(player);
+  return Boolean(act);
+}
