@@ -185,8 +185,8 @@ class LocalEngine:
         if self._session is None:
             from gsr_app.engine.session import Session
 
-            # A GPU that is lent call by call is never this process's own.
-            device = "cpu" if zerogpu.is_here() else self._device
+            # On ZeroGPU this process never has the GPU itself.
+            device = "cpu" if zerogpu.is_active() else self._device
             self._session = Session(device=device, weights=self._weights)
         return self._session
 
@@ -241,7 +241,7 @@ class LocalEngine:
     def stream(
         self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
     ) -> Iterator[Progress | Upscaled]:
-        if zerogpu.is_here():
+        if zerogpu.is_active():
             return zerogpu.stream(
                 image, method=method, scale=scale, weights=self._weights, cancel=cancel, keep=self._keep
             )

@@ -1,7 +1,7 @@
-"""ZeroGPU: the same work in the short-lived process that has the GPU; a no-op everywhere else.
+"""Running a method on a ZeroGPU Space, where a process forked from the app has the GPU for the time of one call.
 
-There, a call runs in a fork of the app: arguments and answers are pickled, and what it keeps is lost. So a result
-brings its Gaussians along as numpy arrays, and this process draws views of them.
+Arguments and results are pickled, and the caches of that process are lost. So a result carries its Gaussians as numpy
+arrays, and the app's own process draws views of them. Without the package `spaces` everything runs in this process.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _PER_INPUT_MEGAPIXEL_S = {"resize": 0.1, "field": 12.0, "pixels": 10.0, "continu
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
-    """A result and, where it has one, its field."""
+class ResultWithField:
+    """A result and its field, if it has one."""
 
     result: Upscaled
     field: GaussianField | None
 
 
-def is_here() -> bool:
-    """Whether this is a Space whose GPU is lent call by call."""
+def is_active() -> bool:
+    """Whether this is a Space that gets a GPU for each call."""
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
 
 
 def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:
-    """For how long to ask for the GPU: enough for the size and the kind of method, no more."""
+    """For how many seconds to request the GPU, by the size of the image and the kind of method."""
     from gsr_app.models import registry
 
     height, width = image.shape[:2]
@@ -50,8 +50,8 @@ def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:
     return round(min(_MOST_S, max(_LEAST_S, wanted)))
 
 
-def run_here(image: Any, method: str, scale: Scale, weights: Path | None) -> Iterator[Progress | Carried]:
-    """What runs where the GPU is. At module level, with plain arguments, so that it can be pickled."""
+def run(image: Any, method: str, scale: Scale, weights: Path | None) -> Iterator[Progress | ResultWithField]:
+    """What runs in the process with the GPU: a function of the module with plain arguments, which can be pickled."""
     from gsr_app.engine.session import Session
 
     session = Session(device="auto", weights=weights)
@@ -60,11 +60,11 @@ def run_here(image: Any, method: str, scale: Scale, weights: Path | None) -> Ite
             yield event
             continue
         field = session.field(event.field) if event.field else None
-        yield Carried(replace(event, field=None), as_numpy(field) if field else None)
+        yield ResultWithField(replace(event, field=None), as_numpy(field) if field else None)
 
 
 def as_numpy(field: GaussianField) -> GaussianField:
-    """The field as arrays that any process can hold."""
+    """The field as numpy arrays, which can be pickled without a GPU."""
 
     def array(values: Any) -> Any:
         return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
@@ -74,13 +74,13 @@ def as_numpy(field: GaussianField) -> GaussianField:
 
 
 @functools.cache
-def lent() -> Callable[..., Iterator[Progress | Carried]]:
-    """`run_here` on the lent GPU, or as it is."""
+def run_on_gpu() -> Callable[..., Iterator[Progress | ResultWithField]]:
+    """`run` in the process with the GPU, if there is one."""
     try:
         spaces = importlib.import_module("spaces")
     except ImportError:
-        return run_here
-    return spaces.GPU(duration=duration_s)(run_here)
+        return run
+    return spaces.GPU(duration=duration_s)(run)
 
 
 def stream(
@@ -92,8 +92,8 @@ def stream(
     cancel: Callable[[], bool],
     keep: Callable[[FieldHandle, GaussianField], None],
 ) -> Iterator[Progress | Upscaled]:
-    """As `Session.stream`. A field that comes along is handed to `keep` under a handle of this process."""
-    steps = lent()(image, method, scale, weights)
+    """As `Session.stream`. A field is passed to `keep`, with a handle of this process."""
+    steps = run_on_gpu()(image, method, scale, weights)
     for event in steps:
         if cancel():
             close = getattr(steps, "close", None)
