@@ -9,16 +9,18 @@ with contextlib.suppress(ImportError):
 
 import argparse
 import os
+import sys
 import threading
 from pathlib import Path
+
+from gsr_app.core import settings
+from gsr_app.core.errors import GsrError
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Super-resolve pictures and compare methods, in the browser.")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
-    parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="who may connect; 0.0.0.0 for all"
-    )
+    parser.add_argument("--port", type=int, default=settings.server_port())
+    parser.add_argument("--host", default=settings.server_name(), help="who may connect; 0.0.0.0 for all")
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--weights-dir", type=Path, help="your own weight files, looked at first")
@@ -28,7 +30,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
+    try:
+        settings.check()
+        options = parse(arguments)
+    except GsrError as error:
+        sys.exit(f"gsr: {error}\n     {error.hint}")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from gsr_app.ui import layout
     from gsr_app.ui.engine import LocalEngine

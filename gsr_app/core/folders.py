@@ -6,14 +6,16 @@ import os
 import sys
 from pathlib import Path
 
+from gsr_app.core import settings
+
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 """What ships with the app: the default weights, examples, benchmark tables."""
 
 
 def cache_folder() -> Path:
     """`GSR_CACHE`, or the platform's folder for what can be made or fetched again. May not exist yet."""
-    if chosen := os.environ.get("GSR_CACHE"):
-        return Path(chosen).expanduser()
+    if chosen := settings.cache_folder():
+        return chosen
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

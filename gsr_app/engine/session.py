@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gsr_app.core import settings
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.engine import cancellation, devices, networks, runners, temporal
@@ -37,7 +37,6 @@ Image = str | Path | np.ndarray
 Window = Literal["published", "none"]
 
 _GAUSSIAN_BYTES = 32  # mean, sigma, rho and colour in float32
-_MEMORY_BYTES = int(os.environ.get("GSR_MEMORY_BYTES") or 1 << 30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Session:
         precision: str = "auto",
         weights: str | Path | None = None,
         tile: int | None = None,  # side of a tile's core in source pixels; None: whatever fits into memory
-        memory_bytes: int = _MEMORY_BYTES,  # for features and fields that may be asked for again
+        memory_bytes: int | None = None,  # for features and fields that may be asked for again; None: as set
     ) -> None:
         if tile is not None and tile < 1:
             raise InvalidArgument(f"tile must be at least one pixel, found {tile}.")
@@ -66,7 +65,7 @@ class Session:
         self.dtype = devices.choose_precision(precision, self.device)
         self.weights = weights
         self.tile = tile
-        self.memory = ByteLru(memory_bytes)
+        self.memory = ByteLru(settings.memory_bytes() if memory_bytes is None else memory_bytes)
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from gsr_app import __version__
+from gsr_app.core import settings
 from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownName, nearest
 
 # command: (module, what it does)
@@ -50,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"gsr {command}", description=summary[0].upper() + summary[1:] + ".")
     module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(words[1:])))
+        parsed = parser.parse_args(words[1:])
+        settings.check()
+        return int(module.run(parsed))
     except SystemExit as end:  # argparse: help is 0, a wrong call is 2
         return end.code if isinstance(end.code, int) else 2
     except GsrError as error:

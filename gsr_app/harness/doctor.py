@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import sys
@@ -12,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from gsr_app import __version__
+from gsr_app.core import settings
 from gsr_app.core.folders import ASSETS, cache_folder
 from gsr_app.harness.models import presence_text
 from gsr_app.models.registry import catalogue
@@ -62,7 +62,7 @@ def examine(wanted: str) -> dict[str, dict[str, Any]]:
         "folders": {
             "cache": f"{cache_folder()}{'' if cache_folder().is_dir() else ' (made when needed)'}",
             "assets": f"{ASSETS}{'' if ASSETS.is_dir() else ' (missing)'}",
-            "own weights": os.environ.get("GSR_WEIGHTS_DIR", "GSR_WEIGHTS_DIR is not set"),
+            "own weights": str(settings.weights_folder() or "GSR_WEIGHTS_DIR is not set"),
         },
         "weights": {method.id: presence_text(method) for method in catalogue().values() if method.files}
         or {"-": "no method needs any"},
@@ -84,7 +84,7 @@ def _drawing(device_type: str) -> dict[str, Any]:
     from gsr_app.ops import backend
 
     compiler = next((path for name in ("g++", "clang++") if (path := shutil.which(name))), "none found")
-    found: dict[str, Any] = {"compiler": compiler, "GSR_BACKEND": os.environ.get("GSR_BACKEND", "auto")}
+    found: dict[str, Any] = {"compiler": compiler, "GSR_BACKEND": settings.backend()}
     said = backend.load(device_type)
     reasons = {f"because {index}": reason for index, reason in enumerate(said.reasons, 1)}
     return {"backend": said.backend, "fell back": bool(said), **reasons, **found}

@@ -7,16 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core import settings
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue, packaged_catalogue
 
-_MARKS = ("<!-- methods -->", "<!-- /methods -->")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list with everything that is known")
-    parser.add_argument("--readme", metavar="FILE", type=Path, help="bring the table of methods in FILE up to date")
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="update the tables of methods and variables in it")
     parser.add_argument("--weights", metavar="PATH", help="look for weights there first")
 
 
@@ -24,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     methods = list(catalogue().values())
     if arguments.readme:
         text = arguments.readme.read_text(encoding="utf-8")
-        arguments.readme.write_text(with_table(text), encoding="utf-8", newline="\n")
+        arguments.readme.write_text(with_tables(text), encoding="utf-8", newline="\n")
         return 0
     if arguments.json:
         print(json.dumps([row(method, arguments.weights) for method in methods], indent=2, ensure_ascii=False))
@@ -48,13 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def with_table(text: str) -> str:
-    """A document with the table between its `methods` marks made anew."""
-    before, opening, rest = text.partition(_MARKS[0] + "\n")
-    _, closing, after = rest.partition(_MARKS[1])
-    if not opening or not closing:
-        raise InvalidArgument(f"The file has no {_MARKS[0]} … {_MARKS[1]} to fill.")
-    return before + opening + markdown() + closing + after
+def with_tables(text: str) -> str:
+    """A document with the tables between its marks made anew: of the methods, and of the environment variables."""
+    for mark, table in (("methods", markdown()), ("settings", settings.markdown())):
+        before, opening, rest = text.partition(f"<!-- {mark} -->\n")
+        _, closing, after = rest.partition(f"<!-- /{mark} -->")
+        if not opening or not closing:
+            raise InvalidArgument(f"The file has no <!-- {mark} --> … <!-- /{mark} --> to fill.")
+        text = before + opening + table + closing + after
+    return text
 
 
 def markdown() -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gsr_app.core import settings
 from gsr_app.core.errors import ImageError
 from gsr_app.io.picture import Depth
 
@@ -137,13 +137,7 @@ def output_format(path: Path) -> Format:
 
 def max_pixels(use: Literal["whole", "strips"]) -> int:
     """The largest picture that is accepted, in pixels: GSR_MAX_PIXELS in memory, 64 times that strip by strip."""
-    text = os.environ.get("GSR_MAX_PIXELS", "")
-    try:
-        limit = int(float(text)) if text else 2**28
-    except (ValueError, OverflowError):
-        limit = 0
-    if limit < 1:
-        raise ImageError(f"GSR_MAX_PIXELS is {text!r}.", hint="Set it to a number of pixels, such as 268435456.")
+    limit = settings.max_pixels()
     return limit if use == "whole" else 64 * limit
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core import settings
 from gsr_app.core.atomic import locked
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
@@ -92,8 +93,7 @@ def remove(method: Method) -> int:
 def _find_file(method: Method, file: WeightFile, weights: str | Path | None) -> Path | None:
     if weights is not None:
         return _find_given(method, file, Path(weights).expanduser())
-    if folder := os.environ.get("GSR_WEIGHTS_DIR"):
-        here = Path(folder).expanduser()
+    if here := settings.weights_folder():
         places = [here / method.id / name for name in _names(method, file)]
         places += [here / path for path in file.paths]
         places += [here / name for name in _names(method, file)]
@@ -194,8 +194,11 @@ def _fetch(method: Method, file: WeightFile, report: Report) -> Path:
             hint=f"Get {file.name} from {file.page}, then give it with --weights, in the app under Models, "
             f"or put it into $GSR_WEIGHTS_DIR/{method.id}/.",
         )
-    if os.environ.get("GSR_OFFLINE", "0") not in {"", "0"}:
-        raise WeightsError(f"{file.name} for {method.id} is not here, and GSR_OFFLINE is set.", hint=_by_hand(method))
+    if settings.is_offline():
+        raise WeightsError(
+            f"{file.name} for {method.id} is not here, and GSR_OFFLINE is set (or HF_HUB_OFFLINE).",
+            hint=_by_hand(method),
+        )
     target = _cached_names(file)[0]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +271,7 @@ def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
     folder = cache_folder() / "weights" / file.repo.replace("/", "--") / file.revision
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    endpoint = settings.hub_address()
     _check_reachable(method, file, endpoint)
     options: dict[str, Any] = {"endpoint": endpoint}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # huggingface_hub 1.1 and later

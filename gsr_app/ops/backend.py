@@ -1,21 +1,19 @@
 """Which implementation of `gsr::splat` runs, and why not a better one.
 
-`GSR_BACKEND` = auto | reference | cpu | cuda. With `auto`, a device gets its native kernels if they load, else the
+`GSR_BACKEND` chooses. With `auto`, a device gets its native kernels if they load, else the
 reference; a backend asked for by name loads or is an error. Nothing is tried before the first drawing.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 
 import torch
 
+from gsr_app.core import settings
 from gsr_app.core.errors import BackendError
 from gsr_app.core.types import BackendReport
-
-CHOICES = ("auto", "reference", "cpu", "cuda")
 
 _lock = threading.RLock()
 _reports: dict[str, BackendReport] = {}
@@ -40,9 +38,7 @@ def load(device_type: str) -> BackendReport:
 
 
 def _choose(device_type: str) -> BackendReport:
-    wanted = os.environ.get("GSR_BACKEND", "auto").strip().lower() or "auto"
-    if wanted not in CHOICES:
-        raise BackendError(f"GSR_BACKEND={wanted!r} is not a backend. Supported values: {', '.join(CHOICES)}.")
+    wanted = settings.backend()
     if wanted == "reference":
         return BackendReport("reference", reasons=("GSR_BACKEND=reference asks for it",))
     if wanted in ("cpu", "cuda") and wanted != device_type:

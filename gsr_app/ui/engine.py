@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gsr_app.core import settings
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.models.registry import Method, catalogue
@@ -208,7 +209,8 @@ class LocalEngine:
         if method.is_packaged:
             return Availability(here=False, reason="its weights are not part of this copy")
         by_hand = f"no direct download: get it from {method.page}" if method.page else ""
-        return Availability(here=False, download_bytes=method.bytes, reason=by_hand or _why_offline())
+        offline = "this machine is set to stay offline" if settings.is_offline() else ""
+        return Availability(here=False, download_bytes=method.bytes, reason=by_hand or offline)
 
     def describe(self) -> str:
         from gsr_app.engine import devices
@@ -386,9 +388,3 @@ class LocalEngine:
                 "The app was started with --weights-dir, and looks nowhere else.", hint="Start it without."
             )
         return local.keep(method, files)
-
-
-def _why_offline() -> str:
-    import os
-
-    return "this machine is set to stay offline" if os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true"} else ""

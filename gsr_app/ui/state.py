@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gsr_app.core import settings
 from gsr_app.core.folders import cache_folder
 from gsr_app.core.types import FieldHandle
 from gsr_app.ui.engine import Engine
@@ -56,7 +56,7 @@ class AppState:
 
 def results_folder() -> Path:
     """Inside Gradio's own upload folder, the only one that it serves files from without further settings."""
-    root = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    root = settings.upload_folder() or Path(tempfile.gettempdir()) / "gradio"
     return root.resolve() / "gsr"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gsr_app.core import settings
 from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Upscaled
 
@@ -36,7 +36,7 @@ class ResultWithField:
 
 def is_active() -> bool:
     """Whether this is a Space that gets a GPU for each call."""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
+    return settings.is_zero_gpu()
 
 
 def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:

@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_methods_is_that_of_the_catalogue() -> None:
+def test_the_tables_of_methods_and_variables_are_those_of_the_program() -> None:
     """When this fails: python -m gsr_app models --readme README.md"""
-    assert models.with_table(README) == README
+    assert models.with_tables(README) == README
 
 
 def test_the_two_commands_are_there_and_ci_runs_the_second() -> None:

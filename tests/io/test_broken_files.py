@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.io.images import StripReader, read_image
 
 Pixels = Callable[..., np.ndarray]
@@ -98,7 +98,7 @@ def test_the_limit_can_be_set_and_strips_may_go_beyond_it(
     monkeypatch.setenv("GSR_MAX_PIXELS", "6e2")
     assert read_image(tmp_path / "a.png").size == (20, 30)
     monkeypatch.setenv("GSR_MAX_PIXELS", "lots")
-    with pytest.raises(ImageError, match="GSR_MAX_PIXELS is 'lots'"):
+    with pytest.raises(InvalidArgument, match="GSR_MAX_PIXELS is 'lots'"):
         read_image(tmp_path / "a.png")
 
 
