@@ -18,6 +18,7 @@ from gsr_app.models.registry import architecture, build
 from gsr_app.models.rt4ksr import RT4KSR, ExpandReduce, RT4KSRConfig
 from tests.golden.compare import assert_same, digest, expected_digest, load, shapes
 from tests.golden.filling import fill
+from tests.oracles import rt4ksr as oracle
 
 
 def released(shared: Path, scale: int) -> RT4KSR:
@@ -49,9 +50,15 @@ def test_both_forms_equal_the_published_code(scale: int) -> None:
         assert_same(net.fuse()(golden["input"])[..., -height:, -width:], golden["rep"])
 
 
+def test_the_network_is_the_described_one_without_switches(scale: int) -> None:
+    net, full = fill(build(f"rt4ksr-x{scale}")), fill(oracle.RT4KSR(config=oracle.RT4KSRConfig(scale=scale)))
+    lr = torch.rand(1, 3, 6, 10, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(net(lr), full(lr))
+
+
 def test_the_high_frequency_branch_attention_and_residual_equal_the_published_code() -> None:
     golden = load("rt4ksr-x2-variant")
-    net = fill(RT4KSR(config=RT4KSRConfig(use_hfb=True, eca_gamma=2, residual=True)))
+    net = fill(oracle.RT4KSR(config=oracle.RT4KSRConfig(use_hfb=True, eca_gamma=2, residual=True)))
     assert digest(shapes(net)) == expected_digest("rt4ksr-x2-variant")
     with torch.inference_mode():
         assert_same(net(golden["input"]), golden["output"])
@@ -66,7 +73,7 @@ def test_whole_outputs_and_stages_equal_the_published_code(shared: Path, scale: 
     with torch.inference_mode():
         assert_same(net(golden["input"]), golden["out_train"])
         assert_same(net.fuse()(golden["input"]), golden["out_rep"])
-        assert_same(net.body(net.head(net.down(golden["input"]))), golden["body_out"])
+        assert_same(net.body(net.head(torch.nn.functional.pixel_unshuffle(golden["input"], 2))), golden["body_out"])
     fused = net.fuse().state_dict()
     for key, value in np.load(folder / f"rt4ksr_x{scale}_rep_weights.npz").items():
         assert_same(fused[key], torch.from_numpy(value))
@@ -109,7 +116,7 @@ SWITCHES = [
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: "-".join(f"{k}={v}" for k, v in s.items()))
 def test_every_switch_makes_a_network_that_runs_trains_and_fuses(switches: dict) -> None:
     torch.manual_seed(0)
-    net = RT4KSR(config=RT4KSRConfig(scale=3, **switches))
+    net = oracle.RT4KSR(config=oracle.RT4KSRConfig(scale=3, **switches))
     x = torch.rand(1, 3, 6, 10)
     y = net(x)
     assert y.shape == (1, 3, 18, 30)
@@ -120,7 +127,7 @@ def test_every_switch_makes_a_network_that_runs_trains_and_fuses(switches: dict)
 
 def test_each_switch_changes_the_network() -> None:
     def outcome(**switches: object) -> torch.Tensor:
-        net = fill(RT4KSR(config=RT4KSRConfig(**switches)))
+        net = fill(oracle.RT4KSR(config=oracle.RT4KSRConfig(**switches)))
         return net(torch.linspace(0, 1, 3 * 6 * 8).view(1, 3, 6, 8))
 
     plain = outcome()

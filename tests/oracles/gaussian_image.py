@@ -111,15 +111,15 @@ class DrawInTiles(torch.autograd.Function):
         by_centre, by_conic, by_color = (torch.zeros_like(x) for x in (centre, conic, color))
         for part, which, delta, alpha in _tiles(centre, conic, lists, taken, across):
             by_color.index_add_(0, which.flatten(), torch.einsum("tkp,tpc->tkc", alpha, grad_px[part]).flatten(0, 1))
-            grad_power = -alpha * torch.einsum("tkc,tpc->tkp", color[which], grad_px[part])
+            grad_q = -alpha * torch.einsum("tkc,tpc->tkp", color[which], grad_px[part])
             dx, dy = delta.unbind(-1)
-            fx, fy = (grad_power * dx).sum(2), (grad_power * dy).sum(2)
+            fx, fy = (grad_q * dx).sum(2), (grad_q * dy).sum(2)
             a, b, c = conic[which].unbind(2)
             by_centre.index_add_(0, which.flatten(), torch.stack([a * fx + b * fy, b * fx + c * fy], 2).flatten(0, 1))
             second = [
-                0.5 * (grad_power * dx * dx).sum(2),
-                (grad_power * dx * dy).sum(2),
-                0.5 * (grad_power * dy * dy).sum(2),
+                0.5 * (grad_q * dx * dx).sum(2),
+                (grad_q * dx * dy).sum(2),
+                0.5 * (grad_q * dy * dy).sum(2),
             ]
             by_conic.index_add_(0, which.flatten(), torch.stack(second, 2).flatten(0, 1))
         return by_centre, by_conic, by_color, None, None
