@@ -43,6 +43,11 @@ class Scale:
                 )
 
     @classmethod
+    def of(cls, scale: Scale | float) -> Scale:
+        """One factor for both axes, or a scale as it is."""
+        return scale if isinstance(scale, Scale) else cls(scale, scale)
+
+    @classmethod
     def parse(cls, text: str, source_size: tuple[int, int] | None = None) -> Scale:
         """Read "3.7", "x4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
 

@@ -40,7 +40,7 @@ def upscale_frames(
 ) -> Generator[np.ndarray, None, None]:
     """Every frame of a clip at another scale, lazily and in order. Closing the generator stops the work."""
     found = registry.method(method)  # an unknown name is said before the first frame is read
-    wanted = scale if isinstance(scale, Scale) else Scale(scale, scale)
+    wanted = Scale.of(scale)
     if found.kind == "video":
         yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
         return

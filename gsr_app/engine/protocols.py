@@ -22,6 +22,7 @@ from gsr_app.engine.metrics import CONVENTIONS, Convention, Score, measure
 from gsr_app.engine.pictures import stack, unstack
 from gsr_app.ops.resize import Resampling
 
+_LEAST_LR_PX = 8  # per side, of what networks are given
 _STRIP_PIXELS = 1 << 18  # of the LR at once: a large picture is not held in float64
 
 
@@ -96,13 +97,17 @@ Array = NDArray[Any]
 class Pair:
     """The picture that a method gets and the one that its result is compared with, both [H, W] or [H, W, C].
 
-    `lr` has the dtype of the reference, or float32 where the protocol does not round it. To score a result before it is
-    rounded, give the method `lr` as float32 in 0..1.
+    `lr` has the dtype of the reference, or float32 where the protocol does not round it.
     """
 
     lr: Array
     reference: Array
     scale: Scale
+
+    @property
+    def float_lr(self) -> NDArray[np.float32]:
+        """What a method gets: its answer is float32, too, and is not rounded before it is scored."""
+        return (self.lr / np.float32(_peak(self.lr))).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class PairSize:
 
 def pair_size(size: tuple[int, int], scale: Scale | float, by: Protocol) -> PairSize:
     """The sizes of the pair that `make_pair` would make of a picture of that size, without making it."""
-    scale = scale if isinstance(scale, Scale) else Scale(scale, scale)
+    scale = Scale.of(scale)
     if min(scale.y, scale.x) < 1:
         raise InvalidArgument(f"A round trip needs a scale of at least 1, found {scale}.")
     factors = (scale.y, scale.x)
@@ -138,12 +143,23 @@ def pair_size(size: tuple[int, int], scale: Scale | float, by: Protocol) -> Pair
     return PairSize(cropped, lr, output, (min(output[0], cropped[0]), min(output[1], cropped[1])))
 
 
+def check_pair_size(size: tuple[int, int], scale: Scale | float, by: Protocol) -> PairSize:
+    """As `pair_size`, but an LR that is too small for the networks is refused."""
+    found = pair_size(size, scale, by)
+    if min(found.lr) < _LEAST_LR_PX:
+        raise InvalidArgument(
+            f"At x{Scale.of(scale)} this picture would shrink to {found.lr[1]}x{found.lr[0]}.",
+            hint="Choose a smaller scale.",
+        )
+    return found
+
+
 def make_pair(reference: Array, scale: Scale | float, by: Protocol, lr: Array | None = None) -> Pair:
     """The LR of a picture (made, unless it is given), and the part of the picture that a result will cover.
 
     The picture is [H, W] or [H, W, 1 to 4] of uint8, uint16 or float32 in 0..1.
     """
-    scale = scale if isinstance(scale, Scale) else Scale(scale, scale)
+    scale = Scale.of(scale)
     if lr is None:
         size = pair_size((reference.shape[0], reference.shape[1]), scale, by)
         lr = _shrink(reference[: size.cropped[0], : size.cropped[1]], scale, by)[: size.lr[0], : size.lr[1]]
@@ -178,7 +194,7 @@ def _shrink(picture: Array, scale: Scale, by: Protocol) -> Array:
     layers = picture if picture.ndim == 3 else picture[..., None]
     alpha = layers[..., -1] if layers.shape[2] in (2, 4) else None
     blended = alpha is not None and alpha.min() != alpha.max()
-    peak = {"uint8": 255.0, "uint16": 65535.0}.get(picture.dtype.name, 1.0)
+    peak = _peak(picture)
 
     def planes(rows: Array) -> torch.Tensor:  # [1, C, h, W] float64
         values = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1)).astype(np.float64))[None] / peak
@@ -206,6 +222,10 @@ def _separate(planes: torch.Tensor) -> torch.Tensor:  # what `stack` made, resiz
     color, alpha = unstack(planes, "bicubic", has_alpha=True)
     assert alpha is not None
     return torch.cat([color, alpha], 1)
+
+
+def _peak(picture: Array) -> float:
+    return {"uint8": 255.0, "uint16": 65535.0}.get(picture.dtype.name, 1.0)
 
 
 def _size(picture: Array) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gsr_app.core.errors import ImageError
+from gsr_app.core.types import Scale
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 
@@ -20,7 +21,7 @@ class Picture:
     lr: Path | None = None
 
 
-def list_pictures(folder: Path, scale: float) -> list[Picture]:
+def list_pictures(folder: Path, scale: Scale | float) -> list[Picture]:
     """The pictures of a dataset at a scale.
 
     Three layouts are known: a folder of references (the LR is made as the protocol says); `HR/` and `LR/` side by
@@ -28,7 +29,8 @@ def list_pictures(folder: Path, scale: float) -> list[Picture]:
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder.", hint="Name a folder of reference pictures.")
-    by_scale = folder / f"x{scale:g}"
+    scale = Scale.of(scale)
+    by_scale = folder / f"x{scale}"
     root = by_scale if by_scale.is_dir() else folder
     references = root / "HR" if (root / "HR").is_dir() else root
     lrs = root / "LR" if (root / "LR").is_dir() else None
@@ -42,11 +44,11 @@ def list_pictures(folder: Path, scale: float) -> list[Picture]:
     return [Picture(folder.name, path.stem, path, _matching_lr(path, lrs, scale)) for path in found]
 
 
-def _matching_lr(reference: Path, lrs: Path | None, scale: float) -> Path | None:
+def _matching_lr(reference: Path, lrs: Path | None, scale: Scale) -> Path | None:
     """The LR of a reference: the same name, with or without the scale at its end (0801.png, 0801x4.png)."""
     if lrs is None:
         return None
-    for stem in (reference.stem, f"{reference.stem}x{scale:g}"):
+    for stem in (reference.stem, f"{reference.stem}x{scale}"):
         for path in sorted(lrs.glob(f"{stem}.*")):
             if path.suffix.lower() in SUFFIXES:
                 return path

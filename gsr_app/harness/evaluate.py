@@ -1,7 +1,8 @@
 """`gsr eval`: PSNR, SSIM and perceptual measures of methods on pictures or clips, by a published protocol.
 
-One journal line per picture (or clip) is written as soon as it is known, so that a run that was stopped goes on where
-it was. Tables are made from the journal at the end; they hold no timings, so that two runs give the same bytes.
+The row of a picture (or clip) is appended to a journal as soon as it is known, so that a stopped run can continue. The
+tables are made from the journal at the end; they hold no timings, so that two runs write the same bytes. A clip's score
+is the mean over its frames, a dataset's the mean over its pictures or clips.
 """
 
 from __future__ import annotations
@@ -10,71 +11,51 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
-from gsr_app.harness.dataset import Picture, list_pictures
+from gsr_app.core.errors import GsrError, ImageError, InvalidArgument, InvalidScale, WeightsError
+from gsr_app.core.types import Scale
+from gsr_app.harness.dataset import Clip, Picture, list_clips, list_pictures
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import EngineName, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.sessions import open_session
+from gsr_app.harness.tables import Row, summarise, write_tables
 from gsr_app.models import registry, weights
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gsr_app.engine.protocols import Pair, Protocol
 
 MEASURES = ("lpips", "dists", "niqe")
 PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
+PUBLISHED = "published"
+"""In place of scales: all those of the methods' own tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    picture: Picture
+    source: Picture | Clip
     method: str
-    scale: float
+    scale: Scale
 
     @property
     def row(self) -> Row:
         """This job's row, without scores."""
-        return Row(self.picture.dataset, self.picture.name, self.method, self.scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The scores of one picture, or the means of one clip; `error` when there are none."""
-
-    dataset: str
-    image: str
-    method: str
-    scale: float
-    psnr_y: float | None = None
-    ssim_y: float | None = None
-    psnr_rgb: float | None = None
-    ssim_rgb: float | None = None
-    lpips: float | None = None
-    dists: float | None = None
-    niqe: float | None = None
-    done: str = ""
-    error: str = ""
-    seconds: float = 0.0
-    scale_x: float | None = None  # where it is another than `scale`, which then is the vertical one
-    weights: str = ""  # that it was drawn with, by their bytes
-
-    @property
-    def factor(self) -> str:
-        """The scale, as people write it."""
-        return f"{self.scale:g}" if self.scale_x is None else f"{self.scale:g}x{self.scale_x:g}"
-
-    @property
-    def key(self) -> str:
-        return f"{self.dataset}|{self.image}|{self.method}|{self.factor}"
+        scale_x = None if self.scale.is_uniform else self.scale.x
+        return Row(self.source.dataset, self.source.name, self.method, self.scale.y, scale_x=scale_x)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked for. With the weights themselves, which each row names, it decides the numbers."""
+    """What decides the scores, together with the bytes of the weights, whose id stands in each row."""
 
     protocol: str = "basicsr"
     measures: tuple[str, ...] = ()
@@ -84,64 +65,92 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """The worker: scores one job. Its session lives as long as its process."""
+    """The worker: scores one job. A clip of any length takes the same memory."""
 
     settings: Settings
     threads: int
     images: Path | None = None
 
     def __call__(self, job: Job) -> Row:
-        return timed(job.row, lambda: self._score(job))
+        began = time.perf_counter()
+        try:
+            scores = self._score(job)
+        except (GsrError, MemoryError) as error:
+            return dataclasses.replace(job.row, error=f"{type(error).__name__}: {error}")
+        return dataclasses.replace(job.row, seconds=time.perf_counter() - began, **scores)
 
     def _score(self, job: Job) -> dict[str, Any]:
-        import numpy as np
-
-        from gsr_app.core.types import Scale
         from gsr_app.engine import protocols
-        from gsr_app.engine.perceptual import measure_perceptual
-        from gsr_app.io.images import Picture as Image
-        from gsr_app.io.images import read_image, write_image
+        from gsr_app.engine.frames import upscale_frames
 
         by = protocols.protocol(self.settings.protocol)
-        reference = as_rgb(read_image(job.picture.reference).to_array(np.uint8))
-        lr = as_rgb(read_image(job.picture.lr).to_array(np.uint8)) if job.picture.lr else None
-        pair = protocols.make_pair(reference, job.scale, by, lr)
         session = open_session(self.threads, self.settings.device, "float32", self.settings.weights or None)
-        upscaled = session.upscale(
-            pair.lr.astype(np.float32) / 255, method=job.method, scale=Scale(job.scale, job.scale)
-        )
-        y, rgb = protocols.judge(upscaled.image, pair, by)
-        if self.images is not None:
-            folder = self.images / job.picture.dataset / f"{job.method}_x{job.scale:g}"
-            folder.mkdir(parents=True, exist_ok=True)
-            picture = Image.from_array((upscaled.image.clip(0, 1) * 255).round().astype(np.uint8))
-            write_image(folder / f"{job.picture.name}.png", picture, overwrite=True)
-        perceptual = measure_perceptual(
-            self.settings.measures, upscaled.image, pair.reference, border_px=by.y.border_px(job.scale)
-        )
-        return {
-            "psnr_y": round(y.psnr_db, 4),
-            "ssim_y": round(y.ssim, 6),
-            "psnr_rgb": round(rgb.psnr_db, 4),
-            "ssim_rgb": round(rgb.ssim, 6),
-            **{name: round(value, 4) for name, value in perceptual.items()},
-            "done": upscaled.done,
-        }
+        pairs: dict[int, Pair] = {}  # of the frames that were read and are not scored yet
+        if isinstance(job.source, Clip):
+            lrs = _read_frames(job.source.frames, job.scale, by, pairs)
+            results = upscale_frames(session, lrs, method=job.method, scale=job.scale)
+            names, done = [path.stem for path in job.source.frames], f"{len(job.source.frames)} frames at x{job.scale}"
+        else:
+            lr = _read_rgb(job.source.lr) if job.source.lr else None
+            pairs[0] = protocols.make_pair(_read_rgb(job.source.reference), job.scale, by, lr)
+            upscaled = session.upscale(pairs[0].float_lr, method=job.method, scale=job.scale)
+            results, names, done = iter([upscaled.image]), [job.source.name], upscaled.done
+        scores: dict[str, list[float]] = {}
+        for at, image in enumerate(results):
+            for name, value in self._measure(image, pairs.pop(at), by).items():
+                scores.setdefault(name, []).append(value)
+            if self.images is not None:
+                _save(self._image_path(job, names[at]), image)
+        means = {name: round(statistics.fmean(values), 6 if "ssim" in name else 4) for name, values in scores.items()}
+        return {**means, "done": done}
+
+    def _measure(self, image: np.ndarray, pair: Pair, by: Protocol) -> dict[str, float]:
+        from gsr_app.engine.perceptual import measure_perceptual
+        from gsr_app.engine.protocols import judge
+
+        y, rgb = judge(image, pair, by)
+        border_px = by.y.border_px(max(pair.scale.y, pair.scale.x))
+        perceptual = measure_perceptual(self.settings.measures, image, pair.reference, border_px=border_px)
+        return {"psnr_y": y.psnr_db, "ssim_y": y.ssim, "psnr_rgb": rgb.psnr_db, "ssim_rgb": rgb.ssim, **perceptual}
+
+    def _image_path(self, job: Job, name: str) -> Path:
+        assert self.images is not None
+        folder = self.images / job.source.dataset / f"{job.method}_x{job.scale}"
+        return (folder / job.source.name if isinstance(job.source, Clip) else folder) / f"{name}.png"
 
 
-def timed(row: Row, score: Callable[[], dict[str, Any]]) -> Row:
-    """The row with its scores and what they took, or with why there are none."""
-    began = time.perf_counter()
-    try:
-        scores = score()
-    except (GsrError, MemoryError) as error:
-        return dataclasses.replace(row, error=f"{type(error).__name__}: {error}")
-    return dataclasses.replace(row, seconds=time.perf_counter() - began, **scores)
+def _read_rgb(path: Path) -> np.ndarray:
+    """[H, W, 3] uint8, as the protocols compare: grey is repeated, alpha is left out."""
+    import numpy as np
 
+    from gsr_app.io.images import read_image
 
-def as_rgb(picture: Any) -> Any:
-    """Three channels, as the protocols compare: grey ones repeated, alpha left out."""
+    picture = read_image(path).to_array(np.uint8)
     return picture[..., :3] if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+
+
+def _read_frames(frames: Sequence[Path], scale: Scale, by: Protocol, pairs: dict[int, Pair]) -> Iterator[np.ndarray]:
+    """The frames that the method gets; the pair of each is put into `pairs`."""
+    from gsr_app.engine.protocols import make_pair
+
+    size: tuple[int, ...] = ()
+    for at, path in enumerate(frames):
+        frame = _read_rgb(path)
+        size = size or frame.shape
+        if frame.shape != size:
+            raise ImageError(f"{path} is not of the size of the frames before it.", hint="A clip has one size.")
+        pairs[at] = make_pair(frame, scale, by)
+        yield pairs[at].float_lr
+
+
+def _save(path: Path, image: np.ndarray) -> None:
+    import numpy as np
+
+    from gsr_app.io.images import Picture as Image
+    from gsr_app.io.images import write_image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, Image.from_array((image.clip(0, 1) * 255).round().astype(np.uint8)), overwrite=True)
 
 
 class Journal:
@@ -173,48 +182,30 @@ class Journal:
 def evaluate(
     folders: Sequence[Path],
     methods: Sequence[str],
-    scales: Sequence[float],
+    scales: Sequence[Scale | float],
     settings: Settings,
     out: Path,
     *,
+    clips: bool = False,  # the folders hold a folder of frames per clip
     engine: EngineName = "local",
     workers: int = 1,
     keep_images: bool = False,
     report: Callable[[int, int, Row], None] | None = None,
 ) -> list[Row]:
-    """Score every picture with every method at every scale; `report(done, total, row)` is called along the way."""
+    """Score every picture or clip with every method at every scale, or take its row from the journal.
+
+    `report(done, total, row)` is called after each.
+    """
+    if clips and settings.protocol != "savsr":
+        raise InvalidArgument(f"Clips are scored by the protocol 'savsr', found {settings.protocol!r}.")
     jobs = [
-        Job(picture, method, scale)
+        Job(source, method, scale)
         for folder in folders
         for method in methods
-        for scale in scales
-        for picture in list_pictures(folder, scale)
+        for scale in map(Scale.of, scales)
+        for source in (list_clips(folder) if clips else list_pictures(folder, scale))
     ]
     worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
-    return score_all(jobs, worker, settings, out, engine=engine, workers=workers, report=report)
-
-
-class HasRow(Protocol):
-    """Something to be scored."""
-
-    @property
-    def row(self) -> Row: ...
-
-
-_Job = TypeVar("_Job", bound=HasRow)
-
-
-def score_all(
-    jobs: Sequence[_Job],
-    worker: Callable[[_Job], Row],
-    settings: Settings,
-    out: Path,
-    *,
-    engine: EngineName = "local",
-    workers: int = 1,
-    report: Callable[[int, int, Row], None] | None = None,
-) -> list[Row]:
-    """The row of every job: from the journal, or scored now."""
     keys = [job.row.key for job in jobs]
     if len(set(keys)) < len(keys):
         twice = next(job.row for job, key in zip(jobs, keys, strict=True) if keys.count(key) > 1)
@@ -240,15 +231,15 @@ def score_all(
 
 
 def _find_weights(method: str, settings: Settings) -> str:
-    """What names the weights' bytes; nothing while they are not here."""
-    with suppress(WeightsError):  # whoever needs them says so
+    """The id of the weight files' bytes; empty as long as they are not on this machine."""
+    with suppress(WeightsError):  # reported where they are needed
         if found := weights.find(registry.method(method), settings.weights or None):
             return found.id
     return ""
 
 
 def journal_name(settings: Settings) -> str:
-    """Readable, and different for different settings."""
+    """A readable name, different for different settings."""
     measures = "+".join(("psnr", "ssim", *settings.measures))
     return f"{settings.protocol}_{measures}" + (f"_{Path(settings.weights).stem}" if settings.weights else "")
 
@@ -259,7 +250,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", required=True, help="ids of the catalogue, separated by commas")
     parser.add_argument(
         "--scales", default="2,3,4",
-        help="separated by commas (default: %(default)s); clips also take 1.5x4, vertical first, and 'published'",
+        help="separated by commas (default: %(default)s), 1.5x4 is vertical first; or 'published'",
     )  # fmt: skip
     parser.add_argument("--protocol", choices=PROTOCOL_NAMES, help="default: basicsr; of clips savsr, the only one")
     parser.add_argument("--measures", default="", help="lpips, dists, niqe: separated by commas")
@@ -272,27 +263,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gsr_app.harness.tables import summarise, write_tables
-
     methods = _split(args.methods)
     for method in methods:
-        registry.method(method)  # an unknown name is said before hours of work, not after
+        registry.method(method)  # an unknown name is refused before hours of work
     protocol = args.protocol or ("savsr" if args.video else "basicsr")
     settings = Settings(protocol, _measures(args.measures), args.weights, args.device)
+    scales = read_scales(_split(args.scales), methods, protocol)
 
     def report(done: int, total: int, row: Row) -> None:
-        score = row.error or f"{row.psnr_y:.2f} dB  {row.ssim_y:.4f}"
+        from gsr_app.engine.protocols import PROTOCOLS
+
+        by = PROTOCOLS[protocol]
+        psnr, ssim = (row.psnr_rgb, row.ssim_rgb) if by.rgb_first else (row.psnr_y, row.ssim_y)
+        score = row.error or f"PSNR-{by.main.label} {psnr:.2f} dB  SSIM {ssim:.4f}"
         print(f"[{done}/{total}] {row.dataset}/{row.image} {row.method} x{row.factor}  {score}", file=sys.stderr)
 
-    how: dict[str, Any] = {"engine": args.engine, "workers": args.workers}
-    how |= {"keep_images": args.save_images, "report": report}
-    if args.video:
-        from gsr_app.harness.clips import evaluate_clips, read_scales
-
-        scales = read_scales(_split(args.scales), methods)
-        rows = evaluate_clips(args.datasets, methods, scales, settings, args.out, **how)
-    else:
-        rows = evaluate(args.datasets, methods, _scales(args.scales), settings, args.out, **how)
+    rows = evaluate(
+        args.datasets, methods, scales, settings, args.out,
+        clips=args.video, engine=args.engine, workers=args.workers, keep_images=args.save_images, report=report,
+    )  # fmt: skip
     summary = summarise(rows, protocol)
     write_tables(args.out, rows, summary, protocol)
     if args.json:
@@ -306,13 +295,27 @@ def _split(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _scales(text: str) -> list[float]:
+def read_scales(words: Sequence[str], methods: Sequence[str], protocol: str) -> list[Scale]:
+    """Scales as people write them, "4" or "1.5x4" (vertical first), or `published`."""
+    if list(words) == [PUBLISHED]:
+        found = [
+            Scale(float(score["scale"]), float(score.get("scale_x", score["scale"])))
+            for method in methods
+            if registry.method(method).convention == protocol
+            for score in registry.method(method).published
+        ]
+        if not found:
+            raise InvalidArgument(f"None of the methods has published scores of the protocol {protocol!r}.")
+        return list(dict.fromkeys(found))
     try:
-        scales = [float(part) for part in _split(text)]
-    except ValueError:
+        scales = [Scale.parse(word) for word in words]
+    except InvalidScale:
         scales = []
-    if not scales or not all(1 <= scale <= 30 for scale in scales):
-        raise InvalidArgument(f"--scales takes numbers from 1 to 30 separated by commas, found {text!r}.")
+    if not scales or not all(1 <= one <= 30 for scale in scales for one in (scale.y, scale.x)):
+        raise InvalidArgument(
+            "--scales takes numbers from 1 to 30 such as 4 or 1.5x4 separated by commas, or 'published'; "
+            f"found {','.join(words)!r}."
+        )
     return scales
 
 

@@ -10,18 +10,47 @@ import io
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.models import registry
 
-if TYPE_CHECKING:
-    from gsr_app.harness.evaluate import Row
-
 SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips", "dists", "niqe")
 _COLUMNS = ("dataset", "image", "method", "scale", "protocol", *SCORES, "done", "error")
 _DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4, "lpips": 4, "dists": 4, "niqe": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The scores of one picture, or the means of one clip; `error` when there are none."""
+
+    dataset: str
+    image: str
+    method: str
+    scale: float
+    psnr_y: float | None = None
+    ssim_y: float | None = None
+    psnr_rgb: float | None = None
+    ssim_rgb: float | None = None
+    lpips: float | None = None
+    dists: float | None = None
+    niqe: float | None = None
+    done: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    scale_x: float | None = None  # if it differs from `scale`, which then is the vertical one
+    weights: str = ""  # the id of the weight files' bytes
+
+    @property
+    def factor(self) -> str:
+        """The scale, as people write it."""
+        return f"{self.scale:g}" if self.scale_x is None else f"{self.scale:g}x{self.scale_x:g}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}|{self.image}|{self.method}|{self.factor}"
 
 
 def summarise(rows: Iterable[Row], protocol: str) -> list[dict[str, Any]]:
@@ -91,20 +120,24 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
     """One table per scale: methods down, datasets across, each cell PSNR/SSIM/LPIPS/DISTS, published ones below."""
     from gsr_app.engine.protocols import protocol as find_protocol
 
-    lines = [f"Protocol: {find_protocol(protocol)}.", ""]
+    by = find_protocol(protocol)
+    names = ("psnr_rgb", "ssim_rgb", "lpips", "dists") if by.rgb_first else ("psnr_y", "ssim_y", "lpips", "dists")
+    lines = [f"Protocol: {by}.", ""]
     datasets = list(dict.fromkeys(row["dataset"] for row in summary))
     for scale, scale_x in sorted({_scales(row) for row in summary}, key=lambda pair: (pair[0] != pair[1], pair)):
         here = {(row["method"], row["dataset"]): row for row in summary if _scales(row) == (scale, scale_x)}
         across = f"/x{scale_x:g}" if scale_x != scale else ""
         methods = sorted({name for name, _ in here}, key=list(registry.catalogue()).index)
         lines += [
-            f"### x{scale:g}{across}: PSNR/SSIM/LPIPS/DISTS (NIQE), Y unless the protocol says otherwise",
+            f"### x{scale:g}{across}: PSNR-{by.main.label}/SSIM-{by.main.label}/LPIPS/DISTS (NIQE)",
             "",
             f"| Backbone | Method | Version | Training set | {' | '.join(datasets)} |",
             "|" + "---|" * (4 + len(datasets)),
         ]
         for name in methods:
-            cells = [_markdown_cell(here[name, dataset]) if (name, dataset) in here else "" for dataset in datasets]
+            cells = [
+                _markdown_cell(here[name, dataset], names) if (name, dataset) in here else "" for dataset in datasets
+            ]
             lines.append(f"| {' | '.join((*describe(name), *cells))} |")
         lines.append("")
     skipped = sum(row["skipped"] for row in summary)
@@ -131,10 +164,9 @@ def describe(method_id: str) -> tuple[str, str, str, str]:
     return backbone, method.title, version, trained_on
 
 
-def _markdown_cell(row: Mapping[str, Any]) -> str:
+def _markdown_cell(row: Mapping[str, Any], names: Sequence[str]) -> str:
     if not row["n"]:
         return "none scored"
-    names = ("psnr_y", "ssim_y", "lpips", "dists")
     cell = "/".join(_figure(name, row[name]) for name in names)
     if row["niqe"] is not None:
         cell += f" ({_figure('niqe', row['niqe'])})"

@@ -15,9 +15,8 @@ from gsr_app.core.types import Scale
 from gsr_app.engine.metrics import CONVENTIONS, psnr
 from gsr_app.engine.protocols import crop_frame_size
 from gsr_app.harness import cli
-from gsr_app.harness.clips import evaluate_clips, read_scales
 from gsr_app.harness.dataset import list_clips
-from gsr_app.harness.evaluate import Settings
+from gsr_app.harness.evaluate import Settings, evaluate, read_scales
 from gsr_app.harness.tables import find_published
 from gsr_app.io.images import Picture, read_image, write_image
 from gsr_app.models import registry
@@ -46,7 +45,7 @@ def vid4(tmp_path: Path) -> Path:
 
 def test_a_clips_score_is_the_mean_over_its_frames_of_the_protocol_written_out(vid4: Path, tmp_path: Path) -> None:
     scale = Scale(2.5, 1.5)
-    rows = evaluate_clips([vid4], ["nearest"], [scale], Settings("savsr"), tmp_path / "out")
+    rows = evaluate([vid4], ["nearest"], [scale], Settings("savsr"), tmp_path / "out", clips=True)
     for row, clip in zip(rows, list_clips(vid4), strict=True):
         scores: list[float] = []
         for path in clip.frames:
@@ -85,9 +84,9 @@ def test_a_run_that_was_stopped_goes_on(vid4: Path, tmp_path: Path) -> None:
     told: list[str] = []
     scales = [Scale(2.0, 2.0), Scale(1.5, 3.0)]
     settings, out = Settings("savsr"), tmp_path / "out"
-    evaluate_clips([vid4], ["bicubic"], scales[:1], settings, out)
-    rows = evaluate_clips(
-        [vid4], ["bicubic"], scales, settings, out, report=lambda *event: told.append(event[2].factor)
+    evaluate([vid4], ["bicubic"], scales[:1], settings, out, clips=True)
+    rows = evaluate(
+        [vid4], ["bicubic"], scales, settings, out, clips=True, report=lambda *event: told.append(event[2].factor)
     )
     assert told == ["1.5x3"] * 2
     assert len(rows) == 4
@@ -109,7 +108,7 @@ def test_frames_are_cropped_as_the_published_tests_crop_them(shared: Path) -> No
 
 
 def test_published_scales_are_all_42_of_the_tables() -> None:
-    scales = read_scales(["published"], ["bicubic", "savsr"])
+    scales = read_scales(["published"], ["bicubic", "savsr"], "savsr")
     assert len(scales) == 42
     assert sum(scale.is_uniform for scale in scales) == 30
     for scale in scales:
@@ -123,12 +122,12 @@ def test_published_scales_are_all_42_of_the_tables() -> None:
 @pytest.mark.parametrize("words", [["0.5"], ["x"], ["published", "2"], []])
 def test_scales_that_cannot_be_are_refused(words: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="--scales"):
-        read_scales(words, ["savsr"])
+        read_scales(words, ["savsr"], "savsr")
 
 
 def test_other_protocols_and_empty_folders_are_refused(vid4: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="'savsr'"):
-        evaluate_clips([vid4], ["bicubic"], [Scale(2, 2)], Settings("basicsr"), tmp_path / "out")
+        evaluate([vid4], ["bicubic"], [Scale(2, 2)], Settings("basicsr"), tmp_path / "out", clips=True)
     (tmp_path / "none").mkdir()
     with pytest.raises(ImageError, match="holds no clips"):
         list_clips(tmp_path / "none")

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from gsr_app.core.errors import GsrError, ImageError
 from gsr_app.harness import cli
 from gsr_app.harness.dataset import list_pictures
-from gsr_app.harness.evaluate import Journal, Row, Settings, evaluate
+from gsr_app.harness.evaluate import PROTOCOL_NAMES, Journal, Settings, evaluate
 from gsr_app.harness.pool import WorkerDied, run_jobs
-from gsr_app.harness.tables import find_published, summarise
+from gsr_app.harness.tables import Row, find_published, summarise, write_tables
 from gsr_app.io.images import Picture, write_image
 from gsr_app.models import build
 
@@ -195,6 +195,22 @@ def test_pairs_per_scale_are_found_and_a_missing_lr_is_an_error(tmp_path: Path) 
     assert list_pictures(tmp_path / "Pairs", 2)[0].lr == tmp_path / "Pairs" / "x2" / "LR" / "ax2.png"
     with pytest.raises(ImageError, match="pairs for x2 only"):
         list_pictures(tmp_path / "Pairs", 3)
+
+
+def test_the_command_knows_every_protocol() -> None:
+    from gsr_app.engine.protocols import PROTOCOLS
+
+    assert sorted(PROTOCOL_NAMES) == sorted(PROTOCOLS)
+
+
+def test_tables_of_an_rgb_protocol_print_rgb_scores(dataset: Path, tmp_path: Path) -> None:
+    rows = evaluate([dataset], ["bicubic"], [2.0], Settings("liif-div2k"), tmp_path)
+    summary = summarise(rows, "liif-div2k")
+    write_tables(tmp_path, rows, summary, "liif-div2k")
+    table = (tmp_path / "table.md").read_text()
+    assert "PSNR-RGB" in table
+    assert f"{summary[0]['psnr_rgb']:.2f}/" in table
+    assert abs(summary[0]["psnr_rgb"] - summary[0]["psnr_y"]) > 0.01
 
 
 def test_published_figures_stand_only_beside_the_same_protocol() -> None:
