@@ -1,6 +1,7 @@
 """PSNR and SSIM, each with the convention that it was measured by: numbers of different conventions do not mix.
 
-Everything is computed in float64, so that a score does not depend on the machine.
+Everything is computed in float64, so that a score does not depend on the machine. Frames of a video are scored one by
+one, with their flicker.
 """
 
 from __future__ import annotations
@@ -189,3 +190,39 @@ def _windowed(maps: torch.Tensor) -> torch.Tensor:
     taps = taps / taps.sum()
     rows = F.conv2d(maps[:, None], taps.view(1, 1, -1, 1))
     return F.conv2d(rows, taps.view(1, 1, 1, -1))[:, 0]
+
+
+# ---- videos -----------------------------------------------------------------------------------------------------
+
+FRAME_CONVENTION = CONVENTIONS["whole-y"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """A frame against its reference."""
+
+    psnr_db: float  # by FRAME_CONVENTION
+    flicker: float | None  # in 8-bit levels of Y; None for the first frame, which has no frame before it
+
+
+class VideoScorer:
+    """PSNR and flicker, frame by frame in order.
+
+    Flicker is the mean absolute difference between two changes of Y from the frame before: the result's and the
+    reference's. Motion is in both and cancels.
+    """
+
+    def __init__(self) -> None:
+        self._error_before: torch.Tensor | None = None
+
+    def score(self, result: Image, reference: Image) -> FrameScore:
+        """What the reference does not cover is left out."""
+        height, width = reference.shape[:2]
+        error = _luma(result[:height, :width]) - _luma(reference)
+        before, self._error_before = self._error_before, error
+        flicker = None if before is None else (error - before).abs().mean().item()
+        return FrameScore(psnr(result[:height, :width], reference, by=FRAME_CONVENTION), flicker)
+
+
+def _luma(picture: Image) -> torch.Tensor:  # [1, H, W], 16..235
+    return _in_channel(_planes(picture, quantised=False), "y")

@@ -1,8 +1,7 @@
-"""From video to video: times, sound and colours are kept, what was done survives a kill, any length fits."""
+"""Upscale a video file: times, sound and colours are kept, a killed run can continue, memory is bounded."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -17,166 +16,178 @@ from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
 from gsr_app.core.types import Progress, Scale
 from gsr_app.engine import temporal
 from gsr_app.engine.frames import upscale_frames
+from gsr_app.engine.metrics import VideoScorer
+from gsr_app.engine.protocols import PROTOCOLS, check_pair_size, make_pair
 from gsr_app.engine.session import Session, warnings_for
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.video import Frame, Plan, Reader, VideoInfo
-from gsr_app.io.video.resume import Workshop
+from gsr_app.io.video.resume import ResumableOutput
 from gsr_app.models import registry
 
-# A part ends after this long, if it has the least pictures, and at the most pictures in any case: a kill loses little,
-# and the result does not consist of key frames.
+# A part ends after PART_S seconds of work if it has PART_LEAST frames, and always after PART_MOST: a kill loses little
+# work, and the result has few key frames more than it needs.
 PART_S = 15.0
 PART_LEAST, PART_MOST = 24, 250
 
 
-@dataclass(frozen=True)
-class VideoStep:
-    """One more picture is done."""
+ROUND_TRIP = PROTOCOLS["savsr"]
+"""How frames are shrunk for a round trip: as `gsr eval --video` does."""
 
-    number: int  # of pictures so far, those of earlier runs included
-    at_s: float  # where it stands in the result
-    fraction: float | None  # of the whole; None when the video does not say how long it is
-    per_second: float  # pictures, in this run
-    left_s: float | None
-    source: np.ndarray  # what the method saw
-    result: np.ndarray
-    reference: np.ndarray | None  # of a round trip: what the source was made from
+
+@dataclass(frozen=True, eq=False)
+class VideoStep:
+    """One more frame is done."""
+
+    number: int  # of frames so far, those of earlier runs included
     pts: int
     duration: int
+    fraction: float | None  # of the whole; None when the video does not say how long it is
+    per_second: float  # frames, in this run
+    left_s: float | None
+    source: np.ndarray  # what the method got
+    result: np.ndarray
+    reference: np.ndarray | None = None  # of a round trip: what the source was made from
+    psnr_db: float | None = None  # of a round trip, by metrics.FRAME_CONVENTION
+    flicker: float | None = None  # of a round trip: see metrics.FrameScore
+    at_s: float = 0.0  # its time in the result
 
 
 @dataclass(frozen=True)
 class SavedVideo:
-    """A finished video and how it came about."""
+    """A finished video and how it was made."""
 
     path: Path
     pictures: int
-    resumed: int  # of them from earlier runs
+    resumed: int  # of these, frames of earlier runs
     source_size: tuple[int, int]  # (height, width)
     size: tuple[int, int]
     scale: Scale
     duration_s: float
     wall_s: float
     done: str
-    trouble: str = ""  # why it ends before its source should
+    trouble: str = ""  # why it ends earlier than its source says
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class VideoWish:
-    """What is asked for. Two equal wishes are the same work."""
+class VideoJob:
+    """One video to be made."""
 
     source: Path
     target: Path
     method: str
     choose_scale: Callable[[tuple[int, int]], Scale]  # from the source's (height, width)
-    exact_size: bool = False  # the size was asked for in pixels: it is not rounded to what a codec holds
+    exact_size: bool = False  # the size was given in pixels: it is not cropped to what a codec can store
     start_s: Fraction | None = None
     end_s: Fraction | None = None
     rate: Fraction | None = None  # of a folder of pictures
     codec: str | None = None
     crf: int | None = None
     audio: bool = True
-    drop_unfit_sound: bool = False  # what the container cannot hold is left out with a word, instead of an error
+    drop_unfit_sound: bool = False  # sound that the container cannot hold is left out with a note, not an error
     overwrite: bool = False
-    afresh: bool = False  # what an earlier run has left is thrown away
-    round_trip: bool = False  # each picture is made small by the scale first, and what it was is the reference
-    keep_part: bool = False  # a run that is stopped leaves a playable file of what is done
+    restart: bool = False  # the parts of an earlier run are deleted
+    round_trip: bool = False  # each frame is shrunk by the scale first; the original is the reference
+    keep_part: bool = False  # a stopped run writes a playable file of what is done
 
 
 def upscale_video(
     session: Session,
-    wish: VideoWish,
+    job: VideoJob,
     *,
-    on_progress: Callable[[Progress], None] | None = None,  # of the picture at work
+    on_progress: Callable[[Progress], None] | None = None,  # of the current frame
     cancel: Callable[[], bool] | None = None,
     part_pictures: tuple[int, int] = (PART_LEAST, PART_MOST),
     part_s: float = PART_S,
 ) -> Generator[VideoStep, None, SavedVideo]:
-    """Upscale a video into another. The target appears when it is whole; until then its parts lie beside it."""
+    """Upscale a video. The target appears when it is complete; until then its parts are in a folder next to it."""
     started = time.monotonic()
-    reader = video.open_video(wish.source, wish.rate)
+    reader = video.open_video(job.source, job.rate)
     info = reader.info
-    scale = wish.choose_scale(info.size)
-    size = scale.output_size(_small_size(info.size, scale) if wish.round_trip else info.size)
+    scale = job.choose_scale(info.size)
+    size = check_pair_size(info.size, scale, ROUND_TRIP).output if job.round_trip else scale.output_size(info.size)
     check_pixels("The result", *size, "whole")
-    check_target(wish)
-    plan = video.plan_output(info, wish.target, size, codec=wish.codec, crf=wish.crf, may_crop=not wish.exact_size)
-    tracks, notes = _tracks(wish, info, plan)
-    warned = warnings_for(registry.method(wish.method), scale)
+    check_target(job)
+    plan = video.plan_output(info, job.target, size, codec=job.codec, crf=job.crf, may_crop=not job.exact_size)
+    tracks, notes = _tracks(job, info, plan)
+    warned = warnings_for(registry.method(job.method), scale)
     stopped = cancel or (lambda: False)
-    with Workshop(
-        wish.target, plan, info, _description(wish, reader, scale, session, plan), afresh=wish.afresh
-    ) as shop:
-        resumed = len(shop.times)
-        clock = _Clock(wish, reader, shop.times, started)
+    description = _description(job, reader, scale, session, plan)
+    with ResumableOutput(job.target, plan, info, description, restart=job.restart) as output:
+        resumed = len(output.times)
+        rate = _Rate(job, reader, output.times, started)
+        scorer = VideoScorer()
         part_started = time.monotonic()
         try:
-            for frame, seen, result in _results(session, wish, reader, scale, shop.times, on_progress, stopped):
-                duration = frame.duration or _usual(reader)
-                shop.append(result, frame.pts, duration)
-                unsafe, least, most = shop.unsafe, *part_pictures
-                if unsafe >= most or (unsafe >= least and time.monotonic() - part_started > part_s):
-                    shop.save()
+            for frame, seen, reference, result in _results(
+                session, job, reader, scale, output.times, on_progress, stopped
+            ):
+                duration = frame.duration or _usual_duration(reader)
+                output.append(result, frame.pts, duration)
+                unsaved, least, most = output.unsaved, *part_pictures
+                if unsaved >= most or (unsaved >= least and time.monotonic() - part_started > part_s):
+                    output.save()
                     part_started = time.monotonic()
-                reference = frame.pixels[: size[0], : size[1]] if wish.round_trip else None
-                yield clock.tick(frame, duration, seen, result, reference)
+                score = None if reference is None else scorer.score(result, reference)
+                at_s, fraction, per_second, left_s = rate.tick(frame, duration)
+                yield VideoStep(
+                    rate.number, frame.pts, duration, fraction, per_second, left_s, seen, result, reference,
+                    score.psnr_db if score else None, score.flicker if score else None, at_s,
+                )  # fmt: skip
                 if stopped():
                     raise Cancelled("The run was stopped.")
         except Cancelled as error:
-            shop.save()
-            raise Cancelled(str(error), hint=_leave(shop, wish, tracks)) from None
-        shop.save()
-        times = shop.times
+            output.save()
+            raise Cancelled(str(error), hint=_keep_part(output, job, tracks)) from None
+        output.save()
+        times = output.times
         if not times:
-            raise VideoError(
-                reader.trouble or _empty(wish), hint="" if reader.trouble else "Choose another part of it."
-            )
-        _, end_s = _span(wish, reader)
-        if reader.trouble:  # sound without pictures helps nobody
+            raise VideoError(reader.trouble or _empty(job), hint="" if reader.trouble else "Choose another part of it.")
+        _, end_s = _span(job, reader)
+        if reader.trouble:  # no sound without pictures
             end_s = _end_of(times, plan)
-        shop.finish(
-            wish.target,
+        output.finish(
+            job.target,
             tracks=tracks,
-            trimmed=wish.start_s is not None,
+            trimmed=job.start_s is not None,
             end_s=end_s,
-            overwrite=wish.overwrite,
-            comment=f"gsr {__version__}: {wish.method}, x{scale}",
+            overwrite=job.overwrite,
+            comment=f"gsr {__version__}: {job.method}, x{scale}",
         )
-        shop.clear()
+        output.clear()
     length_s = float(_end_of(times, plan) - times[0][0] * plan.time_base)
     return SavedVideo(
-        wish.target, len(times), resumed, info.size, plan.size, scale, length_s, time.monotonic() - started,
-        f"{wish.method} at x{scale}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
+        job.target, len(times), resumed, info.size, plan.size, scale, length_s, time.monotonic() - started,
+        f"{job.method} at x{scale}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
         reader.trouble, (*warned, *info.notes, *plan.notes, *notes, *reader.notes),
     )  # fmt: skip
 
 
-def _tracks(wish: VideoWish, info: VideoInfo, plan: Plan) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The streams beside the pictures that are copied, and what is to be said about the others."""
-    if not wish.audio:
+def _tracks(job: VideoJob, info: VideoInfo, plan: Plan) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The sound and subtitle streams that are copied, and notes about the others."""
+    if not job.audio:
         return (), ()
     try:
-        return video.check_tracks(info, plan, wish.target.suffix)
+        return video.check_tracks(info, plan, job.target.suffix)
     except InvalidArgument as error:
-        if not wish.drop_unfit_sound:
+        if not job.drop_unfit_sound:
             raise
-        return (), (f"{error} Left out.",)
+        return (), (f"{error} It was left out.",)
 
 
-def check_target(wish: VideoWish) -> None:
-    """Refuse an output that must not be written, before any work."""
-    target = wish.target
+def check_target(job: VideoJob) -> None:
+    """Refuse an output that must not be written, before any work is done."""
+    target = job.target
     folder = target.parent
     if not folder.is_dir():
         raise VideoError(f"The output folder {folder} does not exist.", hint="Create it first.")
     if target.is_file():
-        if wish.source.exists() and target.samefile(wish.source):
+        if job.source.exists() and target.samefile(job.source):
             raise VideoError(f"The output {target.name} is the input itself.", hint="Choose another name or folder.")
-        if not wish.overwrite:
+        if not job.overwrite:
             raise VideoError(f"The output {target.name} exists already.", hint="Allow it with --overwrite.")
-    if wish.start_s is not None and wish.end_s is not None and wish.end_s <= wish.start_s:
+    if job.start_s is not None and job.end_s is not None and job.end_s <= job.start_s:
         raise InvalidArgument("--end must come after --start.")
 
 
@@ -185,86 +196,68 @@ def check_target(wish: VideoWish) -> None:
 
 def _results(
     session: Session,
-    wish: VideoWish,
+    job: VideoJob,
     reader: Reader,
     scale: Scale,
     times: list[tuple[int, int]],
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool],
-) -> Iterator[tuple[Frame, np.ndarray, np.ndarray]]:
-    """(the frame, what the method saw of it, the result) for every picture that is still to be made, in order."""
-    start_s, end_s = _span(wish, reader)
-    # A network of windows sees pictures again that are done: only what comes after them is kept.
-    again = min(len(times), temporal.REACH if registry.method(wish.method).kind == "video" else 0)
+) -> Iterator[tuple[Frame, np.ndarray, np.ndarray | None, np.ndarray]]:
+    """(the frame, what the method got, the reference, the result) of every frame that is not done yet, in order."""
+    start_s, end_s = _span(job, reader)
+    # A temporal network needs finished frames again, as neighbours: their results are dropped.
+    again = min(len(times), temporal.REACH if registry.method(job.method).kind == "video" else 0)
     known = times[: len(times) - again]
-    waiting: deque[tuple[Frame, np.ndarray]] = deque()
+    waiting: deque[tuple[Frame, np.ndarray, np.ndarray | None]] = deque()
 
-    def pixels() -> Iterator[np.ndarray]:
+    def sources() -> Iterator[np.ndarray]:
         for frame in reader.frames(start_s, end_s, after=known[-1][0] if known else None):
-            seen = _shrink(session, frame.pixels, scale) if wish.round_trip else frame.pixels
-            waiting.append((frame, seen))
-            yield seen
+            if job.round_trip:
+                pair = make_pair(frame.pixels, scale, ROUND_TRIP)
+                waiting.append((frame, pair.lr, pair.reference))
+            else:
+                waiting.append((frame, frame.pixels, None))
+            yield waiting[-1][1]
 
-    made = upscale_frames(session, pixels(), method=wish.method, scale=scale, on_progress=on_progress, cancel=cancel)
+    made = upscale_frames(session, sources(), method=job.method, scale=scale, on_progress=on_progress, cancel=cancel)
     for number, result in enumerate(made):
-        frame, seen = waiting.popleft()
+        frame, seen, reference = waiting.popleft()
         if number >= again:
-            yield frame, seen, result
+            yield frame, seen, reference, result
 
 
-def _small_size(size: tuple[int, int], scale: Scale) -> tuple[int, int]:
-    """What a round trip shrinks to."""
-    if min(scale.y, scale.x) < 1:
-        raise InvalidArgument(f"A round trip needs a scale of at least 1, found {scale}.")
-    height, width = int(size[0] / scale.y + 1e-6), int(size[1] / scale.x + 1e-6)
-    if min(height, width) < 8:
-        raise InvalidArgument(
-            f"At x{scale} this video would shrink to {width}x{height}.", hint="Choose a smaller scale."
-        )
-    return height, width
-
-
-def _shrink(session: Session, pixels: np.ndarray, scale: Scale) -> np.ndarray:
-    """As the papers make their inputs: cut so that the factor divides it, then MATLAB's bicubic."""
-    height, width = _small_size((pixels.shape[0], pixels.shape[1]), scale)
-    top, left = math.ceil(height * scale.y - 1e-6), math.ceil(width * scale.x - 1e-6)
-    cut = np.ascontiguousarray(pixels[:top, :left])
-    return session.upscale(cut, method="bicubic", scale=Scale(1 / scale.y, 1 / scale.x)).image
-
-
-def _span(wish: VideoWish, reader: Reader) -> tuple[Fraction | None, Fraction | None]:
-    """The stretch that is asked for, in the source's own time, which need not begin at 0."""
+def _span(job: VideoJob, reader: Reader) -> tuple[Fraction | None, Fraction | None]:
+    """The requested interval in the source's time, which need not begin at 0."""
     zero = reader.info.start_s
     return (
-        None if wish.start_s is None else zero + wish.start_s,
-        None if wish.end_s is None else zero + wish.end_s,
+        None if job.start_s is None else zero + job.start_s,
+        None if job.end_s is None else zero + job.end_s,
     )
 
 
-def _usual(reader: Reader) -> int:
+def _usual_duration(reader: Reader) -> int:
     return max(1, round(1 / (reader.info.rate or 25) / reader.info.time_base))
 
 
-class _Clock:
-    """How far, how fast, how long still."""
+class _Rate:
+    """How far the run is, how fast, and how long it still takes."""
 
-    def __init__(self, wish: VideoWish, reader: Reader, times: list[tuple[int, int]], started: float) -> None:
+    def __init__(self, job: VideoJob, reader: Reader, times: list[tuple[int, int]], started: float) -> None:
         info = reader.info
+        self.number = len(times)  # of frames that are done
         self._base = info.time_base
-        start_s, end_s = _span(wish, reader)
+        start_s, end_s = _span(job, reader)
         self._start_s = float(start_s if start_s is not None else info.start_s)
         ends = [float(end) for end in (end_s, info.end_s) if end is not None]
         self._end_s = min(ends) if ends else None
-        self._number = len(times)
         self._resumed = len(times)
-        self._from_s = float(times[-1][0] * self._base) if times else self._start_s
         self._started = started
-        self._recent: deque[tuple[float, float]] = deque([(started, self._from_s)], maxlen=50)
+        from_s = float(times[-1][0] * self._base) if times else self._start_s
+        self._recent: deque[tuple[float, float]] = deque([(started, from_s)], maxlen=50)
 
-    def tick(
-        self, frame: Frame, duration: int, seen: np.ndarray, result: np.ndarray, reference: np.ndarray | None
-    ) -> VideoStep:
-        self._number += 1
+    def tick(self, frame: Frame, duration: int) -> tuple[float, float | None, float, float | None]:
+        """(time in the result, fraction done, frames per second, seconds left) after one more frame."""
+        self.number += 1
         now = time.monotonic()
         at_s = float(frame.pts * self._base)
         reached_s = at_s + float(duration * self._base)
@@ -275,33 +268,30 @@ class _Clock:
             (then, was_s), (_, is_s) = self._recent[0], self._recent[-1]
             if is_s > was_s:
                 left_s = max(0.0, (self._end_s - is_s) * (now - then) / (is_s - was_s))
-        per_second = (self._number - self._resumed) / max(1e-6, now - self._started)
-        at_s -= self._start_s
-        return VideoStep(
-            self._number, at_s, fraction, per_second, left_s, seen, result, reference, frame.pts, duration
-        )  # fmt: skip
+        per_second = (self.number - self._resumed) / max(1e-6, now - self._started)
+        return at_s - self._start_s, fraction, per_second, left_s
 
 
-# ---- the end, and what is left behind -------------------------------------------------------------------------------
+# ---- ends and interruptions -------------------------------------------------------------------------------------
 
 
-def _description(wish: VideoWish, reader: Reader, scale: Scale, session: Session, plan: Plan) -> dict[str, object]:
-    """What makes the pictures what they are."""
+def _description(job: VideoJob, reader: Reader, scale: Scale, session: Session, plan: Plan) -> dict[str, object]:
+    """Everything that decides the pixels: parts of another description are not continued."""
     try:
-        stat = wish.source.stat()
-        source = [str(wish.source.resolve()), stat.st_size, stat.st_mtime_ns]
+        stat = job.source.stat()
+        source = [str(job.source.resolve()), stat.st_size, stat.st_mtime_ns]
     except OSError:
-        source = [str(wish.source)]
+        source = [str(job.source)]
     return {
         "version": __version__,
         "source": source,
-        "method": wish.method,
+        "method": job.method,
         "weights": str(session.weights or ""),
         "scale": str(scale),
-        "start": str(wish.start_s),
-        "end": str(wish.end_s),
-        "fps": str(wish.rate),
-        "round trip": wish.round_trip,
+        "start": str(job.start_s),
+        "end": str(job.end_s),
+        "fps": str(job.rate),
+        "round trip": job.round_trip,
         "codec": [plan.container, plan.codec.id, plan.crf, plan.coding.pixel_format, list(plan.size)],
     }
 
@@ -310,19 +300,19 @@ def _end_of(times: list[tuple[int, int]], plan: Plan) -> Fraction:
     return (times[-1][0] + times[-1][1]) * plan.time_base
 
 
-def _leave(shop: Workshop, wish: VideoWish, tracks: tuple[int, ...]) -> str:
-    """After a stop: a playable part if that was asked for; returns what to tell."""
-    goes_on = "The same command goes on where it stopped."
-    times = shop.times
-    if not (wish.keep_part and times) or shop.plan.container == "frames":
+def _keep_part(output: ResumableOutput, job: VideoJob, tracks: tuple[int, ...]) -> str:
+    """After a stop: write a playable file if that was requested; returns the hint for the user."""
+    goes_on = "The same command continues where it stopped."
+    times = output.times
+    if not (job.keep_part and times) or output.plan.container == "frames":
         return goes_on
-    target = wish.target.with_name(f"{wish.target.stem}.part{wish.target.suffix}")
-    shop.finish(
-        target, tracks=tracks, trimmed=wish.start_s is not None, end_s=_end_of(times, shop.plan),
+    target = job.target.with_name(f"{job.target.stem}.part{job.target.suffix}")
+    output.finish(
+        target, tracks=tracks, trimmed=job.start_s is not None, end_s=_end_of(times, output.plan),
         overwrite=True, comment="",
     )  # fmt: skip
     return f"{target} holds what is done: {len(times)} pictures. {goes_on}"
 
 
-def _empty(wish: VideoWish) -> str:
-    return f"There is no picture in that part of {wish.source.name}."
+def _empty(job: VideoJob) -> str:
+    return f"There is no picture in that part of {job.source.name}."

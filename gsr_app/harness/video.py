@@ -20,7 +20,7 @@ from gsr_app.harness.upscale import check_scale
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
-    from gsr_app.engine.video_job import SavedVideo, VideoStep, VideoWish
+    from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,32 +55,32 @@ def run(arguments: argparse.Namespace) -> int:
     if target.is_file() and not arguments.overwrite:
         print(f"{target} is already there. Make it again with --overwrite.")
         return 0
-    wish = _wish(arguments, method, target)
+    job = _read_job(arguments, method, target)
     make_folder(target.parent)
     line = ProgressLine(100)
     session = open_session(None, arguments.device, arguments.precision, arguments.weights, arguments.tile)
     with stop_on_interrupt() as stopped:
         try:
-            saved = _follow(session, wish, stopped, line)
+            saved = _follow(session, job, stopped, line)
         except Cancelled as error:
             line.clear()
             print(f"stopped. {error.hint}", file=sys.stderr)
             return 130
         finally:
             line.clear()
-    _tell(saved, wish, as_json=arguments.json)
+    _tell(saved, job, as_json=arguments.json)
     return 1 if saved.trouble else 0
 
 
-def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish:
-    from gsr_app.engine.video_job import VideoWish
+def _read_job(arguments: argparse.Namespace, method: str, target: Path) -> VideoJob:
+    from gsr_app.engine.video_job import VideoJob
     from gsr_app.io import video
 
     def choose(size: tuple[int, int]) -> Scale:
         return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "2", size)
 
     asked = (arguments.size or "").removeprefix("fit:")
-    return VideoWish(
+    return VideoJob(
         Path(arguments.input).expanduser(),
         target,
         method,
@@ -94,21 +94,21 @@ def _wish(arguments: argparse.Namespace, method: str, target: Path) -> VideoWish
         crf=arguments.crf,
         audio=not arguments.no_audio,
         overwrite=arguments.overwrite,
-        afresh=arguments.restart,
+        restart=arguments.restart,
         keep_part=arguments.keep_part,
     )
 
 
-def _follow(session: Any, wish: VideoWish, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
+def _follow(session: Any, job: VideoJob, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
     from gsr_app.engine.video_job import upscale_video
 
-    said, share = wish.source.name, 0.0
+    said, share = job.source.name, 0.0
 
     def show(progress: Progress) -> None:
         if progress.fraction < 1:  # a picture that is done says so itself
             line.show(share, f"{said}  {progress.stage} {progress.fraction:.0%}")
 
-    steps = upscale_video(session, wish, on_progress=show, cancel=stopped)
+    steps = upscale_video(session, job, on_progress=show, cancel=stopped)
     try:
         while True:
             step = next(steps)
@@ -129,15 +129,15 @@ def _words(step: VideoStep) -> str:
     return f"{share}picture {step.number} at {video.clock(step.at_s)}  {step.per_second:.2f} fps{left}"
 
 
-def _tell(saved: SavedVideo, wish: VideoWish, *, as_json: bool) -> None:
+def _tell(saved: SavedVideo, job: VideoJob, *, as_json: bool) -> None:
     (height, width), (source_height, source_width) = saved.size, saved.source_size
     fresh = saved.pictures - saved.resumed
     rate = fresh / saved.wall_s if saved.wall_s else 0.0
     if as_json:
         data = {
-            "input": str(wish.source),
+            "input": str(job.source),
             "output": str(saved.path),
-            "method": wish.method,
+            "method": job.method,
             "scale": str(saved.scale),
             "width": width,
             "height": height,
@@ -151,7 +151,7 @@ def _tell(saved: SavedVideo, wish: VideoWish, *, as_json: bool) -> None:
         }
         print(json.dumps(data, indent=2))
         return
-    print(f"{wish.source} -> {saved.path}  {source_width}x{source_height} -> {width}x{height}  {saved.done}")
+    print(f"{job.source} -> {saved.path}  {source_width}x{source_height} -> {width}x{height}  {saved.done}")
     before = f" ({saved.resumed} of them by an earlier run)" if saved.resumed else ""
     print(f"  {saved.pictures} pictures{before}, {saved.duration_s:.2f} s, in {clock(saved.wall_s)}, {rate:.2f} fps")
     for note in saved.notes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, S
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.ui import zerogpu
 from gsr_app.viewer.contract import PaneMetrics
+
+if TYPE_CHECKING:
+    from gsr_app.engine.video_job import VideoStep
 
 Pixels = NDArray[Any]
 _MOST_CARRIED = 12
@@ -47,23 +50,6 @@ class Availability:
     download_bytes: int | None = None
     reason: str = ""
     own: bool = False  # whether somebody's own weights stand in for the published ones
-
-
-@dataclass(frozen=True, eq=False)
-class VideoPicture:
-    """One more picture of a video is done."""
-
-    number: int
-    pts: int
-    duration: int
-    fraction: float | None
-    per_second: float
-    left_s: float | None
-    source: Pixels
-    result: Pixels
-    reference: Pixels | None = None
-    psnr_db: float | None = None
-    flicker: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +127,7 @@ class Engine(Protocol):
         end_s: Fraction | None,
         round_trip: bool,
         cancel: Callable[[], bool],
-    ) -> Generator[VideoPicture, None, Any]:
+    ) -> Generator[VideoStep, None, Any]:
         """Picture by picture; returns a `SavedVideo`."""
         ...
 
@@ -302,28 +288,14 @@ class LocalEngine:
         end_s: Fraction | None,
         round_trip: bool,
         cancel: Callable[[], bool],
-    ) -> Generator[VideoPicture, None, Any]:
-        from gsr_app.engine.video_job import VideoWish, upscale_video
-        from gsr_app.engine.video_metrics import Judge
+    ) -> Generator[VideoStep, None, Any]:
+        from gsr_app.engine.video_job import VideoJob, upscale_video
 
-        wish = VideoWish(
+        job = VideoJob(
             source, target, method, lambda _: scale, start_s=start_s, end_s=end_s, round_trip=round_trip,
-            overwrite=True, afresh=True, drop_unfit_sound=True,
+            overwrite=True, restart=True, drop_unfit_sound=True,
         )  # fmt: skip
-        steps, judge = upscale_video(self.session, wish, cancel=cancel), Judge()
-        try:
-            while True:
-                step = next(steps)
-                score = None if step.reference is None else judge.score(step.result, step.reference)
-                yield VideoPicture(
-                    step.number, step.pts, step.duration, step.fraction, step.per_second, step.left_s,
-                    step.source, step.result, step.reference,
-                    score.psnr_db if score else None, score.flicker if score else None,
-                )  # fmt: skip
-        except StopIteration as end:
-            return end.value
-        finally:
-            steps.close()
+        return upscale_video(self.session, job, cancel=cancel)
 
     def open_fit(self, image: Pixels, *, start: str, gaussians: int | None, seconds: float) -> Any:
         from gsr_app.fitting.fitter import Fitter

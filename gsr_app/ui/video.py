@@ -11,20 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.io.video import read_clock
 from gsr_app.models.registry import Method
 from gsr_app.ui.compare import check_output
-from gsr_app.ui.engine import VideoPicture
 from gsr_app.ui.files import safe_stem, url_of
 from gsr_app.ui.job_queue import QueuedJob
 from gsr_app.ui.playerfile import PlayerFile
 from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import PaneError
 from gsr_app.viewer.player.contract import Clip, Download, PlayerPane, PlayerProgress, PlayerState, Scores
+
+if TYPE_CHECKING:
+    from gsr_app.engine.video_job import VideoStep
 
 log = logging.getLogger("gsr")
 
@@ -215,7 +217,7 @@ def make(app: AppState, task: Task, target: Path, job: QueuedJob, say: Callable[
     try:
         while True:
             try:
-                picture: VideoPicture = next(steps)
+                picture: VideoStep = next(steps)
             except StopIteration as end:
                 if player is not None and say is not None and player.times_s:
                     say(_clip(app, task, player, figures))
@@ -241,7 +243,7 @@ def make(app: AppState, task: Task, target: Path, job: QueuedJob, say: Callable[
             player.close()
 
 
-def _show(player: PlayerFile, picture: VideoPicture, figures: _Scores) -> None:
+def _show(player: PlayerFile, picture: VideoStep, figures: _Scores) -> None:
     panes = {"result": picture.result, "source": picture.source}
     if picture.reference is not None:
         panes["reference"] = picture.reference
@@ -276,7 +278,7 @@ def _clip(app: AppState, task: Task, player: PlayerFile, figures: _Scores) -> Up
     return {"clip": clip, "scores": scores}
 
 
-def _progress(picture: VideoPicture) -> PlayerProgress:
+def _progress(picture: VideoStep) -> PlayerProgress:
     fraction = picture.fraction
     left = "" if not picture.left_s or picture.left_s < 1 else f" · {_duration(picture.left_s)} left"
     text = f"picture {picture.number} · {picture.per_second:.2f} per second{left}"

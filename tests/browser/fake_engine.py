@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -14,8 +14,11 @@ from PIL import Image
 from gsr_app.core.errors import Cancelled, GsrError, ImageError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.models.registry import Method, WeightFile
-from gsr_app.ui.engine import Availability, Loaded, VideoPicture
+from gsr_app.ui.engine import Availability, Loaded
 from gsr_app.viewer.contract import PaneMetrics
+
+if TYPE_CHECKING:
+    from gsr_app.engine.video_job import VideoStep
 
 METHODS = (
     Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
@@ -158,9 +161,9 @@ class FakeEngine:
 
     def upscale_video(
         self, source: Path, target: Path, *, method: str, scale: Scale, cancel: Callable[[], bool], **options: Any
-    ) -> Generator[VideoPicture, None, Any]:
+    ) -> Generator[VideoStep, None, Any]:
         """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
-        from gsr_app.engine.video_job import SavedVideo
+        from gsr_app.engine.video_job import SavedVideo, VideoStep
         from gsr_app.io import video
 
         reader = video.open_video(source)
@@ -182,7 +185,7 @@ class FakeEngine:
             writer.append(result, frame.pts, frame.duration)
             scores = (30.0 + number % 5, 0.5) if options["round_trip"] else (None, None)
             reference = result if options["round_trip"] else None
-            yield VideoPicture(
+            yield VideoStep(
                 number, frame.pts, frame.duration, number / 90, 10.0, 1.0, frame.pixels, result, reference, *scores
             )
         writer.close()

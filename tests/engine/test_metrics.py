@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gsr_app.core.errors import InvalidArgument, UnknownName
-from gsr_app.engine.metrics import CONVENTIONS, Convention, convention, measure, psnr, ssim
+from gsr_app.engine.metrics import CONVENTIONS, Convention, VideoScorer, convention, measure, psnr, ssim
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,20 @@ def test_pictures_that_cannot_be_compared_are_refused() -> None:
         ssim(one, two, by=convention("basicsr"), scale=8)
     with pytest.raises(UnknownName, match="Did you mean 'basicsr'"):
         convention("basic")
+
+
+def test_flicker_is_the_change_that_only_the_result_has() -> None:
+    rng = np.random.default_rng(1)
+    reference = [rng.integers(60, 190, (24, 30, 3), dtype=np.uint8) for _ in range(3)]
+    scorer, still = VideoScorer(), VideoScorer()
+    shift = (0, 10, 4)  # of grey levels: the result grows brighter by 10, then darker by 6
+    found = [
+        scorer.score(np.pad(frame + np.uint8(more), ((0, 1), (0, 0), (0, 0))), frame)
+        for frame, more in zip(reference, shift, strict=True)
+    ]
+    assert found[0].flicker is None
+    span = (235 - 16) / 255
+    assert [score.flicker for score in found[1:]] == pytest.approx([10 * span, 6 * span])
+    assert found[0].psnr_db == math.inf
+    assert found[1].psnr_db == psnr(reference[1] + np.uint8(10), reference[1], by=convention("whole-y"))
+    assert [still.score(frame + np.uint8(9), frame).flicker for frame in reference[:2]] == [None, pytest.approx(0)]

@@ -22,7 +22,7 @@ from gsr_app.core.errors import Cancelled, VideoError  # noqa: E402
 from gsr_app.core.types import Scale  # noqa: E402
 from gsr_app.engine import video_job  # noqa: E402
 from gsr_app.engine.session import Session  # noqa: E402
-from gsr_app.engine.video_job import SavedVideo, VideoStep, VideoWish, upscale_video  # noqa: E402
+from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep, upscale_video  # noqa: E402
 from gsr_app.harness.cli import main  # noqa: E402
 from tests import clips  # noqa: E402
 
@@ -43,12 +43,12 @@ def video(*words: object) -> int:
     return main(["video", *map(str, words), "--method", "bilinear"])
 
 
-def wish_for(source: Path, target: Path, scale: float = 2.0, **more: Any) -> VideoWish:
-    return VideoWish(source, target, "bilinear", lambda _: Scale(scale, scale), **more)
+def job_for(source: Path, target: Path, scale: float = 2.0, **more: Any) -> VideoJob:
+    return VideoJob(source, target, "bilinear", lambda _: Scale(scale, scale), **more)
 
 
-def finish(wish: VideoWish, **options: Any) -> tuple[SavedVideo, list[VideoStep]]:
-    steps = upscale_video(Session(device="cpu"), wish, **options)
+def finish(job: VideoJob, **options: Any) -> tuple[SavedVideo, list[VideoStep]]:
+    steps = upscale_video(Session(device="cpu"), job, **options)
     seen: list[VideoStep] = []
     try:
         while True:
@@ -183,23 +183,23 @@ def test_a_network_of_windows_sees_its_neighbours_again_after_a_kill(
     monkeypatch.setattr(video_job, "upscale_frames", windows)
     source = clips.write_clip(tmp_path / "in.mp4", count=24, audio=None)
 
-    def wish(name: str) -> VideoWish:
-        return VideoWish(source, tmp_path / name, "savsr", lambda _: Scale(1.0, 1.0), crf=0)
+    def job(name: str) -> VideoJob:
+        return VideoJob(source, tmp_path / name, "savsr", lambda _: Scale(1.0, 1.0), crf=0)
 
-    begun = upscale_video(Session(device="cpu"), wish("again.mp4"), part_pictures=(5, 5))
+    begun = upscale_video(Session(device="cpu"), job("again.mp4"), part_pictures=(5, 5))
     for _ in range(13):
         next(begun)
     begun.close()
-    saved, steps = finish(wish("again.mp4"))
+    saved, steps = finish(job("again.mp4"))
     assert (saved.resumed, len(steps), saved.pictures) == (10, 14, 24)
-    finish(wish("whole.mp4"))
+    finish(job("whole.mp4"))
     for one, two in zip(clips.decoded(tmp_path / "again.mp4"), clips.decoded(tmp_path / "whole.mp4"), strict=True):
         assert np.array_equal(clips.planes_of(one)[0], clips.planes_of(two)[0])
 
 
 def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4")
-    wish = wish_for(source, tmp_path / "out.mp4", keep_part=True)
+    job = job_for(source, tmp_path / "out.mp4", keep_part=True)
     seen = 0
 
     def enough() -> bool:
@@ -207,7 +207,7 @@ def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
 
     def watch() -> None:
         nonlocal seen
-        for _ in upscale_video(Session(device="cpu"), wish, cancel=enough, part_pictures=(8, 20)):
+        for _ in upscale_video(Session(device="cpu"), job, cancel=enough, part_pictures=(8, 20)):
             seen += 1
 
     with pytest.raises(Cancelled) as caught:
@@ -216,36 +216,57 @@ def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
     assert clips.times_of(tmp_path / "out.part.mp4") == clips.times_of(source)[:50]
     flash, beep = clips.flash_and_beep_s(tmp_path / "out.part.mp4")
     assert abs(flash - beep) < 0.020
-    saved, _ = finish(wish)
+    saved, _ = finish(job)
     assert (saved.resumed, saved.pictures) == (50, 90)
 
 
 def test_another_command_does_not_go_on_with_these_parts(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
     target = tmp_path / "out.mp4"
-    steps = upscale_video(Session(device="cpu"), wish_for(source, target), part_pictures=(2, 2))
+    steps = upscale_video(Session(device="cpu"), job_for(source, target), part_pictures=(2, 2))
     for _ in range(7):
         next(steps)
     steps.close()
     with pytest.raises(VideoError, match=r"another run \(codec, scale differ\)"):
-        finish(wish_for(source, target, scale=3.0))
-    saved, _ = finish(wish_for(source, target, scale=3.0, afresh=True))
+        finish(job_for(source, target, scale=3.0))
+    saved, _ = finish(job_for(source, target, scale=3.0, restart=True))
     assert (saved.resumed, saved.size) == (0, (144, 192))
+
+
+def test_a_part_without_pictures_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mp4", count=6, audio=None)
+    with pytest.raises(VideoError, match="no picture in that part"):
+        finish(job_for(source, tmp_path / "out.mp4", start_s=Fraction(60)))
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_round_trip_scores_frames_as_the_evaluation_of_clips_does(tmp_path: Path) -> None:
+    from gsr_app.harness.evaluate import Settings, evaluate
+
+    source, frames = clips.write_clip(tmp_path / "in.mp4", count=5, audio=None), tmp_path / "Set" / "GT" / "clip"
+    (tmp_path / "Set" / "GT").mkdir(parents=True)
+    assert video(source, "-o", frames, "--scale", "1") == 0
+    _, steps = finish(job_for(frames, tmp_path / "out.mp4", scale=2.5, round_trip=True))
+    row = evaluate([tmp_path / "Set"], ["bilinear"], [2.5], Settings("savsr"), tmp_path / "eval", clips=True)[0]
+    assert round(sum(step.psnr_db or 0 for step in steps) / 5, 4) == row.psnr_y
+    assert [step.flicker is None for step in steps] == [True, False, False, False, False]
+    assert steps[0].reference is not None
+    assert steps[0].reference.shape == steps[0].result.shape == (45, 60, 3)
 
 
 def test_two_runs_do_not_work_on_one_output(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
-    first = upscale_video(Session(device="cpu"), wish_for(source, tmp_path / "out.mp4"))
+    first = upscale_video(Session(device="cpu"), job_for(source, tmp_path / "out.mp4"))
     next(first)
     with pytest.raises(VideoError, match="Another run is working"):
-        finish(wish_for(source, tmp_path / "out.mp4"))
+        finish(job_for(source, tmp_path / "out.mp4"))
     first.close()
 
 
 def test_progress_tells_how_far_how_fast_and_how_long(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=30, audio=None)
-    _, steps = finish(wish_for(source, tmp_path / "out.mp4"))
+    _, steps = finish(job_for(source, tmp_path / "out.mp4"))
     assert [step.number for step in steps] == list(range(1, 31))
     fractions = [step.fraction or 0 for step in steps]
     assert np.allclose(fractions, np.arange(1, 31) / 30, atol=1e-3)
@@ -283,7 +304,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     def most(source: Path) -> float:
         peak = 0.0
         target = source.with_suffix(".mkv")
-        for _ in upscale_video(session, wish_for(source, target, scale=1.5, overwrite=True), part_pictures=(10, 40)):
+        for _ in upscale_video(session, job_for(source, target, scale=1.5, overwrite=True), part_pictures=(10, 40)):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             peak = max(peak, pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
         return peak

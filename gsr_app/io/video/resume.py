@@ -1,7 +1,7 @@
-"""The folder in which a result grows, beside where it will lie: whatever was finished in it survives a kill.
+"""A resumable output: a folder next to the target collects finished parts, which survive a killed run.
 
-`OUT.parts` holds `job.json` (which command it belongs to) and the finished parts, or pictures. A second run of the
-same command finds them and goes on behind them.
+`OUT.parts` holds `job.json` (the settings of its run) and the finished parts or pictures. A second run with the same
+settings continues after them.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _FIRST_NUMBER = 1
 Times = list[tuple[int, int]]
 
 
-class Workshop:
-    """Takes pictures in order and hands over the finished result. Use as a context."""
+class ResumableOutput:
+    """Takes pictures in order and writes the finished result. A context; it removes its folder if nothing was saved."""
 
-    def __init__(self, target: Path, plan: Plan, info: VideoInfo, job: Mapping[str, Any], *, afresh: bool) -> None:
+    def __init__(self, target: Path, plan: Plan, info: VideoInfo, job: Mapping[str, Any], *, restart: bool) -> None:
         self.target = target
         self.plan = plan
         self.info = info
         place = target.parent if "%" in target.name else target
         self.folder = place.with_name(f"{place.name}.parts")
         self._job = json.loads(json.dumps(dict(job)))
-        self._afresh = afresh
+        self._restart = restart
         self._parts: list[Part] = []
         self._writer: PartWriter | None = None
         self._pictures: Times = []
         self._held = ExitStack()
 
-    # ---- coming and going ---------------------------------------------------------------------------------------
+    # ---- opening and closing ------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> ResumableOutput:
         name = printable(self.folder.name)
         try:
             self.folder.mkdir(parents=False, exist_ok=True)
@@ -59,27 +59,27 @@ class Workshop:
         except BlockingIOError:
             raise VideoError(f"Another run is working in {name}.", hint="Wait for it, or choose another -o.") from None
         try:
-            self._claim()
-            self._look()
+            self._check_job()
+            self._find_finished()
         except BaseException:
             self._held.close()
             raise
         return self
 
-    def _claim(self) -> None:
-        """Make sure that what lies here belongs to this job."""
+    def _check_job(self) -> None:
+        """Empty the folder, unless its content was made with the same settings; other content is an error."""
         note = self.folder / "job.json"
         try:
             before = json.loads(note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = None
-        if before == self._job and not self._afresh:
+        if before == self._job and not self._restart:
             return
-        if before is not None and not self._afresh:
+        if before is not None and not self._restart:
             changed = sorted(key for key in {*before, *self._job} if before.get(key) != self._job.get(key))
             raise VideoError(
                 f"{printable(self.folder.name)} holds the beginning of another run ({', '.join(changed)} differ).",
-                hint="Run that command again to finish it, or begin anew with --restart.",
+                hint="Run that command again to finish it, or start again with --restart.",
             )
         self._empty()
         note.write_text(json.dumps(self._job), encoding="utf-8")
@@ -89,10 +89,10 @@ class Workshop:
             if path.name != "lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _look(self) -> None:
-        """What earlier runs have finished."""
+    def _find_finished(self) -> None:
+        """Read what earlier runs have finished."""
         if self.plan.container == "frames":
-            self._drawn.mkdir(exist_ok=True)
+            self._picture_folder.mkdir(exist_ok=True)
             self._pictures = _read_journal(self.folder / "times.txt")
             return
         while part := Part.find(self._part_path(len(self._parts))):
@@ -103,24 +103,27 @@ class Workshop:
             with suppress(VideoError):
                 self._writer.abort()
             self._writer = None
-        self._held.close()
+        if self.times:
+            self._held.close()
+        else:
+            self.clear()
 
-    # ---- growing ------------------------------------------------------------------------------------------------
+    # ---- adding pictures ----------------------------------------------------------------------------------------
 
     @property
     def times(self) -> Times:
-        """(pts, duration) of every picture that is safe."""
+        """(pts, duration) of every saved picture."""
         return [*self._pictures, *(time for part in self._parts for time in part.times)]
 
     @property
-    def unsafe(self) -> int:
+    def unsaved(self) -> int:
         """Pictures that a kill would lose."""
         return len(self._writer.times) if self._writer is not None else 0
 
     def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
         if self.plan.container == "frames":
             number = len(self._pictures) + _FIRST_NUMBER
-            write_picture(self._drawn / self._picture_name(number), pixels, self.plan)
+            write_picture(self._picture_folder / self._picture_name(number), pixels, self.plan)
             with (self.folder / "times.txt").open("a", encoding="utf-8") as journal:
                 journal.write(f"{pts} {duration}\n")
             self._pictures.append((pts, duration))
@@ -130,7 +133,7 @@ class Workshop:
         self._writer.append(pixels, pts, duration)
 
     def save(self) -> None:
-        """Finish the running part: what was appended so far is safe from now on."""
+        """Finish the current part: everything appended so far survives a kill."""
         if self._writer is None:
             return
         self._writer.close()
@@ -151,12 +154,12 @@ class Workshop:
         overwrite: bool,
         comment: str,
     ) -> None:
-        """Everything that is safe, as one result; the folder stays until `clear`."""
+        """Write everything that is saved as one result; the folder stays until `clear`."""
         self.save()
         times = self.times
         start = times[0][0] if trimmed else 0
         if self.plan.container == "frames":
-            self._lay_out(target, [(pts - start) * self.plan.time_base for pts, _ in times], overwrite)
+            self._move_pictures(target, [(pts - start) * self.plan.time_base for pts, _ in times], overwrite)
         elif self.plan.container == "gif":
             write_gif(self._parts, target, self.plan, start=start, overwrite=overwrite)
         else:
@@ -165,27 +168,27 @@ class Workshop:
                 tracks=tracks, start=start, end_s=end_s, overwrite=overwrite, comment=comment,
             )  # fmt: skip
 
-    def _lay_out(self, target: Path, times: list[Fraction], overwrite: bool) -> None:
+    def _move_pictures(self, target: Path, times: list[Fraction], overwrite: bool) -> None:
         folder = target.parent if "%" in target.name else target
-        write_times(self._drawn, times)
+        write_times(self._picture_folder, times)
         if not folder.exists():
-            os.rename(self._drawn, folder)
+            os.rename(self._picture_folder, folder)
             return
-        clash = next((path.name for path in self._drawn.iterdir() if (folder / path.name).exists()), None)
+        clash = next((path.name for path in self._picture_folder.iterdir() if (folder / path.name).exists()), None)
         if clash is not None and not overwrite:
-            raise VideoError(f"{printable(folder.name)} has a {clash} already.", hint="Allow it with --overwrite.")
-        for path in sorted(self._drawn.iterdir()):
+            raise VideoError(f"{printable(folder.name)} already has a {clash}.", hint="Allow it with --overwrite.")
+        for path in sorted(self._picture_folder.iterdir()):
             os.replace(path, folder / path.name)
 
     def clear(self) -> None:
-        """Nothing of it is needed any more."""
+        """Release the lock and remove the folder."""
         self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- names --------------------------------------------------------------------------------------------------
 
     @property
-    def _drawn(self) -> Path:
+    def _picture_folder(self) -> Path:
         return self.folder / "pictures"
 
     def _part_path(self, number: int) -> Path:
@@ -203,6 +206,6 @@ def _read_journal(path: Path) -> Times:
         for line in path.read_text(encoding="utf-8").splitlines():
             words = line.split()
             if len(words) != 2 or not all(word.lstrip("-").isdigit() for word in words):
-                break  # the line that a kill cut off
+                break  # cut off by a kill
             times.append((int(words[0]), int(words[1])))
     return times
