@@ -162,7 +162,7 @@ def run(page: Any, code: str) -> None:
 
 
 def settled(page: Any) -> None:
-    wait_for(page, "viewer.shown.every((pane) => pane.isLive && pane.shots.view?.step === 1) && !viewer.request")
+    wait_for(page, "viewer.shown.every((pane) => pane.isLive && pane.drawings.view?.step === 1) && !viewer.request")
 
 
 def cell(page: Any, number: int = 0) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def expected_in(field: GaussianField, place: dict[str, Any]) -> tuple[slice, sli
     return slice(y0, y1), slice(x0, x1), reference(field, view)
 
 
-def touched(page: Any, field: GaussianField) -> tuple[np.ndarray, Callable[[GaussianField], np.ndarray]]:
+def adjusted(page: Any, field: GaussianField) -> tuple[np.ndarray, Callable[[GaussianField], np.ndarray]]:
     """What the canvas shows of the field now, and how to draw any other field there."""
     settled(page)
     rows, columns, _ = expected_in(field, cell(page))

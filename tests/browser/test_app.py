@@ -284,7 +284,7 @@ def test_the_browser_draws_the_field_that_the_server_sends(app: Any, engine: Fak
     page.evaluate(
         "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.rate = 1e9; v.showPane('input', false); v.minimapOn = false; v.look(120, 80, 16); }"
     )
-    wait_for(page, "viewer.active.isLive && viewer.active.shots.view?.step === 1")
+    wait_for(page, "viewer.active.isLive && viewer.active.drawings.view?.step === 1")
     assert page.locator(".gsr-badge").inner_text() == "live field · 64×"
     assert (
         page.evaluate("() => document.querySelector('.gsr-viewer').viewer.active.field.texts.licence") == "Apache-2.0"

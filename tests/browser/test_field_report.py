@@ -60,7 +60,7 @@ def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[
     page.goto(path.as_uri())
     wait_for(page, "viewer.shown.every((pane) => pane.picture)")
     run(page, "viewer.setMode('loupe'); viewer.grid = viewer.minimapOn = false; viewer.look(120, 80, 64);")
-    wait_for(page, "viewer.allPanes.find((pane) => pane.spec.id === 'swift').shots.view?.step === 1")
+    wait_for(page, "viewer.allPanes.find((pane) => pane.spec.id === 'swift').drawings.view?.step === 1")
     field = engine.field(engine.encode(np.zeros((40, 60, 3)), method="swift", scale=Scale(4, 4)))
     place = cell(page)
     k = 256

@@ -104,7 +104,7 @@ def test_the_pane_says_how_much_of_the_field_has_come(show: Callable[..., Any], 
 
 def test_a_field_that_is_wanted_no_more_stops_coming(show: Callable[..., Any], server: SlowServer) -> None:
     page = fetching(show, server)
-    run(page, "const s = structuredClone(viewer.scene); s.panes[0].field = null; viewer.setScene(s);")
+    run(page, "const s = JSON.parse(JSON.stringify(viewer.scene)); s.panes[0].field = null; viewer.setScene(s);")
     assert server.stopped.wait(PATIENCE_S)
     found = page.evaluate(
         "() => { const { active } = document.querySelector('.gsr-viewer').viewer; return [active.field, active.fieldNote, active.problem]; }"
@@ -114,7 +114,7 @@ def test_a_field_that_is_wanted_no_more_stops_coming(show: Callable[..., Any], s
     server.released.set()
     run(
         page,
-        "const s = structuredClone(viewer.scene); s.panes[0].field = { id: 'a', count: 6000, live: false }; viewer.setScene(s);",
+        "const s = JSON.parse(JSON.stringify(viewer.scene)); s.panes[0].field = { id: 'a', count: 6000, live: false }; viewer.setScene(s);",
     )
     settled(page)
     assert server.asked == 2
@@ -124,7 +124,7 @@ def test_leaving_for_another_picture_stops_the_fetch(show: Callable[..., Any], s
     page = fetching(show, server)
     run(
         page,
-        "const s = structuredClone(viewer.scene); s.source.key = 'another'; s.panes[0].field = null; viewer.setScene(s);",
+        "const s = JSON.parse(JSON.stringify(viewer.scene)); s.source.key = 'another'; s.panes[0].field = null; viewer.setScene(s);",
     )
     assert server.stopped.wait(PATIENCE_S)
 

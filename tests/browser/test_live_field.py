@@ -40,7 +40,7 @@ def test_the_switch_to_the_field_is_no_jump(show: Callable[..., Any]) -> None:
     page = show({"a": field})
     run(page, "viewer.look(112, 80, 1);")
     pixels = canvas_pixels(page).astype(int)
-    run(page, "viewer.live.setTouch({ only: -2 });")  # touched, and yet all are drawn
+    run(page, "viewer.live.setAdjustments({ only: -2 });")  # adjusted, and yet all are drawn
     settled(page)
     assert np.abs(canvas_pixels(page).astype(int) - pixels).max() <= 2
 
@@ -72,7 +72,7 @@ def test_wipe_blink_difference_and_loupe_show_the_live_field(show: Callable[...,
     assert error.max() <= 8
     run(page, "viewer.setMode('loupe'); viewer.look(110, 80, 6); viewer.pointTo(300, 60);")
     box = page.evaluate(
-        "() => { const s = document.querySelector('.gsr-viewer').viewer.allPanes[1].shots.loupe; return [s.place, s.w, s.h, s.step]; }"
+        "() => { const s = document.querySelector('.gsr-viewer').viewer.allPanes[1].drawings.loupe; return [s.place, s.w, s.h, s.step]; }"
     )
     assert box[3] == 1
     assert box[1] / box[0]["width"] == pytest.approx(24)  # four times the zoom, drawn and not enlarged
@@ -110,9 +110,9 @@ def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Cal
     field = field_of()
     page = show({"a": field})
     run(page, "viewer.live.rate = 2e3; viewer.look(110, 80, 8);")
-    wait_for(page, "viewer.active.field && viewer.active.shots.view")
+    wait_for(page, "viewer.active.field && viewer.active.drawings.view")
     steps = page.evaluate(
-        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.rate = 2e3; v.view.pan(5, 3); v.draw(); return v.active.shots.view.step; }"
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.rate = 2e3; v.view.pan(5, 3); v.draw(); return v.active.drawings.view.step; }"
     )
     assert steps > 1
     run(page, "viewer.live.rate = 1e6;")
@@ -128,16 +128,16 @@ def test_a_hand_that_moves_the_view_sees_it_move(show: Callable[..., Any], count
     run(page, "viewer.look(112, 80, 4.4);")
     settled(page)
     shot = page.evaluate(
-        "() => { const s = document.querySelector('.gsr-viewer').viewer.active.shots.view; return [s.w, s.h]; }"
+        "() => { const s = document.querySelector('.gsr-viewer').viewer.active.drawings.view; return [s.w, s.h]; }"
     )
     frames, step = page.evaluate(
         """() => new Promise((done) => {
           const viewer = document.querySelector('.gsr-viewer').viewer;
-          const [before, started] = [viewer.live.drawings, performance.now()];
+          const [before, started] = [viewer.live.drawCount, performance.now()];
           let k = 0;
           const move = () => {
             const s = (performance.now() - started) / 1000;
-            if (s > 1) return done([(viewer.live.drawings - before) / s, viewer.active.shots.view.step]);
+            if (s > 1) return done([(viewer.live.drawCount - before) / s, viewer.active.drawings.view.step]);
             viewer.view.pan(k++ % 20 < 10 ? 2 : -2, k % 2 ? 1 : -1);
             viewer.changed();
             requestAnimationFrame(move);
@@ -156,7 +156,7 @@ def test_what_would_not_be_quicker_is_not_drawn_coarsely(show: Callable[..., Any
     page = show({"a": field})
     run(page, "viewer.look(110, 80, 1);")
     steps = page.evaluate(
-        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.setTouch({ only: -2 }); v.live.rate = 1; v.view.pan(5, 3); v.draw(); return v.active.shots.view?.step; }"
+        "() => { const v = document.querySelector('.gsr-viewer').viewer; v.live.setAdjustments({ only: -2 }); v.live.rate = 1; v.view.pan(5, 3); v.draw(); return v.active.drawings.view?.step; }"
     )
     assert steps == 1
 
@@ -199,7 +199,7 @@ def test_ten_fields_opened_and_closed_leave_nothing(show: Callable[..., Any]) ->
     run(page, "viewer.look(110, 80, 8);")
     settled(page)
     for k in range(10):
-        run(page, f"const s = structuredClone(viewer.scene); s.source.key = 'k{k}'; viewer.setScene(s);")
+        run(page, f"const s = JSON.parse(JSON.stringify(viewer.scene)); s.source.key = 'k{k}'; viewer.setScene(s);")
         wait_for(page, "viewer.active.picture")
         run(page, "viewer.look(110, 80, 8);")
         settled(page)
@@ -210,9 +210,9 @@ def test_nothing_is_drawn_twice(show: Callable[..., Any]) -> None:
     page = show({"a": field_of()})
     run(page, "viewer.look(110, 80, 8);")
     settled(page)
-    before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.drawings")
+    before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.drawCount")
     for x in (300, 320, 340):
         run(page, f"viewer.pointTo({x}, 200);")
-    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.drawings") == before
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.drawCount") == before
     spot = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.spot().values[0].value")
     assert spot == canvas_pixels(page)[200, 340].tolist()

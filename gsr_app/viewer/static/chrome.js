@@ -33,8 +33,8 @@ export class Bar {
     this.auto = button("auto", "Blink by itself (B)", () => viewer.toggleAuto());
     this.context = el("div", { className: "gsr-context" }, el("span", { className: "gsr-versus" }, "vs"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
-    this.between = button("− pixels", "What the live field has that the pixels have not (F)", () => viewer.toggle("between"));
-    this.touch = button("touch", "Touch the Gaussians: scale, hide, tint, isolate (T)", () => viewer.touchPanel.toggle());
+    this.minusPixels = button("− pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
+    this.adjust = button("adjust", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
     this.crisp = button("crisp", "Crisp or smooth pixels (S)", () => viewer.toggle("smooth"));
     this.region = button("region", "Draw a region (R)", () => viewer.startRegion());
     this.percent = el("span", { className: "gsr-percent" });
@@ -46,9 +46,9 @@ export class Bar {
       this.colouring.node,
       this.context,
       this.badge,
-      this.between,
+      this.minusPixels,
       el("span", { className: "gsr-spring" }),
-      this.touch,
+      this.adjust,
       this.region,
       this.crisp,
       button("fit", "Whole picture (0)", () => viewer.fit()),
@@ -83,16 +83,16 @@ export class Bar {
     this.region.hidden = !panes.length;
     this.region.setAttribute("aria-pressed", String(viewer.drawingRegion));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
-    this.touch.hidden = !withField || Boolean(viewer.live.refused);
-    this.touch.setAttribute("aria-pressed", String(viewer.live.isOpen));
-    this.between.hidden = mode === "difference" || !panes.some((pane) => pane.isLive && pane.picture);
-    this.between.setAttribute("aria-pressed", String(viewer.between));
+    this.adjust.hidden = !withField || Boolean(viewer.live.unavailable);
+    this.adjust.setAttribute("aria-pressed", String(viewer.live.isOpen));
+    this.minusPixels.hidden = mode === "difference" || !panes.some((pane) => pane.isLive && pane.picture);
+    this.minusPixels.setAttribute("aria-pressed", String(viewer.minusPixels));
     this.#badge(withField);
   }
 
   #badge(withField) {
     const { viewer } = this;
-    const past = viewer.view.zoom > 1.001 || viewer.live.isTouched;
+    const past = viewer.view.zoom > 1.001 || viewer.live.isAdjusted;
     this.badge.hidden = !withField || !past || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
@@ -104,13 +104,13 @@ export class Bar {
 }
 
 function liveBadge({ view, scene, live }, pane) {
-  const text = `live field · ${times(view.zoom * scene.scale.x)}${live.isTouched ? " · touched" : ""}`;
-  return { text, state: pane.shots.view?.step === 1 ? "on" : "busy", title: "Your browser draws the Gaussians themselves (P: plain pixels)" };
+  const text = `live field · ${times(view.zoom * scene.scale.x)}${live.isAdjusted ? " · adjusted" : ""}`;
+  return { text, state: pane.drawings.view?.step === 1 ? "on" : "busy", title: "Your browser draws the Gaussians themselves (P: plain pixels)" };
 }
 
 function servedBadge({ scene, live }, { zoomer }) {
   if (zoomer.failed) return { text: "true zoom failed", state: "failed", title: zoomer.failed };
-  const title = `The server draws the field${live.refused ? `: ${live.refused}` : ""} (P: plain pixels)`;
+  const title = `The server draws the field${live.unavailable ? `: ${live.unavailable}` : ""} (P: plain pixels)`;
   if (!zoomer.current) return { text: "true zoom · drawing …", state: "busy", title };
   return { text: `true zoom · ${times(zoomer.frame.zoom * scene.scale.x)}`, state: "on", title };
 }

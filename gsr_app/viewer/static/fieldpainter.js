@@ -10,34 +10,34 @@
 
 import { FieldOnCard } from "./fieldcard.js";
 import { Levels } from "./fieldlevels.js";
-import { gaussian, LOOK, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fieldshaders.js";
+import { gaussian, NO_ADJUST, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fieldshaders.js";
 
-/** How a drawing may differ from the field; lift: how far at most a `look` moves a Gaussian. */
-export const AS_IT_IS = Object.freeze({ sigma: 1, lift: 0, only: -1, uniforms: () => {} });
+/** How a drawing may differ from the field; lift: the farthest that `adjust` moves a Gaussian. */
+export const DEFAULT_OPTIONS = Object.freeze({ sigma: 1, lift: 0, only: -1, uniforms: () => {} });
 
 const MOST = 512; // Gaussians in one call: as many corners are kept
 
 export class FieldPainter {
   /** `precision`: "full" sums in 32 bits where the browser can, "half" in 16. `restored` is told of a context regained. */
-  constructor({ precision = "full", look = LOOK, restored = () => {} } = {}) {
+  constructor({ precision = "full", adjust = NO_ADJUST, restored = () => {} } = {}) {
     this.canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
     this.gl = this.canvas.getContext("webgl2", { antialias: false, depth: false });
     if (!this.gl) throw new Error("This browser has no WebGL2.");
     this.runs = new Int32Array(64); // [first, count, ...] of what is drawn
     this.found = { count: 0, gaussians: 0, pixels: 0, top: 0 };
-    this.#prepare(precision, look);
+    this.#prepare(precision, adjust);
     this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    this.canvas.addEventListener("webglcontextrestored", () => (this.#prepare(precision, look), restored()));
+    this.canvas.addEventListener("webglcontextrestored", () => (this.#prepare(precision, adjust), restored()));
   }
 
-  #prepare(precision, look) {
+  #prepare(precision, adjust) {
     const { gl } = this;
     const full = gl.getExtension("EXT_color_buffer_float");
     if (!full && !gl.getExtension("EXT_color_buffer_half_float")) throw new Error("This browser cannot sum colours.");
     this.precision = precision === "full" && full && gl.getExtension("EXT_float_blend") ? "full" : "half";
     this.kind = this.precision === "full" ? gl.RGBA32F : gl.RGBA16F; // of the targets
     this.kept = new Map(); // field -> its copy on the GPU
-    this.place = gaussian(look); // what a program for `each` begins with
+    this.place = gaussian(adjust); // what a program for `each` begins with
     this.splat = this.program(this.place + SPLAT, WEIGH);
     this.show = this.program(WHOLE, SHOW);
     this.showLevels = this.program(WHOLE, SHOW_LEVELS);
@@ -64,10 +64,10 @@ export class FieldPainter {
   }
 
   /** Draw a rectangle of the source plane into the top left of the canvas; null while the context is lost. */
-  draw(field, rect, width, height, touch = AS_IT_IS) {
+  draw(field, rect, width, height, options = DEFAULT_OPTIONS) {
     const { gl, canvas, splat, levels } = this;
     if (gl.isContextLost()) return null;
-    const { top } = this.cull(field, rect, width, height, touch);
+    const { top } = this.cull(field, rect, width, height, options);
     const rows = levels.place(width, height, top);
     this.makeRoom(width, height, rows);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target.frame);
@@ -81,14 +81,14 @@ export class FieldPainter {
     gl.useProgram(splat.program);
     gl.uniform4fv(splat.at.rooms, levels.rooms);
     gl.uniform1i(splat.at.top, top);
-    this.#each(field, rect, width, height, rows, splat, touch);
+    this.#each(field, rect, width, height, rows, splat, options);
     gl.disable(gl.BLEND);
     levels.sum(top, this.target, width);
     const show = top ? this.showLevels : this.show;
     gl.useProgram(show.program);
     levels.bind(show, this.target);
     gl.uniform1f(show.at.rows, canvas.height);
-    gl.uniform1f(show.at.is_normalised, field.normalize && touch.only < 0);
+    gl.uniform1f(show.at.is_normalised, field.normalize && options.only < 0);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, canvas.height - height, width, height);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
@@ -116,20 +116,20 @@ export class FieldPainter {
   }
 
   /** Draw the Gaussians that may reach a rectangle, four corners each. */
-  each(field, rect, width, height, program, touch) {
-    this.cull(field, rect, width, height, touch);
+  each(field, rect, width, height, program, options) {
+    this.cull(field, rect, width, height, options);
     this.gl.useProgram(program.program);
-    this.#each(field, rect, width, height, height, program, touch);
+    this.#each(field, rect, width, height, height, program, options);
   }
 
-  #each(field, rect, width, height, rows, { at }, touch) {
+  #each(field, rect, width, height, rows, { at }, options) {
     const { gl, runs, found } = this;
     const [sx, sy] = [width / rect.width, height / rect.height];
     gl.uniform2f(at.origin, rect.x, rect.y);
     gl.uniform2f(at.scale, sx, sy);
     gl.uniform2f(at.size, width, rows);
     gl.uniform2f(at.window, field.window[0] * sx, field.window[1] * sy);
-    touch.uniforms(gl, at, field);
+    options.uniforms(gl, at, field);
     if (!this.kept.has(field)) this.kept.set(field, new FieldOnCard(this, field));
     this.kept.get(field).bind(at);
     for (let k = 0; k < found.count; k += 2) {
@@ -152,23 +152,23 @@ export class FieldPainter {
 
   /** Which runs a rectangle needs, in `runs`: how long that list is, how many Gaussians, about how many pixels are to
    * be drawn, and on how many levels. */
-  cull({ starts, boxes, areas, normalize, source }, rect, width, height, touch = AS_IT_IS) {
+  cull({ starts, boxes, areas, normalize, source }, rect, width, height, options = DEFAULT_OPTIONS) {
     const { found } = this;
-    const grow = Math.max(0, touch.sigma - 1) / 2;
-    const [right, bottom, isAlone] = [rect.x + rect.width, rect.y + rect.height, touch.only >= 0];
+    const grow = Math.max(0, options.sigma - 1) / 2;
+    const [right, bottom, isAlone] = [rect.x + rect.width, rect.y + rect.height, options.only >= 0];
     let end = -1;
     found.count = found.gaussians = found.pixels = 0;
     for (let cell = 0; cell < areas.length; cell++) {
-      const from = isAlone ? Math.max(starts[cell], touch.only) : starts[cell];
-      const n = (isAlone ? Math.min(starts[cell + 1], touch.only + 1) : starts[cell + 1]) - from;
+      const from = isAlone ? Math.max(starts[cell], options.only) : starts[cell];
+      const n = (isAlone ? Math.min(starts[cell + 1], options.only + 1) : starts[cell + 1]) - from;
       if (n <= 0) continue;
       const k = 4 * cell;
       const dx = grow * (boxes[k + 2] - boxes[k]);
-      const dy = grow * (boxes[k + 3] - boxes[k + 1]) + touch.lift;
+      const dy = grow * (boxes[k + 3] - boxes[k + 1]) + options.lift;
       const [x0, y0, x1, y1] = [boxes[k] - dx, boxes[k + 1] - dy, boxes[k + 2] + dx, boxes[k + 3] + dy];
       if (x0 > right || x1 < rect.x || y0 > bottom || y1 < rect.y) continue;
       const seen = (Math.min(x1, right) - Math.max(x0, rect.x)) * (Math.min(y1, bottom) - Math.max(y0, rect.y));
-      found.pixels += (areas[cell] * touch.sigma ** 2 * seen) / ((x1 - x0) * (y1 - y0));
+      found.pixels += (areas[cell] * options.sigma ** 2 * seen) / ((x1 - x0) * (y1 - y0));
       found.gaussians += n;
       if (found.count + 2 > this.runs.length) this.runs = Int32Array.from({ length: 2 * found.count + 64 }, (_, k) => this.runs[k]);
       if (from !== end) this.runs.set([from, 0], (found.count += 2) - 2);

@@ -16,14 +16,14 @@ const FINE = 0.88;
 const BLUR = 0.45;
 const WEIGHTS = [131, 5316, 28386, 16356, 1011].map((part) => part / 51200); // 2.25 samples before a pixel ... 1.75 after
 
-/** How a drawing may differ from the field: a `look` of one's own, in GLSL, reads its own uniforms. */
-export const LOOK = "bool look(inout vec2 mean, inout vec2 axes, inout vec3 ink) { return true; }";
+/** The default of the GLSL function that may change or hide each Gaussian; others read their own uniforms. */
+export const NO_ADJUST = "bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 ink) { return true; }";
 
 /* Places one Gaussian: its centre, its half axes as vectors in pixels, and its form: rows that take pixels to units in
  * which the squared length is q log2(e) / 2. Sine and cosine by their series: a GPU's may be 5e-4 off, which a needle
  * shows. Every four vertices are one Gaussian's corners. A corner is put where no GPU has to round it: between corners
  * `apart` then is what it says to the last bits. */
-export const gaussian = (look) => `#version 300 es
+export const gaussian = (adjust) => `#version 300 es
 precision highp float;
 uniform highp usampler2D cores; uniform highp sampler2D blues;
 uniform int first;
@@ -31,14 +31,14 @@ uniform vec4 spread;  // the smallest means, and the step of their 24 bits
 uniform vec2 origin, scale, size, window;
 out vec2 apart;  // from the centre, in the form's units
 vec2 centre; vec4 form; vec3 ink;
-${look}
+${adjust}
 bool place(out vec2 wide, out vec2 high, out vec2 corner) {
   int i = first + (gl_VertexID >> 2);
   ivec2 cell = ivec2(i & ${ROW - 1}, i >> ${Math.log2(ROW)});
   uvec4 core = texelFetch(cores, cell, 0);
   vec2 mean = spread.xy + spread.zw * vec2(core.xy >> 8u), axes = max(unpackHalf2x16(core.z), 6e-8);
   ink = vec3(unpackHalf2x16(core.w), texelFetch(blues, cell, 0).r);
-  bool is_shown = look(mean, axes, ink);
+  bool is_shown = adjust(mean, axes, ink);
   float p = float((core.x & 255u) << 8 | core.y & 255u) * ${TILT} - ${Math.PI / 2}, z = p * p;
   float c = -p * (1.0 + z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z * (1.0 / 362880.0 - z / 39916800.0)))));
   float s = 1.0 + z * (-0.5 + z * (1.0 / 24.0 + z * (-1.0 / 720.0 + z * (1.0 / 40320.0 + z * (-1.0 / 3628800.0 + z / 479001600.0)))));

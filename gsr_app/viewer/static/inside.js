@@ -67,8 +67,8 @@ export function shapeOf(field, i) {
 
 const known = new WeakMap();
 
-/** What is usual in a field: {sizes: [small, large] of the longer half axes, peak: of the strongest channel}. */
-export function usual(field) {
+/** Typical values of a field: {sizes: [small, large] of the longer half axes, peak: of the strongest channel}. */
+export function typical(field) {
   if (!known.has(field)) {
     const { count } = field;
     const few = Math.min(count, 4096);

@@ -1,28 +1,28 @@
-/* The live field: panes whose Gaussians are here are drawn by the browser itself, at any zoom and at once.
+/* Live fields: panes whose Gaussians are loaded are drawn by the browser, at any zoom, without a request.
  *
  * One painter serves every pane: it draws one rectangle after the other, and each pane keeps what was drawn until the
- * view or the field's look changes. What would take too long is left to the server where there is one; without one it
- * is drawn coarsely while the view moves and finely once it rests. */
+ * view or the adjustments change. What would take too long is left to the server where there is one; without one it is
+ * drawn at reduced resolution while the view moves and fully once it stops. */
 
+import { ADJUST, DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
 import { FieldPainter } from "./fieldpainter.js";
-import { AT_REST, LOOK, lookOf } from "./touch.js";
 import { visibleRectangle } from "./view.js";
 
-export const MOST_GAUSSIANS = 3_000_000; // 60 MB here and as much on the GPU
-const FLUENT_MS = 60; // a moving view is drawn coarsely when it would take longer than this
-const PATIENT_MS = 1500; // and by the server, where there is one, when it would take longer than this
-const RESTING_MS = 4000; // and never finer than this allows
-const REST_MS = 140;
-const COARSEST = 8;
-const WORTHWHILE = 0.8; // of the cost: what is hardly quicker is not drawn more coarsely
-const PER_GAUSSIAN = 180; // a Gaussian costs about as much as so many pixels
-const FIRST_RATE = 1e5; // pixels per ms until this machine's own is known: two cores without a GPU
-const LEAST_TO_LEARN = 5e5; // pixels: of less the clock says little
+export const MAX_GAUSSIANS = 3_000_000; // 60 MB here and as much on the GPU
+const MOVING_BUDGET_MS = 60; // for a frame of a moving view; beyond it the resolution is reduced
+const SERVER_FROM_MS = 1500; // beyond it the server draws, where there is one
+const IDLE_BUDGET_MS = 4000; // for the frame after a view has stopped
+const IDLE_AFTER_MS = 140;
+const MAX_STEP = 8; // screen pixels per drawn pixel, at the lowest resolution
+const MIN_SAVING = 0.8; // of the cost: a lower resolution must cost less than this share
+const PIXELS_PER_GAUSSIAN = 180; // what a Gaussian costs beside its pixels
+const INITIAL_RATE = 1e5; // pixels per ms, of two cores without a GPU, until this machine's own is measured
+const MIN_TIMED_COST = 5e5; // pixels: smaller drawings are too short to time
 
 const inSource = ({ u, v, width, height }, scale) => ({ x: u / scale.x, y: v / scale.y, width: width / scale.x, height: height / scale.y });
 
-/** What was last drawn of a pane for one purpose. */
-class Shot {
+/** The last drawing of a pane for one purpose. */
+class Drawing {
   constructor() {
     this.canvas = document.createElement("canvas");
     this.ctx = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
@@ -31,7 +31,7 @@ class Shot {
     this.place = null; // the rectangle of the frame
   }
 
-  take(drawn, w, h, place) {
+  copy(drawn, w, h, place) {
     const { canvas } = this;
     if (canvas.width < w || canvas.height < h) Object.assign(canvas, { width: Math.max(w, canvas.width), height: Math.max(h, canvas.height) });
     this.ctx.drawImage(drawn, 0, 0, w, h, 0, 0, w, h);
@@ -58,12 +58,12 @@ class Shot {
 export class Live {
   constructor(changed) {
     this.changed = changed;
-    this.rate = FIRST_RATE;
-    this.touch = AT_REST;
-    this.isOpen = false; // while the panel for touching is
-    this.looks = 0; // counts the changes of `touch`
-    this.drawings = 0;
-    this.refused = "";
+    this.rate = INITIAL_RATE; // pixels per ms
+    this.adjustments = DEFAULT_ADJUSTMENTS;
+    this.isOpen = false; // whether the panel of the adjustments is
+    this.revision = 0; // of the adjustments and the graphics context
+    this.drawCount = 0;
+    this.unavailable = ""; // why this browser cannot draw fields
   }
 
   /** Made when a field first needs it; null where the browser cannot. */
@@ -71,103 +71,104 @@ export class Live {
     if (this.made !== undefined) return this.made;
     this.made = null;
     try {
-      this.made = new FieldPainter({ look: LOOK, restored: () => (this.looks++, this.changed()) });
+      this.made = new FieldPainter({ adjust: ADJUST, restored: () => (this.revision++, this.changed()) });
     } catch (error) {
-      this.refused = String(error.message ?? error);
+      this.unavailable = String(error.message ?? error);
     }
     return this.made;
   }
 
-  get works() {
+  get isUsable() {
     return Boolean(this.painter && !this.painter.gl.isContextLost());
   }
 
-  get isTouched() {
-    return this.isOpen || this.touch !== AT_REST;
+  get isAdjusted() {
+    return this.isOpen || this.adjustments !== DEFAULT_ADJUSTMENTS;
   }
 
-  setTouch(values) {
-    const touch = { ...this.touch, ...values };
-    this.touch = Object.keys(AT_REST).every((name) => touch[name] === AT_REST[name]) ? AT_REST : touch;
-    this.looks++;
+  setAdjustments(values) {
+    const all = { ...this.adjustments, ...values };
+    const isDefault = Object.keys(DEFAULT_ADJUSTMENTS).every((name) => all[name] === DEFAULT_ADJUSTMENTS[name]);
+    this.adjustments = isDefault ? DEFAULT_ADJUSTMENTS : all;
+    this.revision++;
     this.changed();
   }
 
   #cost(field, rectangle, w, h) {
-    const { pixels, gaussians } = this.painter.cull(field, rectangle, w, h, lookOf(this.touch, field));
-    return pixels + PER_GAUSSIAN * gaussians;
+    const { pixels, gaussians } = this.painter.cull(field, rectangle, w, h, drawOptions(this.adjustments, field));
+    return pixels + PIXELS_PER_GAUSSIAN * gaussians;
   }
 
-  /** Decide, once per drawing, which panes are drawn here; and fetch the Gaussians of those that could be. */
-  choose(viewer, rect) {
-    const wants = viewer.wantsField || this.isTouched;
+  /** Decide, once per frame, which panes are drawn here; fetch the Gaussians of those that could be. */
+  choosePanes(viewer, rect) {
+    const wants = viewer.wantsField || this.isAdjusted;
     const panes = viewer.shown.filter((pane) => pane.spec.field?.id);
     for (const pane of panes) {
-      if (wants && pane.spec.field.count <= MOST_GAUSSIANS && this.painter) pane.loadField(true);
-      const isServed = pane.spec.field.live && !this.isTouched;
-      pane.isLive = Boolean(wants && pane.field && this.works && (!isServed || this.#isQuick(pane, viewer.view, rect, viewer.scene.scale)));
+      if (wants && pane.spec.field.count <= MAX_GAUSSIANS && this.painter) pane.loadField(true);
+      const isServed = pane.spec.field.live && !this.isAdjusted;
+      pane.isLive = Boolean(wants && pane.field && this.isUsable && (!isServed || this.#isQuick(pane, viewer.view, rect, viewer.scene.scale)));
     }
-    // What is compared is drawn by one hand.
+    // Both sides of a difference use the same renderer.
     if (viewer.mode === "difference" && panes.some((pane) => !pane.isLive)) for (const pane of panes) pane.isLive = false;
   }
 
   #isQuick(pane, view, rect, scale) {
     const seen = visibleRectangle(view, rect);
-    return !seen || this.#cost(pane.field, inSource(seen.place, scale), seen.w, seen.h) / this.rate < PATIENT_MS;
+    return !seen || this.#cost(pane.field, inSource(seen.place, scale), seen.w, seen.h) / this.rate < SERVER_FROM_MS;
   }
 
-  /** Paint what `rect` shows of a pane's field. `slot`: for which purpose; `view` has {zoom, frame, origin(rect)}. */
+  /** Paint the part of a pane's field that `rect` shows. `slot` is the purpose; `view` has {zoom, frame, origin(rect)}. */
   paint(ctx, pane, slot, rect, view, scale) {
     const seen = visibleRectangle(view, rect);
     if (!seen) return;
-    const shot = (pane.shots[slot] ??= new Shot());
+    const drawing = (pane.drawings[slot] ??= new Drawing());
     const { u, v } = seen.place;
-    const key = `${u},${v},${seen.w},${seen.h},${view.zoom},${this.looks}`;
-    if (this.works && (key !== shot.key || (shot.step > 1 && shot.rested))) this.#draw(pane, shot, seen, key, scale);
-    if (shot.place) shot.paint(ctx, view.origin(rect), view.zoom);
+    const key = `${u},${v},${seen.w},${seen.h},${view.zoom},${this.revision}`;
+    if (this.isUsable && (key !== drawing.key || (drawing.step > 1 && drawing.isIdle))) this.#draw(pane, drawing, seen, key, scale);
+    if (drawing.place) drawing.paint(ctx, view.origin(rect), view.zoom);
   }
 
-  #draw(pane, shot, { place, w, h }, key, scale) {
+  #draw(pane, drawing, { place, w, h }, key, scale) {
     const rectangle = inSource(place, scale);
-    const most = this.rate * (key === shot.key ? RESTING_MS : FLUENT_MS);
+    const most = this.rate * (key === drawing.key ? IDLE_BUDGET_MS : MOVING_BUDGET_MS);
     let [step, dw, dh, cost] = [1, w, h, this.#cost(pane.field, rectangle, w, h)];
-    for (let coarser = 2; cost > most && coarser <= COARSEST; coarser *= 2) {
+    for (let coarser = 2; cost > most && coarser <= MAX_STEP; coarser *= 2) {
       const [cw, ch] = [Math.ceil(w / coarser), Math.ceil(h / coarser)];
       const then = this.#cost(pane.field, rectangle, cw, ch);
-      if (then < WORTHWHILE * cost) [step, dw, dh, cost] = [coarser, cw, ch, then];
+      if (then < MIN_SAVING * cost) [step, dw, dh, cost] = [coarser, cw, ch, then];
     }
     const started = performance.now();
-    const drawn = this.painter.draw(pane.field, rectangle, dw, dh, lookOf(this.touch, pane.field));
+    const drawn = this.painter.draw(pane.field, rectangle, dw, dh, drawOptions(this.adjustments, pane.field));
     if (!drawn) return;
-    this.drawings++;
-    shot.take(drawn, dw, dh, place);
-    this.#learn(cost, started);
-    clearTimeout(shot.timer);
-    const isNews = key !== shot.key;
-    Object.assign(shot, { key, step, rested: false });
-    if (step > 1 && isNews) shot.timer = setTimeout(() => ((shot.rested = true), this.changed()), REST_MS);
+    this.drawCount++;
+    drawing.copy(drawn, dw, dh, place);
+    this.#measure(cost, started);
+    clearTimeout(drawing.timer);
+    const isMoving = key !== drawing.key;
+    Object.assign(drawing, { key, step, isIdle: false });
+    if (step > 1 && isMoving) drawing.timer = setTimeout(() => ((drawing.isIdle = true), this.changed()), IDLE_AFTER_MS);
   }
 
-  // How fast this machine draws, from drawings large enough to tell.
-  #learn(cost, started) {
-    if (this.fence || cost < LEAST_TO_LEARN) return;
+  // Measures how fast this machine draws, from drawings that take long enough.
+  #measure(cost, started) {
+    if (this.fence || cost < MIN_TIMED_COST) return;
     const { gl } = this.painter;
     this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     gl.flush();
-    const look = () => {
+    const poll = () => {
       const state = gl.clientWaitSync(this.fence, 0, 0);
-      if (state === gl.TIMEOUT_EXPIRED && !gl.isContextLost()) return setTimeout(look, 4);
+      if (state === gl.TIMEOUT_EXPIRED && !gl.isContextLost()) return setTimeout(poll, 4);
       gl.deleteSync(this.fence);
       this.fence = null;
       if (state !== gl.WAIT_FAILED) this.rate = (this.rate + cost / Math.max(1, performance.now() - started)) / 2;
     };
-    setTimeout(look);
+    setTimeout(poll);
   }
 
-  /** Let go of a pane's field. */
+  /** Free what was kept of a pane's field. */
   drop(pane) {
-    for (const shot of Object.values(pane.shots)) clearTimeout(shot.timer);
-    pane.shots = {};
+    for (const drawing of Object.values(pane.drawings)) clearTimeout(drawing.timer);
+    pane.drawings = {};
     if (pane.field) this.made?.drop(pane.field);
   }
 

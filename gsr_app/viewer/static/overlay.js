@@ -1,7 +1,7 @@
 /* Gaussians over the picture: dots, one-sigma ellipses, or a density map where there are too many to tell apart. */
 
 import { heat } from "./difference.js";
-import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, usual } from "./inside.js";
+import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, typical } from "./inside.js";
 import { drawRings } from "./rings.js";
 
 export const OVERLAYS = ["off", "centres", "ellipses", "density"];
@@ -46,7 +46,7 @@ function colourOf(field, i, colouring) {
     const gain = field.normalize ? 255 : 255 / Math.max(most, 1e-6);
     return `rgb(${color.map((c) => Math.round(Math.min(255, Math.max(0, c * gain)))).join(" ")})`;
   }
-  const { sizes: [low, high], peak } = usual(field);
+  const { sizes: [low, high], peak } = typical(field);
   const t = colouring === "opacity" ? most / peak : (ellipseOf(field, i).major - low) / Math.max(1e-6, high - low);
   return `rgb(${heat(0.15 + 0.85 * t).map(Math.round).join(" ")})`;
 }
@@ -67,7 +67,7 @@ function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
   const plain = colouring === "plain";
   if (plain) ctx.beginPath();
   // Ellipses whose centre is just outside still reach in.
-  const reach = 3 * (usual(field).sizes[1] || 1);
+  const reach = 3 * (typical(field).sizes[1] || 1);
   forEachIn(field, box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
     const [x, y] = place(mx, my);
     const { major, minor, angle } = ellipseOf(field, i);
@@ -118,8 +118,8 @@ function drawDensity(ctx, field, box, rect, place, count, covered) {
   ctx.drawImage(scratch.canvas, rect.x, rect.y, columns * bin, rows * bin);
 }
 
-/** One Gaussian, outlined, with its numbers. */
-export function drawChosen(ctx, field, i, origin, kx, ky, dpr) {
+/** The outline of one Gaussian. */
+export function drawOutline(ctx, field, i, origin, kx, ky, dpr) {
   const { major, minor, angle } = ellipseOf(field, i);
   const x = origin.x + field.mean[2 * i] * kx;
   const y = origin.y + field.mean[2 * i + 1] * ky;

@@ -16,7 +16,7 @@ export class Pane {
     this.span = null; // [height, width] of the source plane that the picture covers
     this.scale = { x: 1, y: 1 };
     this.field = null;
-    this.shots = {}; // what was drawn of the field, by purpose
+    this.drawings = {}; // of the field, by purpose
     this.isLive = false; // whether it is drawn here now
     this.fieldNote = "";
     this.problem = "";
@@ -94,7 +94,7 @@ export class Pane {
 
   /** RGB(A) under a point of the frame: of the field where that is what one sees. */
   valueAt(u, v, usesFrame) {
-    const value = usesFrame && this.isLive ? this.shots.view?.valueAt(u, v) : null;
+    const value = usesFrame && this.isLive ? this.drawings.view?.valueAt(u, v) : null;
     if (value) return value;
     const frame = usesFrame && !this.isLive ? this.zoomer.frame : null;
     for (const [picture, place] of [

@@ -34,7 +34,7 @@ export function gaussianAt(viewer) {
 
 export function gaussianNote(viewer) {
   if (viewer.overlay === "off") return "";
-  if (viewer.chosen) return describe(viewer.chosen.pane.field, viewer.chosen.index);
+  if (viewer.hovered) return describe(viewer.hovered.pane.field, viewer.hovered.index);
   if (!viewer.overlaid) return viewer.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
   const { count, shown } = viewer.inView;
   if (shown === "off") return ""; // a difference shows none

@@ -4,12 +4,12 @@
 
 import { STOPS } from "./difference.js";
 import { UNIT } from "./fieldshaders.js";
-import { usual } from "./inside.js";
-import { AT_REST, lookOf } from "./touch.js";
+import { typical } from "./inside.js";
+import { DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
 
 const COLOUR = `
 uniform int colouring;  // 0 one colour, 1 its own, 2 by opacity, 3 by size
-uniform vec4 usual;  // size: small, large; peak; whether colours are additive
+uniform vec4 typical;  // size: small, large; peak; whether colours are additive
 vec3 heat(float t) {
   vec3 stops[5] = vec3[5](${STOPS.map((rgb) => `vec3(${rgb.map((c) => (c / 255).toFixed(6)).join()})`).join()});
   float at = clamp(t, 0.0, 1.0) * 4.0;
@@ -19,8 +19,8 @@ vec3 heat(float t) {
 vec4 colour_of(vec3 color, float longer) {
   if (colouring == 0) return vec4(1.0, 0.9647, 0.8863, 0.85);
   float most = max(abs(color.r), max(abs(color.g), abs(color.b)));
-  if (colouring == 1) return vec4(clamp(usual.w > 0.0 ? color / max(most, 1e-6) : color, 0.0, 1.0), 1);
-  return vec4(heat(0.15 + 0.85 * (colouring == 2 ? most / usual.z : (longer - usual.x) / (usual.y - usual.x))), 1);
+  if (colouring == 1) return vec4(clamp(typical.w > 0.0 ? color / max(most, 1e-6) : color, 0.0, 1.0), 1);
+  return vec4(heat(0.15 + 0.85 * (colouring == 2 ? most / typical.z : (longer - typical.x) / (typical.y - typical.x))), 1);
 }
 `;
 
@@ -54,13 +54,13 @@ const made = new WeakMap(); // by a context's own program: one that comes back n
 export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
   const { gl, canvas } = painter;
   if (!made.has(painter.splat)) made.set(painter.splat, painter.program(painter.place + COLOUR + RING, STROKE));
-  const look = lookOf(AT_REST, field);
-  const { sizes, peak } = usual(field);
+  const options = drawOptions(DEFAULT_ADJUSTMENTS, field);
+  const { sizes, peak } = typical(field);
   const uniforms = (context, at) => {
-    look.uniforms(context, at);
+    options.uniforms(context, at);
     gl.uniform1i(at.colouring, colouring);
     gl.uniform1f(at.extent, dpr);
-    gl.uniform4f(at.usual, ...sizes, peak, field.normalize ? 0 : 1);
+    gl.uniform4f(at.typical, ...sizes, peak, field.normalize ? 0 : 1);
   };
   const source = { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1] };
   painter.makeRoom(rect.w, rect.h);
@@ -69,7 +69,7 @@ export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
   gl.clear(gl.COLOR_BUFFER_BIT);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), { ...look, uniforms });
+  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), { ...options, uniforms });
   gl.disable(gl.BLEND);
   ctx.save();
   ctx.imageSmoothingEnabled = false;

@@ -1,7 +1,7 @@
 /* Painting the stage: which rectangles there are in each mode, and what goes into them. */
 
 import { Difference } from "./difference.js";
-import { drawChosen, drawOverlay } from "./overlay.js";
+import { drawOutline, drawOverlay } from "./overlay.js";
 import { drawGrid, drawPicture } from "./picture.js";
 import { arrange } from "./view.js";
 
@@ -70,13 +70,13 @@ export class Stage {
   }
 
   #drawPicture(pane, rect) {
-    if (this.viewer.between && pane.isLive && pane.picture) this.#drawBetween(pane, rect);
+    if (this.viewer.minusPixels && pane.isLive && pane.picture) this.#drawMinusPixels(pane, rect);
     else this.paintPane(this.ctx, pane, rect);
     this.#decorate(pane, rect, rect);
   }
 
   // The live field against the pane's own pixels.
-  #drawBetween(pane, rect) {
+  #drawMinusPixels(pane, rect) {
     const { view, smooth, gain, colourScale } = this.viewer;
     const paint = (c, withFrame, local) => this.paintAt(c, pane, local, view.zoom, view.origin(local), smooth, { withFrame });
     this.difference.draw(this.ctx, rect, true, false, paint, gain, colourScale);
@@ -133,16 +133,14 @@ export class Stage {
     ctx.clip();
     const drawn = viewer.usesTrueZoom(pane) && (pane.isLive || pane.zoomer.frame);
     if (viewer.grid && pane.picture && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
+    const { scale } = viewer.scene;
+    const density = [scale.x * view.zoom, scale.y * view.zoom]; // device pixels per source pixel
     if (viewer.overlay !== "off" && pane.field) {
-      const { scale } = viewer.scene;
-      const density = [scale.x * view.zoom, scale.y * view.zoom];
-      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr, viewer.live.works ? viewer.live.painter : null);
+      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr, viewer.live.isUsable ? viewer.live.painter : null);
       if (pane === viewer.overlaid) this.inView = seen;
-      const chosen = viewer.chosen;
-      if (chosen?.pane === pane) drawChosen(ctx, pane.field, chosen.index, origin, ...density, viewer.dpr);
+      if (viewer.hovered?.pane === pane) drawOutline(ctx, pane.field, viewer.hovered.index, origin, ...density, viewer.dpr);
     }
-    const { picked, scene } = viewer;
-    if (picked?.pane === pane && pane.field) drawChosen(ctx, pane.field, picked.index, origin, scene.scale.x * view.zoom, scene.scale.y * view.zoom, viewer.dpr);
+    if (viewer.selected?.pane === pane && pane.field) drawOutline(ctx, pane.field, viewer.selected.index, origin, ...density, viewer.dpr);
     ctx.restore();
     this.#regions(part, rect);
   }

@@ -28,9 +28,9 @@ export class ViewerState extends Viewport {
   minimapOn = true;
   overlay = "off";
   colouring = "plain";
-  chosen = null; // {pane, index}: the Gaussian under the pointer
-  picked = null; // the one that was clicked
-  between = false; // what the live field has that the pixels have not
+  hovered = null; // {pane, index}: the Gaussian under the pointer
+  selected = null; // the one that was clicked
+  minusPixels = false; // whether live panes show their difference to the pixels
   regions = [];
   region = null;
   draft = null;
@@ -77,7 +77,7 @@ export class ViewerState extends Viewport {
 
   /** Whether a pane shows its field rather than its picture. */
   usesTrueZoom(pane) {
-    return this.live.isTouched ? pane.isLive : this.wantsField && this.canTrueZoom(pane);
+    return this.live.isAdjusted ? pane.isLive : this.wantsField && this.canTrueZoom(pane);
   }
 
   /** Past the drawn resolution a field says more than its picture. */
@@ -135,7 +135,7 @@ export class ViewerState extends Viewport {
   }
 
   setOverlay(overlay) {
-    this.chosen = null;
+    this.hovered = null;
     this.set({ overlay });
     if (overlay !== "off") for (const pane of this.shown) pane.loadField();
   }
@@ -164,14 +164,14 @@ export class ViewerState extends Viewport {
 
   pointTo(x, y) {
     this.pointer = x === null ? null : { x, y };
-    this.chosen = this.overlay === "off" ? null : gaussianAt(this);
+    this.hovered = this.overlay === "off" ? null : gaussianAt(this);
     this.changed();
   }
 
   click(x, y) {
     const cell = this.cellAt({ x, y });
     if (cell && this.mode !== "wipe") this.activeId = cell.pane.spec.id;
-    this.touchPanel.pick();
+    this.adjustPanel.select();
     this.changed();
   }
 

@@ -9,6 +9,7 @@
  *
  * The scene is described in contract.py; contract.test keeps the two in step. */
 
+import { AdjustPanel } from "./adjustpanel.js";
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
 import { Dock } from "./dock.js";
 import { el, takeFocus } from "./dom.js";
@@ -18,7 +19,6 @@ import { Minimap } from "./minimap.js";
 import { MOST_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
 import { ViewerState } from "./state.js";
-import { TouchPanel } from "./touchpanel.js";
 
 const STANDALONE = {
   renderView: async () => {
@@ -44,7 +44,7 @@ export class Viewer extends ViewerState {
     this.bar = new Bar(this);
     this.tags = new Tags(this);
     this.foot = new Foot(this);
-    this.touchPanel = new TouchPanel(this);
+    this.adjustPanel = new AdjustPanel(this);
     this.minimap = new Minimap(this);
     this.dock = new Dock(this);
     this.help = helpDialog();
@@ -54,7 +54,7 @@ export class Viewer extends ViewerState {
     this.painter = new Stage(this, this.canvas);
     this.stage.addEventListener("keyup", (event) => event.key === " " && this.hold(false));
     this.stage.addEventListener("blur", () => this.hold(false));
-    this.open(this.tags.node, this.divider, this.minimap.node, this.touchPanel.node, this.empty);
+    this.open(this.tags.node, this.divider, this.minimap.node, this.adjustPanel.node, this.empty);
   }
 
   /** Take in what the server says; pictures that are already here stay. */
@@ -73,7 +73,7 @@ export class Viewer extends ViewerState {
     for (const [id, pane] of this.panes) {
       if (ids.has(id) && sameSource) continue;
       pane.close();
-      if (this.picked?.pane === pane) this.picked = null;
+      if (this.selected?.pane === pane) this.selected = null;
       this.panes.delete(id);
     }
     for (const spec of scene.panes) {
@@ -108,7 +108,7 @@ export class Viewer extends ViewerState {
   draw() {
     if (!this.canvas.width) return;
     this.setCells(this.painter.cells());
-    if (this.cells.length) this.live.choose(this, this.cells[0].rect);
+    if (this.cells.length) this.live.choosePanes(this, this.cells[0].rect);
     this.painter.draw();
     this.inView = this.painter.inView;
     this.#askForFrames();
@@ -116,7 +116,7 @@ export class Viewer extends ViewerState {
     this.tags.update(this.cells);
     this.foot.update();
     this.minimap.draw();
-    this.touchPanel.update();
+    this.adjustPanel.update();
     this.dock.update();
     this.empty.hidden = this.shown.length > 0;
     this.showDivider(this.mode === "wipe" && this.shown.length > 1);
@@ -142,7 +142,7 @@ export class Viewer extends ViewerState {
       base: base?.spec.id ?? null,
       overlay: this.overlay,
       loaded: this.allPanes.filter((pane) => pane.picture && pane.loaded === pane.spec.url).map((pane) => pane.spec.id),
-      drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && (pane.isLive ? pane.shots.view?.step === 1 : pane.zoomer.current)).map((pane) => pane.spec.id),
+      drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && (pane.isLive ? pane.drawings.view?.step === 1 : pane.zoomer.current)).map((pane) => pane.spec.id),
       live: this.shown.filter((pane) => pane.isLive).map((pane) => pane.spec.id),
       fields: this.shown.filter((pane) => pane.field).map((pane) => pane.spec.id),
     };

@@ -1,4 +1,4 @@
-"""Touching the Gaussians: sliders, one alone, what the pixels lack, and the ellipses over them."""
+"""Adjusting the Gaussians: sliders, one alone, the difference to the pixels, and the ellipses over them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.browser.conftest import wait_for
 from tests.browser.fields import (
     SCALE,
     SOURCE,
+    adjusted,
     cell,
     expected_in,
     field_of,
@@ -20,7 +21,6 @@ from tests.browser.fields import (
     pixels_of,
     run,
     settled,
-    touched,
 )
 from tests.browser.scenes import canvas_pixels
 
@@ -33,22 +33,22 @@ def test_sliders_scale_and_hide_gaussians_and_change_no_data(show: Callable[...,
     run(page, "viewer.look(112, 80, 2);")
     settled(page)
     before = canvas_pixels(page)
-    page.get_by_role("button", name="touch").click()
+    page.get_by_role("button", name="adjust").click()
     slide = "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }"
     page.get_by_label("How far every Gaussian reaches").evaluate(slide, "1.5")
-    shown, draw = touched(page, field)
+    shown, draw = adjusted(page, field)
     assert np.abs(shown - draw(GaussianField(field.mean, field.sigma * 1.5, field.rho, field.color, SOURCE))).max() <= 2
     page.get_by_label("How far every Gaussian reaches").evaluate(slide, "1")
-    page.get_by_label("Only Gaussians at least so strong").evaluate(slide, "0.5")
-    shown, draw = touched(page, field)
+    page.get_by_label("Hide weaker Gaussians").evaluate(slide, "0.5")
+    shown, draw = adjusted(page, field)
     strength = np.abs(field.color).max(1)
     peak = np.sort(strength)[int(0.98 * (len(strength) - 1))]
     assert np.abs(shown - draw(only_those(field, strength >= 0.5 * peak))).max() <= 3  # one may sit on the edge
-    page.get_by_label("Each Gaussian in a colour of its own").evaluate(slide, "1")
-    page.get_by_label("The large ones above, the small ones below").evaluate(slide, "0.5")
-    shown, draw = touched(page, field)
+    page.get_by_label("Give each Gaussian a random colour").evaluate(slide, "1")
+    page.get_by_label("Move large Gaussians up and small ones down").evaluate(slide, "0.5")
+    shown, draw = adjusted(page, field)
     assert shown.std() > 5
-    assert "touched" in page.locator(".gsr-badge").inner_text()
+    assert "adjusted" in page.locator(".gsr-badge").inner_text()
     page.get_by_role("button", name="close", exact=True).click()
     settled(page)
     np.testing.assert_array_equal(canvas_pixels(page), before)
@@ -65,18 +65,18 @@ def test_a_clicked_gaussian_shows_its_numbers_and_can_stand_alone(show: Callable
         points, np.tile(np.float32([[1.5, 0.75]]), (count, 1)), np.full(count, 0.25, np.float32), color, SOURCE
     )
     page = show({"a": field})
-    run(page, "viewer.look(112, 80, 3); viewer.touchPanel.toggle();")
+    run(page, "viewer.look(112, 80, 3); viewer.adjustPanel.toggle();")
     settled(page)
     place = cell(page)
     page.mouse.click(0, 0)
     box = page.locator(".gsr-canvas").bounding_box()
     page.mouse.click(box["x"] + place["origin"]["x"] + 28 * 12 + 2, box["y"] + place["origin"]["y"] + 20 * 12 - 2)
     numbers = "at 28.00 20.00 σ 1.50 0.750 ρ 0.250"
-    page.wait_for_function("text => document.querySelector('.gsr-touch p').innerText.includes(text)", arg=numbers)
-    page.get_by_text("this one alone").click()
+    page.wait_for_function("text => document.querySelector('.gsr-adjust p').innerText.includes(text)", arg=numbers)
+    page.get_by_text("only this one").click()
     settled(page)
-    run(page, "viewer.picked = null;")  # its outline, too, lies over the picture
-    shown, draw = touched(page, field)
+    run(page, "viewer.selected = null;")  # its outline, too, lies over the picture
+    shown, draw = adjusted(page, field)
     assert np.abs(shown - draw(only_those(field, np.arange(count) == 0))).max() <= 2
 
 
@@ -87,7 +87,7 @@ def test_the_difference_between_field_and_pixels_can_be_seen(show: Callable[...,
     settled(page)
     page.get_by_role("button", name="− pixels").click()
     settled(page)
-    shown, _ = touched(page, field)
+    shown, _ = adjusted(page, field)
     k = round(SCALE * 4 / 4)
     place = cell(page)
     rows, columns, exact = expected_in(field, place)
