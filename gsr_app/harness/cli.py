@@ -27,6 +27,7 @@ COMMANDS = {
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
     "eval": ("gsr_app.harness.evaluate", "score methods on datasets by a published protocol"),
     "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),
+    "pack": ("gsr_app.harness.pack", "put pictures, or what a teacher makes of them, into one file for train"),
     "train": ("gsr_app.harness.train", "train a network from a recipe on a folder of pictures"),
     "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something better"),
 }

@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", help="a TOML file, or the name of a shipped recipe: swift, gsasr, savsr, quickstart, …"
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of pictures (or clips, or kept fits) to train on"
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="PLACE[=SHARE]",
+        help="what to train on: folders of pictures and packs, each with its share of the patches; "
+        "or one folder of clips or of kept fits",
     )
     parser.add_argument(
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from gsr_app.models.registry import architecture
     from gsr_app.training.clips import find_clips
-    from gsr_app.training.data import load_pictures
+    from gsr_app.training.data import load_pictures, load_shares
     from gsr_app.training.loop import Trainer
     from gsr_app.training.recipe import find_recipe, read_recipe
     from gsr_app.training.starts import StartTrainer, find_fits
@@ -75,8 +80,11 @@ def run(args: argparse.Namespace) -> int:
             return find_fits(folder)
         return find_clips(folder, recipe.data.frames) if kind == "video" else load_pictures(folder)
 
-    pictures = load(args.data)
     validation = load(args.validate) if args.validate else None
+    if kind in {"start", "video"} or (len(args.data) == 1 and validation is None):
+        pictures = load(Path(args.data[0]))
+    else:
+        pictures = load_shares(args.data, held_out=recipe.data.held_out)
     if validation is None:
         pictures, validation = hold_out(pictures)
     build = StartTrainer if kind == "start" else Trainer

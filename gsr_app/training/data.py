@@ -6,17 +6,20 @@ one sees. The low resolution is made of the very patch, mirrored at its border, 
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pyvips
 import torch
 from torch import Tensor
 
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.ops.resize import resize
+from gsr_app.training.pack import Entry, Pack, find_packs
 from gsr_app.training.recipe import Data
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
@@ -24,24 +27,70 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", 
 
 @dataclass(frozen=True)
 class Batch:
-    lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255; of clips [B, T, 3, patch, patch], as they come
-    hr: tuple[Tensor, ...]  # B pictures [3, H, W], 0..1; H and W differ from one to the next
+    lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255; of clips [B, T, 3, patch, patch], unrounded
+    hr: tuple[Tensor, ...]  # the targets, [3, H, W] each, 0..1; H and W differ from one to the next
+    of: tuple[int, ...] = ()  # for every target the index of its low resolution; empty: one target each, in order
+    weights: tuple[float, ...] = ()  # of every target in the loss; empty: all the same
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.lr.to(device), tuple(one.to(device) for one in self.hr))
+        return replace(self, lr=self.lr.to(device), hr=tuple(one.to(device) for one in self.hr))
 
 
-def load_pictures(folder: Path) -> list[Tensor]:
-    """Every picture of a folder, [3, H, W] uint8, in the order of their names."""
+@dataclass(frozen=True)
+class Share:
+    """Examples that make up a share of the patches: pictures, or a pack of tiles with a teacher's answers."""
+
+    share: float
+    examples: Sequence[Tensor] | Sequence[Entry]  # [3, H, W] uint8 each, or `lr`, `x2`, `x3`, …
+
+
+def load_examples(place: Path, *, held_out: int = 0) -> Sequence[Tensor] | Sequence[Entry]:
+    """Pictures of a folder or of a pack; or taught tiles of a pack or of a folder of packs."""
+    packs = find_packs(place)
+    if not packs:
+        return load_pictures(place, held_out=held_out)
+    entries = [entry for pack in packs for entry in Pack(pack)]
+    return entries if "lr" in entries[0] else [entry["picture"] for entry in entries]
+
+
+def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
+    """Examples of several places, each `PLACE` or `PLACE=SHARE`; without a number a place has a share of 1."""
+    shares: list[Share] = []
+    for place in places:
+        folder, separator, number = place.rpartition("=")
+        try:
+            share = float(number) if separator else 1.0
+        except ValueError:  # an equals sign of the path itself
+            folder, share = place, 1.0
+        shares.append(Share(share, load_examples(Path(folder or place), held_out=held_out)))
+    return shares
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Every picture file of a folder, in the order of their names."""
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures with --data.")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not files:
         raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(ENDINGS))}.")
-    return [load_picture(path) for path in files]
+    return files
+
+
+def choose_held_out(files: Sequence[Path], count: int) -> list[Path]:
+    """The files to keep out of training. A hash of the name decides, so the choice stays when files are added."""
+    return sorted(sorted(files, key=lambda file: hashlib.sha256(file.name.encode()).digest())[:count])
+
+
+def load_pictures(folder: Path, *, held_out: int = 0) -> list[Tensor]:
+    """The pictures of a folder, less those that are held out, [3, H, W] uint8, in the order of their names."""
+    files = find_pictures(folder)
+    excluded = frozenset(choose_held_out(files, held_out))
+    return [load_picture(file) for file in files if file not in excluded]
 
 
 def load_picture(path: Path) -> Tensor:
+    import pyvips  # packs need no picture library
+
     try:
         picture = pyvips.Image.new_from_file(str(path)).autorot().colourspace("srgb")
         picture = picture.flatten() if picture.hasalpha() else picture
@@ -63,10 +112,84 @@ def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / 
     return quantise(resize(hr[None], scale=1 / scale))
 
 
-class Patches:
-    """Random patches of a set of pictures."""
+class Example(NamedTuple):
+    lr: Tensor  # [1, 3, patch, patch]
+    hr: tuple[Tensor, ...]  # one target, or one for every scale that was taught
+    weights: tuple[float, ...]
 
-    def __init__(self, pictures: list[Tensor], data: Data) -> None:
+
+class Patches:
+    """Random patches of pictures, of taught tiles, or of several shares of these."""
+
+    def __init__(self, examples: Sequence[Tensor] | Sequence[Share], data: Data) -> None:
+        shares = [one for one in examples if isinstance(one, Share)]
+        shares = shares or [Share(1.0, [one for one in examples if isinstance(one, Tensor)])]
+        total = sum(one.share for one in shares)
+        self.data = data
+        self.shares = [(one.share / total, self._make_source(one.examples)) for one in shares]
+
+    def _make_source(self, examples: Sequence[Tensor] | Sequence[Entry]) -> PicturePatches | TaughtPatches:
+        pictures = [one for one in examples if isinstance(one, Tensor)]
+        if pictures or not examples:
+            return PicturePatches(pictures, self.data)
+        return TaughtPatches([one for one in examples if not isinstance(one, Tensor)], self.data)
+
+    def draw(self, *seed: int, count: int) -> Batch:
+        """The patches of one step."""
+        rng = np.random.default_rng(seed)
+        scale = draw_scale(rng, self.data)
+        drawn = [
+            self._choose(rng).draw(rng, draw_scale(rng, self.data) if self.data.scale_per == "patch" else scale)
+            for _ in range(count)
+        ]
+        return Batch(
+            torch.cat([one.lr for one in drawn]),
+            tuple(hr for one in drawn for hr in one.hr),
+            tuple(index for index, one in enumerate(drawn) for _ in one.hr),
+            tuple(weight for one in drawn for weight in one.weights),
+        )
+
+    def _choose(self, rng: np.random.Generator) -> PicturePatches | TaughtPatches:
+        if len(self.shares) == 1:  # without touching the sequence of random numbers
+            return self.shares[0][1]
+        return self.shares[rng.choice(len(self.shares), p=[share for share, _ in self.shares])][1]
+
+
+class TaughtPatches:
+    """Patches of tiles whose targets a teacher made; every patch has all the scales of its tile."""
+
+    def __init__(self, tiles: Sequence[Entry], data: Data) -> None:
+        self.tiles, self.data = tiles, data
+
+    def draw(self, rng: np.random.Generator, scale: float) -> Example:
+        size_px = self.data.patch_px
+        tile = self.tiles[int(rng.integers(len(self.tiles)))]
+        top, left = (int(rng.integers(side - size_px + 1)) for side in tile["lr"].shape[1:])
+        turns, is_flipped = int(rng.integers(4)), rng.random() < 0.5
+
+        def cut(picture: Tensor, factor: int) -> Tensor:  # [3, patch * factor, patch * factor] float
+            y, x, side = top * factor, left * factor, size_px * factor
+            return turn(picture[:, y : y + side, x : x + side], turns, is_flipped)
+
+        scales = [int(name[1:]) for name in tile if name != "lr"]
+        weights = [self.data.taught_weights.get(f"x{scale}", 1.0) for scale in scales]
+        return Example(
+            cut(tile["lr"], 1)[None],
+            tuple(cut(tile[f"x{scale}"], scale) for scale in scales),
+            tuple(weight / sum(weights) for weight in weights),
+        )
+
+
+def turn(picture: Tensor, turns: int, is_flipped: bool) -> Tensor:
+    """Quarter turns and a reflection of [3, H, W] uint8, as float in 0..1."""
+    picture = picture.rot90(turns, (1, 2))
+    return (picture.flip(2) if is_flipped else picture).float() / 255
+
+
+class PicturePatches:
+    """Patches of pictures, shrunk to the low resolution here."""
+
+    def __init__(self, pictures: Sequence[Tensor], data: Data) -> None:
         least_px = math.ceil(data.patch_px * data.scales[0])
         self.pictures = [one for one in pictures if min(one.shape[1:]) >= least_px]
         self.data = data
@@ -76,40 +199,19 @@ class Patches:
                 hint="Train on larger pictures, or set a smaller patch_px in the recipe.",
             )
 
-    def draw(self, *seed: int, count: int) -> Batch:
-        """The patches of one step."""
-        rng = np.random.default_rng(seed)
-        scale = self._draw_scale(rng)
-        pairs = [
-            self._draw_pair(rng, self._draw_scale(rng) if self.data.scale_per == "patch" else scale)
-            for _ in range(count)
-        ]
-        return Batch(torch.cat([lr for lr, _ in pairs]), tuple(hr for _, hr in pairs))
-
-    def _draw_pair(self, rng: np.random.Generator, scale: float) -> tuple[Tensor, Tensor]:
-        """[1, 3, patch, patch] and [3, H, W], 0..1."""
+    def draw(self, rng: np.random.Generator, scale: float) -> Example:
         size_px = self.data.patch_px
         if rng.random() < self.data.edge_share:
-            return draw_edge(rng, size_px, round(scale * size_px))
-        hr = self._draw_patch(rng, scale)
-        return quantise(resize(hr[None], size=(size_px, size_px))), hr
-
-    def _draw_scale(self, rng: np.random.Generator) -> float:
-        low, high = self.data.scales
-        if rng.random() < self.data.favourite_share:
-            return float(rng.choice(self.data.favourites))
-        return (
-            math.exp(rng.uniform(math.log(low), math.log(high)))
-            if self.data.spread == "log"
-            else rng.uniform(low, high)
-        )
+            lr, hr = draw_edge(rng, size_px, round(scale * size_px))
+        else:
+            hr = self._draw_patch(rng, scale)
+            lr = quantise(resize(hr[None], size=(size_px, size_px)))
+        return Example(lr, (hr,), (1.0,))
 
     def _draw_patch(self, rng: np.random.Generator, scale: float) -> Tensor:  # [3, H, W] float
         windows = [self._draw_window(rng, scale) for _ in range(self.data.busiest_of)]
-        patch = max(windows, key=_measure_detail) if len(windows) > 1 else windows[0]
-        patch = patch.rot90(int(rng.integers(4)), (1, 2))
-        patch = patch.flip(2) if rng.random() < 0.5 else patch
-        return patch.float() / 255
+        patch = max(windows, key=measure_detail) if len(windows) > 1 else windows[0]
+        return turn(patch, int(rng.integers(4)), rng.random() < 0.5)
 
     def _draw_window(self, rng: np.random.Generator, scale: float) -> Tensor:  # [3, H, W] uint8
         picture = self.pictures[rng.integers(len(self.pictures))]
@@ -124,6 +226,13 @@ class Patches:
             return window
         shrunk = resize(window[None].float() / 255, size=(side, side))[0]
         return (shrunk.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def draw_scale(rng: np.random.Generator, data: Data) -> float:
+    low, high = data.scales
+    if rng.random() < data.favourite_share:
+        return float(rng.choice(data.favourites))
+    return math.exp(rng.uniform(math.log(low), math.log(high))) if data.spread == "log" else rng.uniform(low, high)
 
 
 def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor, Tensor]:
@@ -145,7 +254,7 @@ def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor,
     return quantise(see(lr_px)[None]), see(hr_px)
 
 
-def _measure_detail(window: Tensor) -> float:  # [3, H, W] uint8
-    """Mean difference of neighbours in the green channel."""
+def measure_detail(window: Tensor) -> float:  # [3, H, W] uint8
+    """The mean difference of neighbours in the green channel."""
     green = window[1].to(torch.int16)
     return float(green.diff(dim=0).abs().float().mean() + green.diff(dim=1).abs().float().mean())

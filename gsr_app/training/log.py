@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyvips
 
 _SIZE = (360, 720)  # (height, width) of one panel, pixels
 _MARGIN_PX = 56
@@ -44,6 +43,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def draw_curve(log: Path, png: Path) -> None:
     """The loss and the validation score of a log, one above the other, over the steps."""
+    try:
+        import pyvips
+    except ImportError:  # training from a pack needs no picture library, and the CSV has the same numbers
+        return
     rows = read_rows(log)
     panels = [
         _draw_panel(f"{label} over {rows[-1]['step'] if rows else 0} steps", _points(rows, column))
@@ -81,6 +84,8 @@ def _draw_panel(title: str, points: list[tuple[float, float]]) -> Canvas:
 
 
 def _write(canvas: Canvas, text: str, left: int, top: int) -> None:
+    import pyvips
+
     try:
         mask: npt.NDArray[np.uint8] = pyvips.Image.text(text, dpi=84).numpy()
     except pyvips.Error:  # no fonts on this machine: the curve itself needs none

@@ -124,8 +124,7 @@ class Trainer:
         recipe = self.recipe
         self.loss = mix(recipe.loss)
         clips = [one for one in pictures if isinstance(one, Clip)]
-        still = [one for one in pictures if isinstance(one, Tensor)]
-        self.patches = Windows(clips, recipe.data) if self.arch.kind == "video" else Patches(still, recipe.data)
+        self.patches = Windows(clips, recipe.data) if self.arch.kind == "video" else Patches(pictures, recipe.data)
 
     # ---- running ---------------------------------------------------------------------------------------------
 
@@ -180,7 +179,7 @@ class Trainer:
         """The loss of this process's share of the step."""
         batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count).to(self.device)
         sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
-        return self.loss(self._predict(self.module, batch.lr, sizes), batch.hr)
+        return self.loss(self._predict(self.module, batch.lr, sizes, of=batch.of), batch.hr, batch.weights)
 
     def _progress(self) -> float:
         if self.minutes is not None:
@@ -249,10 +248,17 @@ class Trainer:
         return picture[:, :height, :width]
 
     def _predict(
-        self, module: nn.Module, lr: Tensor, sizes: list[tuple[int, int]], scale: Scale | None = None
+        self,
+        module: nn.Module,
+        lr: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        scale: Scale | None = None,
+        of: Sequence[int] = (),
     ) -> list[Tensor]:
         amp, window = self.recipe.amp, self.recipe.window_fraction
-        return predict(module, self.arch, lr, sizes, scale=scale, amp=amp, window_fraction=window, draw=self.draw)
+        return predict(
+            module, self.arch, lr, sizes, of=of, scale=scale, amp=amp, window_fraction=window, draw=self.draw
+        )
 
     # ---- keeping ---------------------------------------------------------------------------------------------
 

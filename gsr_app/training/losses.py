@@ -51,18 +51,19 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def mix(weights: Mapping[str, float]) -> Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]:
-    """A loss over pictures of different sizes, each of which counts the same."""
+def mix(weights: Mapping[str, float]) -> Callable[..., Tensor]:
+    """A loss over pictures of different sizes: `loss(sr, hr)` counts each the same, `loss(sr, hr, shares)` does not."""
     for name in weights:
         if name not in LOSSES:
             raise UnknownName(name, LOSSES, what="Loss", where="gsr_app/training/losses.py")
 
-    def loss(sr: Sequence[Tensor], hr: Sequence[Tensor]) -> Tensor:
+    def loss(sr: Sequence[Tensor], hr: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
+        shares = shares or [1.0] * len(sr)
         each = [
-            weight * LOSSES[name](one, other)
-            for one, other in zip(sr, hr, strict=True)
+            share * weight * LOSSES[name](one, other)
+            for one, other, share in zip(sr, hr, shares, strict=True)
             for name, weight in weights.items()
         ]
-        return torch.stack(each).sum() / len(sr)
+        return torch.stack(each).sum() / sum(shares)
 
     return loss

@@ -23,6 +23,7 @@ def predict(
     lr: Tensor,  # [B, 3, h, w]; of clips [B, T, 3, h, w]
     sizes: Sequence[Size],
     *,
+    of: Sequence[int] = (),  # for every size the input that it is of; empty: one size each, in order
     scale: Scale | None = None,  # the exact one where sizes were rounded; otherwise size / input
     amp: bool = False,
     window_fraction: float | None = None,  # a hard window, as in `Architecture.window_fraction`
@@ -40,10 +41,11 @@ def predict(
         if arch.kind != "field":
             raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}, which cannot be trained.")
         features = module.encode(lr)  # type: ignore[operator]
+        of = of or range(len(sizes))
         scales = [scale or Scale(size[0] / lr.shape[2], size[1] / lr.shape[3]) for size in sizes]
         fields: list[GaussianField] = [
             module.field(features[i : i + 1], one)  # type: ignore[operator]
-            for i, one in enumerate(scales)
+            for i, one in zip(of, scales, strict=True)
         ]
     return [
         draw(_prepare(field, size, one, window_fraction), View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from gsr_app.core.errors import InvalidArgument, UnknownName, nearest
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -22,6 +23,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 class Data:
     patch_px: int = 48  # side of a low-resolution patch
     batch: int = 8  # patches of one step, over all processes
+    held_out: int = 0  # pictures of the folder that are not trained on, chosen by a hash of their names
     busiest_of: int = 1  # windows drawn for every patch; the one with the most detail is taken
     shrink_most: float = 1.0  # photographs are shrunk by 1 to this first: their own camera and JPEG have blurred them
     edge_share: float = 0.0  # patches that are clean edges, drawn here instead of photographed
@@ -30,6 +32,7 @@ class Data:
     spread: Literal["uniform", "log"] = "uniform"
     favourites: tuple[float, ...] = ()  # scales that people use most
     favourite_share: float = 0.0  # and how often they are drawn
+    taught_weights: Mapping[str, float] = field(default_factory=dict[str, float])  # of a teacher's scales, as x2 = 2.0
     frames: int = 1  # of a window, for networks that look at several; their scales are the tenths of the range,
     pairs_of: tuple[float, ...] = ()  # and these, two different ones at a time, vertical and horizontal
     easy_epochs: int = 0  # of which four in ten are at the largest scale and two at whole ones

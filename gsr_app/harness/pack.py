@@ -1,0 +1,86 @@
+"""`pack FOLDER FILE.pack`: pictures, or a teacher's answers to tiles of them, in one memory-mapped file for `train`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gsr_app.core.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gsr_app.training.pack import Entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder of pictures")
+    parser.add_argument("out", type=Path, help="the file to write, FILE.pack")
+    parser.add_argument("--held-out", type=int, default=0, help="pictures to leave out, as a recipe's held_out does")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="ARCH=WEIGHTS",
+        help="write taught tiles: a network of one scale and its weights; once for every scale",
+    )
+    parser.add_argument("--tiles", default="0:100", help="taught tiles to make, FIRST:END (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the taught tiles")
+    parser.add_argument("--threads", type=int, help="CPU threads of this process")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from gsr_app.training.data import load_pictures
+    from gsr_app.training.pack import write_pack
+    from gsr_app.training.teach import Pool, teach
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    pictures = load_pictures(args.folder, held_out=args.held_out)
+    entries: Iterable[Entry] = ({"picture": picture} for picture in pictures)
+    if args.teacher:
+        teachers = dict(_load_teacher(one) for one in args.teacher)
+        entries = _tell(teach(pictures, teachers, Pool(), _read_range(args.tiles), args.seed))
+    about = {"held_out": args.held_out, "seed": args.seed, "tiles": args.tiles} if args.teacher else {}
+    count = write_pack(args.out, entries, about)
+    print(f"{args.out}: {count} {'tiles' if args.teacher else 'pictures'}, {args.out.stat().st_size / 1e6:.0f} MB.")
+    return 0
+
+
+def _load_teacher(text: str) -> tuple[int, nn.Module]:
+    import torch
+
+    from gsr_app.models.checkpoint import load_state, read_state
+    from gsr_app.models.registry import architecture
+
+    name, separator, file = text.partition("=")
+    if not separator:
+        raise InvalidArgument(f"--teacher {text} names no weights.", hint="Write it as ARCHITECTURE=FILE.")
+    arch = architecture(name)
+    if arch.kind != "pixels" or arch.native_scale is None:
+        raise InvalidArgument(f"{name} is not a network of one scale.", hint="A teacher is, such as smfanet-plus-x2.")
+    module = arch.build().eval()
+    load_state(module, read_state(Path(file)), file)
+    return arch.native_scale, module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _read_range(text: str) -> range:
+    try:
+        first, end = (int(one) for one in text.split(":"))
+    except ValueError:
+        raise InvalidArgument(f"--tiles {text} is not a range.", hint="Write it as FIRST:END, such as 0:100.") from None
+    return range(first, end)
+
+
+def _tell(entries: Iterable[Entry]) -> Iterator[Entry]:
+    began = time.monotonic()
+    for count, entry in enumerate(entries, 1):
+        yield entry
+        if count % 20 == 0:
+            print(f"{count} tiles, {(time.monotonic() - began) / count:.2f} s each", file=sys.stderr, flush=True)

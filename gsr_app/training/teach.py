@@ -1,0 +1,83 @@
+"""Targets from a slower network (the teacher), made once and kept in a pack.
+
+A teacher's answer is close to the mean of all pictures that fit the low resolution. As a target it has much less noise
+than the original photograph, and the same low resolution can have a target at several scales.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.ops.resize import resize
+from gsr_app.training.data import measure_detail
+from gsr_app.training.drawn import draw_picture
+
+_MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
+
+
+class Pool(NamedTuple):
+    """How the tiles of a pack are chosen."""
+
+    tile_px: int = 96
+    shrink: tuple[float, float] = (1.5, 6.0)  # from the photograph to the low resolution, log-uniform
+    drawn_share: float = 0.15  # tiles of drawn text and grids
+    drawn_px: int = 640
+    drawn_shrink: tuple[float, float] = (1.0, 4.0)
+    busiest_of: int = 2  # windows looked at for every tile; the one with the most detail is taken
+
+
+def teach(
+    pictures: Sequence[Tensor],  # [3, H, W] uint8
+    teachers: Mapping[int, nn.Module],  # by scale
+    pool: Pool,
+    indices: range,
+    seed: int = 0,
+) -> Iterator[dict[str, Tensor]]:
+    """Tiles for a pack: `lr` [3, t, t] and for every scale `x2`, `x3`, … [3, t * s, t * s], all uint8.
+
+    A tile follows from the seed and its index alone, so several processes can share the work.
+    """
+    side = pool.tile_px + 2 * _MARGIN_PX
+    usable = [one for one in pictures if min(one.shape[1:]) >= side * pool.shrink[0]]
+    if not usable:
+        raise InvalidArgument(f"No picture is large enough for tiles of {pool.tile_px} pixels.")
+    weights = np.array([math.sqrt(one.shape[1] * one.shape[2]) for one in usable])
+    weights /= weights.sum()
+    for index in indices:
+        rng = np.random.default_rng((seed, index))
+        lr = _draw_tile(rng, usable, weights, side, pool)
+        with torch.inference_mode():
+            batch = (lr[None].float() / 255).contiguous(memory_format=torch.channels_last)
+            answers = {scale: module(batch)[0] for scale, module in teachers.items()}
+        yield {"lr": _cut(lr, _MARGIN_PX)} | {
+            f"x{scale}": _cut((one.clamp(0, 1) * 255).round().to(torch.uint8), _MARGIN_PX * scale)
+            for scale, one in answers.items()
+        }
+
+
+def _draw_tile(
+    rng: np.random.Generator, pictures: Sequence[Tensor], weights: np.ndarray, side: int, pool: Pool
+) -> Tensor:  # [3, side, side] uint8
+    windows: list[Tensor] = []
+    is_drawn = rng.random() < pool.drawn_share
+    for _ in range(1 if is_drawn else pool.busiest_of):
+        picture = draw_picture(rng, pool.drawn_px) if is_drawn else pictures[rng.choice(len(pictures), p=weights)]
+        least, most = pool.drawn_shrink if is_drawn else pool.shrink
+        most = min(most, min(picture.shape[1:]) / side)
+        taken = round(side * math.exp(rng.uniform(math.log(least), math.log(most))))
+        top, left = (int(rng.integers(length - taken + 1)) for length in picture.shape[1:])
+        window = picture[:, top : top + taken, left : left + taken].float() / 255
+        shrunk = resize(window[None], size=(side, side))[0]
+        windows.append((shrunk.clamp(0, 1) * 255).round().to(torch.uint8))
+    return max(windows, key=measure_detail)
+
+
+def _cut(picture: Tensor, margin: int) -> Tensor:
+    return picture[:, margin:-margin, margin:-margin]
