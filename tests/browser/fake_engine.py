@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from PIL import Image
 
 from gsr_app.core.errors import Cancelled, GsrError, ImageError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
+from gsr_app.io.fields import load_field
 from gsr_app.models.registry import Method, WeightFile
-from gsr_app.ui.engine import Availability, Loaded
+from gsr_app.ui.engine import Availability, FitFrame, Loaded
 from gsr_app.viewer.contract import PaneMetrics
 
 if TYPE_CHECKING:
@@ -160,7 +163,16 @@ class FakeEngine:
         return video.open_video(path).info
 
     def upscale_video(
-        self, source: Path, target: Path, *, method: str, scale: Scale, cancel: Callable[[], bool], **options: Any
+        self,
+        source: Path,
+        target: Path,
+        *,
+        method: str,
+        scale: Scale,
+        start_s: Fraction | None,
+        end_s: Fraction | None,
+        round_trip: bool,
+        cancel: Callable[[], bool],
     ) -> Generator[VideoStep, None, Any]:
         """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
         from gsr_app.engine.video_job import SavedVideo, VideoStep
@@ -174,7 +186,7 @@ class FakeEngine:
         rows = np.minimum((np.arange(size[0]) / scale.y).astype(int), info.size[0] - 1)
         columns = np.minimum((np.arange(size[1]) / scale.x).astype(int), info.size[1] - 1)
         number = 0
-        for number, frame in enumerate(reader.frames(options["start_s"], options["end_s"]), 1):
+        for number, frame in enumerate(reader.frames(start_s, end_s), 1):
             if method == "broken" and number == 3:
                 raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
             time.sleep(0.1 if method == "slow" else 0)
@@ -183,14 +195,34 @@ class FakeEngine:
                 raise Cancelled("stopped")
             result = frame.pixels[rows][:, columns]
             writer.append(result, frame.pts, frame.duration)
-            scores = (30.0 + number % 5, 0.5) if options["round_trip"] else (None, None)
-            reference = result if options["round_trip"] else None
+            scores = (30.0 + number % 5, 0.5) if round_trip else (None, None)
+            reference = result if round_trip else None
             yield VideoStep(
                 number, frame.pts, frame.duration, number / 90, 10.0, 1.0, frame.pixels, result, reference, *scores
             )
         writer.close()
         video.assemble([video.Part(writer.path, tuple(writer.times))], target, plan, info, overwrite=True)
         return SavedVideo(target, number, 0, info.size, size, scale, number / 24, 1.0, f"{method} at x{scale}; H.264")
+
+    def open_fit(self, image: Any, *, start: str, gaussians: int | None, seconds: float) -> Any:
+        return SimpleNamespace(size=image.shape[:2], seconds=seconds, step=0)
+
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
+        """Three frames, or as many as there is time for until it is cancelled."""
+        height, width = fit.size
+        pixels = drawn(View.whole(fit.size, Scale(1, 1)))
+        budget = fit.seconds if more_seconds is None else more_seconds
+        for third in range(1, 4):
+            if cancel():
+                return
+            fit.step += 100
+            yield FitFrame(pixels, 20.0 + third, fit.step, budget * third / 3, height * width, 100.0, third / 3)
+
+    def keep_fit(self, fit: Any) -> FieldHandle:
+        return self._handle(*fit.size)
+
+    def keep_field(self, path: Path) -> FieldHandle:
+        return self._handle(*load_field(path).source_size)
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         report(Progress("download", 1, 1))
