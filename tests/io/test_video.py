@@ -244,6 +244,31 @@ def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
         video.open_video(tmp_path / "none.mp4")
 
 
+def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    path = clips.write_clip(tmp_path / "in.mkv", count=3, audio=None)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_XXXX4/ISO/XXX"))
+    with pytest.raises(VideoError, match=r"in\.mkv is in a codec that cannot be decoded"):
+        video.open_video(path)
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_side_data_of_an_unknown_type_does_not_hide_the_rotation(tmp_path: Path, angle: int) -> None:
+    from gsr_app.io.video import reader
+
+    path = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None, rotation=float(angle))
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+
+    class StereoFrame:
+        rotation = frame.rotation
+
+        @property
+        def side_data(self) -> None:
+            raise ValueError("29 is not a valid Type")
+
+    assert reader._turn_of(StereoFrame()) == reader._turn_of(frame)
+
+
 def test_a_playlist_in_disguise_opens_no_other_file(tmp_path: Path) -> None:
     secret = clips.write_clip(tmp_path / "secret.ts", count=5, audio=None)
     lists = {

@@ -1,4 +1,4 @@
-"""From a file to upright pictures with their own times. No count and no length that a file claims is relied on."""
+"""Read a video file as upright pictures with their times. Counts and lengths that a file states are not relied on."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from gsr_app.io.vips import printable
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
             ".3gp", ".ogv", ".gif")  # fmt: skip
-_MOST_RATE = 300  # above it a rate is the clock's, not the pictures'
-_MISSING_S = Fraction(1, 10)  # a video stream that ends this much before it said so has lost something
-# Not all that `Fraction` reads: of 1e999999999 it would write out every digit.
+_MOST_RATE = 300  # above it a stated rate is that of the clock, not of the frames
+_MISSING_S = Fraction(1, 10)  # a stream that ends this much earlier than it states is incomplete
+# Fewer forms than `Fraction` accepts: it would expand every digit of 1e999999999.
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
-# (a, b, c, d) of the display matrix, in signs -> (quarter turns clockwise, mirrored left and right before that)
+# The signs of (a, b, c, d) of the display matrix -> (quarter turns clockwise, whether mirrored horizontally first)
 _TURNS = {(1, 0, 0, 1): (0, False), (0, 1, -1, 0): (1, False), (-1, 0, 0, -1): (2, False), (0, -1, 1, 0): (3, False),
           (-1, 0, 0, 1): (0, True), (1, 0, 0, -1): (2, True), (0, 1, 1, 0): (3, True), (0, -1, -1, 0): (1, True),
 }  # fmt: skip
@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Track:
-    """A stream beside the pictures: sound, subtitles."""
+    """A stream of sound or subtitles."""
 
     index: int
     kind: str
@@ -51,17 +51,17 @@ class Track:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video says about itself."""
+    """What a video states about itself."""
 
     path: Path
     size: tuple[int, int]  # (height, width), upright
     time_base: Fraction  # seconds per unit of time
     coding: Coding
-    rate: Fraction | None = None  # frames per second on average, as far as that is known
+    rate: Fraction | None = None  # mean frames per second, if known
     start: int = 0  # the first time, in units
-    end_s: Fraction | None = None  # where it says it ends: for progress, and to notice what is missing
+    end_s: Fraction | None = None  # its stated end: for progress, and to detect missing frames
     alpha: bool = False
-    turn: tuple[int, bool] = (0, False)  # quarter turns clockwise, after mirroring left and right
+    turn: tuple[int, bool] = (0, False)  # quarter turns clockwise, after mirroring horizontally
     pixel_aspect: Fraction | None = None  # width over height of a stored pixel, upright
     tracks: tuple[Track, ...] = ()
     kind: str = "file"  # or "frames": a folder of pictures
@@ -78,27 +78,27 @@ class VideoInfo:
 
 
 class VideoReader:
-    """Opens a file; `frames` may be called again and again. What went wrong stands in `trouble` and `notes`."""
+    """Opens a file; `frames` may be called several times. Problems are described in `trouble` and `notes`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.trouble = ""  # where reading came to an end too early, and why
+        self.trouble = ""  # where and why reading stopped too early
         self.notes: list[str] = []
         with _opened(self.path) as (container, stream):
-            self.info = _look(self.path, container, stream)
+            self.info = _read_info(self.path, container, stream)
         check_pixels(printable(self.path.name), *self.info.size, "whole")
 
     def frames(
         self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
     ) -> Generator[Frame, None, None]:
-        """Pictures from `start_s` until before `end_s`, or those that come after the time `after`, in order."""
+        """The frames from `start_s` to before `end_s`, or those after the time `after`, in order."""
         base = self.info.time_base
         first = None if start_s is None else _at_least(start_s / base)
         if after is not None:
             first = after + 1 if first is None else max(first, after + 1)
         last: int | None = None
         damaged = dropped = 0
-        lost_at = None  # where something unreadable was met
+        lost_at = None  # the time before unreadable data
         with _opened(self.path) as (container, stream):
             self._seek(container, stream, first)
             for frame in self._decode(container, stream):
@@ -117,14 +117,14 @@ class VideoReader:
                 damaged += bool(frame.is_corrupt)
                 yield Frame(self._picture(frame), pts, duration)
             else:
-                self._judge_end(last, lost_at, stream, whole=end_s is None)
+                self._check_end(last, lost_at, stream, whole=end_s is None)
         if damaged:
-            self.notes.append(f"{damaged} damaged frames were repaired as well as the decoder could.")
+            self.notes.append(f"{damaged} damaged frames were repaired by the decoder as far as possible.")
         if dropped:
-            self.notes.append(f"{dropped} frames whose times do not grow were left out.")
+            self.notes.append(f"{dropped} frames with times that do not increase were left out.")
 
     def _seek(self, container: Any, stream: Any, first: int | None) -> None:
-        """To a place from where `first` can be decoded: by the index if that tells the truth, else from the start."""
+        """Seek to where `first` can be decoded from: by the index if it is correct, else to the start."""
         if first is None or first <= self.info.start:
             return
         try:
@@ -138,7 +138,7 @@ class VideoReader:
         container.seek(0)
 
     def _decode(self, container: Any, stream: Any) -> Generator[Any, None, None]:
-        """Frames, and None wherever something could not be read."""
+        """The decoded frames, and None where data could not be read."""
         errors = load_av().error.FFmpegError
         packets = container.demux(stream)
         while True:
@@ -150,7 +150,7 @@ class VideoReader:
                 yield None
                 packet = None
             if packet is not None and packet.is_corrupt and packet.size:
-                yield None  # half a frame: what a decoder makes of the rest is not a picture
+                yield None  # an incomplete frame: decoding it gives no usable picture
                 continue
             try:
                 yield from stream.codec_context.decode(packet)
@@ -159,27 +159,27 @@ class VideoReader:
             if packet is None:
                 return
 
-    def _judge_end(self, last: int | None, lost_at: int | None, stream: Any, *, whole: bool) -> None:
+    def _check_end(self, last: int | None, lost_at: int | None, stream: Any, *, whole: bool) -> None:
         info = self.info
         name = printable(self.path.name)
         if last is None:
-            self.trouble = f"{name} holds no picture that can be read."
+            self.trouble = f"{name} contains no frame that can be decoded."
             return
         frame_s = 1 / info.rate if info.rate else Fraction(1, 25)
         reached_s = last * info.time_base + frame_s
         says_s = _stream_end(stream, info)
         if whole and says_s is not None and says_s - reached_s > max(_MISSING_S, 2 * frame_s):
-            missing = f"although it says that it lasts until {clock(says_s - info.start_s)}"
+            missing = f"but states a length of {clock(says_s - info.start_s)}"
             self.trouble = (
                 f"{name} is cut or damaged: it can be read until {clock(reached_s - info.start_s)}, {missing}."
             )
         elif lost_at is not None and lost_at == last:
             self.trouble = (
-                f"{name} is cut or damaged: what comes after {clock(reached_s - info.start_s)} cannot be read."
+                f"{name} is cut or damaged: nothing after {clock(reached_s - info.start_s)} can be read."
             )
         elif lost_at is not None:
             self.notes.append(
-                f"Something after {clock(lost_at * info.time_base - info.start_s)} could not be read and was left out."
+                f"Data after {clock(lost_at * info.time_base - info.start_s)} could not be read and was left out."
             )
 
     def _picture(self, frame: Any) -> np.ndarray:
@@ -207,7 +207,7 @@ def clock(seconds: Fraction | float) -> str:
 
 
 def read_clock(text: str | None, name: str) -> Fraction | None:
-    """Seconds of "12.5", "1:02.5" or "1:00:00"; None of nothing."""
+    """Seconds from "12.5", "1:02.5" or "1:00:00"; None from no text."""
     if text is None or not text.strip():
         return None
     words = text.strip().split(":")
@@ -220,10 +220,10 @@ def read_clock(text: str | None, name: str) -> Fraction | None:
     return seconds
 
 
-# ---- looking ----------------------------------------------------------------------------------------------------
+# ---- opening ----------------------------------------------------------------------------------------------------
 
 
-class _opened:  # noqa: N801  # used as a verb: with _opened(path) as …
+class _opened:  # noqa: N801  # used as: with _opened(path) as (container, stream)
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -231,14 +231,17 @@ class _opened:  # noqa: N801  # used as a verb: with _opened(path) as …
         name = printable(self._path.name)
         if not self._path.is_file():
             raise VideoError(f"There is no file {name}.", hint="Check the path.")
-        hint = "Check that it plays elsewhere; a recording that was cut off may need its index repaired first."
+        hint = "Check that a player opens it; an interrupted recording may need its index repaired first."
         with explaining(f"{name} cannot be read as a video", hint):
             self._container = open_input(str(self._path))
         pictures = [s for s in self._container.streams.video if "attached_pic" not in str(s.disposition)]
         if not pictures:
             self._container.close()
-            raise VideoError(f"{name} holds no video.", hint="It may be sound only.")
+            raise VideoError(f"{name} contains no video.", hint="It may contain sound only.")
         stream = pictures[0]
+        if stream.codec_context is None:
+            self._container.close()
+            raise VideoError(f"{name} is in a codec that cannot be decoded here.", hint="Convert it to H.264 first.")
         stream.thread_type = "AUTO"
         return self._container, stream
 
@@ -246,7 +249,7 @@ class _opened:  # noqa: N801  # used as a verb: with _opened(path) as …
         self._container.close()
 
 
-def _look(path: Path, container: Any, stream: Any) -> VideoInfo:
+def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
     name, errors = printable(path.name), load_av().error.FFmpegError
     frame = None
     try:
@@ -263,16 +266,16 @@ def _look(path: Path, container: Any, stream: Any) -> VideoInfo:
         pass
     if frame is None:
         raise VideoError(
-            f"{name} holds no picture that can be read.", hint="The file is damaged, or its codec unknown."
+            f"{name} contains no frame that can be decoded.", hint="The file is damaged, or its codec is unknown."
         )
     pixel_format = frame.format.name
     coding = coding_of(pixel_format, stream.codec_context, frame)
     notes: list[str] = []
     turn, understood = _turn_of(frame)
     if not understood:
-        notes.append("It is to be shown turned by an angle that is not a quarter turn: left as stored.")
+        notes.append("Its rotation is not a multiple of a quarter turn and was ignored.")
     if frame.interlaced_frame:
-        notes.append("It is interlaced: both fields are upscaled as one picture. Deinterlace it first.")
+        notes.append("It is interlaced: both fields are upscaled as one frame. Deinterlace it first.")
     height, width = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
     aspect = stream.sample_aspect_ratio or None
     base = Fraction(stream.time_base)
@@ -299,7 +302,7 @@ def _look(path: Path, container: Any, stream: Any) -> VideoInfo:
 
 
 def _is_opaque(frame: Any, coding: Coding) -> bool:
-    """GIF always has room for transparency and rarely uses it; the first picture tells."""
+    """Whether the first frame has no transparency: GIF always stores an alpha and rarely uses it."""
     pixels = packed_of(frame, coding, alpha=True)
     return bool((pixels[..., 3] == np.iinfo(pixels.dtype).max).all())
 
@@ -310,7 +313,7 @@ def _track_of(stream: Any) -> Track:
 
 
 def _stream_end(stream: Any, info: VideoInfo) -> Fraction | None:
-    """Where the pictures end by the file's own words (not those of its sound)."""
+    """The end of the video stream that the file states (not that of its sound)."""
     if stream.duration:
         return (stream.duration + info.start) * info.time_base
     with suppress(InvalidArgument):
@@ -319,8 +322,12 @@ def _stream_end(stream: Any, info: VideoInfo) -> Fraction | None:
 
 
 def _turn_of(frame: Any) -> tuple[tuple[int, bool], bool]:
-    """How the display matrix turns the picture, and whether it is one of the eight ways that keep pixels square."""
-    data = next((side for side in frame.side_data if "DISPLAYMATRIX" in str(side.type)), None)
+    """(quarter turns, mirrored) of the display matrix, and whether it is one of these eight."""
+    try:
+        data = next((side for side in frame.side_data if "DISPLAYMATRIX" in str(side.type)), None)
+    except ValueError:  # PyAV does not know the type of some side data, such as that of stereo video
+        turns, rest = divmod(-round(frame.rotation), 90)
+        return (turns % 4, False), rest == 0
     if data is None:
         return (0, False), True
     matrix = np.frombuffer(bytes(data), np.int32)
@@ -335,10 +342,10 @@ def _time_of(frame: Any, last: int | None, info: VideoInfo) -> tuple[int, int]:
         return frame.pts, duration
     if last is None:
         return info.start, duration
-    step = duration or round(1 / (info.rate or 25) / info.time_base)  # a stream without times: elementary video
+    step = duration or round(1 / (info.rate or 25) / info.time_base)  # an elementary stream has no times
     return last + max(1, step), duration
 
 
 def _at_least(units: Fraction) -> int:
-    """The first whole unit that is not before; a time typed in decimals may lie a hair behind the frame it means."""
+    """The first whole unit that is not before; a time in decimals may be slightly after the frame that it means."""
     return -((-units + Fraction(1, 1000)) // 1) if units.denominator != 1 else int(units)
