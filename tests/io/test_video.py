@@ -15,6 +15,7 @@ from gsr_app.core.errors import InvalidArgument, VideoError  # noqa: E402
 from gsr_app.io import images, video  # noqa: E402
 from gsr_app.io.video.color import Coding, to_planes, to_rgb  # noqa: E402
 from gsr_app.io.video.mux import DecodeTimes  # noqa: E402
+from gsr_app.io.video.sequence import write_times  # noqa: E402
 from tests import clips  # noqa: E402
 
 
@@ -335,7 +336,7 @@ def test_a_video_may_be_named_like_a_sequence(tmp_path: Path) -> None:
 def test_times_of_pictures_lie_beside_them(tmp_path: Path) -> None:
     for number in range(3):
         images.write_image(tmp_path / f"{number}.png", images.Picture.from_array(np.zeros((6, 8, 3), np.uint8)))
-    video.write_times(tmp_path, [Fraction(0), Fraction(1, 10), Fraction(7, 10)])
+    write_times(tmp_path, [Fraction(0), Fraction(1, 10), Fraction(7, 10)])
     reader = video.open_video(tmp_path)
     assert [frame.pts * reader.info.time_base for frame in reader.frames()] == [0, Fraction(1, 10), Fraction(7, 10)]
 

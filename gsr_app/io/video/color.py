@@ -1,7 +1,7 @@
-"""Between the Y'CbCr planes of a video and RGB, in floating point.
+"""Conversion between the Y'CbCr planes of a video and RGB, in floating point.
 
-Chroma is brought up by linear interpolation and down by the dual of that filter: down after up is the identity, so that
-a video which is read and written at its own size keeps its colours, whatever they are. Nothing here needs FFmpeg.
+Chroma is upsampled by linear interpolation and downsampled by the dual of that filter. Downsampling after upsampling is
+the identity, so that a video that is read and written at its own size keeps its colours. FFmpeg is not used here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Planes = list[NDArray[Any]]
 Floats = NDArray[np.float32]
 
-# The numbers of ITU-T H.273, which every codec and container uses.
+# Code points of ITU-T H.273, used by all codecs and containers.
 UNSPECIFIED = 2
 BT709, SMPTE170M, BT2020 = 1, 6, 9
 SRGB_TRANSFER = 13
@@ -26,15 +26,15 @@ _KR_KB = {
     6: (0.299, 0.114),  # BT.601, NTSC
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),  # constant luminance, read as if it were not: the values stay what they are
+    10: (0.2627, 0.0593),  # constant luminance, read as non-constant: the values survive a round trip
 }
 _SD_HEIGHT_PX = 576
-_ROWS = 64  # at a time: what is being computed stays in the cache
+_ROWS = 64  # converted at once, so that temporaries stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """What the stored numbers of a video stand for."""
+    """The meaning of the stored numbers of a video."""
 
     model: str = "yuv"  # "yuv", "grey" or "rgb"
     bits: int = 8
@@ -43,13 +43,13 @@ class Coding:
     matrix: int = BT709
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
-    centred: bool = False  # chroma samples lie between the columns of luma (JPEG) instead of on every second one
+    centred: bool = False  # chroma is sampled between luma columns (JPEG) instead of on every second one
 
     @classmethod
     def assumed(cls, found: Coding, height: int) -> Coding:
-        """What a file that names no matrix means: BT.601 in the sizes of standard television, else BT.709.
+        """The coding, with a matrix where the file names none: BT.601 up to standard television's height, else BT.709.
 
-        Said aloud afterwards: players guess by the height, which upscaling changes.
+        It is written into the result, because players guess it from the height, which upscaling changes.
         """
         if found.matrix in _KR_KB or found.model != "yuv":
             return found
@@ -87,7 +87,7 @@ def to_rgb(planes: Planes, coding: Coding) -> Floats:
     kr, kb = _KR_KB[coding.matrix]
     kg = 1 - kr - kb
     to_blue, to_red = 2 * (1 - kb), 2 * (1 - kr)
-    blue, red = (_bring_up(plane, coding)[:height, :width] for plane in planes[1:3])
+    blue, red = (_upsample(plane, coding)[:height, :width] for plane in planes[1:3])
     rgb = np.empty((height, width, 3), np.float32)
     for top in range(0, height, _ROWS):
         rows = slice(top, top + _ROWS)
@@ -124,12 +124,12 @@ def to_planes(picture: NDArray[Any], coding: Coding) -> Planes:
             planes.append(np.full(size, neutral, coding.dtype))
             continue
         difference = (values[..., channel] - y) * np.float32(chroma_span / (2 * (1 - weight)))
-        planes.append(_quantise(_bring_down(difference, coding) + np.float32(neutral), coding))
+        planes.append(_quantise(_downsample(difference, coding) + np.float32(neutral), coding))
     return planes
 
 
 def _levels(coding: Coding) -> tuple[float, float, float, float]:
-    """Stored values of black and white, how many chroma spans, and chroma of grey."""
+    """Stored values of black and white, the range of chroma, and the chroma of grey."""
     top, step = (1 << coding.bits) - 1, 1 << (coding.bits - 8)
     if coding.full_range:
         return 0.0, float(top), float(top), float(1 << (coding.bits - 1))
@@ -147,11 +147,11 @@ def _quantise(values: Floats, coding: Coding) -> NDArray[Any]:
 
 
 # ---- chroma -----------------------------------------------------------------------------------------------------
-# One octave along an axis. On every second sample: linear interpolation [1 2 1] / 2 and its dual [-1 2 6 2 -1] / 8;
-# between two samples: [1 3 3 1] / 4 and its dual [-1 3 3 -1] / 4.
+# A factor of 2 along one axis. Chroma on every second sample: linear interpolation [1 2 1] / 2 and its dual
+# [-1 2 6 2 -1] / 8; chroma between two samples: [1 3 3 1] / 4 and its dual [-1 3 3 -1] / 4.
 
 
-def _bring_up(plane: NDArray[Any], coding: Coding) -> Floats:
+def _upsample(plane: NDArray[Any], coding: Coding) -> Floats:
     values = plane.astype(np.float32)
     for axis, centred in ((0, True), (1, coding.centred)):
         for _ in range(coding.shift[axis]):
@@ -159,7 +159,7 @@ def _bring_up(plane: NDArray[Any], coding: Coding) -> Floats:
     return values
 
 
-def _bring_down(values: Floats, coding: Coding) -> Floats:
+def _downsample(values: Floats, coding: Coding) -> Floats:
     for axis, centred in ((1, coding.centred), (0, True)):
         for _ in range(coding.shift[axis]):
             values = _halve(values, axis, centred=centred)

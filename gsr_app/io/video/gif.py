@@ -1,4 +1,4 @@
-"""GIF: 256 colours and hundredths of a second, chosen anew for every picture."""
+"""Write GIF: a palette of its own for each frame, times in hundredths of a second."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gsr_app.io.video.pyav import explaining, load_av
 from gsr_app.io.video.writer import Plan
 from gsr_app.io.vips import printable
 
-_TICK = Fraction(1, 100)  # what GIF counts in
+_TICK = Fraction(1, 100)  # the unit of time of GIF
 
 
 def write_gif(parts: Sequence[Part], target: Path, plan: Plan, *, start: int = 0, overwrite: bool = False) -> None:
-    """The lossless parts as one GIF that repeats for ever; it appears when it is whole."""
+    """Write the lossless parts as one GIF that repeats; it appears only when it is complete."""
     av = load_av()
     with (
         replacing(target, overwrite=overwrite, error=VideoError) as temporary,
@@ -45,7 +45,7 @@ def write_gif(parts: Sequence[Part], target: Path, plan: Plan, *, start: int = 0
 
 
 def _reduce(pixels: np.ndarray) -> Any:
-    """The picture with a palette of its own."""
+    """The frame with its own palette of 255 colours, and one entry for transparency."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))

@@ -1,4 +1,4 @@
-"""Finished parts become one file: packets are copied, sound and subtitles of the source beside them."""
+"""Join finished parts to one file: packets are copied, with the sound and subtitles of the source."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _KIND = {"audio": "sound", "subtitle": "subtitles"}
 
 @dataclass(frozen=True)
 class Part:
-    """A finished stretch: a Matroska file, and beside it the exact times of its pictures, which Matroska rounds."""
+    """A finished part: a Matroska file, and a JSON file with the exact times of its frames, which Matroska rounds."""
 
     path: Path
-    times: tuple[tuple[int, int], ...]  # (pts, duration), in units of the plan's time base, in order of time
+    times: tuple[tuple[int, int], ...]  # (pts, duration), in units of the plan's time base, increasing
 
     def commit(self) -> None:
-        """From now on the part counts."""
+        """Write the JSON file: only now does the part count as finished."""
         write_whole(self.path.with_suffix(".json"), json.dumps({"times": self.times}), error=VideoError)
 
     @classmethod
     def find(cls, path: Path) -> Part | None:
-        """The part of a file, if it was finished."""
+        """The part in a file, if it was finished."""
         try:
             times = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["times"]
             return cls(path, tuple((int(pts), int(duration)) for pts, duration in times)) if path.is_file() else None
@@ -44,7 +44,7 @@ class Part:
 
 
 def check_tracks(info: VideoInfo, plan: Plan, suffix: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """(the source's streams that are copied, what is to be said about the others); raises if sound would be lost."""
+    """(indices of the source's streams that are copied, notes about the others); raises if sound would be lost."""
     if info.kind != "file" or not info.tracks:
         return (), ()
     if plan.container in {"frames", "gif"}:
@@ -74,12 +74,12 @@ def assemble(
     info: VideoInfo,
     *,
     tracks: Sequence[int] = (),
-    start: int = 0,  # this time of the source becomes 0; 0 leaves all times as they are
-    end_s: Fraction | None = None,  # sound from here on is left out
+    start: int = 0,  # this time of the source becomes 0; with 0 all times stay as they are
+    end_s: Fraction | None = None,  # sound after it is left out
     overwrite: bool = False,
     comment: str = "",
 ) -> None:
-    """Write the target; it appears when it is whole, or not at all."""
+    """Write the target; it appears only when it is complete."""
     av = load_av()
     name = printable(target.name)
     options = {"movflags": "+faststart"} if plan.container in {"mp4", "mov"} else {}
@@ -93,7 +93,7 @@ def assemble(
         if plan.codec.tag and plan.container in {"mp4", "mov"}:
             video.codec_tag = plan.codec.tag
         video.time_base = plan.time_base
-        flows: list[Iterable[tuple[Fraction, int, Any]]] = [_pictures(parts, video, plan, start)]
+        streams: list[Iterable[tuple[Fraction, int, Any]]] = [_video_packets(parts, video, plan, start)]
         source = None
         try:
             if tracks:
@@ -102,16 +102,16 @@ def assemble(
                 for index, copy in copies.items():
                     copy.metadata.update(source.streams[index].metadata)
                     copy.metadata.pop("DURATION", None)
-                flows.append(_beside(source, copies, start * info.time_base, end_s, trimmed=start != 0))
-            _describe(output, info, comment)
-            for _, _, packet in heapq.merge(*flows, key=lambda item: item[:2]):
+                streams.append(_other_packets(source, copies, start * info.time_base, end_s, trimmed=start != 0))
+            _write_metadata(output, info, comment)
+            for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):
                 output.mux_one(packet)
         finally:
             if source is not None:
                 source.close()
 
 
-def _describe(output: Any, info: VideoInfo, comment: str) -> None:
+def _write_metadata(output: Any, info: VideoInfo, comment: str) -> None:
     kept = {"title", "artist", "date", "creation_time", "description", "copyright", "location", "comment"}
     output.metadata.update({key: value for key, value in info.metadata.items() if key.lower() in kept})
     if comment:
@@ -119,10 +119,10 @@ def _describe(output: Any, info: VideoInfo, comment: str) -> None:
         output.metadata["comment"] = f"{before}; {comment}" if before else comment
 
 
-def _pictures(
+def _video_packets(
     parts: Sequence[Part], stream: Any, plan: Plan, start: int
 ) -> Generator[tuple[Fraction, int, Any], None, None]:
-    """The packets of all parts, with the exact times of their pictures."""
+    """The packets of all parts, with the exact times of their frames."""
     first = None
     stamps = DecodeTimes(plan.codec.reorders)
     for part in parts:
@@ -133,14 +133,14 @@ def _pictures(
                 first = extradata
             if extradata != first:
                 raise VideoError(
-                    f"The parts of {printable(part.path.parent.name)} were encoded differently.",
-                    hint="Another version has made some of them; remove the folder and run again.",
+                    f"The parts of {printable(part.path.parent.name)} have different encoder settings.",
+                    hint="Another version made some of them; remove the folder and run again.",
                 )
             packets = [packet for packet in container.demux(found) if packet.size]
             order = sorted(range(len(packets)), key=lambda place: packets[place].pts)
             if len(order) != len(part.times):
                 raise VideoError(
-                    f"{printable(part.path.name)} holds {len(order)} pictures, not {len(part.times)}.",
+                    f"{printable(part.path.name)} has {len(order)} frames, not {len(part.times)}.",
                     hint="Remove the folder of parts and run again.",
                 )
             exact = {place: part.times[rank] for rank, place in enumerate(order)}
@@ -154,19 +154,19 @@ def _pictures(
 
 
 class DecodeTimes:
-    """When a decoder gets each packet: never after its picture is shown, always later than the packet before.
+    """Decode times of packets: increasing, and never later than the presentation time.
 
-    Encoders give such times only within a part; at a join they may run backwards.
+    The times of the encoders are correct only within a part; where parts join they may decrease.
     """
 
     def __init__(self, depth: int) -> None:
-        self._depth = depth  # by how many places an encoder may move a picture
-        self._shown: list[int] = []  # the times of the last pictures, in order
+        self._depth = depth  # by how many places an encoder may reorder a frame
+        self._shown: list[int] = []  # the presentation times of the last frames, in order
         self._count = 0
 
     def of(self, times: Sequence[int]) -> list[int]:
-        """Decode times for a part, from the times at which its pictures are shown, in order."""
-        if not self._count:  # before the first picture, in small steps
+        """Decode times for a part, from its presentation times in order."""
+        if not self._count:  # extrapolated before the first frame
             step = min((after - before for before, after in pairwise(times)), default=1)
             self._shown = [times[0] - step * (self._depth - place) for place in range(self._depth)]
         shown = [*self._shown, *times]
@@ -175,17 +175,17 @@ class DecodeTimes:
         return shown[: len(times)]
 
 
-def _beside(
+def _other_packets(
     source: Any, copies: dict[int, Any], start_s: Fraction, end_s: Fraction | None, *, trimmed: bool
 ) -> Generator[tuple[Fraction, int, Any], None, None]:
-    """The packets of sound and subtitles, moved as far as the pictures are."""
+    """The packets of sound and subtitles, shifted by as much as the frames."""
     errors = load_av().error.FFmpegError
     last: dict[int, int] = {}
     packets = source.demux([source.streams[index] for index in copies])
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, errors):  # the rest of a cut file
+        except (StopIteration, errors):  # the file ends early
             return
         if not packet.size or packet.is_corrupt or packet.pts is None:
             continue

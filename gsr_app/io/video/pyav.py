@@ -1,4 +1,4 @@
-"""PyAV (FFmpeg's libraries), loaded at first use, quiet, and with its errors in this program's words."""
+"""PyAV (FFmpeg's libraries): loaded at first use, without log output, its errors raised as `VideoError`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from gsr_app.io.vips import printable
 _YUV = re.compile(r"yuva?(j?)(\d{3})p(?:(\d+)le)?")
 _GREY = re.compile(r"gray(?:(\d+)le)?")
 _SHIFTS = {"444": (0, 0), "422": (0, 1), "420": (1, 1), "440": (1, 0), "411": (0, 2), "410": (2, 2)}
-# Playlists (HLS, DASH, concat) are not among these: they name other files, and a stranger's file must not choose which
-# of this machine's are opened.
+# Playlists (HLS, DASH, concat) are not among these: they name other files, and an uploaded file must not decide which
+# files of this machine are opened.
 _FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,h264,hevc,av1,ivf,mxf,nut,dv,yuv4mpegpipe"
 )
@@ -36,20 +36,20 @@ def load_av() -> Any:
         import av.logging
     except (ImportError, OSError) as error:
         raise GsrError(f"Videos cannot be read: PyAV does not load ({error}).", hint="pip install av") from error
-    av.logging.set_level(None)  # what matters comes as an error
-    os.environ.setdefault("SVT_LOG", "1")  # one encoder that does not listen to that: errors only
+    av.logging.set_level(None)  # errors are raised, the rest is noise
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 ignores that level: errors only
     return av
 
 
 def open_input(path: str) -> Any:
-    """A container to read from: this file and no other, over no network."""
+    """A container to read from; no other file and no network address is opened."""
     limits = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     return load_av().open(path, metadata_errors="replace", container_options=limits)
 
 
 @contextmanager
 def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
-    """Turn FFmpeg's errors, and the system's, into `VideoError`: `what` and the reason."""
+    """Raise FFmpeg's and the system's errors as `VideoError`: `what` and the reason."""
     av = load_av()
     try:
         yield
@@ -64,7 +64,7 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
 
 
 def coding_of(pixel_format: str, context: Any, frame: Any = None) -> Coding:
-    """How the pixels of a decoder are to be read."""
+    """The coding of the frames of a decoder."""
     av = load_av()
     source = context if frame is None else frame
     full = int(source.color_range) == _FULL_RANGE
@@ -95,7 +95,7 @@ def has_alpha(pixel_format: str) -> bool:
 
 
 def planes_of(frame: Any, coding: Coding) -> Planes:
-    """The stored numbers of a frame: Y, Cb, Cr or Y; of formats that store them otherwise, brought apart first."""
+    """The stored numbers of a frame: Y, Cb, Cr or Y; interleaved formats are converted to planes first."""
     name = frame.format.name
     if not (_YUV.fullmatch(name) or _GREY.fullmatch(name)):
         same = {"src_color_range": frame.color_range, "dst_color_range": frame.color_range}
@@ -109,13 +109,13 @@ def _plane_of(plane: Any, coding: Coding) -> Any:
 
 
 def packed_of(frame: Any, coding: Coding, *, alpha: bool) -> np.ndarray:
-    """A frame of some RGB format as [H, W, 3 or 4] of uint8 or uint16."""
+    """A frame of an RGB format as [H, W, 3 or 4] of uint8 or uint16."""
     name = ("rgba" if alpha else "rgb24") if coding.bits == 8 else ("rgba64le" if alpha else "rgb48le")
     return frame.to_ndarray(format=name)
 
 
 def frame_of(planes: Planes, coding: Coding, pixel_format: str) -> Any:
-    """A frame around planes; its format is the coding's, or one with the same planes under another name."""
+    """A frame with these planes; its format is the coding's, or another one with the same planes."""
     height, width = planes[0].shape
     frame = load_av().VideoFrame(width, height, pixel_format)
     for plane, values in zip(frame.planes, planes, strict=True):

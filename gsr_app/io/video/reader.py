@@ -174,9 +174,7 @@ class VideoReader:
                 f"{name} is cut or damaged: it can be read until {clock(reached_s - info.start_s)}, {missing}."
             )
         elif lost_at is not None and lost_at == last:
-            self.trouble = (
-                f"{name} is cut or damaged: nothing after {clock(reached_s - info.start_s)} can be read."
-            )
+            self.trouble = f"{name} is cut or damaged: nothing after {clock(reached_s - info.start_s)} can be read."
         elif lost_at is not None:
             self.notes.append(
                 f"Data after {clock(lost_at * info.time_base - info.start_s)} could not be read and was left out."
