@@ -19,8 +19,9 @@ from torch import Tensor
 
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.ops.resize import resize
+from gsr_app.training.degrade import degrade, is_degraded
 from gsr_app.training.pack import Entry, Pack, find_packs
-from gsr_app.training.recipe import Data
+from gsr_app.training.recipe import NO_DEGRADATION, Data, Degradation
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
 
@@ -121,18 +122,24 @@ class Example(NamedTuple):
 class Patches:
     """Random patches of pictures, of taught tiles, or of several shares of these."""
 
-    def __init__(self, examples: Sequence[Tensor] | Sequence[Share], data: Data) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Tensor] | Sequence[Share],
+        data: Data,
+        degradation: Degradation = NO_DEGRADATION,
+    ) -> None:
         shares = [one for one in examples if isinstance(one, Share)]
         shares = shares or [Share(1.0, [one for one in examples if isinstance(one, Tensor)])]
         total = sum(one.share for one in shares)
-        self.data = data
+        self.data, self.degradation = data, degradation
         self.shares = [(one.share / total, self._make_source(one.examples)) for one in shares]
 
     def _make_source(self, examples: Sequence[Tensor] | Sequence[Entry]) -> PicturePatches | TaughtPatches:
         pictures = [one for one in examples if isinstance(one, Tensor)]
         if pictures or not examples:
-            return PicturePatches(pictures, self.data)
-        return TaughtPatches([one for one in examples if not isinstance(one, Tensor)], self.data)
+            return PicturePatches(pictures, self.data, self.degradation)
+        tiles = [one for one in examples if not isinstance(one, Tensor)]
+        return TaughtPatches(tiles, self.data, self.degradation)
 
     def draw(self, *seed: int, count: int) -> Batch:
         """The patches of one step."""
@@ -158,8 +165,8 @@ class Patches:
 class TaughtPatches:
     """Patches of tiles whose targets a teacher made; every patch has all the scales of its tile."""
 
-    def __init__(self, tiles: Sequence[Entry], data: Data) -> None:
-        self.tiles, self.data = tiles, data
+    def __init__(self, tiles: Sequence[Entry], data: Data, degradation: Degradation) -> None:
+        self.tiles, self.data, self.degradation = tiles, data, degradation
 
     def draw(self, rng: np.random.Generator, scale: float) -> Example:
         size_px = self.data.patch_px
@@ -173,8 +180,11 @@ class TaughtPatches:
 
         scales = [int(name[1:]) for name in tile if name != "lr"]
         weights = [self.data.taught_weights.get(f"x{scale}", 1.0) for scale in scales]
+        lr = cut(tile["lr"], 1)
+        if is_degraded(rng, self.degradation):  # the teacher has answered to the clean tile
+            lr = degrade(rng, lr, (size_px, size_px), self.degradation)
         return Example(
-            cut(tile["lr"], 1)[None],
+            lr[None],
             tuple(cut(tile[f"x{scale}"], scale) for scale in scales),
             tuple(weight / sum(weights) for weight in weights),
         )
@@ -189,10 +199,10 @@ def turn(picture: Tensor, turns: int, is_flipped: bool) -> Tensor:
 class PicturePatches:
     """Patches of pictures, shrunk to the low resolution here."""
 
-    def __init__(self, pictures: Sequence[Tensor], data: Data) -> None:
+    def __init__(self, pictures: Sequence[Tensor], data: Data, degradation: Degradation) -> None:
         least_px = math.ceil(data.patch_px * data.scales[0])
         self.pictures = [one for one in pictures if min(one.shape[1:]) >= least_px]
-        self.data = data
+        self.data, self.degradation = data, degradation
         if not self.pictures:
             raise InvalidArgument(
                 f"None of {len(pictures)} pictures has {least_px} pixels on its shorter side.",
@@ -205,6 +215,8 @@ class PicturePatches:
             lr, hr = draw_edge(rng, size_px, round(scale * size_px))
         else:
             hr = self._draw_patch(rng, scale)
+            if is_degraded(rng, self.degradation):
+                return Example(degrade(rng, hr, (size_px, size_px), self.degradation)[None], (hr,), (1.0,))
             lr = quantise(resize(hr[None], size=(size_px, size_px)))
         return Example(lr, (hr,), (1.0,))
 

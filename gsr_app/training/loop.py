@@ -124,7 +124,11 @@ class Trainer:
         recipe = self.recipe
         self.loss = mix(recipe.loss)
         clips = [one for one in pictures if isinstance(one, Clip)]
-        self.patches = Windows(clips, recipe.data) if self.arch.kind == "video" else Patches(pictures, recipe.data)
+        self.patches = (
+            Windows(clips, recipe.data)
+            if self.arch.kind == "video"
+            else Patches(pictures, recipe.data, recipe.degradation)
+        )
 
     # ---- running ---------------------------------------------------------------------------------------------
 

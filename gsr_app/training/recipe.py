@@ -40,6 +40,24 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Degradation:
+    """What the low resolution of a photograph goes through; nothing by default. Shares are probabilities."""
+
+    share: float = 0.0  # patches that are degraded at all
+    blur_share: float = 0.5
+    blur: tuple[float, float] = (0.2, 1.2)  # sigma, pixels of the low resolution
+    noise_share: float = 0.6
+    noise: tuple[float, float] = (0.0, 12.0)  # sigma at mid-grey, levels of 255
+    compressed_share: float = 0.85
+    quality: tuple[int, int] = (30, 95)
+    twice_share: float = 0.3
+    webp_share: float = 0.15
+
+
+NO_DEGRADATION = Degradation()
+
+
+@dataclass(frozen=True)
 class Optimizer:
     name: Literal["adam", "soap"] = "adam"
     rate: float = 2e-4
@@ -73,6 +91,7 @@ class Recipe:
     window_fraction: float | None = None  # field: half-width of a hard window while training, over half the frame
     loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
     data: Data = Data()
+    degradation: Degradation = NO_DEGRADATION
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     validation: Validation = Validation()
@@ -102,6 +121,7 @@ def read_recipe(path: Path) -> Recipe:
 _Table = TypeVar("_Table")
 _SECTIONS: dict[str, type[Any]] = {
     "data": Data,
+    "degradation": Degradation,
     "optimizer": Optimizer,
     "schedule": Schedule,
     "validation": Validation,
