@@ -80,6 +80,7 @@ class Architecture:
 _FILES: dict[str, str] = {
     "swift": "swift",
     "swift-train": "swift",
+    "swift-deep": "swift",
     "gsasr-edsr": "gsasr",
     "gsasr-rdn": "gsasr",
     "gsasr-swin": "gsasr",

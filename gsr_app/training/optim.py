@@ -88,7 +88,9 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
         place = min(progress, 1.0) * len(schedule.peaks)
         leg = min(int(place), len(schedule.peaks) - 1)
         return warm * schedule.peaks[leg] * 0.5 * (1 + math.cos(math.pi * (place - leg)))
-    return warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    held = schedule.hold if schedule.kind == "hold" else 0.0
+    falling = max(0.0, min(progress, 1.0) - held) / (1 - held)
+    return warm * 0.5 * (1 + math.cos(math.pi * falling))
 
 
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:

@@ -70,7 +70,8 @@ class Optimizer:
 class Schedule:
     steps: int = 1000
     warmup_steps: int = 0
-    kind: Literal["cosine", "halve", "restarts"] = "cosine"
+    kind: Literal["cosine", "halve", "restarts", "hold"] = "cosine"
+    hold: float = 0.0  # hold: the fraction of the run at the full rate; from there a cosine takes it to zero
     halve_at: tuple[float, ...] = ()  # fractions of the run
     peaks: tuple[float, ...] = (1.0,)  # restarts: as many cosines in a row, each from such a share of the rate
     ema: float = 0.999

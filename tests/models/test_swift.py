@@ -17,10 +17,11 @@ from gsr_app.ops import render
 LATTICE = architecture("swift").lattice
 
 
-def wild(*, branches: bool = False) -> Swift:
+def wild(arch: str = "swift") -> Swift:
     """A network whose Gaussians move, stretch, lean and colour, as random weights of ordinary size make them."""
     torch.manual_seed(1)
-    module = Swift(SwiftConfig(branches=branches)).eval()
+    module = build(arch)
+    assert isinstance(module, Swift)
     with torch.no_grad():
         module.tail.weight.normal_(std=0.03)
         for part in module.modules():
@@ -46,11 +47,12 @@ def noise(height: int, width: int, seed: int = 0) -> Tensor:
 # ---- by construction -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["swift", "swift-deep"])
 @pytest.mark.parametrize("color", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.2, 0.5, 0.9), (1.0, 0.0, 0.0)])
-def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, float]) -> None:
+def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, float], name: str) -> None:
     flat = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 13, 17)
     for scale in (2.0, 3.7):
-        assert float((draw(wild(), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
+        assert float((draw(wild(name), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
 
 
 def test_light_added_to_the_picture_is_added_to_the_answer() -> None:
@@ -89,7 +91,7 @@ def test_convolutions_in_half_precision_blur_neither_places_nor_colours() -> Non
 
 
 def test_the_training_form_and_the_fused_form_agree() -> None:
-    branched = wild(branches=True)
+    branched = wild("swift-train")
     fused = branched.fuse()
     assert not fused.config.branches
     assert {name.rpartition(".")[2] for name, _ in fused.named_parameters()} == {"weight"}
@@ -121,8 +123,9 @@ def test_a_zoomed_view_is_the_crop_of_the_whole_drawing() -> None:
         assert float((part - whole[:, top : top + height, left : left + width]).abs().max()) < 1e-5
 
 
-def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole() -> None:
-    arch, module, lr = architecture("swift"), wild(), noise(44, 52)
+@pytest.mark.parametrize("name", ["swift", "swift-deep"])
+def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole(name: str) -> None:
+    arch, module, lr = architecture(name), wild(name), noise(44, 52)
     whole = encode(module, lr)
     tile = encode(module, lr[:, :, :40, :44])
     core = (40 - arch.overlap, 44 - arch.overlap)  # what lies further than the overlap from the cut
@@ -131,6 +134,17 @@ def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole() -> None:
         big = big.view(44 * LATTICE, 52 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
         small = small.view(40 * LATTICE, 44 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
         assert float((big - small).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["swift", "swift-deep"])
+def test_the_overlap_is_the_receptive_field_rounded_up_to_eight(name: str) -> None:
+    module, lr = wild(name), noise(1, 80)
+    moved = lr.clone()
+    moved[..., 0] += 0.3
+    with torch.no_grad():
+        changed = (module.encode(lr) != module.encode(moved)).any(dim=1)[0].any(dim=0)  # columns of the lattice
+    reach = (int(changed.nonzero().max()) + 1) / LATTICE - 1  # source pixels
+    assert architecture(name).overlap - 8 < reach <= architecture(name).overlap
 
 
 def test_a_fresh_network_starts_close_to_bicubic() -> None:
