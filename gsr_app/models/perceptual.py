@@ -146,6 +146,6 @@ class DISTS(nn.Module):
 
 # The trunk's file and the metric's own few weights are published apart.
 ARCHS = (
-    Architecture(id="lpips-alex", build=LPIPS, kind="metric", parts=("trunk", "linear"), tileable=False),
-    Architecture(id="dists-vgg", build=DISTS, kind="metric", parts=("trunk", "linear"), tileable=False),
+    Architecture(id="perceptual-lpips", build=LPIPS, kind="metric", parts=("trunk", "linear"), tileable=False),
+    Architecture(id="perceptual-dists", build=DISTS, kind="metric", parts=("trunk", "linear"), tileable=False),
 )

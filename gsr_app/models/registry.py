@@ -10,20 +10,15 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from gsr_app.core.errors import GsrError, InvalidArgument, UnknownMethod, UnknownName, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+from gsr_app.core.errors import InvalidArgument, UnknownMethod, UnknownName
+from gsr_app.core.tables import construct, parse_toml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,62 +71,39 @@ class Architecture:
     parts: tuple[str, ...] = ()  # submodules that have a weight file each ("encoder", "decoder"); empty: one file
 
 
-# The whole list, in the order in which a reader meets them: architecture id -> the file that defines it in ARCHS.
-_FILES: dict[str, str] = {
-    "swift": "swift",
-    "swift-train": "swift",
-    "swift-deep": "swift",
-    "gsasr-edsr": "gsasr",
-    "gsasr-rdn": "gsasr",
-    "gsasr-swin": "gsasr",
-    "gsasr-hatl": "gsasr",
-    "gsasr-paper-edsr": "gsasr",
-    "gsasr-paper-rdn": "gsasr",
-    "gsasr-paper-swin": "gsasr",
-    "rt4ksr-x2": "rt4ksr",
-    "rt4ksr-x3": "rt4ksr",
-    "rgt-x2": "rgt",
-    "rgt-x3": "rgt",
-    "rgt-x4": "rgt",
-    "rgt-s-x2": "rgt",
-    "rgt-s-x3": "rgt",
-    "rgt-s-x4": "rgt",
-    "smfanet-x2": "smfanet",
-    "smfanet-x3": "smfanet",
-    "smfanet-x4": "smfanet",
-    "smfanet-plus-x2": "smfanet",
-    "smfanet-plus-x3": "smfanet",
-    "smfanet-plus-x4": "smfanet",
-    "savsr": "savsr",
-    "liif-edsr": "liif",
-    "liif-rdn": "liif",
-    "metasr-edsr": "metasr",
-    "ciaosr-edsr": "ciaosr",
-    "ciaosr-rdn": "ciaosr",
-    "gaussiansr-edsr": "gaussiansr",
-    "initnet": "initnet",
-    "quickstart": "quickstart",
-    "lpips-alex": "perceptual",
-    "dists-vgg": "perceptual",
-}
-
-
 def architecture_ids() -> tuple[str, ...]:
-    """The architectures of this package."""
-    return tuple(_FILES)
+    """The architectures of this package. Imports all of its files."""
+    files = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return tuple(arch.id for file in files for arch in _read_file(file))
 
 
 def architecture(arch_id: str) -> Architecture:
-    """The architecture of an id; imports its file."""
+    """The architecture of an id; imports its file, which is named by what precedes the first hyphen of the id."""
     registered = _registered_architectures()
     if arch_id in registered:
         return registered[arch_id]
-    if arch_id not in _FILES:
-        raise UnknownName(arch_id, [*_FILES, *registered], what="Architecture", where="the registry")
-    for arch in importlib.import_module(f"gsr_app.models.{_FILES[arch_id]}").ARCHS:
+    for arch in _read_file(_file_of(arch_id)) if _is_ours(arch_id) else ():
         if arch.id == arch_id:
             return arch
-    raise GsrError(f"{_FILES[arch_id]}.py does not define {arch_id!r}.")
+    raise _unknown_architecture(arch_id)
+
+
+def _file_of(arch_id: str) -> str:
+    return arch_id.partition("-")[0]
+
+
+def _is_ours(arch_id: str) -> bool:
+    """Whether an id belongs to a file of this package. Imports nothing."""
+    return _file_of(arch_id).isidentifier() and Path(__file__).with_name(f"{_file_of(arch_id)}.py").is_file()
+
+
+def _read_file(name: str) -> tuple[Architecture, ...]:
+    return getattr(importlib.import_module(f"gsr_app.models.{name}"), "ARCHS", ())
+
+
+def _unknown_architecture(arch_id: str) -> UnknownName:
+    known = [*architecture_ids(), *_registered_architectures()]
+    return UnknownName(arch_id, known, what="Architecture", where="the registry")
 
 
 def build(arch_id: str) -> nn.Module:
@@ -217,19 +189,19 @@ def catalogue() -> Mapping[str, Method]:
 @functools.cache
 def packaged_catalogue() -> Mapping[str, Method]:
     """The methods of this package alone. Uses no network and imports no torch."""
-    return read_catalogue(CATALOG.read_text(encoding="utf-8"))
+    return read_catalogue(CATALOG.read_text(encoding="utf-8"), CATALOG.name)
 
 
 @functools.cache
 def measures() -> Mapping[str, Method]:
     """What judges pictures and needs weights to do so (LPIPS, DISTS, NIQE), as tables like the methods'."""
-    return read_catalogue(MEASURES.read_text(encoding="utf-8"))
+    return read_catalogue(MEASURES.read_text(encoding="utf-8"), MEASURES.name)
 
 
 @functools.cache
 def starts() -> Mapping[str, Method]:
     """Networks that a fit can start from, as tables like the methods'."""
-    return read_catalogue(STARTS.read_text(encoding="utf-8"))
+    return read_catalogue(STARTS.read_text(encoding="utf-8"), STARTS.name)
 
 
 def method(method_id: str) -> Method:
@@ -268,9 +240,9 @@ def register(method: Method, architecture: Architecture | None = None) -> Method
             raise InvalidArgument(f"The id {method.id!r} is taken.", hint="Choose another, or unregister it first.")
         known = _registered_architectures()
         if architecture is None:
-            if method.arch not in {*_FILES, *known}:
-                raise UnknownName(method.arch, [*_FILES, *known], what="Architecture", where="the registry")
-        elif architecture.id in _FILES or known.get(architecture.id, architecture) != architecture:
+            if not _is_ours(method.arch) and method.arch not in known:
+                raise _unknown_architecture(method.arch)
+        elif _is_ours(architecture.id) or known.get(architecture.id, architecture) != architecture:
             raise InvalidArgument(f"The architecture id {architecture.id!r} is taken.", hint="Choose another.")
         _registered[method.id] = method, architecture
     return method
@@ -306,20 +278,14 @@ def _load_plugins() -> None:
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
-def read_catalogue(text: str) -> dict[str, Method]:
-    """The methods of a catalogue in TOML. What it does not understand is an error."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:  # an id that is used twice ends here, too
-        raise InvalidArgument(f"The catalogue is not valid TOML: {error}") from None
-    return {method_id: _read_method(method_id, table) for method_id, table in tables.items()}
-
-
-def _read_method(method_id: str, table: Mapping[str, Any]) -> Method:
-    values = dict(table, id=method_id)
-    values["files"] = tuple(_construct(WeightFile, file, f"{method_id}.files") for file in table.get("files", ()))
-    found = _construct(Method, values, method_id)
-    _check(found)
+def read_catalogue(text: str, file: str = "catalog.toml") -> dict[str, Method]:
+    """The methods of a catalogue in TOML. An unknown key or a wrong type is an error."""
+    found: dict[str, Method] = {}
+    for method_id, table in parse_toml(text, file).items():
+        if not isinstance(table, dict):
+            raise InvalidArgument(f"{file}: {method_id} is {table!r}, expected a table.")
+        found[method_id] = construct(Method, {**table, "id": method_id}, file, method_id)
+        _check(found[method_id])
     return found
 
 
@@ -329,28 +295,9 @@ def _check(method: Method) -> None:
         raise InvalidArgument(f"{method.id}: kind {method.kind!r} is not one of {', '.join(get_args(Kind))}.")
     if bool(method.kernel) != (method.kind == "resize") or bool(method.arch) == (method.kind == "resize"):
         raise InvalidArgument(f"{method.id}: a resize names a kernel, everything else an arch.")
-    if method.scales is not None and len(method.scales) != 2:
-        raise InvalidArgument(f"{method.id}: scales must be [lowest, highest], found {list(method.scales)}.")
     for file in method.files:
         sources = file.asset, file.repo and file.paths, file.url, file.page and file.paths
         if sum(map(bool, sources)) != 1:
             raise InvalidArgument(
                 f"{method.id}: a weight file comes from an asset, a repo, a url, or a page (with paths)."
             )
-
-
-_Table = TypeVar("_Table", Method, WeightFile)
-
-
-def _construct(kind: type[_Table], table: Mapping[str, Any], where: str) -> _Table:
-    """A dataclass from a TOML table, refusing keys that it does not have."""
-    known = {one.name: one for one in fields(kind)}
-    for key in table:
-        if key not in known:
-            near = nearest(key, known)
-            raise InvalidArgument(f"{where}: unknown key {key!r}." + (f" Did you mean {near!r}?" if near else ""))
-    for name, one in known.items():
-        if name not in table and one.default is MISSING:
-            raise InvalidArgument(f"{where}: {name!r} is missing.")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return kind(**values)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from gsr_app.core.errors import InvalidArgument, UnknownName, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+from gsr_app.core.errors import UnknownName
+from gsr_app.core.tables import construct, parse_toml
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -109,39 +103,4 @@ def find_recipe(name: str) -> Path:
 
 
 def read_recipe(path: Path) -> Recipe:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(f"{path.name} is not valid TOML: {error}") from None
-    for section, kind in _SECTIONS.items():
-        if section in table:
-            table[section] = _construct(kind, table[section], f"{path.name} [{section}]")
-    return _construct(Recipe, table, path.name)
-
-
-_Table = TypeVar("_Table")
-_SECTIONS: dict[str, type[Any]] = {
-    "data": Data,
-    "degradation": Degradation,
-    "optimizer": Optimizer,
-    "schedule": Schedule,
-    "validation": Validation,
-}
-
-
-def _construct(kind: type[_Table], table: Mapping[str, Any], where: str) -> _Table:
-    known = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            near = nearest(key, known)
-            raise InvalidArgument(f"{where}: unknown key {key!r}." + (f" Did you mean {near!r}?" if near else ""))
-        values[key] = tuple(value) if isinstance(value, list) else value
-    missing = [
-        name
-        for name, one in known.items()
-        if name not in values and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise InvalidArgument(f"{where}: {missing[0]!r} is missing.")
-    return kind(**values)
+    return construct(Recipe, parse_toml(path.read_text(encoding="utf-8"), path.name), path.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gsr_app.core.errors import InvalidArgument, UnknownMethod
+from gsr_app.core.errors import InvalidArgument, UnknownMethod, UnknownName
 from gsr_app.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +33,14 @@ def test_every_entry_says_what_its_architecture_says(method_id: str) -> None:
     assert found.files, "a network needs weights"
     assert found.weights_licence, "whoever runs it must know what the weights may be used for"
     assert {file.part for file in found.files} == (set(arch.parts) or {""})
+
+
+def test_an_architecture_is_in_the_file_that_its_id_begins_with() -> None:
+    ids = registry.architecture_ids()
+    assert len(set(ids)) == len(ids)
+    assert {registry.architecture(arch_id).id for arch_id in ids} == set(ids)
+    with pytest.raises(UnknownName, match=r"Architecture 'rgt-x9' is not in the registry\. Did you mean 'rgt-x[234]'"):
+        registry.architecture("rgt-x9")
 
 
 def test_published_scores_name_their_convention() -> None:
