@@ -1,4 +1,4 @@
-"""PSNR and SSIM, each with the convention that it was measured by: numbers of different conventions do not mix.
+"""PSNR and SSIM, each with the convention that it was measured by: scores of different conventions are not comparable.
 
 Everything is computed in float64, so that a score does not depend on the machine. Frames of a video are scored one by
 one, with their flicker.
@@ -22,23 +22,23 @@ Channel = Literal["rgb", "y", "y-swapped", "luma"]
 _PEAK = 255.0
 # BT.601 studio swing, R G B, on a 0..255 scale: Y = 16 + (w . rgb) / 255.
 _BT601 = (65.481, 128.553, 24.966)
-# The rounded weights that the LIIF family uses on 0..1 pictures; the offset drops out of a difference.
+# The rounded weights that the LIIF family uses on 0..1 pictures; the offset cancels in a difference.
 _LUMA = (65.738 / 256, 129.057 / 256, 25.064 / 256)
 
-_WINDOW, _SIGMA = 11, 1.5
+_SSIM_TAPS, _SSIM_SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """How a score is measured. `str()` is what to print beside the number."""
+    """How a score is measured; print `str()` next to the score."""
 
     name: str
     channel: Channel = "y"
-    border_per_scale: float = 1.0  # pixels cut off each side: this times the scale,
+    border_per_scale: float = 1.0  # pixels removed at each side: this times the scale,
     border_extra_px: int = 0  # plus this,
     border_most_px: int | None = None  # and never more than this
-    border_cut: bool = False  # a fraction of a pixel is cut off rather than rounded
+    border_cut: bool = False  # a fraction of a pixel is rounded down, not to nearest
     quantised: bool = True  # both pictures are rounded to 8 bits first
 
     def border_px(self, scale: float) -> int:
@@ -113,8 +113,13 @@ def psnr(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) 
 
 
 def ssim(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) -> float:
-    """Structural similarity: Gaussian window of 11, sigma 1.5, whole windows only, mean over the channels."""
+    """Structural similarity: Gaussian of 11 taps, sigma 1.5, no padding, mean over the channels."""
     return _ssim(*_comparable(image, reference, by, scale))
+
+
+def luma(image: Image, *, quantised: bool = False) -> torch.Tensor:  # [H, W] float64
+    """BT.601's Y, 16..235; of the picture rounded to 8 bits if `quantised`."""
+    return _in_channel(_planes(image, quantised), "y")[0]
 
 
 def _comparable(image: Image, reference: Image, by: Convention, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,26 +172,26 @@ def _psnr(one: torch.Tensor, two: torch.Tensor) -> float:
 
 def _ssim(one: torch.Tensor, two: torch.Tensor) -> float:
     height, width = one.shape[1:]
-    if min(height, width) < _WINDOW:
+    if min(height, width) < _SSIM_TAPS:
         raise InvalidArgument(
-            f"SSIM needs at least {_WINDOW}x{_WINDOW} pixels inside the border, found {width}x{height}."
+            f"SSIM needs at least {_SSIM_TAPS}x{_SSIM_TAPS} pixels inside the border, found {width}x{height}."
         )
     # One channel at a time: five float64 maps of a 4K picture are a third of a gigabyte.
     return sum(_ssim_of_channel(a, b) for a, b in zip(one, two, strict=True)) / len(one)
 
 
 def _ssim_of_channel(a: torch.Tensor, b: torch.Tensor) -> float:
-    maps = _windowed(torch.stack([a, b, a * a, b * b, a * b]))
+    maps = _gaussian_means(torch.stack([a, b, a * a, b * b, a * b]))
     mean_a, mean_b, square_a, square_b, product = maps
     mean_aa, mean_bb, mean_ab = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
     structure = (2 * (product - mean_ab) + _C2) / (square_a - mean_aa + square_b - mean_bb + _C2)
     return (structure * (2 * mean_ab + _C1) / (mean_aa + mean_bb + _C1)).mean().item()
 
 
-def _windowed(maps: torch.Tensor) -> torch.Tensor:
-    """Gaussian means of [N, H, W], whole windows only."""
-    at = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
-    taps = torch.exp(-at.square() / (2 * _SIGMA**2))
+def _gaussian_means(maps: torch.Tensor) -> torch.Tensor:
+    """Local Gaussian means of [N, H, W], without padding."""
+    at = torch.arange(_SSIM_TAPS, dtype=torch.float64) - _SSIM_TAPS // 2
+    taps = torch.exp(-at.square() / (2 * _SSIM_SIGMA**2))
     taps = taps / taps.sum()
     rows = F.conv2d(maps[:, None], taps.view(1, 1, -1, 1))
     return F.conv2d(rows, taps.view(1, 1, 1, -1))[:, 0]
@@ -218,11 +223,7 @@ class VideoScorer:
     def score(self, result: Image, reference: Image) -> FrameScore:
         """What the reference does not cover is left out."""
         height, width = reference.shape[:2]
-        error = _luma(result[:height, :width]) - _luma(reference)
+        error = luma(result[:height, :width]) - luma(reference)
         before, self._error_before = self._error_before, error
         flicker = None if before is None else (error - before).abs().mean().item()
         return FrameScore(psnr(result[:height, :width], reference, by=FRAME_CONVENTION), flicker)
-
-
-def _luma(picture: Image) -> torch.Tensor:  # [1, H, W], 16..235
-    return _in_channel(_planes(picture, quantised=False), "y")

@@ -1,8 +1,8 @@
-"""NIQE: how far a picture's local statistics lie from those of pristine photographs. No reference picture needed.
+"""NIQE: the distance of a picture's local statistics from those of pristine photographs. It needs no reference.
 
 Mittal, Soundararajan, Bovik, "Making a completely blind image quality analyzer", IEEE SPL 2013. Written from the
-paper. The pristine model (a mean and a covariance of 36 features) is a published file of its authors; without it the
-features can be computed, and not the score.
+paper. The pristine model (mean and covariance of 36 features) is a file published by its authors; without it only the
+features can be computed, not the score.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops.resize import resize
 
 BLOCK = 96  # pixels per side of a block at full size, half of it at the second scale
-_WINDOW_TAPS, _WINDOW_SIGMA = 7, 7 / 6
+_BLUR_TAPS, _BLUR_SIGMA = 7, 7 / 6
 
-# Shapes on which the moment ratios are tabulated: the paper's grid search, once for all blocks.
+# Shapes for which the moment ratios are tabulated, for the grid search of the paper.
 _SHAPES = np.arange(0.2, 10.001, 0.001)
 
 
@@ -63,12 +63,12 @@ def extract_features(y: Tensor) -> NDArray[np.float64]:
 
 def _normalise_contrast(plane: Tensor) -> Tensor:
     """(y - local mean) / (local deviation + 1), borders replicated."""
-    offsets = torch.arange(_WINDOW_TAPS, dtype=torch.float64) - _WINDOW_TAPS // 2
-    taps = torch.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
+    offsets = torch.arange(_BLUR_TAPS, dtype=torch.float64) - _BLUR_TAPS // 2
+    taps = torch.exp(-(offsets**2) / (2 * _BLUR_SIGMA**2))
     kernel = torch.outer(taps, taps)[None, None] / taps.sum() ** 2
 
     def blur(x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, [_WINDOW_TAPS // 2] * 4, mode="replicate"), kernel)
+        return F.conv2d(F.pad(x, [_BLUR_TAPS // 2] * 4, mode="replicate"), kernel)
 
     mean = blur(plane)
     deviation = (blur(plane**2) - mean**2).abs().sqrt()
@@ -76,7 +76,7 @@ def _normalise_contrast(plane: Tensor) -> Tensor:
 
 
 def _block_statistics(plane: Tensor, block: int) -> NDArray[np.float64]:
-    """Blocks are taken column by column, as the published model was made."""
+    """In column-major order of the blocks, as in the published model."""
     pixels = plane[0, 0].numpy()
     rows, columns = pixels.shape[0] // block, pixels.shape[1] // block
     return np.array(

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and NIQE of a drawn picture: their weights are found or fetched like those of the methods."""
+"""LPIPS, DISTS and NIQE of a result. Their weights are found or fetched like those of the methods."""
 
 from __future__ import annotations
 
@@ -12,37 +12,33 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsr_app.core.errors import WeightsError
-from gsr_app.engine import niqe
+from gsr_app.engine import metrics, niqe
 from gsr_app.models import checkpoint, registry, weights
 
 _IDS = {"lpips": "lpips-alex", "dists": "dists-vgg", "niqe": "niqe"}
-# The official trunk files hold the classifier, too, which no measure needs.
+# The official backbone files also contain the classifier, which no measure needs.
 _UNUSED = "classifier."
 
 
 def measure_perceptual(
     names: Sequence[str], image: NDArray[Any], reference: NDArray[Any], *, border_px: int
 ) -> dict[str, float]:
-    """The measures of those names, on the pictures as 8-bit files hold them, inside the border.
+    """The measures of those names, on the pictures rounded to 8 bits, inside the border.
 
     `image` is `[H, W, 3]` in 0..1 and may be larger than `reference`, which is uint8.
     """
     height, width = reference.shape[:2]
     inside = slice(border_px, height - border_px), slice(border_px, width - border_px)
-    drawn = (image[:height, :width].clip(0, 1) * 255).round()[inside]
+    image = image[:height, :width][inside]
+    drawn = (image.clip(0, 1) * 255).round()
     found: dict[str, float] = {}
     for name in names:
         if name == "niqe":
-            found[name] = niqe.niqe(_luma(drawn), _pristine())
+            found[name] = niqe.niqe(metrics.luma(image, quantised=True).round(), _pristine())
         else:
             with torch.inference_mode():
                 found[name] = float(_network(_IDS[name])(_planes(drawn), _planes(reference[inside])))
     return found
-
-
-def is_present(name: str) -> bool:
-    """Whether a measure's weights are on this machine."""
-    return weights.is_present(registry.measures()[_IDS[name]])
 
 
 @functools.cache
@@ -68,8 +64,3 @@ def _pristine() -> niqe.PristineModel:
 
 def _planes(picture: NDArray[Any]) -> Tensor:  # [1, 3, H, W] in 0..1
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None] / 255
-
-
-def _luma(picture: NDArray[Any]) -> Tensor:  # [H, W], whole numbers on BT.601's 16..235
-    y = picture.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255 + 16
-    return torch.from_numpy(y.round())

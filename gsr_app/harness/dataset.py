@@ -1,4 +1,4 @@
-"""Folders of test pictures and clips, as the field keeps them."""
+"""Test pictures and clips in the folder layouts of the usual datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One reference of a dataset and, when it is given, its LR."""
+    """One reference picture of a dataset and, if given, its LR."""
 
     dataset: str
     name: str
@@ -24,8 +24,8 @@ class Picture:
 def list_pictures(folder: Path, scale: Scale | float) -> list[Picture]:
     """The pictures of a dataset at a scale.
 
-    Three layouts are known: a folder of references (the LR is made as the protocol says); `HR/` and `LR/` side by
-    side; and one such pair per scale under `x2/`, `x3/`, ….
+    Three layouts are supported: a folder of references, whose LR the protocol makes; folders `HR/` and `LR/`; and such
+    a pair of folders per scale under `x2/`, `x3/`, ….
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder.", hint="Name a folder of reference pictures.")
@@ -65,19 +65,16 @@ class Clip:
 
 
 def list_clips(folder: Path) -> list[Clip]:
-    """The clips of a dataset: each a folder of frames, under `GT/` or right in the dataset's folder.
-
-    UDM10 is also kept as `CLIP/truth/`; that is known, too.
-    """
+    """The clips of a dataset: folders of frames in the dataset's folder or in its `GT/`; or `CLIP/truth/` (UDM10)."""
     if not folder.is_dir():
-        raise ImageError(f"{folder} is not a folder.", hint="Name a folder that holds a folder of frames per clip.")
+        raise ImageError(f"{folder} is not a folder.", hint="Name a folder with one folder of frames per clip.")
     root = folder / "GT" if (folder / "GT").is_dir() else folder
     clips: list[Clip] = []
-    for home in sorted(path for path in root.iterdir() if path.is_dir()):
-        inside = home / "truth" if (home / "truth").is_dir() else home
+    for clip in sorted(path for path in root.iterdir() if path.is_dir()):
+        inside = clip / "truth" if (clip / "truth").is_dir() else clip
         frames = tuple(sorted(path for path in inside.iterdir() if path.suffix.lower() in SUFFIXES))
         if frames:
-            clips.append(Clip(folder.name, home.name, frames))
+            clips.append(Clip(folder.name, clip.name, frames))
     if not clips:
         raise ImageError(
             f"{root} holds no clips.", hint=f"A clip is a folder of frames: {', '.join(sorted(SUFFIXES))}."

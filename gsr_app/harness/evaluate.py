@@ -154,7 +154,7 @@ def _save(path: Path, image: np.ndarray) -> None:
 
 
 class Journal:
-    """The rows that are known, one JSON line each. A line that a crash cut short is dropped."""
+    """The rows that are known, one JSON line each. An incomplete last line, left by a crash, is removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -211,7 +211,7 @@ def evaluate(
         twice = next(job.row for job, key in zip(jobs, keys, strict=True) if keys.count(key) > 1)
         raise InvalidArgument(
             f"{twice.dataset}/{twice.image} is there twice, so its rows could not be told apart.",
-            hint="Two pictures that differ in their ending only, or two folders of one name: rename one.",
+            hint="Two pictures differ only in their ending, or two folders have one name: rename one.",
         )
     make_folder(out)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")

@@ -1,7 +1,7 @@
-"""Run one function over many jobs: in this process, in several, or on a Ray cluster. Same code path, same results.
+"""Run one function over many jobs: in this process, in several, or on a Ray cluster, with the same results.
 
-A worker is a picklable callable; what it keeps between jobs (a session, a model) it makes at its first call. Results
-come as they finish, each job's exactly once, also when a worker process dies under it.
+A worker is a picklable callable; it creates what it keeps between jobs (a session, a model) at its first call. Results
+are returned as they finish, exactly one per job, even if a worker process dies.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 EngineName = Literal["local", "ray"]
 
-# A job whose process dies this often is to blame itself (memory, a crash in a codec) and is given up.
+# A job whose process dies this often is taken to be the cause (memory, a crash in a codec) and is not tried again.
 _MOST_ATTEMPTS = 3
 
 
 class WorkerDied(GsrError):
-    """A job took its worker process down with it, again and again."""
+    """The worker process died repeatedly on one job."""
 
 
 def add_pool_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many run the jobs, and where."""
+    """Add the options that say how many workers run, and where."""
     parser.add_argument("--workers", type=int, default=1, help="how many at a time: processes, or actors of Ray")
     parser.add_argument(
         "--engine", default="local", choices=("local", "ray"), help="ray: the cluster of RAY_ADDRESS, or this machine"
@@ -52,7 +52,7 @@ def run_jobs(
 
 
 def threads_per_worker(workers: int) -> int:
-    """How many threads each of several workers should compute with."""
+    """The number of threads for each of several workers."""
     return max(1, (os.cpu_count() or 1) // workers)
 
 
@@ -67,7 +67,7 @@ def _run_in_processes(
         running: dict[Future[Result], int] = {}
         try:
             while waiting or running:
-                # A job that was there when a process died runs alone: should it happen again, it was that one.
+                # A job that was running when a process died is run alone: if a process dies again, it is the cause.
                 while waiting and len(running) < (1 if attempts[waiting[-1]] else 2 * workers):
                     index = waiting.pop()
                     attempts[index] += 1
@@ -103,7 +103,7 @@ def _run_on_ray(
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
     gpus = ray.cluster_resources().get("GPU", 0)
     jobs_by_key = dict(enumerate(jobs))
-    # Ray restarts an actor that died and gives its jobs out again.
+    # Ray restarts a dead actor and reassigns its jobs.
     dataset = ray.data.from_items([{"key": key} for key in jobs_by_key], override_num_blocks=len(jobs)).map_batches(
         _RayWorker,
         fn_constructor_args=(pickle.dumps(worker), pickle.dumps(jobs_by_key)),
@@ -120,7 +120,7 @@ def _run_on_ray(
 
 
 class _RayWorker:
-    """One actor: a worker, and the jobs that it may be asked for."""
+    """One actor: a worker and all jobs, by their keys."""
 
     def __init__(self, worker: bytes, jobs: bytes) -> None:
         self._worker: Callable[[Any], Any] = pickle.loads(worker)

@@ -1,6 +1,6 @@
 """Tables of an evaluation: one CSV line per picture, a summary per dataset, method and scale, and Markdown to read.
 
-Published figures stand beside the measured ones only where the protocol is the same.
+Published scores are printed next to the measured ones only if the protocol is the same.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def find_published(
 
 
 def _plain(dataset: str) -> str:
-    """Set5, set5 and Set5_pairs are one dataset."""
+    """One name for Set5, set5 and Set5_pairs."""
     return dataset.lower().removesuffix("_pairs").replace("_", "").replace("-", "")
 
 
@@ -117,7 +117,7 @@ def write_tables(out: Path, rows: Sequence[Row], summary: Sequence[Mapping[str, 
 
 
 def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
-    """One table per scale: methods down, datasets across, each cell PSNR/SSIM/LPIPS/DISTS, published ones below."""
+    """One table per scale: a row per method, a column per dataset; measured scores, and published ones below them."""
     from gsr_app.engine.protocols import protocol as find_protocol
 
     by = find_protocol(protocol)
@@ -153,7 +153,7 @@ def _scales(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def describe(method_id: str) -> tuple[str, str, str, str]:
-    """Backbone, method, version and training set of a method, as the tables of the field name them."""
+    """Backbone, method, version and training set of a method, as published tables name them."""
     method = registry.method(method_id)
     parts = method_id.upper().split("-")
     backbones = {"EDSR": "EDSR", "RDN": "RDN", "SWIN": "SwinIR", "HATL": "HAT-L"}

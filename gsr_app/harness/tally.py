@@ -1,4 +1,4 @@
-"""Votes of blind comparisons: how often each method was called the best, and how sure that is."""
+"""Count the votes of blind comparisons: the win rate of each method and its confidence interval."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Standing:
-    """One method over all votes."""
+    """The votes for one method."""
 
     method: str
-    wins: float  # a "cannot tell" counts for everyone shown, in equal parts
+    wins: float  # "cannot tell" counts as one win, shared by all methods that were shown
     shown: int
     low: float  # 95 % interval of the win rate
     high: float
@@ -30,7 +30,7 @@ class Standing:
 
 
 def wilson(wins: float, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a rate: sane for few votes and for rates near 0 and 1."""
+    """The 95 % Wilson score interval of a rate; valid for few votes and for rates near 0 and 1."""
     rate = wins / total
     z2 = _Z95 * _Z95
     middle = rate + z2 / (2 * total)
@@ -40,7 +40,7 @@ def wilson(wins: float, total: int) -> tuple[float, float]:
 
 
 def tally_votes(paths: Sequence[Path]) -> list[Standing]:
-    """Standings over all files, the best first."""
+    """The standings over all files, best first."""
     wins: dict[str, float] = {}
     shown: dict[str, int] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""`gsr video`: a video, a GIF or a folder of pictures in; a larger one out, with its times, colours and sound."""
+"""`gsr video`: upscale a video, a GIF or a folder of pictures; times, colours and sound are kept."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", metavar="S", help="4, 2.7, or vertical x horizontal: 2x3.5 (default: 2)")
     size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 3840x, x1080, fit:3840x2160")
-    parser.add_argument("--start", metavar="TIME", help="leave out what comes before: 12.5 or 1:02.5")
-    parser.add_argument("--end", metavar="TIME", help="leave out what comes from here on")
-    parser.add_argument("--codec", metavar="ID", help="h264, h265, vp9, av1, ffv1 or prores; default: what suits OUT")
+    parser.add_argument("--start", metavar="TIME", help="leave out everything before: 12.5 or 1:02.5")
+    parser.add_argument("--end", metavar="TIME", help="leave out everything from this time on")
+    parser.add_argument(
+        "--codec", metavar="ID", help="h264, h265, vp9, av1, ffv1 or prores; default: chosen by the ending of OUT"
+    )
     parser.add_argument("--crf", type=int, metavar="N", help="quality: less is better and larger, 0 is lossless")
     parser.add_argument("--fps", metavar="RATE", help="of a folder of pictures: 24 or 30000/1001")
     parser.add_argument("--no-audio", action="store_true", help="leave sound and subtitles out")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
-    parser.add_argument("--restart", action="store_true", help="throw away what an earlier run has begun")
+    parser.add_argument("--restart", action="store_true", help="delete the parts of an unfinished earlier run")
     parser.add_argument("--keep-part", action="store_true", help="after Ctrl-C, write what is done as a playable file")
     add_session_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
@@ -61,14 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     session = open_session(None, arguments.device, arguments.precision, arguments.weights, arguments.tile)
     with stop_on_interrupt() as stopped:
         try:
-            saved = _follow(session, job, stopped, line)
+            saved = _run(session, job, stopped, line)
         except Cancelled as error:
             line.clear()
             print(f"stopped. {error.hint}", file=sys.stderr)
             return 130
         finally:
             line.clear()
-    _tell(saved, job, as_json=arguments.json)
+    _report(saved, job, as_json=arguments.json)
     return 1 if saved.trouble else 0
 
 
@@ -85,7 +87,7 @@ def _read_job(arguments: argparse.Namespace, method: str, target: Path) -> Video
         target,
         method,
         choose,
-        # Of "3840x" only the width was asked for; a height that is odd may still be cut by a line.
+        # "3840x" asks for a width only: a row may still be cut off an odd height.
         exact_size=bool(asked) and not (asked.startswith("x") or asked.endswith("x")) and asked == arguments.size,
         start_s=video.read_clock(arguments.start, "--start"),
         end_s=video.read_clock(arguments.end, "--end"),
@@ -99,28 +101,28 @@ def _read_job(arguments: argparse.Namespace, method: str, target: Path) -> Video
     )
 
 
-def _follow(session: Any, job: VideoJob, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
+def _run(session: Any, job: VideoJob, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
     from gsr_app.engine.video_job import upscale_video
 
-    said, share = job.source.name, 0.0
+    line_text, share = job.source.name, 0.0
 
     def show(progress: Progress) -> None:
-        if progress.fraction < 1:  # a picture that is done says so itself
-            line.show(share, f"{said}  {progress.stage} {progress.fraction:.0%}")
+        if progress.fraction < 1:  # a finished frame is reported by its step
+            line.show(share, f"{line_text}  {progress.stage} {progress.fraction:.0%}")
 
     steps = upscale_video(session, job, on_progress=show, cancel=stopped)
     try:
         while True:
             step = next(steps)
-            share, said = step.fraction or 0.0, _words(step)
-            line.show(share, said)
+            share, line_text = step.fraction or 0.0, _describe(step)
+            line.show(share, line_text)
     except StopIteration as end:
         return end.value
     finally:
         steps.close()
 
 
-def _words(step: VideoStep) -> str:
+def _describe(step: VideoStep) -> str:
     """ "12%  picture 36 at 0:01.47  2.31 fps  ETA 1:02"."""
     from gsr_app.io import video
 
@@ -129,10 +131,9 @@ def _words(step: VideoStep) -> str:
     return f"{share}picture {step.number} at {video.clock(step.at_s)}  {step.per_second:.2f} fps{left}"
 
 
-def _tell(saved: SavedVideo, job: VideoJob, *, as_json: bool) -> None:
+def _report(saved: SavedVideo, job: VideoJob, *, as_json: bool) -> None:
     (height, width), (source_height, source_width) = saved.size, saved.source_size
-    fresh = saved.pictures - saved.resumed
-    rate = fresh / saved.wall_s if saved.wall_s else 0.0
+    rate = (saved.pictures - saved.resumed) / saved.wall_s if saved.wall_s else 0.0
     if as_json:
         data = {
             "input": str(job.source),
