@@ -107,7 +107,7 @@ def test_gaussians_of_all_sizes_are_drawn_on_several_grids_and_equal_the_op(
     ):
         view = View(origin, (size[0] / scale, size[1] / scale), size)
         error = np.abs(drawn(page, view) - reference(field, view))
-        tops.add(page.evaluate("() => painter.found.top"))
+        tops.add(page.evaluate("() => painter.stats.top"))
         print(f"x{scale}: max {error.max():.2f}/255, mean {error.mean():.3f}/255, {tops} coarser grids")
         assert error.max() <= 2
         assert error.mean() <= 0.3
@@ -117,7 +117,7 @@ def test_gaussians_of_all_sizes_are_drawn_on_several_grids_and_equal_the_op(
 def test_small_gaussians_are_drawn_on_the_pixels_themselves(alone: Callable[..., Any]) -> None:
     page = alone(field_of(4000))
     drawn(page, View.whole(SOURCE, Scale(1, 1)))
-    assert page.evaluate("() => painter.found.top") == 0
+    assert page.evaluate("() => painter.stats.top") == 0
 
 
 def test_frames_are_quick_and_memory_stays_small(alone: Callable[..., Any]) -> None:

@@ -203,7 +203,7 @@ def test_ten_fields_opened_and_closed_leave_nothing(show: Callable[..., Any]) ->
         wait_for(page, "viewer.active.picture")
         run(page, "viewer.look(110, 80, 8);")
         settled(page)
-    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.painter.kept.size") == 1
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.live.painter.copies.size") == 1
 
 
 def test_nothing_is_drawn_twice(show: Callable[..., Any]) -> None:

@@ -36,7 +36,7 @@ class PlayerComponent(gr.HTML):
         super().__init__(value, **{**options, **fixed})
 
     def preprocess(self, payload: object) -> None:
-        """What the page says about the video is not believed."""
+        """The state comes from the server only: what the page sends back is ignored."""
 
     def postprocess(self, value: Any) -> Any:
         return as_json(value if isinstance(value, PlayerState) else PlayerState())

@@ -11,58 +11,51 @@ from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import Scene, as_json
 
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
-# constructor is given.
+# constructor is given. The mode and the region of interest are kept in the address of the page.
 _ON_LOAD = """
 modules.then(({ Viewer, el }) => {
-  const tell = async (name, data) => {
+  const call = async (name, data) => {
     const answer = await server[name](data);
     if (answer?.error) throw new Error(answer.error);
-    return answer;
-  };
-  const ask = async (name, data) => {
-    const answer = await tell(name, data);
-    return { ...answer, url: new URL(answer.url, document.baseURI).href };
+    return answer?.url ? { ...answer, url: new URL(answer.url, document.baseURI).href } : answer;
   };
   const query = new URLSearchParams(location.search);
-  const remember = (name, value) => {
-    const now = new URLSearchParams(location.search);
-    if (value) now.set(name, value);
-    else now.delete(name);
-    const text = now.toString();
+  const setParameter = (name, value) => {
+    const parameters = new URLSearchParams(location.search);
+    if (value) parameters.set(name, value);
+    else parameters.delete(name);
+    const text = parameters.toString();
     history.replaceState(history.state, "", text ? `?${text}` : location.pathname);
   };
   const viewer = new Viewer(element.querySelector(".gsr-mount"), {
-    renderView: (id, r, [w, h]) => ask("render_view", { field: id, ...r, out_width: w, out_height: h }),
-    fieldUrl: (id) => ask("field_bytes", { field: id }),
-    report: (run, regions, carry) => ask("report", { run, regions, carry }),
-    planReport: (run, regions) => tell("report", { run, regions, plan: true }),
-    notify: (event, state, viewer) => {
-      if (event === "state" && viewer.scene.source) {
-        remember("mode", state.mode === "grid" ? "" : state.mode);
-        const region = viewer.region;
-        remember("region", region ? [region.x, region.y, region.width, region.height].join() : "");
-      }
+    renderView: (id, r, [w, h]) => call("render_view", { field: id, ...r, out_width: w, out_height: h }),
+    fieldUrl: (id) => call("field_bytes", { field: id }),
+    report: (run, regions, carry) => call("report", { run, regions, carry }),
+    planReport: (run, regions) => call("report", { run, regions, plan: true }),
+    notify: ({ mode }, { scene, region }) => {
+      if (!scene.source) return;
+      setParameter("mode", mode === "grid" ? "" : mode);
+      setParameter("region", region ? [region.x, region.y, region.width, region.height].join() : "");
     },
   });
   viewer.setEmpty(
     el("p", {}, "Drop, paste or choose a picture, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
   );
-  let wished = query.get("region");
-  const take = () => {
+  let requestedRegion = query.get("region");
+  const update = () => {
     viewer.setScene(props.value);
-    if (props.value?.source && wished) {
-      const [x, y, width, height] = wished.split(",").map(Number);
-      const { source } = props.value;
-      if (x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= source.width && y + height <= source.height) {
-        viewer.addRegion({ x, y, width, height });
-        viewer.showRegion(viewer.region);
-      }
-      wished = null;
+    const { source } = viewer.scene;
+    if (!source || !requestedRegion) return;
+    const [x, y, width, height] = requestedRegion.split(",").map(Number);
+    requestedRegion = null;
+    if (x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= source.width && y + height <= source.height) {
+      viewer.addRegion({ x, y, width, height });
+      viewer.showRegion(viewer.region);
     }
   };
-  watch("value", take);
-  take();
+  watch("value", update);
+  update();
   if (query.get("mode")) viewer.setMode(query.get("mode"));
 });
 """
@@ -82,7 +75,7 @@ class ViewerComponent(gr.HTML):
         super().__init__(value, **{**options, **fixed})
 
     def preprocess(self, payload: object) -> None:
-        """What the page says about the scene is not believed."""
+        """The scene comes from the server only: what the page sends back is ignored."""
 
     def postprocess(self, value: Any) -> Any:
         return as_json(value if isinstance(value, Scene) else Scene())

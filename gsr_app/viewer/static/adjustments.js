@@ -1,7 +1,7 @@
 /* Adjustments of how Gaussians are drawn: scaled, hidden, tinted, moved apart. The field itself never changes. */
 
 import { DEFAULT_OPTIONS } from "./fieldpainter.js";
-import { typical } from "./inside.js";
+import { typical } from "./fieldqueries.js";
 
 /** Every adjustment, at the value that changes nothing. */
 export const DEFAULT_ADJUSTMENTS = Object.freeze({

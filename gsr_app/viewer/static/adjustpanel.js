@@ -2,7 +2,7 @@
 
 import { DEFAULT_ADJUSTMENTS } from "./adjustments.js";
 import { el } from "./dom.js";
-import { colorOf } from "./inside.js";
+import { colorOf } from "./fieldqueries.js";
 import { describe } from "./overlay.js";
 import { gaussianAt } from "./readout.js";
 

@@ -1,5 +1,5 @@
-/* Blind mode: names, colours and figures hidden, order shuffled for every picture; which is best is kept in the
- * browser until it is exported. */
+/* Blind test: names, colours and figures are hidden, and the order is shuffled for every picture. Votes are kept in the
+ * browser until they are exported. */
 
 import { download, el } from "./dom.js";
 
@@ -28,20 +28,20 @@ export class Blind {
     try {
       return JSON.parse(localStorage.getItem(this.key)) ?? [];
     } catch {
-      return this.kept ?? [];
+      return this.unsaved ?? [];
     }
   }
 
-  #keep(votes) {
-    this.kept = votes;
+  #save(votes) {
+    this.unsaved = votes;
     try {
       localStorage.setItem(this.key, JSON.stringify(votes));
     } catch {
-      // Without storage the votes live as long as the page.
+      // Without storage the votes are kept as long as the page is open.
     }
   }
 
-  /** The scene with everything hidden that could tell who made what. */
+  /** The scene without anything that identifies a method. */
   hide(page) {
     const { scene } = this.report.pages[page];
     const methods = scene.panes.filter((spec) => spec.kind === "method" && spec.url);
@@ -58,16 +58,16 @@ export class Blind {
   }
 
   #show(page, order) {
-    const mine = this.votes.find((vote) => vote.page === page);
+    const vote = this.votes.find((vote) => vote.page === page);
     const buttons = order.map((id, i) =>
-      el("button", { type: "button", "aria-pressed": String(mine?.best === id), onclick: () => this.#vote(page, order, id) }, `${LETTERS[i]} is best`),
+      el("button", { type: "button", "aria-pressed": String(vote?.best === id), onclick: () => this.#vote(page, order, id) }, `${LETTERS[i]} is best`),
     );
     const done = this.votes.length;
     this.node.hidden = false;
     this.node.replaceChildren(
       el("span", {}, "Which is best?"),
       ...buttons,
-      el("button", { type: "button", "aria-pressed": String(mine?.best === ""), onclick: () => this.#vote(page, order, "") }, "cannot tell"),
+      el("button", { type: "button", "aria-pressed": String(vote?.best === ""), onclick: () => this.#vote(page, order, "") }, "cannot tell"),
       el("span", { className: "gsr-quiet" }, `${done} of ${this.report.pages.length} judged`),
       el("button", { type: "button", disabled: !done, onclick: () => this.export() }, "export votes"),
     );
@@ -76,7 +76,7 @@ export class Blind {
   #vote(page, order, best) {
     const { title } = this.report.pages[page];
     const rest = this.votes.filter((vote) => vote.page !== page);
-    this.#keep([...rest, { page, image: title, shown: order, best, at: new Date().toISOString() }]);
+    this.#save([...rest, { page, image: title, shown: order, best, at: new Date().toISOString() }]);
     this.#show(page, order);
   }
 

@@ -1,4 +1,4 @@
-/* What stands around the pictures: the bar above, the tags on them, the line below, the help. */
+/* The controls around the pictures: the bar above, the tags on them, the line below, the help. */
 
 import { SCALES } from "./difference.js";
 import { dot, el, segmented, select } from "./dom.js";
@@ -30,7 +30,7 @@ export class Bar {
     });
     this.gainText = el("output", {});
     this.scale = select("Colour scale of the difference", (value) => viewer.set({ colourScale: value }));
-    this.auto = button("auto", "Blink by itself (B)", () => viewer.toggleAuto());
+    this.auto = button("auto", "Blink automatically (B)", () => viewer.toggleAuto());
     this.context = el("div", { className: "gsr-context" }, el("span", { className: "gsr-versus" }, "vs"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
     this.minusPixels = button("− pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
@@ -64,10 +64,10 @@ export class Bar {
     this.modes.show(mode);
     this.modes.buttons.forEach((button) => (button.disabled = !panes.length));
     const withField = panes.some((pane) => pane.spec.field?.id);
-    const drawsField = withField && mode !== "difference"; // Gaussians lie on no difference
-    this.overlays.node.hidden = !drawsField;
+    const hasOverlays = withField && mode !== "difference";
+    this.overlays.node.hidden = !hasOverlays;
     this.overlays.show(viewer.overlay);
-    const colours = drawsField && (viewer.overlay === "centres" || viewer.overlay === "ellipses");
+    const colours = hasOverlays && (viewer.overlay === "centres" || viewer.overlay === "ellipses");
     this.colouring.node.hidden = !colours;
     this.colouring.fill(COLOURINGS.map((c) => [c, c === "plain" ? "one colour" : `by ${c}`]), viewer.colouring);
     const against = panes.length > 1 && ["wipe", "blink", "difference"].includes(mode);
@@ -92,12 +92,12 @@ export class Bar {
 
   #badge(withField) {
     const { viewer } = this;
-    const past = viewer.view.zoom > 1.001 || viewer.live.isAdjusted;
-    this.badge.hidden = !withField || !past || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
+    const isZoomed = viewer.view.zoom > 1.001 || viewer.live.isAdjusted;
+    this.badge.hidden = !withField || !isZoomed || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
     const shown = pane?.isLive ? liveBadge(viewer, pane) : pane ? servedBadge(viewer, pane) : { text: "plain pixels", state: "off" };
-    this.badge.title = shown.title ?? "Past the drawn resolution the field itself is drawn (P: plain pixels)";
+    this.badge.title = shown.title ?? "Beyond the resolution of the result the field itself is drawn (P: plain pixels)";
     this.badge.textContent = shown.text;
     this.badge.dataset.state = shown.state;
   }
@@ -105,7 +105,7 @@ export class Bar {
 
 function liveBadge({ view, scene, live }, pane) {
   const text = `live field · ${times(view.zoom * scene.scale.x)}${live.isAdjusted ? " · adjusted" : ""}`;
-  return { text, state: pane.drawings.view?.step === 1 ? "on" : "busy", title: "Your browser draws the Gaussians themselves (P: plain pixels)" };
+  return { text, state: pane.drawings.view?.step === 1 ? "on" : "busy", title: "The browser draws the Gaussians (P: plain pixels)" };
 }
 
 function servedBadge({ scene, live }, { zoomer }) {
@@ -115,7 +115,7 @@ function servedBadge({ scene, live }, { zoomer }) {
   return { text: `true zoom · ${times(zoomer.frame.zoom * scene.scale.x)}`, state: "on", title };
 }
 
-/** The small tag on each picture, and the message where there is no picture yet. */
+/** The tag on each picture, and the message of a pane without one. */
 export class Tags {
   constructor(viewer) {
     this.viewer = viewer;
@@ -196,15 +196,15 @@ export function summary({ spec, fieldNote }) {
     parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
   }
   if (spec.timing?.cold) parts.push("first run");
-  // The field was still there from an earlier run: the clock tells less than the whole work.
+  // The field was kept from an earlier run: the time covers drawing only.
   else if (spec.field && spec.timing && !spec.timing.stages_ms.encode) parts.push("draw only");
   if (fieldNote) parts.push(fieldNote);
   return parts.join("  ");
 }
 
-const DEPTH = "The screen and these values have 8 bits per channel. The picture to download has them all.";
+const DEPTH = "The screen and these values have 8 bits per channel; the downloaded picture has all bits.";
 
-/** The line under the pictures: where the pointer is and what is there. */
+/** The line below the pictures: the position of the pointer and the values there. */
 export class Foot {
   constructor(viewer) {
     this.viewer = viewer;
@@ -237,7 +237,7 @@ export class Foot {
 export function helpDialog() {
   const rows = KEYS.map(([key, text]) => el("tr", {}, el("td", {}, ...key.split(" ").map((k) => el("kbd", {}, k))), el("td", {}, text)));
   const dialog = el("dialog", { className: "gsr-help", "aria-label": "Keys" });
-  const more = "Wheel: zoom to the pointer. Drag: pan. Pinch, double click: as you expect.";
+  const more = "Wheel: zoom at the pointer. Drag: pan. Pinch: zoom. Double click: 1:1, then 8×, then fit.";
   const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
   dialog.append(el("h3", {}, "Keys"), el("table", {}, ...rows), el("p", { className: "gsr-quiet" }, more), close);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -1,8 +1,8 @@
-/* What differs between two drawn rectangles, amplified, in one of three colour scales. */
+/* The amplified difference of two drawn rectangles, in one of three colour scales. */
 
 export const SCALES = ["heat", "absolute", "signed"];
 
-// Black, violet, orange, pale yellow: perceived lightness rises evenly, so that twice as bright reads as more.
+// Black, violet, orange, pale yellow, with evenly rising lightness.
 export const STOPS = [
   [0, 0, 4],
   [81, 18, 124],
@@ -19,7 +19,7 @@ for (let i = 0; i < 256; i++) {
 }
 
 /** heat: the largest of the three channels' differences; absolute: each channel's; signed: around mid grey. */
-export function colourDifference(a, b, out, gain, scale) {
+function colourDifference(a, b, out, gain, scale) {
   const n = out.length;
   for (let i = 0; i < n; i += 4) {
     const dr = (a[i] - b[i]) * gain;

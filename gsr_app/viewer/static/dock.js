@@ -1,4 +1,4 @@
-/* Below the pictures: one row per method with the clock and the figures, and the region crops beside it. */
+/* The table below the pictures: one row per method with times and metrics, and the region crops beside it. */
 
 import { copyText, dot, download, el } from "./dom.js";
 import { bytes, count, milliseconds, rate } from "./format.js";
@@ -8,7 +8,7 @@ import { ReportDialog } from "./reportdialog.js";
 const STAGES = ["read", "encode", "decode", "bin", "render", "resize", "write"];
 const STAGE_NAMES = { bin: "sort", render: "draw" };
 
-// Columns: header, value of a pane, text of the value, which way is better (+1, -1, 0).
+// Columns: header, value of a pane, text of the value, sign of the better direction (0: none).
 const COLUMNS = [
   ["total", (s) => s.timing?.total_ms, milliseconds, 0],
   ["MP/s", (s) => s.megapixels_per_second, rate, 0],
@@ -36,25 +36,25 @@ export class Dock {
       this.dialog = new ReportDialog(viewer);
       this.tools.append(report, this.dialog.node);
     }
-    this.fold = tool("hide figures", "Fold or unfold", () => this.#fold());
+    this.fold = tool("hide figures", "Fold or unfold", () => this.#toggleFold());
     this.tools.append(this.fold);
     this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
     this.node = el("div", { className: "gsr-dock" }, this.tools, this.body);
     this.key = "";
   }
 
-  #fold() {
+  #toggleFold() {
     const folded = this.node.classList.toggle("is-folded");
     this.fold.textContent = folded ? "show figures" : "hide figures";
   }
 
   async #report(button) {
-    const say = (text, ms) => {
+    const setStatus = (text, ms) => {
       button.textContent = text || "report";
       button.disabled = Boolean(text);
-      if (ms) setTimeout(say, ms, "");
+      if (ms) setTimeout(setStatus, ms, "");
     };
-    await this.dialog.open(say).catch((error) => say(String(error.message ?? error), 6000));
+    await this.dialog.open(setStatus).catch((error) => setStatus(String(error.message ?? error), 6000));
   }
 
   async #copy(button) {
@@ -72,22 +72,22 @@ export class Dock {
     if (key === this.key) return;
     this.key = key;
     const runs = viewer.allPanes.filter((pane) => pane.spec.kind === "method");
-    const used = COLUMNS.filter(([, of]) => runs.some(({ spec }) => of(spec) !== null && of(spec) !== undefined));
+    const columns = COLUMNS.filter(([, of]) => runs.some(({ spec }) => of(spec) !== null && of(spec) !== undefined));
     const longest = Math.max(1, ...runs.map(({ spec }) => spec.timing?.total_ms ?? 0));
-    const best = used.map(([, of, , way]) => {
+    const best = columns.map(([, of, , sign]) => {
       const values = runs.map(({ spec }) => of(spec)).filter((v) => v !== null && v !== undefined);
-      return way && values.length > 1 ? Math.max(...values.map((v) => v * way)) * way : null;
+      return sign && values.length > 1 ? Math.max(...values.map((v) => v * sign)) * sign : null;
     });
     const convention = runs.map(({ spec }) => spec.metrics?.convention).find(Boolean) ?? "";
     const head = el("tr", {}, el("th", { scope: "col" }, "method"), el("th", { scope: "col", className: "gsr-barcell" }, "time"),
-      ...used.map(([name]) => el("th", { scope: "col", title: /-Y/.test(name) ? convention : "" }, name)));
-    const rows = viewer.allPanes.map((pane) => this.#row(pane, used, best, longest));
+      ...columns.map(([name]) => el("th", { scope: "col", title: /-Y/.test(name) ? convention : "" }, name)));
+    const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
     const notes = [convention && `Metrics: ${convention}`, ...new Set(runs.flatMap(({ spec }) => spec.warnings ?? []))].filter(Boolean);
     this.table.replaceChildren(table, ...notes.map((note) => el("p", { className: "gsr-quiet" }, note)));
   }
 
-  #row(pane, used, best, longest) {
+  #row(pane, columns, best, longest) {
     const { viewer } = this;
     const { spec } = pane;
     const box = el("input", {
@@ -98,7 +98,7 @@ export class Dock {
     });
     const name = el("th", { scope: "row" }, el("label", {}, box, dot(spec.colour), el("span", { title: rowNote(spec) }, spec.name)),
       spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture" }, "save"));
-    const cells = used.map(([label, of, text], i) => {
+    const cells = columns.map(([label, of, text], i) => {
       const value = of(spec);
       const missing = spec.kind !== "method" ? "" : spec.state === "running" ? "…" : "–";
       const shown = value === null || value === undefined ? missing : text(value);

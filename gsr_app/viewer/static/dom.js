@@ -1,4 +1,4 @@
-/* Building the page. Text goes in as text: nothing a user typed is ever parsed as HTML. */
+/* Builds elements. Text is inserted as text: user input is never parsed as HTML. */
 
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -38,7 +38,7 @@ export function select(label, onpick) {
 
 export const dot = (colour) => el("i", { className: "gsr-dot", style: { background: colour }, "aria-hidden": "true" });
 
-/** The button that began a run hides: its focus goes to what it began, and the keys work at once. */
+/** The button that starts a run is hidden then: move the focus to the stage, so that its keys work at once. */
 export function takeFocus(stage) {
   const at = document.activeElement;
   if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) stage.focus({ preventScroll: true });

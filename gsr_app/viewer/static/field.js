@@ -1,12 +1,12 @@
-/* A field of Gaussians in the browser: its file, and which part of it reaches where.
+/* A field of Gaussians in the browser: the reader of its file, and the extent of each grid cell.
  *
- * Everything is in source pixels, centres at +0.5, y down. The numbers stay as they came, in one buffer of 20 bytes per
- * Gaussian: what a few of them mean is worked out when somebody asks. gsr_app/io/fields.py explains the file; this
- * reads its float16 form, which travels and lies in reports. `fieldpainter.js` draws it. */
+ * Everything is in source pixels, centres at +0.5, y down. The values stay in the buffer of the file, 20 bytes per
+ * Gaussian, and are decoded where they are needed. gsr_app/io/fields.py describes the file; this reads the float16
+ * variant, which the server sends and reports include. `fieldpainter.js` draws fields. */
 
-export const EPS = 1e-4; // what a Gaussian weighs where it ends
+export const EPS = 1e-4; // weight of a Gaussian at its cut-off
 export const REACH = Math.sqrt(-2 * Math.log(EPS)); // sigmas
-export const FAR = 1e9;
+const FAR = 1e9;
 export const TILT = Math.PI / 65536; // an angle's unit
 
 const POWERS = Float32Array.from({ length: 32 }, (_, exponent) => (exponent === 31 ? NaN : 2 ** (Math.max(1, exponent) - 25)));
@@ -26,25 +26,25 @@ export class Field {
     const header = JSON.parse(head);
     const texts = (this.texts = header.__metadata__);
     if (texts.version !== "1") throw new Error(`The field has format ${texts.version}; this page reads format 1.`);
-    const said = (name) => JSON.parse(texts[name]);
-    if (said("precision") !== "float16") throw new Error(`The field is stored as ${said("precision")}; this page reads float16.`);
-    const [count, { size, columns, rows }] = [said("count"), said("cell")];
-    Object.assign(this, { count, columns, rows, cell: size, source: said("source_size") }); // source: [height, width]
-    Object.assign(this, { normalize: said("normalize"), window: said("window") ?? [FAR, FAR] });
+    const value = (name) => JSON.parse(texts[name]);
+    if (value("precision") !== "float16") throw new Error(`The field is stored as ${value("precision")}; this page reads float16.`);
+    const [count, { size, columns, rows }] = [value("count"), value("cell")];
+    Object.assign(this, { count, columns, rows, cell: size, source: value("source_size") }); // source: [height, width]
+    Object.assign(this, { normalize: value("normalize"), window: value("window") ?? [FAR, FAR] });
     const array = (name, Type) => new Type(buffer, 8 + length + header[name].data_offsets[0], header[name].shape.reduce((a, b) => a * b));
-    this.starts = array("starts", Uint32Array); // where each cell's Gaussians begin, and the end
+    this.starts = array("starts", Uint32Array); // first Gaussian of each cell, and the total
     this.mean = array("mean", Float32Array); // [N, 2]
     this.axes = array("axes", Uint16Array); // [N, 2] float16: half axes, the longer first
     this.angle = array("angle", Uint16Array); // [N] the longer one's tilt, in 65536ths of pi
     this.ink = array("color", Uint16Array); // [N, 3] float16
     const channels = header.color.shape[1];
-    const one = (_, k) => this.ink[Math.floor(k / 3) * channels + (channels < 3 ? 0 : k % 3)]; // grey is told three times
+    const one = (_, k) => this.ink[Math.floor(k / 3) * channels + (channels < 3 ? 0 : k % 3)]; // grey is repeated three times
     if (channels !== 3) this.ink = Uint16Array.from({ length: 3 * count }, one);
     if (this.mean.length !== 2 * count || this.starts.at(-1) !== count) throw new Error("The field is damaged.");
     this.#measure();
   }
 
-  /** From a URL, gzipped or not; `progress` hears the bytes so far. */
+  /** From a URL, gzipped or not; `progress` gets the bytes received so far. */
   static async load(url, { signal, progress } = {}) {
     const answer = await fetch(url, { signal });
     if (!answer.ok) throw new Error(`The Gaussians could not be fetched (${answer.status}).`);
@@ -55,7 +55,7 @@ export class Field {
     return new Field(await new Response(new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
   }
 
-  // The box that each cell's Gaussians reach, and the area of their quads.
+  // The box that the Gaussians of each cell reach, and the area of their quads.
   #measure() {
     const { starts, mean, axes, angle, window } = this;
     this.boxes = new Float32Array(4 * (starts.length - 1));

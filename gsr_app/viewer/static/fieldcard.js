@@ -1,10 +1,10 @@
-/* A field's copy on the graphics card: 18 bytes per Gaussian in two textures, as `gaussian` in fieldshaders.js reads
- * them. Means are counted in 2^24ths of the field's extent: a float32 would hold no more of them. */
+/* A field in GPU memory: 18 bytes per Gaussian in two textures, as `gaussian` in fieldshaders.js reads them. Means have
+ * 24 bits of the field's extent, as precise as float32. */
 
 import { ROW } from "./fieldshaders.js";
 
 const STEPS = 2 ** 24 - 1;
-const WIDEST = 7; // pictures beyond the picture: what lies still farther reaches nothing
+const MARGIN = 7; // times the side of the picture: Gaussians farther out reach nothing
 
 /** [smallest, step] of the means along an axis. */
 function extentOf(mean, axis, side) {
@@ -13,8 +13,8 @@ function extentOf(mean, axis, side) {
     if (mean[k] < low) low = mean[k];
     if (mean[k] > high) high = mean[k];
   }
-  low = Math.max(low, -WIDEST * side);
-  return [low, Math.max(1e-6, Math.min(high, (WIDEST + 1) * side) - low) / STEPS];
+  low = Math.max(low, -MARGIN * side);
+  return [low, Math.max(1e-6, Math.min(high, (MARGIN + 1) * side) - low) / STEPS];
 }
 
 export class FieldOnCard {
@@ -43,7 +43,7 @@ export class FieldOnCard {
     }
   }
 
-  /** To units 0 and 1. */
+  /** Bind the textures to units 0 and 1. */
   bind(at) {
     const { gl, cores, blues, spread } = this;
     gl.activeTexture(gl.TEXTURE0);

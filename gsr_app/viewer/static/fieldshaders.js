@@ -1,17 +1,16 @@
-/* The programs that draw a field: Gaussians as quads that add up, and what makes a picture of the sums.
+/* The shaders that draw a field: Gaussians as blended quads, and the conversion of the sums to a picture.
  *
- * A large Gaussian is smooth: it is drawn on a coarser grid, of a quarter of the pixels per level, and the picture's
- * pixels are interpolated. They lie a quarter of a sample beside the grid's points, always, so that five of these in a
- * row make them like a blur by a Gaussian of variance BLUR, whose first four moments they have. Drawn so much narrower,
- * a Gaussian comes out as it should: where rows and columns still see it FINE samples wide it misses by 0.7 % of its
- * height at most, 3 sigma out by 2 % of what it weighs there, and a field, whose Gaussians miss here and there, by less
- * than 2/255. */
+ * Large Gaussians are smooth: they are drawn on coarser grids, each level of a quarter of the pixels, and interpolated.
+ * A pixel always lies a quarter of a sample beside the points of the next grid, and is interpolated from five of them in
+ * a row, with weights that equal a blur by a Gaussian of variance BLUR in the first four moments. A Gaussian is drawn
+ * narrower by this blur. If its section along rows and columns is at least FINE samples wide, the error is at most 0.7 %
+ * of its height and, at 3 sigma, 2 % of its value; of a whole field it is below 2/255. */
 
 import { EPS, REACH, TILT } from "./field.js";
 
 export const ROW = 2048; // Gaussians per row of a texture
-export const UNIT = Math.sqrt(Math.LOG2E / 2); // of a form: a sigma's length
-export const LEVELS = 7; // the picture's own pixels, and grids of every 2nd ... 64th
+export const UNIT = Math.sqrt(Math.LOG2E / 2); // length of one sigma in the quadratic form
+export const LEVELS = 7; // the pixels of the picture, and grids of every 2nd ... 64th
 const FINE = 0.88;
 const BLUR = 0.45;
 const WEIGHTS = [131, 5316, 28386, 16356, 1011].map((part) => part / 51200); // 2.25 samples before a pixel ... 1.75 after
@@ -19,20 +18,20 @@ const WEIGHTS = [131, 5316, 28386, 16356, 1011].map((part) => part / 51200); // 
 /** The default of the GLSL function that may change or hide each Gaussian; others read their own uniforms. */
 export const NO_ADJUST = "bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 ink) { return true; }";
 
-/* Places one Gaussian: its centre, its half axes as vectors in pixels, and its form: rows that take pixels to units in
- * which the squared length is q log2(e) / 2. Sine and cosine by their series: a GPU's may be 5e-4 off, which a needle
- * shows. Every four vertices are one Gaussian's corners. A corner is put where no GPU has to round it: between corners
- * `apart` then is what it says to the last bits. */
+/* Reads one Gaussian: its centre, its half axes as vectors in pixels, and its form: rows that map pixels to units in
+ * which the squared length is q log2(e) / 2. Sine and cosine use series: those of a GPU may be 5e-4 off, which is visible
+ * in thin Gaussians. Four vertices are the corners of one Gaussian. Corners are rounded to positions that every GPU
+ * represents exactly, so that the interpolated `offset` is exact to the last bits. */
 export const gaussian = (adjust) => `#version 300 es
 precision highp float;
 uniform highp usampler2D cores; uniform highp sampler2D blues;
 uniform int first;
 uniform vec4 spread;  // the smallest means, and the step of their 24 bits
 uniform vec2 origin, scale, size, window;
-out vec2 apart;  // from the centre, in the form's units
+out vec2 offset;  // from the centre, in units of the form
 vec2 centre; vec4 form; vec3 ink;
 ${adjust}
-bool place(out vec2 wide, out vec2 high, out vec2 corner) {
+bool read_gaussian(out vec2 wide, out vec2 high, out vec2 corner) {
   int i = first + (gl_VertexID >> 2);
   ivec2 cell = ivec2(i & ${ROW - 1}, i >> ${Math.log2(ROW)});
   uvec4 core = texelFetch(cores, cell, 0);
@@ -49,34 +48,34 @@ bool place(out vec2 wide, out vec2 high, out vec2 corner) {
   corner = vec2(gl_VertexID & 1, gl_VertexID >> 1 & 1) * 2.0 - 1.0;
   return is_shown;
 }
-void put(vec2 at) {
+void emit(vec2 at) {
   at = round((centre + at) * 16.0) / 16.0;
-  apart = vec2(dot(form.xy, at - centre), dot(form.zw, at - centre));
+  offset = vec2(dot(form.xy, at - centre), dot(form.zw, at - centre));
   gl_Position = vec4(at / size * 2.0 - 1.0, 0, 1);
 }
 `;
 
 export const SPLAT = `
-uniform vec4 rooms[${LEVELS}];  // where each level's samples lie in the target: left, top, right, bottom
+uniform vec4 rects[${LEVELS}];  // of each level in the target: left, top, right, bottom
 uniform int top;
 flat out vec4 part;
-// How wide a row or a column of pixels sees it, whichever sees less.
-float seen(vec2 wide, vec2 high) {
+// The width of its section along a row or a column of pixels, whichever is less.
+float width_of(vec2 wide, vec2 high) {
   return abs(wide.x * high.y - wide.y * high.x) / sqrt(max(wide.x * wide.x + high.x * high.x, wide.y * wide.y + high.y * high.y));
 }
-// What is left of its axes where it is drawn: grids of up to this pitch will blur it by so much, in pixels.
+// The factor of its axes that cancels the blur of the grids up to this pitch.
 vec2 narrowed(vec2 wide, vec2 high, float pitch) {
   float blur = (pitch * pitch - 1.0) * ${(BLUR * 4) / 3};
   return sqrt(max(1.0 - blur / vec2(dot(wide, wide), dot(high, high)), 0.0));
 }
 void main() {
   vec2 wide, high, corner;
-  bool is_shown = place(wide, high, corner);
+  bool is_shown = read_gaussian(wide, high, corner);
   vec2 extent = sqrt(wide * wide + high * high);
-  int level = any(lessThan(window, ${REACH} * extent)) ? 0 : clamp(int(log2(seen(wide, high))), 0, top);
+  int level = any(lessThan(window, ${REACH} * extent)) ? 0 : clamp(int(log2(width_of(wide, high))), 0, top);
   float pitch = exp2(float(level));
   vec2 narrow = narrowed(wide, high, pitch);
-  while (level > 0 && seen(wide * narrow.x, high * narrow.y) < ${FINE} * pitch) {
+  while (level > 0 && width_of(wide * narrow.x, high * narrow.y) < ${FINE} * pitch) {
     level--;
     pitch *= 0.5;
     narrow = narrowed(wide, high, pitch);
@@ -85,27 +84,27 @@ void main() {
   high *= narrow.y / pitch;
   form *= pitch / narrow.xxyy;
   part = vec4(ink, 1) / (narrow.x * narrow.y);
-  vec4 room = rooms[level];
-  if (level > 0) centre = (centre - 3.0) / pitch + room.xy + 4.0;  // two samples lie before the first of each grid
+  vec4 rect = rects[level];
+  if (level > 0) centre = (centre - 3.0) / pitch + rect.xy + 4.0;  // two samples lie before the first of each grid
   vec2 reach = ${REACH} * sqrt(wide * wide + high * high);
-  // A little wider than the ellipse: corners are rounded to fractions of a pixel, and no pixel's centre may be lost.
+  // A little wider than the ellipse, as corners are rounded to fractions of a pixel, and no pixel centre may be lost.
   vec2 at = corner.x * wide * (${REACH} + 0.04 / length(wide)) + corner.y * high * (${REACH} + 0.04 / length(high));
   // Where the window cuts, the box ends between the pixels whose centres are inside it and those that are not.
-  vec2 low = max(room.xy, ceil(centre - window - 0.5)), far = min(room.zw, floor(centre + window + 0.5));
+  vec2 low = max(rect.xy, ceil(centre - window - 0.5)), far = min(rect.zw, floor(centre + window + 0.5));
   if (any(lessThan(centre - reach, low)) || any(greaterThan(centre + reach, far))) {
     low = max(low, centre - reach - 0.04);
     at = mix(low, max(low, min(far, centre + reach + 0.04)), 0.5 + 0.5 * corner) - centre;
   }
-  put(at);
+  emit(at);
   if (!is_shown) gl_Position = vec4(2, 2, 2, 1);
 }`;
 
 export const WEIGH = `#version 300 es
 precision highp float;
-in vec2 apart; flat in vec4 part;
+in vec2 offset; flat in vec4 part;
 out vec4 total;
 void main() {
-  float q = dot(apart, apart);
+  float q = dot(offset, offset);
   if (q > ${-Math.log2(EPS)}) discard;
   total = part * exp2(-q);
 }`;
@@ -113,7 +112,7 @@ void main() {
 export const WHOLE = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0, 1); }`;
 
-// Interpolates along one axis: a pixel's nearest sample, and where the next nearest lies.
+// Interpolates along one axis: the nearest sample of a pixel, and the direction of the next nearest.
 const between = `
 uniform highp sampler2D coarse;
 vec4 between(ivec2 at, ivec2 side) {
@@ -121,7 +120,7 @@ vec4 between(ivec2 at, ivec2 side) {
 }
 int nearest(int at) { return ((at + 1) >> 1) + 2; }
 int side(int at) { return 1 - ((at & 1) << 1); }`;
-/* A level's sums for the columns of the next finer one. */
+/* Interpolates a level to the columns of the next finer one. */
 export const SPREAD = `#version 300 es
 precision highp float;${between}
 uniform ivec2 other; uniform int skipped;  // where the level begins in coarse; how many columns lie before the first
@@ -131,11 +130,11 @@ void main() {
   int x = at.x - skipped;
   total = between(other + ivec2(nearest(x), at.y), ivec2(side(x), 0));
 }`;
-// And for its rows: what all coarser levels add to a pixel.
+// And to its rows: the sum of all coarser levels at a pixel.
 const rows = `${between}
 uniform highp sampler2D totals;
 vec4 add(int x, int y) { return between(ivec2(x, nearest(y)), ivec2(0, side(y))); }`;
-/* One level with all coarser ones. */
+/* Adds one level and all coarser ones. */
 export const REFINE = `#version 300 es
 precision highp float;${rows}
 uniform ivec2 own;  // where the level begins in totals

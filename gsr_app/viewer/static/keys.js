@@ -1,11 +1,11 @@
-/* The keys, in one table: the handler and the help read the same lines. */
+/* The keys, in one table for the handler and the help. */
 
 export const KEYS = [
   ["1 – 6", "choose a pane", null],
   ["⇧ 1 – 6", "compare against that pane", null],
   ["G", "side by side", (v) => v.setMode("grid")],
   ["W", "wipe", (v) => v.setMode("wipe")],
-  ["B", "blink; again: by itself or while Space is held", (v) => (v.mode === "blink" ? v.toggleAuto() : v.setMode("blink"))],
+  ["B", "blink; again: automatic or while Space is held", (v) => (v.mode === "blink" ? v.toggleAuto() : v.setMode("blink"))],
   ["D", "difference", (v) => v.setMode("difference")],
   ["L", "loupe", (v) => v.setMode("loupe")],
   ["Space", "hold to see the pane compared against", null],
@@ -31,7 +31,7 @@ const BY_KEY = new Map(KEYS.filter(([, , act]) => act).map(([key, , act]) => [ke
 BY_KEY.set("escape", BY_KEY.get("esc"));
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-/** Acts on a key; true when it meant something here. */
+/** Acts on a key; true when it did something. */
 export function pressKey(viewer, event) {
   if (event.ctrlKey || event.metaKey) return false;
   const digit = /^Digit([1-6])$/.exec(event.code);

@@ -1,5 +1,4 @@
-/* Starts the viewer's modules from their sources, so that one HTML page can carry them: in the app, in a report on a
- * disk, with or without a network. `sources` maps file names to texts, in the order of their imports. */
+/* Loads the viewer's modules from their sources, which the HTML page includes: in the app and in an offline report. `sources` maps file names to texts, in the order of their imports. */
 
 async function loadModules(sources) {
   const urls = {};

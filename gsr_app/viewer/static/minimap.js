@@ -1,4 +1,4 @@
-/* The whole picture in a corner, with the part in view marked; press or drag to go there. */
+/* The whole picture in a corner, with the visible part marked; press or drag to move the view. */
 
 import { el } from "./dom.js";
 
@@ -9,7 +9,7 @@ export class Minimap {
     this.viewer = viewer;
     this.node = el("canvas", { className: "gsr-minimap", "aria-hidden": "true" });
     this.ctx = this.node.getContext("2d");
-    const go = (event) => {
+    const moveView = (event) => {
       if (!event.buttons) return;
       event.preventDefault();
       const box = this.node.getBoundingClientRect();
@@ -20,9 +20,9 @@ export class Minimap {
     };
     this.node.addEventListener("pointerdown", (event) => {
       this.node.setPointerCapture(event.pointerId);
-      go(event);
+      moveView(event);
     });
-    this.node.addEventListener("pointermove", go);
+    this.node.addEventListener("pointermove", moveView);
   }
 
   draw() {

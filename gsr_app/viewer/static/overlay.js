@@ -1,21 +1,21 @@
 /* Gaussians over the picture: dots, one-sigma ellipses, or a density map where there are too many to tell apart. */
 
 import { heat } from "./difference.js";
-import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, typical } from "./inside.js";
+import { colorOf, countIn, ellipseOf, forEachIn, shapeOf, typical } from "./fieldqueries.js";
 import { drawRings } from "./rings.js";
 
 export const OVERLAYS = ["off", "centres", "ellipses", "density"];
 export const COLOURINGS = ["plain", "colour", "opacity", "size"];
 
-const DEVICE_PIXELS_PER_DOT = 20; // closer than this and dots run together: density says more
-const MOST_ELLIPSES = 6000; // strokes per frame that keep panning fluent, drawn one by one
-const MOST_RINGS = 60_000; // and drawn by the painter
+const DEVICE_PIXELS_PER_DOT = 20; // with fewer, dots merge, and the density is shown instead
+const MAX_ELLIPSES = 6000; // strokes per frame for smooth panning, one by one
+const MAX_RINGS = 60_000; // and by the painter
 const DENSITY_BIN = 6; // device pixels, at least
-const PER_BIN = 6; // Gaussians, about: fewer and the map would show the lattice that they lie on
+const PER_BIN = 6; // Gaussians, about: with fewer the map would show the lattice of their centres
 
 let scratch = null;
 
-/** Draws one pane's overlay; answers {count, shown}: Gaussians in view, and the mode that was really drawn. */
+/** Draws one pane's overlay; returns {count, shown}: the Gaussians in view, and the mode that was drawn. */
 export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPerSource, dpr, painter = null) {
   const [kx, ky] = pixelsPerSource; // device pixels per source pixel
   const box = [
@@ -25,10 +25,10 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
     (rect.y + rect.h - origin.y) / ky,
   ];
   const count = countIn(field, ...box);
-  const [, , height, width] = [0, 0, ...field.source];
+  const [height, width] = field.source;
   const covered = Math.min(rect.w, width * kx) * Math.min(rect.h, height * ky);
   let shown = mode;
-  if (mode === "ellipses" && count > (painter ? MOST_RINGS : MOST_ELLIPSES)) shown = "centres";
+  if (mode === "ellipses" && count > (painter ? MAX_RINGS : MAX_ELLIPSES)) shown = "centres";
   if (shown !== "density" && count * DEVICE_PIXELS_PER_DOT * dpr > covered) shown = "density";
   const place = (x, y) => [origin.x + x * kx, origin.y + y * ky];
   if (shown === "density") drawDensity(ctx, field, box, rect, place, count, covered);
@@ -66,7 +66,7 @@ function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
   ctx.strokeStyle = colourOf(field, 0, "plain");
   const plain = colouring === "plain";
   if (plain) ctx.beginPath();
-  // Ellipses whose centre is just outside still reach in.
+  // Ellipses with centres outside may reach into the rectangle.
   const reach = 3 * (typical(field).sizes[1] || 1);
   forEachIn(field, box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach, (i, mx, my) => {
     const [x, y] = place(mx, my);
@@ -82,7 +82,7 @@ function drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr) {
   if (plain) ctx.stroke();
 }
 
-export function ellipsePath(ctx, x, y, major, minor, angle, kx, ky) {
+function ellipsePath(ctx, x, y, major, minor, angle, kx, ky) {
   if (kx === ky) return ctx.ellipse(x, y, Math.max(0.3, major * kx), Math.max(0.3, minor * kx), angle, 0, 2 * Math.PI);
   for (let k = 0; k <= 32; k++) {
     const [c, s] = [major * Math.cos((k * Math.PI) / 16), minor * Math.sin((k * Math.PI) / 16)];

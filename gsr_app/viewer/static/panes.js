@@ -1,10 +1,10 @@
-/* The panes of a scene: what the server said about each method, and the decoded things that belong to it. */
+/* The panes of a scene: what the server sent about each method, and its decoded picture and field. */
 
 import { Field } from "./field.js";
 import { Picture } from "./picture.js";
 import { TrueZoom } from "./truezoom.js";
 
-export const MOST_PANES = 6;
+export const MAX_PANES = 6;
 
 export class Pane {
   constructor(spec, services, live, changed) {
@@ -17,13 +17,13 @@ export class Pane {
     this.scale = { x: 1, y: 1 };
     this.field = null;
     this.drawings = {}; // of the field, by purpose
-    this.isLive = false; // whether it is drawn here now
+    this.isLive = false; // whether the browser draws the field now
     this.fieldNote = "";
     this.problem = "";
     this.zoomer = new TrueZoom((rectangle, size) => services.renderView(this.spec.field.id, rectangle, size), changed);
   }
 
-  /** Take in news from the server; what is unchanged is kept. */
+  /** Update from the server; what is unchanged is kept. */
   update(spec, scale) {
     const before = this.spec;
     this.spec = spec;
@@ -48,34 +48,34 @@ export class Pane {
     this.changed();
   }
 
-  /** Fetch the Gaussians, once. `quietly`: nobody asked to see them, so nobody need hear of a failure. */
+  /** Fetch the Gaussians, once. `quietly`: the user did not ask for them, and is not told of a failure. */
   async loadField(quietly = false) {
     const id = this.spec.field?.id; // a report may know the count only
     if (!id || this.field || this.fetching === id || (quietly && this.failedField === id)) return;
     this.fetching = id;
-    this.stopper = new AbortController();
-    const { signal } = this.stopper;
-    const tell = (text) => {
+    this.fetchControl = new AbortController();
+    const { signal } = this.fetchControl;
+    const setNote = (text) => {
       this.fieldNote = text;
       this.changed();
     };
-    tell("fetching the Gaussians …");
+    setNote("fetching the Gaussians …");
     try {
       const { url, bytes } = await this.services.fieldUrl(id);
-      const progress = (received) => bytes && tell(`fetching the Gaussians ${Math.min(99, Math.round((100 * received) / bytes))} %`);
+      const progress = (received) => bytes && setNote(`fetching the Gaussians ${Math.min(99, Math.round((100 * received) / bytes))} %`);
       const field = await Field.load(url, { signal, progress });
       if (this.spec.field?.id === id) this.field = field;
-      tell("");
+      setNote("");
     } catch (error) {
       if (signal.aborted) return;
       this.failedField = id;
-      tell(quietly ? "" : String(error.message ?? error));
+      setNote(quietly ? "" : String(error.message ?? error));
     }
     if (this.fetching === id && !this.field) this.fetching = null;
   }
 
   #dropField() {
-    this.stopper?.abort();
+    this.fetchControl?.abort();
     this.live.drop(this);
     this.field = this.fetching = null;
     this.isLive = false;
@@ -83,7 +83,7 @@ export class Pane {
     this.zoomer.drop();
   }
 
-  /** The rectangle of the frame that the picture covers; an older picture stays in place while a new one is made. */
+  /** The rectangle of the frame that the picture covers; an older picture keeps its own while a new one is made. */
   get place() {
     return this.span && { u: 0, v: 0, width: this.span[1] * this.scale.x, height: this.span[0] * this.scale.y };
   }
@@ -92,7 +92,7 @@ export class Pane {
     return this.spec.state === "failed";
   }
 
-  /** RGB(A) under a point of the frame: of the field where that is what one sees. */
+  /** RGB(A) at a point of the frame: of the field where the field is shown. */
   valueAt(u, v, usesFrame) {
     const value = usesFrame && this.isLive ? this.drawings.view?.valueAt(u, v) : null;
     if (value) return value;

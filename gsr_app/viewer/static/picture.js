@@ -1,6 +1,6 @@
-/* Pictures: decoded without loss, drawn without blur, read back pixel by pixel. */
+/* Pictures: decoded without loss, drawn without blur, read back exactly. */
 
-/** A decoded image, the part of the frame it covers, and smaller copies for looking from afar. */
+/** A decoded image, and smaller copies for low zooms. */
 export class Picture {
   constructor(bitmap, alpha) {
     this.bitmap = bitmap;

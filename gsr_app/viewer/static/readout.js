@@ -1,6 +1,6 @@
-/* What the line under the pictures says about the viewer's state. */
+/* The contents of the line below the pictures. */
 
-import { nearest } from "./inside.js";
+import { nearest } from "./fieldqueries.js";
 import { describe } from "./overlay.js";
 
 /** Position in source pixels and every pane's value under the pointer; null outside the picture. */
@@ -12,9 +12,9 @@ export function spotOf(viewer) {
   if (u < 0 || v < 0 || u >= frame.width || v >= frame.height) return null;
   const { scale } = viewer.scene;
   const here = viewer.mode === "grid" || viewer.mode === "difference" ? cell.pane : viewer.active;
-  const framed = (pane) => (viewer.mode === "difference" ? viewer.comparesFrames(here) : viewer.usesTrueZoom(pane));
+  const showsField = (pane) => (viewer.mode === "difference" ? viewer.comparesFrames(here) : viewer.usesTrueZoom(pane));
   const values = viewer.shown
-    .map((pane) => ({ pane, value: pane.valueAt(u, v, framed(pane)) }))
+    .map((pane) => ({ pane, value: pane.valueAt(u, v, showsField(pane)) }))
     .filter(({ value }) => value);
   const of = (pane) => values.find((entry) => entry.pane === pane)?.value;
   const [a, b] = [of(here), of(viewer.base)];
@@ -37,7 +37,7 @@ export function gaussianNote(viewer) {
   if (viewer.hovered) return describe(viewer.hovered.pane.field, viewer.hovered.index);
   if (!viewer.overlaid) return viewer.shown.some((pane) => pane.fieldNote) ? "fetching the Gaussians …" : "";
   const { count, shown } = viewer.inView;
-  if (shown === "off") return ""; // a difference shows none
+  if (shown === "off") return ""; // in a difference
   const instead = shown === viewer.overlay ? "" : ` · too many for ${viewer.overlay}: shown as ${shown}`;
   return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
 }

@@ -1,5 +1,4 @@
-/* Regions: rectangles of the source plane with names; their crops at equal zoom, and how far each is from the
- * reference. */
+/* Regions: named rectangles of the source plane, their crops at equal zoom, and the PSNR of each crop. */
 
 import { dot, el } from "./dom.js";
 
@@ -13,7 +12,7 @@ export function regionBetween(a, b, scale, source) {
 }
 
 /** The picture pixels of a pane under a region. */
-export function pixelsUnder(pane, region, scale) {
+function pixelsUnder(pane, region, scale) {
   const kx = pane.picture.width / pane.place.width;
   const ky = pane.picture.height / pane.place.height;
   const x = Math.max(0, Math.round(region.x * scale.x * kx));
@@ -28,8 +27,8 @@ export function pixelsUnder(pane, region, scale) {
 
 const luma = (d, i) => 16 + (65.481 * d[i] + 128.553 * d[i + 1] + 24.966 * d[i + 2]) / 255;
 
-/** PSNR on Y (BT.601, 16 to 235) of 8-bit pixels, no border left out; null where the sizes do not meet. */
-export function regionPsnr(pane, reference, region, scale) {
+/** PSNR on Y (BT.601, 16 to 235) of 8-bit pixels, without cropping a border; null where the sizes differ. */
+function regionPsnr(pane, reference, region, scale) {
   if (!pane?.picture || !reference?.picture || pane === reference) return null;
   const a = pixelsUnder(pane, region, scale);
   const b = pixelsUnder(reference, region, scale);
@@ -42,7 +41,7 @@ export function regionPsnr(pane, reference, region, scale) {
   return sum ? 10 * Math.log10(255 ** 2 / (sum / (p.length / 4))) : Infinity;
 }
 
-/** A canvas with a pane's crop of a region, every pane's at the same size. */
+/** A canvas with a pane's crop of a region, of the same size for every pane. */
 function cropCanvas(pane, region, scale, side, { smooth, dpr }) {
   const canvas = el("canvas");
   const aspect = (region.width * scale.x) / (region.height * scale.y);
@@ -75,7 +74,7 @@ export class RegionStrip {
     if (!region) {
       this.node.replaceChildren(
         el("h3", {}, "Regions"),
-        el("p", { className: "gsr-quiet" }, panes.length ? "Press R, or “region” above, and drag over the picture to compare a detail." : "Details you mark appear here."),
+        el("p", { className: "gsr-quiet" }, panes.length ? "Press R, or “region” above, and drag over the picture to compare a detail." : "Regions that you draw appear here."),
       );
       return;
     }
@@ -93,7 +92,7 @@ export class RegionStrip {
       el("span", {}, "Region"),
       name,
       regions.length > 1 && el("button", { type: "button", onclick: () => viewer.nextRegion() }, `next of ${regions.length}`),
-      el("button", { type: "button", onclick: () => viewer.showRegion(region) }, "look"),
+      el("button", { type: "button", onclick: () => viewer.showRegion(region) }, "show"),
       el("button", { type: "button", title: "Remove this region", onclick: () => viewer.removeRegion(region) }, "remove"),
     );
     const crops = panes.map((pane) => {

@@ -1,4 +1,4 @@
-/* A report: the viewer over several pictures, what everything was made with, and blind judging. */
+/* A report: the viewer over several pictures, the methods and versions, and a blind test. */
 
 import { Blind } from "./blind.js";
 import { el } from "./dom.js";
@@ -12,7 +12,7 @@ export function showReport(root, report) {
   }
   const stage = el("div", { className: "gsr-reportstage" });
   const viewer = new Viewer(stage, {
-    // Only what the file itself carries.
+    // Only fields that the file includes.
     fieldUrl: async (id) => ({ url: report.fields[id] }),
   });
   const blind = new Blind(viewer, report);

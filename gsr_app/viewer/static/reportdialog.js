@@ -1,9 +1,9 @@
-/* Before a report is made: which fields it shall carry for true zoom offline, and how large it will be. */
+/* The dialog before a report: which fields it includes for true zoom offline, and how large it becomes. */
 
 import { dot, el } from "./dom.js";
 import { bytes } from "./format.js";
 
-const EAGER_BYTES = 30e6; // fields are carried unasked up to here
+const AUTO_BYTES = 30e6; // up to this size all fields are selected
 
 export class ReportDialog {
   constructor(viewer) {
@@ -12,30 +12,30 @@ export class ReportDialog {
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
   }
 
-  /** Ask, make, hand over. `say` hears where it stands. */
-  async open(say) {
+  /** Let the user choose, then make the report and download it. `setStatus` shows the progress. */
+  async open(setStatus) {
     const { scene, regions, services } = this.viewer;
-    if (!scene.panes.some((spec) => spec.field?.id)) return this.#make([], say);
-    say("measuring …");
+    if (!scene.panes.some((spec) => spec.field?.id)) return this.#make([], setStatus);
+    setStatus("measuring …");
     const plan = await services.planReport(scene.run, regions);
-    say("");
+    setStatus("");
     const ids = Object.keys(plan.fields);
     const all = ids.reduce((sum, id) => sum + plan.fields[id], 0);
     const total = el("p", {});
-    const boxes = ids.map((id) => el("input", { type: "checkbox", value: id, checked: all <= EAGER_BYTES, onchange: () => count() }));
-    const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
-    const count = () => (total.textContent = `The report will have ${bytes(chosen().reduce((sum, id) => sum + plan.fields[id], plan.bytes))}.`);
+    const boxes = ids.map((id) => el("input", { type: "checkbox", value: id, checked: all <= AUTO_BYTES, onchange: () => count() }));
+    const selected = () => boxes.filter((box) => box.checked).map((box) => box.value);
+    const count = () => (total.textContent = `The report will have ${bytes(selected().reduce((sum, id) => sum + plan.fields[id], plan.bytes))}.`);
     const rows = ids.map((id, k) => {
       const spec = scene.panes.find((one) => one.id === id);
       return el("label", {}, boxes[k], dot(spec.colour), `${spec.name}, ${spec.field.count.toLocaleString("en-US")} Gaussians`, el("span", { className: "gsr-quiet" }, ` + ${bytes(plan.fields[id])}`));
     });
     const make = () => {
       this.node.close();
-      this.#make(chosen(), say);
+      this.#make(selected(), setStatus);
     };
     this.node.replaceChildren(
       el("h3", {}, "Report"),
-      el("p", {}, "Carry these fields, to zoom into them without a network:"),
+      el("p", {}, "Include these fields, to zoom into them offline:"),
       ...rows,
       total,
       el("button", { type: "button", onclick: make }, "make the report"),
@@ -46,15 +46,15 @@ export class ReportDialog {
     this.node.showModal();
   }
 
-  async #make(carry, say) {
-    say("making the report …");
+  async #make(carry, setStatus) {
+    setStatus("making the report …");
     try {
       const { scene, regions, services } = this.viewer;
       const { url } = await services.report(scene.run, regions, carry);
       el("a", { href: url, download: "gsr-report.html" }).click();
-      say("");
+      setStatus("");
     } catch (error) {
-      say(String(error.message ?? error), 6000);
+      setStatus(String(error.message ?? error), 6000);
     }
   }
 }

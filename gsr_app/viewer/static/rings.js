@@ -1,10 +1,10 @@
-/* One-sigma ellipses, drawn by the painter of the fields: tens of thousands in a frame. `overlay.js` decides when, and
- * strokes them itself where there is no WebGL2. Dots and density stay with it: they were quicker without a GPU than
- * with one made of software, and quick enough for half a million. */
+/* One-sigma ellipses with WebGL2, tens of thousands per frame. `overlay.js` decides when to use them, and strokes
+ * ellipses itself where there is no WebGL2. It always draws dots and density: canvas drew them faster than a software
+ * WebGL, and fast enough for half a million. */
 
 import { STOPS } from "./difference.js";
 import { UNIT } from "./fieldshaders.js";
-import { typical } from "./inside.js";
+import { typical } from "./fieldqueries.js";
 import { DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
 
 const COLOUR = `
@@ -29,31 +29,31 @@ uniform float extent;
 flat out vec4 shade, rows;
 void main() {
   vec2 wide, high, corner;
-  place(wide, high, corner);
+  read_gaussian(wide, high, corner);
   shade = colour_of(ink, length(wide / scale));
   rows = form / ${UNIT};
-  put(corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high)));
+  emit(corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high)));
 }`;
-// How far a pixel is from the line where the form has length 1, to first order: lines are a pixel wide at any tilt.
+// Distance of a pixel to the line where the form has length 1, to first order: lines are a pixel wide at any tilt.
 const STROKE = `#version 300 es
 precision highp float;
 uniform float extent;
-in vec2 apart; flat in vec4 shade, rows;
+in vec2 offset; flat in vec4 shade, rows;
 out vec4 shown;
 void main() {
-  vec2 p = apart / ${UNIT};
+  vec2 p = offset / ${UNIT};
   float r = length(p), steep = length(p.x * rows.xy + p.y * rows.zw) / max(r, 1e-6);
   float cover = clamp(0.5 + 0.5 * extent - abs(r - 1.0) / max(steep, 1e-6), 0.0, 1.0) * shade.a;
   if (cover <= 0.0) discard;
   shown = vec4(shade.rgb * cover, cover);
 }`;
 
-const made = new WeakMap(); // by a context's own program: one that comes back needs it anew
+const programs = new WeakMap(); // by a context's splat program: a restored context needs a new one
 
 /** The ellipses over `rect`, which shows `box` [x0, y0, x1, y1] of the source plane. */
 export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
   const { gl, canvas } = painter;
-  if (!made.has(painter.splat)) made.set(painter.splat, painter.program(painter.place + COLOUR + RING, STROKE));
+  if (!programs.has(painter.splat)) programs.set(painter.splat, painter.program(painter.prelude + COLOUR + RING, STROKE));
   const options = drawOptions(DEFAULT_ADJUSTMENTS, field);
   const { sizes, peak } = typical(field);
   const uniforms = (context, at) => {
@@ -63,13 +63,13 @@ export function drawRings(ctx, painter, field, colouring, rect, box, dpr) {
     gl.uniform4f(at.typical, ...sizes, peak, field.normalize ? 0 : 1);
   };
   const source = { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1] };
-  painter.makeRoom(rect.w, rect.h);
+  painter.reserve(rect.w, rect.h);
   gl.bindFramebuffer(gl.FRAMEBUFFER, null);
   gl.viewport(0, 0, rect.w, rect.h);
   gl.clear(gl.COLOR_BUFFER_BIT);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  painter.each(field, source, rect.w, rect.h, made.get(painter.splat), { ...options, uniforms });
+  painter.drawGaussians(field, source, rect.w, rect.h, programs.get(painter.splat), { ...options, uniforms });
   gl.disable(gl.BLEND);
   ctx.save();
   ctx.imageSmoothingEnabled = false;

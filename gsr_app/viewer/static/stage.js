@@ -1,4 +1,4 @@
-/* Painting the stage: which rectangles there are in each mode, and what goes into them. */
+/* Draws the stage: the cells of each mode, and what each cell shows. */
 
 import { Difference } from "./difference.js";
 import { drawOutline, drawOverlay } from "./overlay.js";
@@ -7,7 +7,7 @@ import { arrange } from "./view.js";
 
 const STAGE = "#202225";
 const LOUPE_CSS = 168; // side of one loupe, CSS pixels
-export const LOUPE_GAIN = 4;
+const LOUPE_GAIN = 4;
 
 export class Stage {
   constructor(viewer, canvas) {
@@ -32,13 +32,13 @@ export class Stage {
     return [{ pane: viewer.mode === "blink" && viewer.showsBase ? viewer.base : viewer.active, rect: whole }];
   }
 
-  /** A pane's picture and, where it is on, the true-zoom frame over it; no decoration. */
+  /** A pane's picture and, where it is on, the true-zoom frame over it; no overlays. */
   paintPane = (ctx, pane, rect) => {
     const { view, smooth } = this.viewer;
     this.paintAt(ctx, pane, rect, view.zoom, view.origin(rect), smooth);
   };
 
-  /** `whole`: the rectangle whose geometry counts, where `rect` is only a part of it. */
+  /** `whole`: the cell, where `rect` is only a part of it. */
   paintAt(ctx, pane, rect, zoom, origin, smooth, { withFrame = this.viewer.usesTrueZoom(pane), whole = rect, slot = "view" } = {}) {
     if (!pane.picture && !pane.isLive) return;
     ctx.save();
@@ -72,10 +72,10 @@ export class Stage {
   #drawPicture(pane, rect) {
     if (this.viewer.minusPixels && pane.isLive && pane.picture) this.#drawMinusPixels(pane, rect);
     else this.paintPane(this.ctx, pane, rect);
-    this.#decorate(pane, rect, rect);
+    this.#drawOverlays(pane, rect, rect);
   }
 
-  // The live field against the pane's own pixels.
+  // The difference between the live field and the pane's own pixels.
   #drawMinusPixels(pane, rect) {
     const { view, smooth, gain, colourScale } = this.viewer;
     const paint = (c, withFrame, local) => this.paintAt(c, pane, local, view.zoom, view.origin(local), smooth, { withFrame });
@@ -113,16 +113,15 @@ export class Stage {
     ]) {
       if (!pane || part.w < 1) continue;
       const { view, smooth } = viewer;
-      // The geometry is the whole stage's; only the clip differs.
       this.paintAt(ctx, pane, part, view.zoom, view.origin(rect), smooth, { whole: rect });
-      this.#decorate(pane, part, rect);
+      this.#drawOverlays(pane, part, rect);
     }
     ctx.fillStyle = "rgba(255,255,255,0.9)";
     ctx.fillRect(rect.x + split - Math.round(viewer.dpr / 2), rect.y, Math.max(1, Math.round(viewer.dpr)), rect.h);
   }
 
   // Grid, Gaussians, regions: over the picture, inside `part`, in the geometry of `rect`.
-  #decorate(pane, part, rect) {
+  #drawOverlays(pane, part, rect) {
     const { viewer, ctx } = this;
     if (!pane?.picture && !pane?.isLive) return;
     const { view } = viewer;

@@ -1,7 +1,7 @@
 /* The state of the viewer and the verbs that change it. */
 
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
-import { MOST_PANES } from "./panes.js";
+import { MAX_PANES } from "./panes.js";
 import { gaussianAt, spotOf } from "./readout.js";
 import { regionBetween } from "./regions.js";
 import { Viewport } from "./viewport.js";
@@ -41,14 +41,14 @@ export class ViewerState extends Viewport {
   }
 
   get shown() {
-    return this.allPanes.filter((pane) => !this.hidden.has(pane.spec.id)).slice(0, MOST_PANES);
+    return this.allPanes.filter((pane) => !this.hidden.has(pane.spec.id)).slice(0, MAX_PANES);
   }
 
   get active() {
     return this.shown.find((pane) => pane.spec.id === this.activeId) ?? this.shown[0] ?? null;
   }
 
-  /** The pane compared against: the chosen one, or the reference, or the first that is not active. */
+  /** The base, against which panes are compared: the chosen pane, or the reference, or the first that is not active. */
   get base() {
     const { shown, active } = this;
     const others = shown.filter((pane) => pane !== active);
@@ -80,7 +80,7 @@ export class ViewerState extends Viewport {
     return this.live.isAdjusted ? pane.isLive : this.wantsField && this.canTrueZoom(pane);
   }
 
-  /** Past the drawn resolution a field says more than its picture. */
+  /** Beyond the resolution of the result a field has more detail than its picture. */
   get wantsField() {
     return this.trueZoom && (this.view.zoom > 1.001 || !this.shown.some((pane) => pane.picture));
   }
@@ -88,11 +88,11 @@ export class ViewerState extends Viewport {
   canTrueZoom(pane) {
     const isField = (one) => Boolean(one?.spec.field?.live || one?.isLive);
     if (this.mode !== "difference") return isField(pane);
-    // Two fields are compared as they are drawn now, a field and a picture pixel against pixel.
+    // Two fields are compared at the current zoom, a field and a picture at the resolution of the picture.
     return isField(pane) && isField(this.base) && this.shown.filter(isField).length > 1;
   }
 
-  /** Whether a pane and the one compared against are both here as drawings of the same rectangle. */
+  /** Whether a pane and the base are both drawn for the same rectangle. */
   comparesFrames(pane) {
     if (!pane || !this.base || !this.usesTrueZoom(pane)) return false;
     if (pane.isLive && this.base.isLive) return true;

@@ -1,43 +1,43 @@
-/* True zoom: past the drawn resolution the server draws the visible rectangle of the field itself.
+/* True zoom: beyond the resolution of the result the server draws the visible rectangle of the field.
  *
- * Newest wins: one request per pane is under way, at most one waits, and a waiting one is replaced, not queued. The
- * old frame stays on screen until the new one is there. */
+ * One request per pane runs at a time, at most one is pending, and a newer one replaces it. The old frame stays on the
+ * screen until the new one is loaded. */
 
 import { Picture } from "./picture.js";
 import { visibleRectangle } from "./view.js";
 
 const SETTLE_MS = 120;
-const MOST_PIXELS = 4_000_000;
+const MAX_PIXELS = 4_000_000;
 
 export class TrueZoom {
   constructor(render, changed) {
     this.render = render; // ({x, y, width, height}, [w, h]) in source pixels and screen pixels -> {url, ms}
     this.changed = changed;
-    this.frame = null; // {picture, place, zoom, ms}
-    this.wanted = null;
-    this.asked = null; // the one under way, unless its field is gone
+    this.frame = null; // {picture, place, zoom, key}
+    this.pending = null;
+    this.running = null; // the request that runs, unless its field is gone
     this.busy = false;
     this.failed = "";
     this.timer = 0;
   }
 
-  /** Ask for what the pane shows now. */
-  want(view, rect, scale) {
+  /** Request what the pane shows now. */
+  request(view, rect, scale) {
     const seen = visibleRectangle(view, rect);
-    if (!seen || seen.w * seen.h > MOST_PIXELS) return;
+    if (!seen || seen.w * seen.h > MAX_PIXELS) return;
     const key = [seen.place.u, seen.place.v, seen.w, seen.h, view.zoom].join();
     if (key === this.key) return;
     this.key = key;
-    this.wanted = { ...seen, zoom: view.zoom, scale, key };
+    this.pending = { ...seen, zoom: view.zoom, scale, key };
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#next(), SETTLE_MS);
   }
 
   async #next() {
-    if (this.busy || !this.wanted) return;
-    const asked = (this.asked = this.wanted);
-    const { place, w, h, zoom, scale, key } = asked;
-    this.wanted = null;
+    if (this.busy || !this.pending) return;
+    const request = (this.running = this.pending);
+    const { place, w, h, zoom, scale, key } = request;
+    this.pending = null;
     this.busy = true;
     try {
       const rectangle = {
@@ -48,23 +48,23 @@ export class TrueZoom {
       };
       const answer = await this.render(rectangle, [w, h]);
       const picture = await Picture.load(answer.url);
-      if (this.asked === asked) {
+      if (this.running === request) {
         this.frame?.picture.close();
-        this.frame = { picture, place, zoom, ms: answer.ms, backend: answer.backend ?? "", key };
+        this.frame = { picture, place, zoom, key };
         this.failed = "";
       } else picture.close();
     } catch (error) {
-      if (this.asked === asked) this.failed = String(error.message ?? error);
+      if (this.running === request) this.failed = String(error.message ?? error);
     } finally {
       this.busy = false;
       this.changed();
     }
-    if (this.wanted) this.#next();
+    if (this.pending) this.#next();
   }
 
   drop() {
     clearTimeout(this.timer);
-    this.wanted = this.asked = null;
+    this.pending = this.running = null;
     this.key = null;
     this.frame?.picture.close();
     this.frame = null;

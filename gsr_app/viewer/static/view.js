@@ -1,12 +1,12 @@
-/* Where we look: one zoom and one centre, shared by every pane.
+/* The view: one zoom and one centre, shared by every pane.
  *
  * The frame is the output's pixel plane: (0, 0) is its top left corner and one unit is one output pixel. Everything
  * on screen is in device pixels. A pane's frame origin is always a whole device pixel, so that at whole zooms every
  * output pixel covers exactly zoom x zoom device pixels, in every pane alike. */
 
-export const MIN_ZOOM = 0.1;
-export const MAX_ZOOM = 64;
-const LADDER = [0.1, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+const MIN_ZOOM = 0.1;
+const MAX_ZOOM = 64;
+const ZOOMS = [0.1, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 
 export class View {
   constructor() {
@@ -27,7 +27,7 @@ export class View {
     return Math.min(MIN_ZOOM, this.fitZoom);
   }
 
-  /** A new picture; where it is the same scene at another scale, the eye stays where it was. */
+  /** A new picture; `keep` the visible part where it is the same one at another scale. */
   setFrame(width, height, keep = false) {
     const ratio = width / this.frame.width;
     const was = { cx: this.cx, cy: this.cy, height: this.frame.height };
@@ -83,10 +83,10 @@ export class View {
     this.set(u - (x - rect.x - rect.w / 2) / z, v - (y - rect.y - rect.h / 2) / z, z);
   }
 
-  /** The next rung of the ladder, up or down. */
+  /** The next zoom of the list, up or down. */
   step(direction) {
-    const rungs = direction > 0 ? LADDER : [...LADDER].reverse();
-    const next = rungs.find((rung) => (direction > 0 ? rung > this.zoom * 1.001 : rung < this.zoom * 0.999));
+    const zooms = direction > 0 ? ZOOMS : [...ZOOMS].reverse();
+    const next = zooms.find((zoom) => (direction > 0 ? zoom > this.zoom * 1.001 : zoom < this.zoom * 0.999));
     return next ?? (direction > 0 ? MAX_ZOOM : this.minZoom);
   }
 

@@ -1,13 +1,13 @@
-/* The viewer: puts the parts together inside one element, takes in scenes, draws when something changed.
+/* The viewer: builds its parts inside one element, receives scenes, and draws after changes.
  *
  *   const viewer = new Viewer(element, {
  *     renderView: async (fieldId, {x, y, width, height}, [w, h]) => ({url, ms}),   // source pixels; screen pixels
- *     fieldUrl: async (fieldId) => ({url, bytes}),                                 // bytes: how many will come, if known
- *     notify: (event, data) => {},                                                 // "example", "choose", "state"
+ *     fieldUrl: async (fieldId) => ({url, bytes}),                                 // bytes: the size of the download, if known
+ *     notify: (state, viewer) => {},                                               // after every change
  *   });
  *   viewer.setScene(scene);
  *
- * The scene is described in contract.py; contract.test keeps the two in step. */
+ * contract.py describes the scene; tests/browser/contract.py checks that both sides agree on its fields. */
 
 import { AdjustPanel } from "./adjustpanel.js";
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
@@ -16,7 +16,7 @@ import { el, takeFocus } from "./dom.js";
 import { pressKey } from "./keys.js";
 import { Live } from "./live.js";
 import { Minimap } from "./minimap.js";
-import { MOST_PANES, Pane } from "./panes.js";
+import { MAX_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
 import { ViewerState } from "./state.js";
 
@@ -57,7 +57,7 @@ export class Viewer extends ViewerState {
     this.open(this.tags.node, this.divider, this.minimap.node, this.adjustPanel.node, this.empty);
   }
 
-  /** Take in what the server says; pictures that are already here stay. */
+  /** Show a scene; pictures that are already loaded stay. */
   setScene(scene) {
     if (!scene?.panes) return;
     if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
@@ -81,7 +81,7 @@ export class Viewer extends ViewerState {
       if (!pane) {
         pane = new Pane(spec, this.services, this.live, () => this.changed());
         this.panes.set(spec.id, pane);
-        if (spec.hidden || this.shown.length > MOST_PANES) this.hidden.add(spec.id);
+        if (spec.hidden || this.shown.length > MAX_PANES) this.hidden.add(spec.id);
         else this.hidden.delete(spec.id);
       }
       pane.update(spec, scene.scale);
@@ -94,7 +94,7 @@ export class Viewer extends ViewerState {
     this.changed();
   }
 
-  /** What is under way will not be finished. */
+  /** Show the current run as stopped, and ignore what else it sends. */
   stop() {
     if (!this.scene.running) return;
     this.stopped = this.scene.run;
@@ -111,7 +111,7 @@ export class Viewer extends ViewerState {
     if (this.cells.length) this.live.choosePanes(this, this.cells[0].rect);
     this.painter.draw();
     this.inView = this.painter.inView;
-    this.#askForFrames();
+    this.#requestFrames();
     this.bar.update();
     this.tags.update(this.cells);
     this.foot.update();
@@ -121,17 +121,17 @@ export class Viewer extends ViewerState {
     this.empty.hidden = this.shown.length > 0;
     this.showDivider(this.mode === "wipe" && this.shown.length > 1);
     this.stage.classList.toggle("is-drawing", this.drawingRegion);
-    this.#mirror();
+    this.#publish();
   }
 
-  #askForFrames() {
+  #requestFrames() {
     const wanted = new Map(this.cells.map(({ pane, rect }) => [pane, rect]));
     if (this.mode === "wipe" && this.base) wanted.set(this.base, this.cells[0].rect);
-    for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane) && !pane.isLive) pane.zoomer.want(this.view, rect, this.scene.scale);
+    for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane) && !pane.isLive) pane.zoomer.request(this.view, rect, this.scene.scale);
   }
 
-  // The state, on the element, for permalinks and tests.
-  #mirror() {
+  // The state, as an attribute of the element for tests, and for who wants to be notified.
+  #publish() {
     const { view, mode, active, base } = this;
     const state = {
       mode,
@@ -149,7 +149,7 @@ export class Viewer extends ViewerState {
     const text = JSON.stringify(state);
     if (text === this.element.dataset.state) return;
     this.element.dataset.state = text;
-    this.services.notify("state", state, this);
+    this.services.notify(state, this);
   }
 
   toggleHelp() {

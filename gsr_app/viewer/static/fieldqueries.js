@@ -1,4 +1,4 @@
-/* Which Gaussians lie where: questions to a field that its cells answer without looking at all of them. */
+/* Spatial queries of a field by its grid cells, without visiting every Gaussian. */
 
 import { half } from "./field.js";
 
@@ -7,7 +7,7 @@ function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
   const clamp = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value / cell)));
   const [c0, c1] = [clamp(x0, columns), clamp(x1, columns)];
   const [r0, r1] = [clamp(y0, rows), clamp(y1, rows)];
-  // Cells at the border hold what lies beyond it, too.
+  // Cells at the border also hold what lies beyond it.
   const inside = (k, low, high, n) => k > Math.max(0, low) && k < Math.min(n - 1, high);
   for (let row = r0; row <= r1; row++) {
     for (let column = c0; column <= c1; column++) {
@@ -50,13 +50,13 @@ export function nearest(field, x, y, radius) {
   return best;
 }
 
-/** The colour of one; an additive Gaussian's opacity lies in it. */
+/** The colour of a Gaussian; that of an additive field includes the opacity. */
 export const colorOf = ({ ink }, i) => [half(ink[3 * i]), half(ink[3 * i + 1]), half(ink[3 * i + 2])];
 
-/** The one-sigma ellipse of one: half axes in source pixels, tilt in radians. */
+/** The one-sigma ellipse of a Gaussian: half axes in source pixels, tilt in radians. */
 export const ellipseOf = ({ axes, angle }, i) => ({ major: half(axes[2 * i]), minor: half(axes[2 * i + 1]), angle: (angle[i] * Math.PI) / 65536 });
 
-/** Sigma and rho of one. */
+/** Sigma and rho of a Gaussian. */
 export function shapeOf(field, i) {
   const { major, minor, angle } = ellipseOf(field, i);
   const [c, s] = [Math.cos(angle), Math.sin(angle)];
@@ -65,19 +65,19 @@ export function shapeOf(field, i) {
   return { sx, sy, rho: ((major - minor) * (major + minor) * c * s) / (sx * sy) };
 }
 
-const known = new WeakMap();
+const cache = new WeakMap();
 
 /** Typical values of a field: {sizes: [small, large] of the longer half axes, peak: of the strongest channel}. */
 export function typical(field) {
-  if (!known.has(field)) {
+  if (!cache.has(field)) {
     const { count } = field;
-    const few = Math.min(count, 4096);
-    const ranked = (of) => Array.from({ length: few }, (_, k) => of(Math.floor((k * count) / few))).sort((a, b) => a - b);
-    const at = (list, t) => list[Math.floor(t * (few - 1))] ?? 1;
-    const longer = ranked((i) => half(field.axes[2 * i]));
+    const sampleCount = Math.min(count, 4096);
+    const sorted = (of) => Array.from({ length: sampleCount }, (_, k) => of(Math.floor((k * count) / sampleCount))).sort((a, b) => a - b);
+    const at = (list, t) => list[Math.floor(t * (sampleCount - 1))] ?? 1;
+    const longer = sorted((i) => half(field.axes[2 * i]));
     const small = Math.max(1e-6, at(longer, 0.02));
-    const peak = at(ranked((i) => Math.max(...colorOf(field, i).map(Math.abs))), 0.98);
-    known.set(field, { sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });
+    const peak = at(sorted((i) => Math.max(...colorOf(field, i).map(Math.abs))), 0.98);
+    cache.set(field, { sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });
   }
-  return known.get(field);
+  return cache.get(field);
 }
