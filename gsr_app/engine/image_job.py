@@ -58,6 +58,7 @@ def upscale_file(
     size, _ = images.read_metadata(source)
     scale = choose_scale(size)
     out = scale.output_size(size)
+    images.check_output(target, out, overwrite=overwrite, source=source)
     if found.kind == "resize" and size[0] * size[1] + out[0] * out[1] > STREAM_PIXELS:
         return (yield from _in_strips(found, source, target, scale, overwrite, strip_metadata, cancel))
     watch = Stopwatch(session.device)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.harness.outputs import check_output as check_file
 from gsr_app.io.fields import SUFFIX, load_field, to_axes
 
 _MOST_ELLIPSES = 20_000
@@ -31,17 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    field = _load(arguments.field, arguments.source)
+    from gsr_app.io.images import check_output, write_image
+
     out: Path = arguments.out or arguments.field.with_suffix(".png")
     if out.suffix == ".svg":
+        check_file(out, ".svg")
         if out.exists() and not arguments.overwrite:
             raise InvalidArgument(f"{out} is there already.", hint="Write over it with --overwrite.")
-        out.write_text(as_ellipses(field), encoding="utf-8")
+        field = _load(arguments.field, arguments.source)
+        write_whole(out, as_ellipses(field))
         print(f"{out}  {len(field):,} ellipses")
         return 0
+    check_output(out, (1, 1), overwrite=arguments.overwrite, source=arguments.field)
+    field = _load(arguments.field, arguments.source)
     view = read_view(field.source_size, arguments.view, arguments.size, arguments.scale)
+    check_output(out, view.size, overwrite=arguments.overwrite)
 
-    from gsr_app.io.images import write_image
     from gsr_app.io.picture import Picture
     from gsr_app.ops import render
 

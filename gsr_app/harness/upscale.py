@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.atomic import remove_abandoned
-from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, SizeOutOfReach, UnknownMethod
+from gsr_app.core.errors import Cancelled, GsrError, ImageError, InvalidArgument, SizeOutOfReach, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", metavar="EXT", help="png, tif, webp, jpg …; default: as the input if lossless, else png"
     )
     parser.add_argument("--overwrite", action="store_true", help="make outputs again that are there already")
-    parser.add_argument("--resume", action="store_true", help="skip outputs that are there already: always so")
     parser.add_argument("--strip-metadata", action="store_true", help="write pixels and colour profile only")
     add_pool_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
@@ -58,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgument(f"--tile must be at least 1, found {arguments.tile}.")
 
     from gsr_app.io import images
+    from gsr_app.io.formats import output_format
 
     suffix = f".{arguments.format.lower().lstrip('.')}" if arguments.format else ""
     if suffix and suffix not in images.writable_suffixes():
@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgument(f"--format {arguments.format} cannot be written.", hint=f"Known: {known}.")
     mark = f"{method}_{wanted if arguments.size else f'x{wanted}'}".replace(":", "-").replace("×", "x")
     tasks = batch.plan(arguments.inputs, Path(arguments.output).expanduser(), mark, images.readable_suffixes(), suffix)
+    for task in tasks:
+        output_format(task.target)
     folders = {task.target.parent for task in tasks}
     for folder in folders:
         make_folder(folder)
@@ -126,52 +128,88 @@ class FileUpscaler:
         self, task: Task, show: Callable[[str, float], None], stopped: Callable[[], bool]
     ) -> tuple[Outcome, Saved | None]:
         options = self.arguments
+        try:
+            if self._is_done(task):
+                return Outcome(task, "skipped", "already done", "Make it again with --overwrite."), None
+        except GsrError as error:
+            return _failed(task, error), None
         session = open_session(self.threads, options.device, options.precision, options.weights, options.tile)
-        return _process(task, session, self.method, options, show, stopped)
+        try:
+            return Outcome(task, "done"), self._make(task, session, show, stopped)
+        except Cancelled:
+            raise
+        except Exception as error:  # one broken image must not end a batch of thousands
+            return _failed(task, error), None
+
+    def _is_done(self, task: Task) -> bool:
+        """Whether the output is there already, made in the same way; raises if it cannot be made.
+
+        Reads the headers of both files, and neither torch nor weights.
+        """
+        from gsr_app.io import images
+
+        size, _ = images.read_metadata(task.source)
+        scale = self._scale(size)
+        out = scale.output_size(size)
+        images.check_output(task.target, out, overwrite=True, source=task.source)
+        if self.arguments.overwrite or not task.target.exists():
+            return False
+        try:
+            found_size, meta = images.read_metadata(task.target)
+        except ImageError:
+            found_size, meta = (0, 0), images.Metadata()
+        present = weights.find(registry.method(self.method), self.arguments.weights)
+        wanted = {"method": self.method, "scale": str(scale), "weights": present.id if present else ""}
+        same = all(meta.text.get(key, value) == value for key, value in wanted.items() if value)
+        if same and found_size == out and (meta.text or self.arguments.strip_metadata):
+            return True
+        raise ImageError(
+            f"The output {task.target.name} exists already, made by {_describe_maker(meta.text)}.",
+            hint="Make it again with --overwrite, or choose another -o.",
+        )
+
+    def _scale(self, size: tuple[int, int]) -> Scale:
+        if self.arguments.size:
+            return Scale.parse_size(self.arguments.size, size)
+        return Scale.parse(self.arguments.scale or "4", size)
+
+    def _make(
+        self, task: Task, session: Session, show: Callable[[str, float], None], stopped: Callable[[], bool]
+    ) -> Saved:
+        from gsr_app.engine.image_job import upscale_file
+
+        steps = upscale_file(
+            session,
+            task.source,
+            task.target,
+            method=self.method,
+            choose_scale=self._scale,
+            overwrite=self.arguments.overwrite,
+            strip_metadata=self.arguments.strip_metadata,
+            cancel=stopped,
+        )
+        try:
+            while True:
+                progress = next(steps)
+                show(progress.stage, progress.fraction)
+        except StopIteration as end:
+            return end.value
+        finally:
+            steps.close()
 
 
-def _process(
-    task: Task,
-    session: Session,
-    method: str,
-    arguments: argparse.Namespace,
-    show: Callable[[str, float], None],
-    stopped: Callable[[], bool],
-) -> tuple[Outcome, Saved | None]:
-    if task.target.exists() and not arguments.overwrite:
-        return Outcome(task, "skipped", "already there", "Make it again with --overwrite."), None
+def _describe_maker(text: Mapping[str, str]) -> str:
+    """What an output's metadata says made it."""
+    if not text:
+        return "something that left no note in it"
+    weights_id = text.get("weights", "")
+    return f"{text.get('method', '?')} at x{text.get('scale', '?')}" + (f" with {weights_id}" if weights_id else "")
 
-    from gsr_app.engine.image_job import upscale_file
 
-    def choose(size: tuple[int, int]) -> Scale:
-        return Scale.parse_size(arguments.size, size) if arguments.size else Scale.parse(arguments.scale or "4", size)
-
-    steps = upscale_file(
-        session,
-        task.source,
-        task.target,
-        method=method,
-        choose_scale=choose,
-        overwrite=arguments.overwrite,
-        strip_metadata=arguments.strip_metadata,
-        cancel=stopped,
-    )
-    try:
-        while True:
-            progress = next(steps)
-            show(progress.stage, progress.fraction)
-    except StopIteration as end:
-        return Outcome(task, "done"), end.value
-    except Cancelled:
-        raise
-    except GsrError as error:
-        return Outcome(task, "failed", str(error), error.hint), None
-    except Exception as error:  # one broken image must not end a batch of thousands
-        return Outcome(
-            task, "failed", f"{type(error).__name__}: {error}", "This is a defect of gsr, please report it."
-        ), None
-    finally:
-        steps.close()
+def _failed(task: Task, error: Exception) -> Outcome:
+    if isinstance(error, GsrError):
+        return Outcome(task, "failed", str(error), error.hint)
+    return Outcome(task, "failed", f"{type(error).__name__}: {error}", "This is a defect of gsr, please report it.")
 
 
 def check_scale(text: str, *, in_pixels: bool) -> None:

@@ -47,12 +47,7 @@ class Storage:
 
     @classmethod
     def plan(cls, fmt: Format, meta: Metadata, size: tuple[int, int], *, has_alpha: bool) -> Storage:
-        if max(size) > fmt.max_side:
-            raise ImageError(
-                f"A {fmt.name} file holds at most {fmt.max_side} pixels per side, "
-                f"the picture is {size[1]} x {size[0]}.",
-                hint="Write a .png or .tif.",
-            )
+        check_size(fmt, size)
         notes: list[str] = []
         depth = fmt.deepest(meta.depth)
         if depth != meta.depth:
@@ -132,6 +127,15 @@ def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str,
 
 def _set_blob(image: Any, field: str, data: bytes) -> None:
     image.set_type(load_vips().GValue.blob_type, field, data)
+
+
+def check_size(fmt: Format, size: tuple[int, int]) -> None:
+    """Refuse a picture with more pixels per side than its format can hold."""
+    if max(size) > fmt.max_side:
+        raise ImageError(
+            f"A {fmt.name} file holds at most {fmt.max_side} pixels per side, the picture is {size[1]} x {size[0]}.",
+            hint="Write a .png or .tif.",
+        )
 
 
 def check_target(path: Path, *, overwrite: bool, source: Path | None) -> Format:

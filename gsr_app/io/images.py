@@ -9,7 +9,7 @@ from pathlib import Path
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError
 from gsr_app.io.decode import open_image
-from gsr_app.io.encode import Storage, Written, check_target, save
+from gsr_app.io.encode import Storage, Written, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture, flatten_pixels, pack_pixels, unpack_pixels
 from gsr_app.io.strips import StripReader, StripWriter
@@ -51,6 +51,11 @@ def write_image(
     return Written(path, bytes_written, storage.notes + notes)
 
 
+def check_output(path: Path, size: tuple[int, int], *, overwrite: bool = False, source: Path | None = None) -> None:
+    """Raise `ImageError` if a picture of this (height, width) cannot be written there, before any work is done."""
+    check_size(check_target(path, overwrite=overwrite, source=source), size)
+
+
 def read_metadata(path: str | os.PathLike[str]) -> tuple[tuple[int, int], Metadata]:
     """((height, width), metadata) from the header alone."""
     opened = open_image(path, "strips")
@@ -68,6 +73,7 @@ __all__ = [
     "StripReader",
     "StripWriter",
     "Written",
+    "check_output",
     "read_image",
     "read_metadata",
     "read_text",

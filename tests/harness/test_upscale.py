@@ -90,10 +90,10 @@ def test_two_inputs_never_become_one_output(tmp_path: Path) -> None:
         batch.plan([str(tmp_path / "cat.png"), str(tmp_path / "x" / "cat.png")], tmp_path / "o", "m_x2", {".png"})
 
 
-def test_an_output_that_is_there_is_skipped_unless_asked(tmp_path: Path) -> None:
+def test_an_output_of_somebody_else_is_kept_unless_asked(tmp_path: Path) -> None:
     source, out = save(tmp_path / "a.png"), tmp_path / "b.png"
     out.write_bytes(b"mine")
-    assert upscale(source, "-o", out, "--scale", "2") == 0
+    assert upscale(source, "-o", out, "--scale", "2") == 1
     assert out.read_bytes() == b"mine"
     assert upscale(source, "-o", out, "--scale", "2", "--overwrite") == 0
     assert images.read_image(out).size == (24, 18)
