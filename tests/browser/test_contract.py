@@ -96,12 +96,12 @@ def test_the_player_reads_every_field_of_its_states(new_page: Callable[..., Any]
               const player = document.querySelector('.gsr-player').player;
               const video = new OffscreenCanvas(64, 64);
               video.getContext('2d');
-              Object.assign(player.moments, { video, index: 0, times: [0, 0.04], end: 0.08 });
+              Object.assign(player.playback, { video, index: 0, times: [0, 0.04], end: 0.08 });
               for (const score of ['psnr', 'flicker']) {
                 player.score = score;
                 player.draw();
               }
-              Object.assign(player.moments, { video: null });
+              Object.assign(player.playback, { video: null });
             }"""
         )
     assert names_below(PlayerState) - set(page.evaluate("() => [...contractReads]")) == set()

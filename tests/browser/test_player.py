@@ -67,7 +67,7 @@ def open_player(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., A
     def visit(state: dict[str, Any], **options: Any) -> Any:
         page = new_page(**options)
         page.goto(save(tmp_path / "page.html", player_page(state)))
-        wait_for(page, "player.moments.index >= 0")
+        wait_for(page, "player.playback.index >= 0")
         return page
 
     return visit
@@ -93,7 +93,7 @@ def shown(page: Any) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
             const origin = player.view.origin(rect);
             return { id: pane.spec.id, rect, x: origin.x, y: origin.y, w: pane.span.width * player.view.zoom, h: pane.span.height * player.view.zoom };
           });
-          return [player.canvas.toDataURL('image/png'), { index: player.moments.index, zoom: player.view.zoom }, cells];
+          return [player.canvas.toDataURL('image/png'), { index: player.playback.index, zoom: player.view.zoom }, cells];
         }"""
     )
     image = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")
@@ -121,14 +121,14 @@ def test_both_panes_show_one_moment_after_seeking_and_stepping(open_player: Any,
     page = open_player(whole)
     assert_one_moment(page, 0)
     for index in (17, 3, 39, 22):
-        page.evaluate(f"() => document.querySelector('.gsr-player').player.moments.seek({index})")
-        wait_for(page, f"player.moments.index === {index}")
+        page.evaluate(f"() => document.querySelector('.gsr-player').player.playback.seek({index})")
+        wait_for(page, f"player.playback.index === {index}")
         assert_one_moment(page, index)
     stage = page.locator(".gsr-stage")
     stage.focus()
     for key, index in (("ArrowRight", 23), ("ArrowRight", 24), ("ArrowLeft", 23), ("Home", 0), ("End", 39)):
         stage.press(key)
-        wait_for(page, f"player.moments.index === {index}")
+        wait_for(page, f"player.playback.index === {index}")
         assert_one_moment(page, index)
 
 
@@ -138,11 +138,11 @@ def test_both_panes_show_one_moment_while_it_plays(open_player: Any, whole: dict
     seen = []
     for _ in range(6):
         last = seen[-1] if seen else 0
-        wait_for(page, f"player.moments.playing && player.moments.index !== {last}")
+        wait_for(page, f"player.playback.playing && player.playback.index !== {last}")
         seen.append(assert_one_moment(page))
     assert len(set(seen)) > 2
     page.locator(".gsr-stage").press(" ")
-    wait_for(page, "!player.moments.playing")
+    wait_for(page, "!player.playback.playing")
     assert_one_moment(page)
 
 
@@ -191,14 +191,14 @@ def test_zoom_is_shared_and_keeps_what_is_under_the_pointer(open_player: Any, wh
 def test_the_difference_is_dark_where_both_agree(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
     page.get_by_role("button", name="Difference").click()
-    page.get_by_label("Brighter").select_option("1")
+    page.get_by_label("Difference gain").select_option("1")
     wait_for(page, "player.mode === 'difference' && player.gain === 1")
     pixels, _, (cell,) = shown(page)
     bars = pixels[round(cell["y"] + cell["h"] * 0.375), round(cell["x"] + cell["w"] / 12)]
     ground = pixels[round(cell["y"] + cell["h"] * 0.8), round(cell["x"] + cell["w"] / 2)]
     assert bars.max() < 8
     assert np.abs(ground - 70).max() < 8
-    page.get_by_label("Brighter").select_option("2")
+    page.get_by_label("Difference gain").select_option("2")
     wait_for(page, "player.gain === 2")
     pixels, _, _ = shown(page)
     assert np.abs(pixels[round(cell["y"] + cell["h"] * 0.8), round(cell["x"] + cell["w"] / 2)] - 140).max() < 16
@@ -208,17 +208,17 @@ def test_more_seconds_of_a_run_take_over_where_the_first_are(
     open_player: Any, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     page = open_player(state_with(tmp_path, 12, state="running"))
-    page.evaluate("() => document.querySelector('.gsr-player').player.moments.seek(7)")
-    wait_for(page, "player.moments.index === 7")
+    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(7)")
+    wait_for(page, "player.playback.index === 7")
     page.evaluate("(state) => document.querySelector('.gsr-player').player.setState(state)", whole)
-    wait_for(page, f"player.moments.count === {COUNT} && player.moments.index === 7")
+    wait_for(page, f"player.playback.count === {COUNT} && player.playback.index === 7")
     assert_one_moment(page, 7)
 
 
 def test_scores_follow_the_picture(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
-    page.evaluate("() => document.querySelector('.gsr-player').player.moments.seek(5)")
-    wait_for(page, "player.moments.index === 5")
+    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(5)")
+    wait_for(page, "player.playback.index === 5")
     assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("35.00 dB")
     page.get_by_label("Score", exact=True).select_option("flicker")
     wait_for(page, "player.score === 'flicker'")

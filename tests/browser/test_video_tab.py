@@ -50,7 +50,7 @@ def test_the_example_is_one_click_away_and_ends_in_a_download(tab: Any, tmp_path
     page = tab()
     page.locator("#videotrip input").check()
     page.locator(".gsr-player .gsr-primary").click()
-    wait_for(page, "player.state.state === 'done' && player.moments.count === 48 && player.moments.index >= 0")
+    wait_for(page, "player.state.state === 'done' && player.playback.count === 48 && player.playback.index >= 0")
     assert "192 × 108" in page.locator("#videofacts").inner_text()
     assert [tag.split("\n")[0] for tag in page.locator(".gsr-player .gsr-tag").all_inner_texts()] == [
         "Swift",
@@ -58,11 +58,11 @@ def test_the_example_is_one_click_away_and_ends_in_a_download(tab: Any, tmp_path
         "Reference",
     ]
     page.keyboard.press("ArrowRight")  # the keys are the player's as soon as a run has begun
-    wait_for(page, "player.moments.index === 1")
-    page.get_by_role("button", name="One picture on").click()
-    wait_for(page, "player.moments.index === 2")
-    page.get_by_role("button", name="One picture back").click()
-    wait_for(page, "player.moments.index === 1")
+    wait_for(page, "player.playback.index === 1")
+    page.get_by_role("button", name="Next picture").click()
+    wait_for(page, "player.playback.index === 2")
+    page.get_by_role("button", name="Previous picture").click()
+    wait_for(page, "player.playback.index === 1")
     assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("32.00 dB")
     with page.expect_download() as download:
         page.locator(".gsr-status a").click()
@@ -78,10 +78,10 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     page.locator("#videostart input").fill("0.5")
     choose(page, "Slow")
     page.locator("#videorun").click()
-    wait_for(page, "player.moments.count > 0")  # the first pictures, while the rest is made
+    wait_for(page, "player.playback.count > 0")  # the first pictures, while the rest is made
     assert state_of(page)["state"] == "running"
     page.locator("#videostop").click()
-    wait_for(page, "player.state.state === 'cancelled' && player.moments.index >= 0")
+    wait_for(page, "player.state.state === 'cancelled' && player.playback.index >= 0")
     assert page.locator("#videorun").is_visible()
     assert 0 < state_of(page)["count"] < 75
 

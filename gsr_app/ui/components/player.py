@@ -12,7 +12,7 @@ from gsr_app.viewer.player.contract import PlayerState
 
 _ON_LOAD = """
 modules.then(({ Player, el }) => {
-  const player = new Player(element.querySelector(".gsr-mount"), { base: document.baseURI });
+  const player = new Player(element.querySelector(".gsr-mount"), { baseUrl: document.baseURI });
   player.setEmpty(
     el("p", {}, "Drop or choose a video, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),

@@ -1,12 +1,12 @@
-/* The bar above the stage and the transport below it. */
+/* The bar above the stage and the playback controls below it. */
 
 import { dot, el, segmented, select } from "./dom.js";
 import { drawScores } from "./painter.js";
 
 const MODES = [
   ["side", "Side by side", "Every pane at once (G)"],
-  ["wipe", "Wipe", "One over the other, behind a line (W)"],
-  ["difference", "Difference", "What the two do not share (D)"],
+  ["wipe", "Wipe", "Two panes, one divider (W)"],
+  ["difference", "Difference", "Difference of two panes (D)"],
   ["single", "Single", "One pane alone (S)"],
 ];
 
@@ -16,7 +16,7 @@ export class PlayerBar {
     this.modes = segmented("Mode", MODES, (mode) => player.setMode(mode));
     this.first = select("Shown", (id) => player.choose(id, null));
     this.base = select("Against", (id) => player.choose(null, id));
-    this.gain = select("Brighter", (gain) => player.set({ gain: Number(gain) }));
+    this.gain = select("Difference gain", (gain) => player.set({ gain: Number(gain) }));
     this.zoom = el("output", { className: "gsr-percent" });
     const zoom = (text, hint, act) => el("button", { type: "button", className: "gsr-plain", title: hint, "aria-label": hint, onclick: act }, text);
     this.node = el(
@@ -26,7 +26,7 @@ export class PlayerBar {
       (this.context = el("span", { className: "gsr-context" }, this.first.node, (this.against = el("span", {}, "against")), this.base.node, this.gain.node)),
       el("span", { className: "gsr-spring" }),
       zoom("fit", "Fit (F)", () => player.fit()),
-      zoom("1:1", "One pixel of the result is one of the screen (0)", () => player.oneToOne()),
+      zoom("1:1", "One pixel of the result per screen pixel (0)", () => player.oneToOne()),
       zoom("−", "Smaller", () => player.zoomStep(-1)),
       this.zoom,
       zoom("+", "Larger", () => player.zoomStep(1)),
@@ -53,10 +53,10 @@ export class PlayerBar {
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
   start: "M4 3h2v10H4zM13 3v10L7 8z",
-  back: "M11 3v10L4 8zM12 3h1v10h-1z",
+  previous: "M11 3v10L4 8zM12 3h1v10h-1z",
   play: "M4 2.5v11L13.5 8z",
   pause: "M4 3h3v10H4zM9 3h3v10H9z",
-  on: "M5 3v10l7-5zM3 3h1v10H3z",
+  next: "M5 3v10l7-5zM3 3h1v10H3z",
 };
 
 function icon(name) {
@@ -77,22 +77,22 @@ const clock = (seconds) => {
 export class Transport {
   constructor(player) {
     this.player = player;
-    const { moments } = player;
+    const { playback } = player;
     const button = (shape, hint, act) => el("button", { type: "button", title: hint, "aria-label": hint, onclick: act }, icon(shape));
-    this.play = button("play", "Play or pause (Space)", () => moments.toggle());
+    this.play = button("play", "Play or pause (Space)", () => playback.toggle());
     this.place = el("input", { type: "range", className: "gsr-scrub", min: 0, max: 0, step: 1, value: 0, "aria-label": "Picture" });
     this.place.addEventListener("input", () => {
-      moments.pause();
-      moments.seek(Number(this.place.value));
+      playback.pause();
+      playback.seek(Number(this.place.value));
     });
     this.time = el("span", { className: "gsr-figures gsr-clock" });
-    this.speed = select("Speed", (speed) => moments.setSpeed(Number(speed)));
+    this.speed = select("Speed", (speed) => playback.setSpeed(Number(speed)));
     this.speed.fill([["0.1", "0.1×"], ["0.25", "0.25×"], ["0.5", "0.5×"], ["1", "1×"], ["2", "2×"]], "1");
     this.curve = el("canvas", { className: "gsr-curve", role: "img", "aria-label": "Score of every picture" });
     this.curve.addEventListener("pointerdown", (event) => {
       const box = this.curve.getBoundingClientRect();
-      moments.pause();
-      moments.seek(moments.at(((event.clientX - box.left) / box.width) * moments.end));
+      playback.pause();
+      playback.seek(playback.at(((event.clientX - box.left) / box.width) * playback.end));
     });
     this.kind = select("Score", (score) => player.set({ score }));
     this.figures = el("span", { className: "gsr-figures" });
@@ -100,10 +100,10 @@ export class Transport {
     this.row = el(
       "div",
       { className: "gsr-transport" },
-      button("start", "To the start (Home)", () => moments.seek(0)),
-      button("back", "One picture back (←)", () => moments.step(-1)),
+      button("start", "To the start (Home)", () => playback.seek(0)),
+      button("previous", "Previous picture (←)", () => playback.step(-1)),
       this.play,
-      button("on", "One picture on (→)", () => moments.step(1)),
+      button("next", "Next picture (→)", () => playback.step(1)),
       this.place,
       this.time,
       this.speed.node,
@@ -113,35 +113,35 @@ export class Transport {
 
   update() {
     const { player } = this;
-    const { moments, scores } = player;
-    const index = Math.max(0, moments.index);
-    for (const control of this.row.querySelectorAll("button, input, select")) control.disabled = !moments.count;
-    const shape = SHAPES[moments.playing ? "pause" : "play"];
+    const { playback, scores } = player;
+    const index = Math.max(0, playback.index);
+    for (const control of this.row.querySelectorAll("button, input, select")) control.disabled = !playback.count;
+    const shape = SHAPES[playback.playing ? "pause" : "play"];
     const path = this.play.querySelector("path");
     if (path.getAttribute("d") !== shape) path.setAttribute("d", shape);
-    this.place.max = Math.max(0, moments.count - 1);
+    this.place.max = Math.max(0, playback.count - 1);
     this.place.value = index;
-    const now = clock(moments.times[index] ?? 0);
-    this.time.textContent = moments.count ? `${now} / ${clock(moments.end)}  ${index + 1}/${moments.count}` : "";
+    const now = clock(playback.times[index] ?? 0);
+    this.time.textContent = playback.count ? `${now} / ${clock(playback.end)}  ${index + 1}/${playback.count}` : "";
     this.scores.hidden = !scores;
     if (!scores) return;
     this.kind.fill([["psnr", "PSNR-Y"], ["flicker", "Flicker"]], player.score);
-    const values = scores[player.score].slice(0, moments.count);
+    const values = scores[player.score].slice(0, playback.count);
     const value = values[index];
     const mean = values.filter((one) => one !== null);
     const unit = player.score === "psnr" ? " dB" : "";
     const text = (number) => (number === null || number === undefined ? "–" : number.toFixed(player.score === "psnr" ? 2 : 3) + unit);
     this.figures.textContent = `${text(value)}   mean ${text(mean.length ? mean.reduce((a, b) => a + b, 0) / mean.length : null)}`;
-    this.figures.title = player.score === "psnr" ? "PSNR of Y (BT.601), whole frame, 8 bit" : "How much the result changes from picture to picture where the reference does not: mean |Δresult − Δreference| of Y, in 8-bit levels";
+    this.figures.title = player.score === "psnr" ? "PSNR of Y (BT.601), whole frame, 8 bit" : "Mean |Δresult − Δreference| of Y between successive pictures, in 8-bit levels";
     const dpr = window.devicePixelRatio || 1;
     const box = this.curve.getBoundingClientRect();
     Object.assign(this.curve, { width: Math.round(box.width * dpr), height: Math.round(box.height * dpr) });
     const style = getComputedStyle(this.node);
-    drawScores(this.curve, values, moments.times, moments.end, index, { line: style.getPropertyValue("--gsr-soft"), mark: style.getPropertyValue("--gsr-accent") });
+    drawScores(this.curve, values, playback.times, playback.end, index, { line: style.getPropertyValue("--gsr-soft"), mark: style.getPropertyValue("--gsr-accent") });
   }
 }
 
-/** What a pane is, in its corner. */
+/** The tag in the corner of each pane. */
 export function tagsOf(cells, dpr, { mode, base, wipe }) {
   const tag = ({ spec }, x, y, right, minus = "") =>
     el(

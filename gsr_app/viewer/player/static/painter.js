@@ -1,4 +1,4 @@
-/* Draws the panes of one moment into the stage: side by side, wipe, difference or one alone, all under one view. */
+/* Draws the panes of one video frame: side by side, wipe, difference or a single one, all with the same view. */
 
 import { arrange } from "./view.js";
 
@@ -41,7 +41,7 @@ export class Painter {
     }
   }
 
-  /** A pane's part of the video's frame, where the view puts it, inside `clip`. */
+  /** Draw a pane's part of the video frame inside `clip`. */
   #pane(context, video, { spec, span }, rect, view, clip) {
     const origin = view.origin(rect);
     const zoom = view.zoom;
@@ -49,7 +49,7 @@ export class Painter {
     context.beginPath();
     context.rect(clip.x, clip.y, clip.w, clip.h);
     context.clip();
-    // Whole pixels where they are enlarged; means where they are made smaller.
+    // Enlarged pixels stay sharp; reduced ones are averaged.
     context.imageSmoothingEnabled = (span.width / spec.width) * zoom < 1;
     context.imageSmoothingQuality = "high";
     context.drawImage(video, spec.x, spec.y, spec.width, spec.height, origin.x, origin.y, span.width * zoom, span.height * zoom);
@@ -71,7 +71,7 @@ export class Painter {
   }
 }
 
-/** Scores over time as a thin curve, with the present moment marked. */
+/** Draws scores over time as a curve, with the present frame marked. */
 export function drawScores(canvas, values, times, end, index, colours) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;

@@ -1,13 +1,13 @@
 /* The player: shows the states of a run as the server sends them, and plays their file.
  *
- *   const player = new Player(element, { base: document.baseURI });
+ *   const player = new Player(element, { baseUrl: document.baseURI });
  *   player.setState(state);
  *
  * The states are described in player/contract.py. */
 
 import { PlayerBar, tagsOf, Transport } from "./controls.js";
 import { el, takeFocus } from "./dom.js";
-import { Moments } from "./moments.js";
+import { Playback } from "./playback.js";
 import { Painter } from "./painter.js";
 import { pressKey } from "./playerkeys.js";
 import { Viewport } from "./viewport.js";
@@ -22,11 +22,11 @@ export class Player extends Viewport {
   score = "psnr";
   closeZoom = 4;
 
-  constructor(element, { base } = {}) {
+  constructor(element, { baseUrl = document.baseURI } = {}) {
     super("Video. Space plays, arrows step, G W D S choose how panes are shown.");
     this.element = element;
-    this.base = base ?? document.baseURI;
-    this.moments = new Moments(
+    this.baseUrl = baseUrl;
+    this.playback = new Playback(
       () => this.draw(),
       (problem) => {
         if (problem) this.problem = problem;
@@ -61,7 +61,7 @@ export class Player extends Viewport {
     return this.panes.find((pane) => pane.spec.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
   }
 
-  /** Take in what the server says; a longer file of the same run goes on where the shorter one is. */
+  /** Show a state; a longer file of the same run continues where the shorter one is. */
   setState(state) {
     if (!state?.state) return;
     const before = this.state;
@@ -69,7 +69,7 @@ export class Player extends Viewport {
     const { clip } = state;
     if (state.run !== before.run) {
       takeFocus(this.stage);
-      this.moments.clear();
+      this.playback.clear();
       this.panes = [];
       this.problem = null;
     }
@@ -81,7 +81,7 @@ export class Player extends Viewport {
         this.view.setFrame(result.span.width, result.span.height);
         this.baseId = this.panes.some((pane) => pane.spec.id === "reference") ? "reference" : "source";
       }
-      this.moments.load(new URL(clip.url, this.base).href, clip.times, clip.end);
+      this.playback.load(new URL(clip.url, this.baseUrl).href, clip.times, clip.end);
     }
     this.changed();
   }
@@ -104,49 +104,50 @@ export class Player extends Viewport {
     if (!this.canvas.width) return;
     const shown = this.mode === "side" ? this.panes : this.first ? [this.first] : [];
     this.setCells(this.painter.layout(shown, this.mode, this.view.frame));
-    const video = this.moments.index >= 0 ? this.moments.video : null;
+    const video = this.playback.index >= 0 ? this.playback.video : null;
     const pair = this.mode === "wipe" || this.mode === "difference" ? this.against : null;
     this.painter.draw(video, { cells: this.cells, base: pair, mode: this.mode, view: this.view, wipe: this.wipe, gain: this.gain });
     this.tags.replaceChildren(...(video ? tagsOf(this.cells, this.dpr, { mode: this.mode, base: pair, wipe: this.wipe }) : []));
     this.bar.update();
     this.transport.update();
     this.showDivider(video && this.mode === "wipe" && pair);
-    this.#speak(video);
-    this.#mirror(video);
+    this.#showMessages(video);
+    this.#publish(video);
   }
 
-  #speak(video) {
-    const { state, progress, error, ahead, notes, trouble, download, done } = this.state;
-    const busy = state === "running" || state === "waiting";
+  #showMessages(video) {
+    const { state, progress, error, ahead, width, height, notes, trouble, download, done } = this.state;
+    const queued = ahead ? `${ahead} before this one` : "";
+    const [message, status] = {
+      waiting: [queued || "waiting", queued],
+      running: ["the first pictures are being made", `${Number.isFinite(progress?.fraction) ? `${Math.round(progress.fraction * 100)} %  ·  ` : ""}${progress?.text ?? ""}`],
+      cancelled: ["stopped", "stopped; the pictures so far can be played"],
+      failed: [el("strong", {}, error?.message), error?.message],
+      done: [this.problem ?? "loading", [done, `${width} × ${height}`, trouble, ...(notes ?? [])].filter(Boolean).join("  ·  ")],
+    }[state] ?? ["", ""];
+    const isBusy = state === "running" || state === "waiting";
     this.empty.hidden = state !== "empty";
     this.message.hidden = Boolean(video) || state === "empty";
-    const words = { waiting: ahead ? `${ahead} before this one` : "waiting", running: "the first pictures are on their way", cancelled: "stopped", failed: error?.message, done: this.problem ?? "loading" }[state] ?? "";
-    const bar = busy ? el("progress", { max: 1, value: progress?.fraction ?? undefined }) : null;
-    this.message.replaceChildren(el("div", {}, state === "failed" ? el("strong", {}, words) : words, error?.hint && state === "failed" ? el("p", {}, error.hint) : null, bar));
-    const link = download ? el("a", { href: new URL(download.url, this.base).href, download: download.name }, `Download ${download.name}`) : null;
-    const told = {
-      running: `${progress?.fraction === null || progress?.fraction === undefined ? "" : `${Math.round(progress.fraction * 100)} %  ·  `}${progress?.text ?? ""}`,
-      waiting: ahead ? `${ahead} before this one` : "",
-      cancelled: "stopped; what is here can be watched",
-      failed: error?.message ?? "",
-      done: [done, `${this.state.width} × ${this.state.height}`, trouble, ...(notes ?? [])].filter(Boolean).join("  ·  "),
-    }[state];
-    const key = JSON.stringify([state, told, download]);
+    this.message.replaceChildren(
+      el("div", {}, message, state === "failed" && error.hint && el("p", {}, error.hint), isBusy && el("progress", { max: 1, value: progress?.fraction })),
+    );
+    const key = JSON.stringify([state, status, download]);
     if (key === this.statusKey) return;
     this.statusKey = key;
-    this.status.replaceChildren(...[link, el("span", { title: told ?? "" }, told ?? "")].filter(Boolean));
+    const link = download && el("a", { href: new URL(download.url, this.baseUrl).href, download: download.name }, `Download ${download.name}`);
+    this.status.replaceChildren(...[link, el("span", { title: status }, status)].filter(Boolean));
   }
 
-  // The state, on the element, for tests.
-  #mirror(video) {
-    const { index, playing, count } = this.moments;
+  // The state, as an attribute of the element, for tests.
+  #publish(video) {
+    const { index, playing, count } = this.playback;
     const { zoom, cx, cy } = this.view;
     const text = JSON.stringify({ state: this.state.state, mode: this.mode, index, count, playing, shown: Boolean(video), zoom, cx, cy, wipe: this.wipe });
     if (text !== this.element.dataset.state) this.element.dataset.state = text;
   }
 }
 
-/** How many pixels of the result's plane a pane covers: a fraction at the far edge may be cut. */
+/** How many pixels of the result a pane covers; a fraction at the right and bottom edges may be cut off. */
 function spanOf(spec, scale) {
   const by = spec.id === "source" ? scale : { x: 1, y: 1 };
   return { width: spec.width * spec.shrunk * by.x, height: spec.height * spec.shrunk * by.y };

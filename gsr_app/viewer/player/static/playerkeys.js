@@ -1,13 +1,13 @@
 /* The keys of the player. */
 
 const KEYS = {
-  " ": (player) => player.moments.toggle(),
-  ArrowLeft: (player) => player.moments.step(-1),
-  ArrowRight: (player) => player.moments.step(1),
-  ",": (player) => player.moments.step(-1),
-  ".": (player) => player.moments.step(1),
-  Home: (player) => player.moments.seek(0),
-  End: (player) => player.moments.seek(player.moments.count - 1),
+  " ": (player) => player.playback.toggle(),
+  ArrowLeft: (player) => player.playback.step(-1),
+  ArrowRight: (player) => player.playback.step(1),
+  ",": (player) => player.playback.step(-1),
+  ".": (player) => player.playback.step(1),
+  Home: (player) => player.playback.seek(0),
+  End: (player) => player.playback.seek(player.playback.count - 1),
   g: (player) => player.setMode("side"),
   w: (player) => player.setMode("wipe"),
   d: (player) => player.setMode("difference"),
@@ -22,7 +22,7 @@ const KEYS = {
 
 /** Acts on a key; true when it did something. */
 export function pressKey(player, event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || !player.moments.count) return false;
+  if (event.ctrlKey || event.metaKey || event.altKey || !player.playback.count) return false;
   const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   act?.(player);
   return Boolean(act);

@@ -1,18 +1,18 @@
-/* The one clock. All panes lie in the frames of one video, so that whatever is shown belongs to one moment.
+/* Playback of one video whose frames hold every pane, so that the panes are always in step.
  *
- * A new file of the same run (more seconds of it) is loaded beside the one that plays and takes its place at the same
- * moment. Times are those of the pictures, told by the server; nothing is counted in frames per second. */
+ * A longer file of the same run is loaded while the present one plays, and replaces it at the same frame. The server
+ * sends the time of every frame; no frame rate is assumed. */
 
-const LATE_S = 1e-3; // media times are rounded to microseconds by browsers, to 90 kHz or milliseconds by containers
+const TOLERANCE_S = 1e-3; // media times are rounded to microseconds by browsers, to 90 kHz or milliseconds by containers
 
-export class Moments {
+export class Playback {
   video = null;
   times = [];
   end = 0;
-  index = -1; // of the moment that is on the screen
+  index = -1; // of the frame on the screen
 
-  constructor(onshow, onchange) {
-    this.onshow = onshow;
+  constructor(onframe, onchange) {
+    this.onframe = onframe;
     this.onchange = onchange;
     this.speed = 1;
     this.loop = true;
@@ -26,7 +26,7 @@ export class Moments {
     return Boolean(this.video && !this.video.paused && !this.video.ended);
   }
 
-  /** Show this file from now on, at the moment at which the one before is. */
+  /** Replace the file; the new one starts at the present frame. */
   load(url, times, end) {
     const at = this.index;
     const playing = this.playing;
@@ -35,7 +35,7 @@ export class Moments {
     this.next = next;
     next.addEventListener("loadeddata", () => {
       if (this.next !== next) return;
-      this.#retire();
+      this.#unload();
       Object.assign(this, { video: next, next: null, times, end });
       this.#listen(next);
       this.seek(Math.max(0, Math.min(at, times.length - 1)));
@@ -44,7 +44,7 @@ export class Moments {
     next.addEventListener("error", () => this.onchange(next.error?.message || "the browser cannot play this file"));
   }
 
-  #retire() {
+  #unload() {
     if (!this.video) return;
     this.video.pause();
     this.video.removeAttribute("src");
@@ -56,7 +56,7 @@ export class Moments {
     const show = (seconds) => {
       if (video !== this.video) return;
       this.index = this.at(seconds);
-      this.onshow();
+      this.onframe();
     };
     if (video.requestVideoFrameCallback) {
       const next = (_, { mediaTime }) => {
@@ -77,24 +77,24 @@ export class Moments {
     video.addEventListener("ended", () => (this.loop ? this.restart() : this.onchange()));
   }
 
-  /** The moment that is shown at a time. */
+  /** The index of the frame that is shown at a time. */
   at(seconds) {
     let low = 0;
     let high = this.times.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.times[middle] <= seconds + LATE_S) low = middle;
+      if (this.times[middle] <= seconds + TOLERANCE_S) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
-  /** Show a moment: into its middle, where no rounding leads to its neighbour. */
+  /** Show a frame: seek to the middle of its time, where rounding cannot lead to its neighbour. */
   seek(index) {
     if (!this.video || !this.count) return;
-    const wanted = Math.max(0, Math.min(this.count - 1, index));
-    const until = this.times[wanted + 1] ?? Math.max(this.end, this.times[wanted] + 0.002);
-    this.video.currentTime = (this.times[wanted] + until) / 2;
+    const target = Math.max(0, Math.min(this.count - 1, index));
+    const until = this.times[target + 1] ?? Math.max(this.end, this.times[target] + 0.002);
+    this.video.currentTime = (this.times[target] + until) / 2;
     this.onchange();
   }
 
@@ -114,7 +114,7 @@ export class Moments {
     try {
       await this.video.play();
     } catch {
-      // another file took its place meanwhile
+      // another file replaced this one meanwhile
     }
     this.onchange();
   }
@@ -137,7 +137,7 @@ export class Moments {
 
   clear() {
     this.next = null;
-    this.#retire();
+    this.#unload();
     Object.assign(this, { times: [], end: 0, index: -1 });
   }
 }
