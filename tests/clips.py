@@ -1,4 +1,4 @@
-"""Short videos, drawn and encoded by FFmpeg alone: nothing of the code under test has a part in them."""
+"""Short test videos, encoded by FFmpeg without the code under test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOUND_HZ = 48000
 
 
 def drawing(number: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """A smooth picture that moves, well inside the colours that a video can store."""
+    """A smooth moving picture, of colours that a video can store."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     planes = [
         120 + 60 * np.sin((x + 2 * number) / 11) * np.cos(y / 13),
@@ -117,7 +117,7 @@ def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
 
 
 def flash_and_beep_s(path: Path) -> tuple[float, float]:
-    """When the picture turns white, and when the sound begins."""
+    """The time of the white frame and of the start of the beep."""
     bright = [planes_of(frame)[0].mean() / (1 << (frame.format.components[0].bits - 8)) for frame in decoded(path)]
     flash = times_of(path)[int(np.argmax(bright))]
     with av.open(str(path)) as container:

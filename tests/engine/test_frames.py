@@ -1,4 +1,4 @@
-"""Clips through the engine, frame by frame."""
+"""Clips, frame by frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gsr_app.engine.session import Session
 
 
 def draw_clip(count: int, height: int = 18, width: int = 22) -> Iterator[np.ndarray]:
-    """A wave that moves, 8 bit."""
+    """A moving wave, 8 bit."""
     y, x = np.mgrid[:height, :width]
     for t in range(count):
         frame = np.stack([0.5 + 0.4 * np.sin(0.3 * y + 0.2 * (c + 1) * (x - t) + c) for c in range(3)], axis=-1)
@@ -23,7 +23,7 @@ def draw_clip(count: int, height: int = 18, width: int = 22) -> Iterator[np.ndar
 
 @pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize("method", ["bicubic", "fake-doubler", "fake-asker", "fake-painter"])
-def test_an_image_method_draws_each_frame_as_it_draws_that_picture(method: str) -> None:
+def test_an_image_method_gives_the_same_result_for_a_frame_as_for_a_picture(method: str) -> None:
     session, scale = Session("cpu"), Scale(2.5, 3.2)
     frames = list(upscale_frames(session, draw_clip(3), method=method, scale=scale))
     for frame, source in zip(frames, draw_clip(3), strict=True):
@@ -54,7 +54,7 @@ def test_fields_of_frames_are_not_kept() -> None:
     assert session.memory.used_bytes == 0
 
 
-def test_progress_is_told_and_cancelling_ends_the_clip() -> None:
+def test_progress_is_reported_and_cancelling_ends_the_clip() -> None:
     told: list[Progress] = []
     clip = upscale_frames(
         Session("cpu"), draw_clip(9), method="bicubic", scale=2.0, on_progress=told.append, cancel=lambda: len(told) > 2
@@ -64,6 +64,6 @@ def test_progress_is_told_and_cancelling_ends_the_clip() -> None:
     assert len(told) == 3
 
 
-def test_an_unknown_method_is_said_before_a_frame_is_read() -> None:
+def test_an_unknown_method_is_refused_before_a_frame_is_read() -> None:
     with pytest.raises(UnknownMethod):
         next(upscale_frames(Session("cpu"), iter(()), method="savrs", scale=2.0))

@@ -1,4 +1,4 @@
-"""The metrics against the published scripts' own numbers."""
+"""PSNR and SSIM against the numbers of the published scripts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_scores_equal_the_published_scripts(pair, published, script: str, channe
 
 @pytest.mark.shared
 @pytest.mark.parametrize("crop", [0, 2, 4])
-def test_the_swapped_luma_of_rt4ksr_is_kept_apart(pair, published, crop: int) -> None:
+def test_the_swapped_luma_of_rt4ksr_is_a_convention_of_its_own(pair, published, crop: int) -> None:
     by = Convention("rt4ksr", channel="y-swapped")
     assert psnr(*pair, by=by, scale=crop) == pytest.approx(published[f"rt4ksr_psnr_crop{crop}_y"], abs=1e-5)
     assert ssim(*pair, by=by, scale=crop) == pytest.approx(published[f"rt4ksr_ssim_crop{crop}_y"], abs=1e-6)
@@ -71,7 +71,7 @@ def test_psnr_of_a_constant_error_is_the_closed_form() -> None:
     assert psnr(one, one + np.uint8(5), by=convention("whole-rgb")) == pytest.approx(20 * math.log10(255 / 5))
 
 
-def test_ssim_agrees_with_a_plain_double_loop() -> None:
+def test_ssim_equals_a_double_loop() -> None:
     one, two = (picture[:14, :15, 0] for picture in noisy_pair())
     at = np.arange(11) - 5
     window = np.exp(-(at[:, None] ** 2 + at[None] ** 2) / (2 * 1.5**2))
@@ -95,7 +95,7 @@ def test_equal_pictures_score_perfectly() -> None:
     assert score.ssim == pytest.approx(1.0)
 
 
-def test_depth_and_kind_of_a_picture_do_not_change_its_score() -> None:
+def test_dtype_and_channels_of_a_picture_do_not_change_its_score() -> None:
     one, two = noisy_pair()
     expected = measure(one, two, by=convention("basicsr"), scale=3)
     for change in (
@@ -128,7 +128,7 @@ def test_pictures_that_cannot_be_compared_are_refused() -> None:
         convention("basic")
 
 
-def test_flicker_is_the_change_that_only_the_result_has() -> None:
+def test_flicker_is_the_change_that_the_reference_does_not_have() -> None:
     rng = np.random.default_rng(1)
     reference = [rng.integers(60, 190, (24, 30, 3), dtype=np.uint8) for _ in range(3)]
     scorer, still = VideoScorer(), VideoScorer()

@@ -1,4 +1,4 @@
-"""NIQE against what its parts must be: known shapes are recovered, and known distances come out."""
+"""NIQE: its fit recovers known shapes, and its score equals known distances."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_fit_recovers_the_shape_that_samples_were_drawn_from(shape: float, l
     assert found == pytest.approx((shape, left, right), rel=0.03)
 
 
-def test_white_noise_looks_alike_in_both_directions() -> None:
+def test_features_of_white_noise_are_the_same_in_both_directions() -> None:
     noise = torch.from_numpy(np.random.default_rng(1).normal(128, 20, (192, 288)))
     features = niqe.extract_features(noise)
     assert features.shape == (6, 36)

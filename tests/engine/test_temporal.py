@@ -1,4 +1,4 @@
-"""Networks that look at several frames: the windows, their tiles, what is kept and what is computed anew."""
+"""Temporal networks: their windows of frames, tiles, and the features that are kept between windows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SMALL = SAVSRConfig(channels=16, window_blocks=2, fusion_blocks=1, groups=1, blo
 def build_small() -> SAVSR:
     net: SAVSR = fill(SAVSR(config=SMALL))  # type: ignore[assignment]
     with torch.no_grad():
-        net.tail.weight.mul_(0.02)  # pictures that stay within 0..1
+        net.tail.weight.mul_(0.02)  # results that stay within 0..1
     return net.eval()
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SAVSR]:
-    """A shortened SAVSR as the method "small" of the catalogue; yields the same network, apart."""
+    """A shortened SAVSR, registered as the method "small"; yields a copy of the network."""
     files = (WeightFile(url="https://example.invalid/small.safetensors"),)
     registry.register(
         Method("small", "small", "fake", "video", "Apache-2.0", files=files),
@@ -51,7 +51,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SAVSR]:
 
 
 def draw_clip(count: int, height: int = 11, width: int = 14) -> Iterator[np.ndarray]:
-    """A wave that moves, float."""
+    """A moving wave, float."""
     y, x = np.mgrid[:height, :width]
     for t in range(count):
         frame = [0.5 + 0.3 * np.sin(0.5 * y + 0.4 * (c + 1) * (x - t) + c + 0.1 * t * t) for c in range(3)]
@@ -59,7 +59,7 @@ def draw_clip(count: int, height: int = 11, width: int = 14) -> Iterator[np.ndar
 
 
 def one_by_one(net: SAVSR, frames: list[np.ndarray], scale: Scale) -> list[np.ndarray]:
-    """Every window through the network on its own, and the picture's whole pixels."""
+    """The network on each window alone, cropped to whole output pixels."""
     planes = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
     height, width = scale.output_size((planes.shape[2], planes.shape[3]))
     drawn: list[np.ndarray] = []
@@ -94,7 +94,7 @@ def test_windows_are_mirrored_at_the_clips_ends_as_the_published_tests_mirror_th
         (3, [[1, 2, 1, 0, 1, 2, 1], [2, 1, 0, 1, 2, 1, 0], [1, 0, 1, 2, 1, 0, 1]]),
     ],
 )
-def test_clips_shorter_than_half_a_window_are_mirrored_again(count: int, expected: list[list[int]]) -> None:
+def test_clips_shorter_than_half_a_window_are_mirrored_repeatedly(count: int, expected: list[list[int]]) -> None:
     windows = slide(Frame(i, torch.empty(0)) for i in range(count))
     assert [[frame.number for frame in window] for window in windows] == expected
 
@@ -132,20 +132,20 @@ def test_a_short_clip_equals_its_windows_too(small: SAVSR, count: int) -> None:
         np.testing.assert_allclose(frame, expected, atol=1e-5)
 
 
-def test_without_room_to_keep_anything_the_pictures_are_the_same(small: SAVSR) -> None:
+def test_results_are_the_same_without_a_cache(small: SAVSR) -> None:
     kept = list(upscale_frames(Session("cpu"), draw_clip(6), method="small", scale=2.0))
     anew = list(upscale_frames(Session("cpu", memory_bytes=0), draw_clip(6), method="small", scale=2.0))
     np.testing.assert_array_equal(kept, anew)
 
 
-def test_a_picture_is_a_clip_that_stands_still(small: SAVSR) -> None:
+def test_a_picture_is_treated_as_a_clip_of_equal_frames(small: SAVSR) -> None:
     still = next(iter(draw_clip(1)))
     up = Session("cpu").upscale(still, method="small", scale=Scale(2.0, 3.0))
     np.testing.assert_allclose(up.image, one_by_one(small, [still], Scale(2.0, 3.0))[0], atol=1e-5)
     assert "stands still" in up.done
 
 
-def test_frames_come_back_as_their_own_kind_with_their_transparency(small: SAVSR) -> None:
+def test_frames_keep_their_dtype_and_alpha(small: SAVSR) -> None:
     opaque = [(frame * 65535).astype(np.uint16) for frame in draw_clip(3)]
     half = np.full((11, 14, 1), 32768, np.uint16)
     clear = [np.concatenate([frame, half], axis=2) for frame in opaque]
@@ -159,7 +159,7 @@ def test_frames_come_back_as_their_own_kind_with_their_transparency(small: SAVSR
 
 
 def test_seams_between_tiles_are_invisible(small: SAVSR) -> None:
-    """The kernels follow the mean of what they see, a tile here: the pictures differ a little, and nowhere more."""
+    """The kernels depend on the mean of the tile: the results differ slightly, but not more at tile borders."""
     source = list(draw_clip(4, 60, 72))
     scale = Scale(2.5, 2.0)
     whole = np.array(list(upscale_frames(Session("cpu"), iter(source), method="small", scale=scale)))
@@ -192,7 +192,7 @@ def test_out_of_memory_makes_the_tiles_smaller_for_the_rest_of_the_clip(
 # ---- work -------------------------------------------------------------------------------------------------------
 
 
-def test_each_frame_and_its_neighbours_are_looked_at_once(small: SAVSR, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_frame_and_its_neighbours_are_encoded_once(small: SAVSR, monkeypatch: pytest.MonkeyPatch) -> None:
     looked, located = count_calls(monkeypatch, "look"), count_calls(monkeypatch, "locate")
     list(upscale_frames(Session("cpu"), draw_clip(20), method="small", scale=2.0))
     # 18 frames have two neighbours; at either end the mirrored ones come in reverse, and one frame twice.
@@ -222,7 +222,7 @@ def test_streaming_does_less_arithmetic_than_windows_one_by_one(small: SAVSR) ->
 
 
 def test_memory_does_not_grow_with_the_clip(small: SAVSR) -> None:
-    """Tensors alive, counted after every frame, of a clip of 20 frames and of one of 400."""
+    """The number of live tensors after every frame, for clips of 20 and of 400 frames."""
     import gc
 
     def most(count: int) -> int:

@@ -1,4 +1,4 @@
-"""Clips are scored by SAVSR's protocol."""
+"""`gsr eval --video`: clips are scored by SAVSR's protocol."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.golden.filling import fill
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is computed here is so small that a second thread only costs time."""
+    """The pictures are so small that a second thread only costs time."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
 @pytest.fixture
 def vid4(tmp_path: Path) -> Path:
-    """Two clips of four frames, in which waves move."""
+    """Two clips of four frames with moving waves."""
     y, x = np.mgrid[:50, :46]
     for c, clip in enumerate(("calendar", "walk")):
         folder = tmp_path / "Vid4" / "GT" / clip
@@ -43,7 +43,7 @@ def vid4(tmp_path: Path) -> Path:
     return tmp_path / "Vid4"
 
 
-def test_a_clips_score_is_the_mean_over_its_frames_of_the_protocol_written_out(vid4: Path, tmp_path: Path) -> None:
+def test_the_score_of_a_clip_is_the_mean_over_its_frames(vid4: Path, tmp_path: Path) -> None:
     scale = Scale(2.5, 1.5)
     rows = evaluate([vid4], ["nearest"], [scale], Settings("savsr"), tmp_path / "out", clips=True)
     for row, clip in zip(rows, list_clips(vid4), strict=True):
@@ -58,7 +58,7 @@ def test_a_clips_score_is_the_mean_over_its_frames_of_the_protocol_written_out(v
         assert (row.image, row.factor) == (clip.name, "2.5x1.5")
 
 
-def test_savsr_goes_through_and_published_figures_stand_beside_it(
+def test_scores_of_savsr_are_printed_with_the_published_ones(
     vid4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With stand-in weights whose last layer is silent, the network is the bilinear resize of its skip."""
@@ -80,7 +80,7 @@ def test_savsr_goes_through_and_published_figures_stand_beside_it(
     assert "antialiased bicubic" in table
 
 
-def test_a_run_that_was_stopped_goes_on(vid4: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_continues(vid4: Path, tmp_path: Path) -> None:
     told: list[str] = []
     scales = [Scale(2.0, 2.0), Scale(1.5, 3.0)]
     settings, out = Settings("savsr"), tmp_path / "out"
@@ -120,7 +120,7 @@ def test_published_scales_are_all_42_of_the_tables() -> None:
 
 
 @pytest.mark.parametrize("words", [["0.5"], ["x"], ["published", "2"], []])
-def test_scales_that_cannot_be_are_refused(words: list[str]) -> None:
+def test_invalid_scales_are_refused(words: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="--scales"):
         read_scales(words, ["savsr"], "savsr")
 

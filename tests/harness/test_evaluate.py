@@ -1,4 +1,4 @@
-"""The evaluation: right numbers, the same whoever computes them, nothing lost when it is stopped."""
+"""`gsr eval`: correct scores, the same from any number of workers, and no loss when it is stopped."""
 
 from __future__ import annotations
 
@@ -98,19 +98,19 @@ class DiesOnce:
         return job * job
 
 
-def test_jobs_of_a_killed_worker_are_done_again_and_none_twice(tmp_path: Path) -> None:
+def test_jobs_of_a_killed_worker_are_repeated_and_reported_once(tmp_path: Path) -> None:
     results = list(run_jobs(DiesOnce(str(tmp_path / "died"), on=3), list(range(8)), workers=2))
     assert sorted(results) == [(job, job * job) for job in range(8)]
     assert (tmp_path / "died").exists()
 
 
-def test_a_job_that_always_kills_its_worker_is_given_up_and_the_others_are_done(tmp_path: Path) -> None:
+def test_a_job_that_always_kills_its_worker_does_not_stop_the_others(tmp_path: Path) -> None:
     results = dict(run_jobs(DiesOnce(str(tmp_path / "died"), on=0, always=True), list(range(6)), workers=2))
     assert isinstance(results.pop(0), WorkerDied)
     assert results == {job: job * job for job in range(1, 6)}
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_like_an_unbroken_one(dataset: Path, tmp_path: Path) -> None:
+def test_a_killed_run_continues_and_writes_the_same_tables(dataset: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "gsr_app", "eval", str(dataset), "--methods", "bicubic,nearest"]
     words += ["--scales", "2,2.5", "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_like_an_unbroken_one(dataset: Pa
     known = journal.read_text().count("\n")
     assert known >= 3
     with journal.open("a") as file:
-        file.write('{"dataset": "Waves", "ima')  # as if the power had gone
+        file.write('{"dataset": "Waves", "ima')  # an incomplete last line
     assert run_eval(dataset, tmp_path / "killed") == 0
     assert run_eval(dataset, tmp_path / "whole") == 0
     for name in ("images.csv", "summary.json"):
@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_like_an_unbroken_one(dataset: Pa
     assert len(Journal(journal).rows) == 24
 
 
-def test_other_weights_under_the_same_name_are_scored_anew(dataset: Path, tmp_path: Path) -> None:
+def test_other_weights_of_the_same_name_are_scored_again(dataset: Path, tmp_path: Path) -> None:
     scores: list[float] = []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)
@@ -174,7 +174,7 @@ def test_grey_and_transparent_pictures_are_scored_too(tmp_path: Path) -> None:
     assert len({(row.psnr_y, row.ssim_y) for row in rows}) == 1
 
 
-def test_images_are_kept_on_request_and_score_the_same(dataset: Path, tmp_path: Path) -> None:
+def test_saved_images_have_the_same_score(dataset: Path, tmp_path: Path) -> None:
     from gsr_app.engine.metrics import CONVENTIONS, psnr
     from gsr_app.io.images import read_image
 
@@ -213,7 +213,7 @@ def test_tables_of_an_rgb_protocol_print_rgb_scores(dataset: Path, tmp_path: Pat
     assert abs(summary[0]["psnr_rgb"] - summary[0]["psnr_y"]) > 0.01
 
 
-def test_published_figures_stand_only_beside_the_same_protocol() -> None:
+def test_published_scores_are_shown_for_the_same_protocol_only() -> None:
     assert find_published("bicubic", "Set5_pairs", 2, "basicsr") == {"psnr_y": 33.66}
     assert find_published("bicubic", "Set5", 2, "gsasr") == {}
     row = Row("Set5", "a", "bicubic", 2.0, psnr_y=33.7, ssim_y=0.9)
@@ -228,7 +228,7 @@ def test_published_figures_stand_only_beside_the_same_protocol() -> None:
         (["--measures", "lpisp"], "lpips, dists, niqe"),
     ],
 )
-def test_wrong_words_are_refused_before_any_work(
+def test_wrong_arguments_are_refused_before_any_work(
     dataset: Path, tmp_path: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["eval", str(dataset), "--methods", "bicubic", "--out", str(tmp_path / "out"), *words]) == 2
@@ -236,14 +236,16 @@ def test_wrong_words_are_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_two_pictures_of_one_name_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_pictures_of_one_name_are_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     twin = sorted(dataset.glob("*.png"))[0]
     twin.with_suffix(".bmp").write_bytes(twin.read_bytes())
     assert cli.main(["eval", str(dataset), "--methods", "bicubic", "--out", str(tmp_path / "out")]) == 2
     assert f"{twin.stem} is there twice" in capsys.readouterr().err
 
 
-def test_absent_perceptual_weights_say_where_they_come_from(
+def test_missing_perceptual_weights_are_named_in_the_error(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gsr_app.engine import perceptual
@@ -256,7 +258,7 @@ def test_absent_perceptual_weights_say_where_they_come_from(
 
 
 @pytest.mark.shared
-def test_bicubic_on_set5_meets_the_published_figures(shared: Path, tmp_path: Path) -> None:
+def test_bicubic_on_set5_gives_the_published_scores(shared: Path, tmp_path: Path) -> None:
     rows = evaluate([shared / "data" / "val" / "Set5"], ["bicubic"], [2.0, 3.0, 4.0], Settings(), tmp_path)
     for row, published in zip(summarise(rows, "basicsr"), (33.66, 30.39, 28.42), strict=True):
         assert row["psnr_y"] == pytest.approx(published, abs=0.03)

@@ -1,4 +1,4 @@
-"""`gsr video` as a user meets it, with a resize for a method. FFmpeg draws the clips and judges the results."""
+"""`gsr video` from the command line, with a resize as the method. FFmpeg makes the clips and decodes the results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests import clips  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Pictures this small are slower with more, much slower beside other work."""
+    """Pictures this small are slower with more threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -75,25 +75,25 @@ def test_three_seconds_of_ntsc_keep_length_times_and_sync(tmp_path: Path, capsys
     assert not (tmp_path / "out.mp4.parts").exists()
 
 
-def test_sizes_are_asked_for_in_pixels(tmp_path: Path) -> None:
+def test_the_output_size_can_be_given_in_pixels(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=4, audio=None)
     assert video(source, "-o", tmp_path / "made" / "a.mp4", "--size", "100x") == 0
-    assert size_of(tmp_path / "made" / "a.mp4") == (74, 100)  # 75 rows, of which H.264 holds an even number
+    assert size_of(tmp_path / "made" / "a.mp4") == (74, 100)  # 75 rows: H.264 needs an even number
     assert video(source, "-o", tmp_path / "b.webm", "--size", "101x75") == 0
     assert size_of(tmp_path / "b.webm") == (75, 101)
     assert video(source, "-o", tmp_path / "c.mp4", "--size", "101x75") == 2
 
 
-def test_at_scale_1_colours_stay_within_a_level(tmp_path: Path) -> None:
+def test_colours_change_by_at_most_one_level_at_scale_1(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=20, audio=None)
-    # Lossless, so that what is judged is the way through RGB and the method, not the quality setting.
+    # Lossless, so that the conversion to RGB and the method are tested, not the quality setting.
     assert video(source, "-o", tmp_path / "out.mp4", "--scale", "1", "--crf", "0") == 0
     for before, after in zip(clips.decoded(source), clips.decoded(tmp_path / "out.mp4"), strict=True):
         for a, b in zip(clips.planes_of(before), clips.planes_of(after), strict=True):
             assert np.abs(a - b).max() <= 1
 
 
-def test_a_trimmed_video_begins_at_zero_in_sync(tmp_path: Path) -> None:
+def test_a_trimmed_video_starts_at_zero_and_in_sync(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4")
     assert video(source, "-o", tmp_path / "out.mp4", "--scale", "1.5", "--start", "1", "--end", "0:02.5") == 0
     expected = [t for t in clips.times_of(source) if 1 <= t < Fraction(5, 2)]
@@ -102,7 +102,7 @@ def test_a_trimmed_video_begins_at_zero_in_sync(tmp_path: Path) -> None:
     assert abs(flash - beep) < 0.020
 
 
-def test_varying_rates_turned_and_deep_videos_go_through(tmp_path: Path) -> None:
+def test_variable_rates_rotations_and_ten_bits_are_kept(tmp_path: Path) -> None:
     times = np.cumsum([0] + [20, 40, 33, 100, 7, 250] * 3).tolist()
     vfr = clips.write_clip(tmp_path / "vfr.mp4", times=times, audio=None)
     assert video(vfr, "-o", tmp_path / "vfr2.mp4") == 0
@@ -116,7 +116,7 @@ def test_varying_rates_turned_and_deep_videos_go_through(tmp_path: Path) -> None
     assert clips.decoded(tmp_path / "deep2.mkv")[0].format.name == "yuv420p10le"
 
 
-def test_a_cut_file_gives_what_it_has_and_says_where_it_stops(
+def test_a_truncated_file_is_upscaled_as_far_as_possible_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = clips.write_clip(tmp_path / "whole.mkv", options={"crf": "1"}, size=(96, 128))
@@ -130,7 +130,7 @@ def test_a_cut_file_gives_what_it_has_and_says_where_it_stops(
     assert found == clips.times_of(whole)[: len(found)] or abs(found[1] - found[0] - Fraction(1001, 30000)) < 0.001
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = clips.write_clip(tmp_path / "in.mp4")
     target = tmp_path / "out.mp4"
     script = (
@@ -170,11 +170,11 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Captur
     assert abs(flash - beep) < 0.020
 
 
-def test_a_network_of_windows_sees_its_neighbours_again_after_a_kill(
+def test_a_temporal_network_gets_its_neighbours_again_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def windows(_: Session, frames: Any, **options: Any) -> Iterator[np.ndarray]:
-        """The mean of seven pictures; beyond the clip's ends the outermost count again."""
+        """The mean of seven frames; the first and last frame are repeated beyond the ends of the clip."""
         seen = list(frames)
         for place in range(len(seen)):
             around = [seen[min(max(place + step, 0), len(seen) - 1)] for step in range(-3, 4)]
@@ -197,7 +197,7 @@ def test_a_network_of_windows_sees_its_neighbours_again_after_a_kill(
         assert np.array_equal(clips.planes_of(one)[0], clips.planes_of(two)[0])
 
 
-def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
+def test_a_stopped_run_writes_a_playable_part_if_requested(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4")
     job = job_for(source, tmp_path / "out.mp4", keep_part=True)
     seen = 0
@@ -220,7 +220,7 @@ def test_a_stopped_run_leaves_a_playable_part_if_asked(tmp_path: Path) -> None:
     assert (saved.resumed, saved.pictures) == (50, 90)
 
 
-def test_another_command_does_not_go_on_with_these_parts(tmp_path: Path) -> None:
+def test_parts_of_other_settings_are_not_continued(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
     target = tmp_path / "out.mp4"
     steps = upscale_video(Session(device="cpu"), job_for(source, target), part_pictures=(2, 2))
@@ -254,7 +254,7 @@ def test_a_round_trip_scores_frames_as_the_evaluation_of_clips_does(tmp_path: Pa
     assert steps[0].reference.shape == steps[0].result.shape == (45, 60, 3)
 
 
-def test_two_runs_do_not_work_on_one_output(tmp_path: Path) -> None:
+def test_two_runs_cannot_write_one_output(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     source = clips.write_clip(tmp_path / "in.mp4", count=12, audio=None)
     first = upscale_video(Session(device="cpu"), job_for(source, tmp_path / "out.mp4"))
@@ -264,7 +264,7 @@ def test_two_runs_do_not_work_on_one_output(tmp_path: Path) -> None:
     first.close()
 
 
-def test_progress_tells_how_far_how_fast_and_how_long(tmp_path: Path) -> None:
+def test_progress_reports_fraction_speed_and_remaining_time(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=30, audio=None)
     _, steps = finish(job_for(source, tmp_path / "out.mp4"))
     assert [step.number for step in steps] == list(range(1, 31))
@@ -274,7 +274,7 @@ def test_progress_tells_how_far_how_fast_and_how_long(tmp_path: Path) -> None:
     assert steps[10].per_second > 0
 
 
-def test_pictures_in_a_folder_and_back(tmp_path: Path) -> None:
+def test_a_video_becomes_a_folder_of_pictures_and_a_video_again(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=6, audio=None)
     assert video(source, "-o", tmp_path / "frames", "--scale", "1.5") == 0
     assert sorted(path.name for path in (tmp_path / "frames").iterdir())[:2] == ["000001.png", "000002.png"]
@@ -284,7 +284,7 @@ def test_pictures_in_a_folder_and_back(tmp_path: Path) -> None:
     assert size_of(tmp_path / "back.mp4") == (72, 96)
 
 
-def test_a_gif_stays_a_gif_with_its_times(tmp_path: Path) -> None:
+def test_a_gif_keeps_its_times(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", times=[0, 50, 150, 400, 450], audio=None)
     assert video(source, "-o", tmp_path / "a.gif", "--scale", "1") == 0
     assert video(tmp_path / "a.gif", "-o", tmp_path / "b.gif") == 0
@@ -315,7 +315,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     assert many < few * 1.10
 
 
-def test_a_wrong_call_is_told_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
     for words, said in (
         (("-o", tmp_path / "a.xyz"), "is not a video that can be written"),

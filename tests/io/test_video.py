@@ -1,4 +1,4 @@
-"""Videos in and out. The clips come from FFmpeg (tests/clips.py), and FFmpeg judges what was written."""
+"""Reading and writing videos. FFmpeg makes the clips (tests/clips.py) and decodes the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests import clips  # noqa: E402
 
 
 def copy_through(source: Path, target: Path, *, parts: int = 3, **options: object) -> Path:
-    """Every picture decoded to RGB, encoded again in several parts, and put together."""
+    """Decode every frame to RGB, encode them in several parts, and join these."""
     reader = video.open_video(source)
     info = reader.info
     plan = video.plan_output(info, target, info.size, **options)  # type: ignore[arg-type]
@@ -44,10 +44,10 @@ def copy_through(source: Path, target: Path, *, parts: int = 3, **options: objec
 @pytest.mark.parametrize("bits", [8, 10, 12])
 @pytest.mark.parametrize("shift", [(0, 0), (0, 1), (1, 1), (0, 2)])
 @pytest.mark.parametrize("full_range", [False, True])
-def test_planes_come_back_exactly_from_rgb(bits: int, shift: tuple[int, int], full_range: bool) -> None:
+def test_planes_survive_rgb_exactly(bits: int, shift: tuple[int, int], full_range: bool) -> None:
     coding = Coding("yuv", bits, shift, full_range, matrix=9)
     rng = np.random.default_rng(bits)
-    middle, span = 1 << (bits - 1), 1 << (bits - 4)  # rough chroma, but of colours that exist
+    middle, span = 1 << (bits - 1), 1 << (bits - 4)  # random chroma, of valid colours
     luma = rng.integers(middle - span, middle + span, (12, 24)).astype(coding.dtype)
     size = tuple(-(-side // (1 << s)) for side, s in zip((12, 24), shift, strict=True))
     chroma = [rng.integers(middle - span, middle + span, size).astype(coding.dtype) for _ in range(2)]
@@ -58,7 +58,7 @@ def test_planes_come_back_exactly_from_rgb(bits: int, shift: tuple[int, int], fu
 
 @pytest.mark.parametrize(("number", "name"), [(1, 1), (6, 5), (9, 9)])  # in H.273, and what swscale calls it
 @pytest.mark.parametrize("full_range", [False, True])
-def test_rgb_is_what_ffmpeg_makes_of_it(number: int, name: int, full_range: bool) -> None:
+def test_rgb_equals_ffmpegs(number: int, name: int, full_range: bool) -> None:
     picture = clips.drawing(3)
     frame = av.VideoFrame.from_ndarray(picture, "rgb24")
     stored = frame.reformat(
@@ -71,9 +71,9 @@ def test_rgb_is_what_ffmpeg_makes_of_it(number: int, name: int, full_range: bool
     assert max(np.abs(a.astype(int) - b).max() for a, b in zip(ours, clips.planes_of(stored), strict=True)) <= 1
 
 
-def test_chroma_keeps_its_place_when_it_is_enlarged() -> None:
+def test_upsampled_chroma_keeps_its_position() -> None:
     coding = Coding("yuv", 8, (1, 1), matrix=1)
-    x = np.arange(32)  # of luma; a chroma sample lies on every second column and between the rows
+    x = np.arange(32)  # luma columns; chroma samples are on every second column and between rows
     ramp = np.tile((100 + x[::2]).astype(np.uint8), (8, 1))
     grey = np.full((16, 32), 128, np.uint8)
     rgb = to_rgb([grey, np.full_like(ramp, 128), ramp], coding)
@@ -81,7 +81,7 @@ def test_chroma_keeps_its_place_when_it_is_enlarged() -> None:
     assert np.allclose(found, np.arange(29), atol=1e-3)
 
 
-def test_what_standard_television_leaves_unsaid_is_said_before_it_becomes_large(tmp_path: Path) -> None:
+def test_the_assumed_matrix_of_a_small_video_is_written_into_the_result(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=5, audio=None)
     out = copy_through(source, tmp_path / "out.mp4")
     assert clips.decoded(source)[0].colorspace == 2
@@ -95,7 +95,7 @@ def test_what_standard_television_leaves_unsaid_is_said_before_it_becomes_large(
 def test_every_container_keeps_times_sound_and_colours(tmp_path: Path, suffix: str) -> None:
     opus = suffix == ".webm"
     source = clips.write_clip(tmp_path / f"in{'.mkv' if opus else '.mp4'}", audio="libopus" if opus else "aac")
-    # Lossless: what differs then is not the codec's doing.
+    # Lossless, so that differences do not come from the codec.
     out = copy_through(source, tmp_path / f"out{suffix}", crf=0)
     before, after = clips.decoded(source), clips.decoded(out)
     assert len(after) == len(before) == 90
@@ -125,7 +125,7 @@ def test_sound_is_copied_bit_by_bit(tmp_path: Path) -> None:
     assert packets(out) == packets(source)
 
 
-def test_subtitles_come_along_where_the_container_has_them(tmp_path: Path) -> None:
+def test_subtitles_are_copied_if_the_container_supports_them(tmp_path: Path) -> None:
     source = clips.with_subtitles(clips.write_clip(tmp_path / "plain.mp4"), tmp_path / "in.mkv")
     with av.open(str(copy_through(source, tmp_path / "out.mkv"))) as container:
         told = [bytes(p) for p in container.demux(container.streams.subtitles[0]) if p.size]
@@ -137,7 +137,7 @@ def test_subtitles_come_along_where_the_container_has_them(tmp_path: Path) -> No
     assert "subtitles" in notes[0]
 
 
-def test_sound_that_a_container_cannot_hold_is_said_before_any_work(tmp_path: Path) -> None:
+def test_sound_that_a_container_cannot_hold_is_refused_before_any_work(tmp_path: Path) -> None:
     info = video.open_video(clips.write_clip(tmp_path / "in.mp4", count=5)).info
     plan = video.plan_output(info, tmp_path / "out.webm", info.size)
     with pytest.raises(InvalidArgument, match=r"cannot hold the sound of in.mp4 \(aac\)") as caught:
@@ -146,7 +146,7 @@ def test_sound_that_a_container_cannot_hold_is_said_before_any_work(tmp_path: Pa
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_varying_frame_rates_stay_as_they_are(tmp_path: Path, suffix: str) -> None:
+def test_variable_frame_rates_are_kept(tmp_path: Path, suffix: str) -> None:
     times = np.cumsum([0] + [20, 40, 33, 100, 7, 250] * 8).tolist()
     source = clips.write_clip(tmp_path / f"in{suffix}", times=times, audio=None)
     out = copy_through(source, tmp_path / f"out{suffix}", parts=5)
@@ -155,10 +155,10 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.skipif(not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="PyAV is too old")
 @pytest.mark.parametrize(("angle", "turn"), [(90, 1), (-90, -1), (180, 2)])
-def test_a_turned_video_becomes_upright(tmp_path: Path, angle: int, turn: int) -> None:
+def test_a_rotated_video_becomes_upright(tmp_path: Path, angle: int, turn: int) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=5, audio=None, rotation=angle)
     frame = next(iter(video.open_video(source).frames()))
-    stored = np.rot90(clips.drawing(0), turn)  # FFmpeg counts angles against the clock, as numpy does
+    stored = np.rot90(clips.drawing(0), turn)  # both FFmpeg and numpy count angles counterclockwise
     assert frame.pixels.shape == stored.shape
     assert np.abs(frame.pixels * 255 - stored).mean() < 3
     out = copy_through(source, tmp_path / "out.mp4")
@@ -186,14 +186,14 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path, suffix: str, codec: str | None, 
             assert np.abs(a - b).max() <= 1
 
 
-def test_ten_bits_that_a_codec_lacks_are_told(tmp_path: Path) -> None:
+def test_a_note_says_that_a_codec_lacks_ten_bits(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mkv", count=3, pixel_format="yuv420p10le", audio=None)
     plan = video.plan_output(video.open_video(source).info, tmp_path / "out.webm", (48, 64), codec="vp9")
     assert plan.coding.bits == 8
     assert "8 bits" in plan.notes[0]
 
 
-def test_an_odd_size_is_exact_where_the_codec_has_it_and_told_where_not(tmp_path: Path) -> None:
+def test_an_odd_size_is_kept_or_cropped_with_a_note(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
     info = video.open_video(source).info
     assert video.plan_output(info, tmp_path / "a.webm", (61, 83)).size == (61, 83)
@@ -204,7 +204,7 @@ def test_an_odd_size_is_exact_where_the_codec_has_it_and_told_where_not(tmp_path
         video.plan_output(info, tmp_path / "a.mp4", (61, 83), may_crop=False)
 
 
-def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_file_is_read_as_far_as_possible(tmp_path: Path) -> None:
     whole = clips.write_clip(
         tmp_path / "whole.mp4", audio=None, options={"crf": "1", "movflags": "faststart"}, size=(96, 128)
     )
@@ -218,14 +218,14 @@ def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     stopped = float(frames[-1].pts * reader.info.time_base) + 1001 / 30000
     assert f"until 0:{stopped:05.2f}," in reader.trouble
     good = clips.decoded(whole)
-    for frame, expected in zip(frames, good, strict=False):  # no half pictures among them
+    for frame, expected in zip(frames, good, strict=False):  # none of them is incomplete
         y = clips.planes_of(expected)[0]
         ours = to_planes(frame.pixels, reader.info.coding)[0].astype(int)
         assert np.abs(ours - y).max() <= 1
 
 
 def faststart(path: Path) -> bytes:
-    """The file with its index in front, as a download has it."""
+    """The file with its index at the start, as for streaming."""
     moved = path.with_name("front.mp4")
     with av.open(str(path)) as source, av.open(str(moved), "w", container_options={"movflags": "+faststart"}) as out:
         stream = source.streams.video[0]
@@ -237,7 +237,7 @@ def faststart(path: Path) -> bytes:
     return moved.read_bytes()
 
 
-def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
+def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     with pytest.raises(VideoError, match=r"text.mp4 cannot be read as a video"):
         video.open_video(tmp_path / "text.mp4")
@@ -270,7 +270,7 @@ def test_side_data_of_an_unknown_type_does_not_hide_the_rotation(tmp_path: Path,
     assert reader._turn_of(StereoFrame()) == reader._turn_of(frame)
 
 
-def test_a_playlist_in_disguise_opens_no_other_file(tmp_path: Path) -> None:
+def test_a_renamed_playlist_opens_no_other_file(tmp_path: Path) -> None:
     secret = clips.write_clip(tmp_path / "secret.ts", count=5, audio=None)
     lists = {
         "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
@@ -283,7 +283,7 @@ def test_a_playlist_in_disguise_opens_no_other_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "1/3", "-1", "1:2:3:4", "nan", "1_0", ":"])
-def test_a_time_is_digits_and_nothing_that_costs_more_to_read(text: str) -> None:
+def test_only_plain_decimals_are_times(text: str) -> None:
     with pytest.raises(InvalidArgument, match="is not a time"):
         video.read_clock(text, "--start")
     assert video.read_clock("1:02.5", "--start") == Fraction(125, 2)
@@ -291,7 +291,7 @@ def test_a_time_is_digits_and_nothing_that_costs_more_to_read(text: str) -> None
 
 
 @pytest.mark.parametrize("claim", [b"0:0:1e999999999999", b"0:0:1/000000000000"])
-def test_a_length_that_is_no_number_is_not_believed(tmp_path: Path, claim: bytes) -> None:
+def test_a_stated_length_that_is_not_a_number_is_ignored(tmp_path: Path, claim: bytes) -> None:
     source = clips.write_clip(tmp_path / "in.mkv", count=6, audio=None)
     data = source.read_bytes()
     (tmp_path / "odd.mkv").write_bytes(data.replace(b"00:00:00.200000000", claim))
@@ -301,7 +301,7 @@ def test_a_length_that_is_no_number_is_not_believed(tmp_path: Path, claim: bytes
     assert reader.trouble == ""
 
 
-def test_reading_can_begin_anywhere(tmp_path: Path) -> None:
+def test_reading_can_start_at_any_time(tmp_path: Path) -> None:
     source = clips.write_clip(tmp_path / "in.mp4", audio=None, options={"g": "12"})
     reader = video.open_video(source)
     whole = list(reader.frames())
@@ -333,7 +333,7 @@ def test_a_video_may_be_named_like_a_sequence(tmp_path: Path) -> None:
     assert video.open_video(source).info.kind == "file"
 
 
-def test_times_of_pictures_lie_beside_them(tmp_path: Path) -> None:
+def test_times_of_pictures_are_stored_next_to_them(tmp_path: Path) -> None:
     for number in range(3):
         images.write_image(tmp_path / f"{number}.png", images.Picture.from_array(np.zeros((6, 8, 3), np.uint8)))
     write_times(tmp_path, [Fraction(0), Fraction(1, 10), Fraction(7, 10)])
@@ -344,19 +344,19 @@ def test_times_of_pictures_lie_beside_them(tmp_path: Path) -> None:
 # ---- parts ------------------------------------------------------------------------------------------------------
 
 
-def test_decode_times_grow_and_are_never_late_across_parts() -> None:
+def test_decode_times_increase_and_are_never_late_across_parts() -> None:
     rng = np.random.default_rng(0)
     shown = np.cumsum(rng.integers(1, 400, 60)).tolist()
     stamps, given = DecodeTimes(4), []
     for first, last in ((0, 1), (1, 3), (3, 30), (30, 60)):
         given += stamps.of(shown[first:last])
     assert all(b > a for a, b in pairwise(given))
-    # A picture that is stored up to four places early is decoded before it is shown.
+    # A frame may be stored up to four places early and is decoded before it is presented.
     assert all(given[max(0, place)] <= shown[place] for place in range(60))
     assert all(given[min(59, place + 4)] <= shown[place] for place in range(56))
 
 
-def test_a_part_counts_only_once_it_is_finished(tmp_path: Path) -> None:
+def test_a_part_is_found_only_after_it_is_finished(tmp_path: Path) -> None:
     part = video.Part(tmp_path / "00000.mkv", ((0, 1), (1, 1)))
     part.path.write_bytes(b"begun")
     assert video.Part.find(part.path) is None
