@@ -129,8 +129,8 @@ def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole(name: str) -> No
     whole = encode(module, lr)
     tile = encode(module, lr[:, :, :40, :44])
     core = (40 - arch.overlap, 44 - arch.overlap)  # what lies further than the overlap from the cut
-    for name in ("mean", "sigma", "rho", "color"):
-        big, small = getattr(whole, name), getattr(tile, name)
+    for part in ("mean", "sigma", "rho", "color"):
+        big, small = getattr(whole, part), getattr(tile, part)
         big = big.view(44 * LATTICE, 52 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
         small = small.view(40 * LATTICE, 44 * LATTICE, -1)[: core[0] * LATTICE, : core[1] * LATTICE]
         assert float((big - small).abs().max()) < 1e-5
