@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class Team:
         if size > 1 and not dist.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(device)  # NCCL's own tensors lie there, too
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # The others wait while the leader validates, which takes long where other programs have the CPU.
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(hours=6))
         return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
 
     @property
