@@ -1,12 +1,11 @@
-"""Swift: an image as Gaussians in a fraction of a second on a CPU, drawn at any scale from one encoding.
+"""Swift: encodes an image as 2-D Gaussians in a fraction of a second on a CPU; one encoding is drawn at any scale.
 
-It marries two published ideas and copies neither: Gaussians as the continuous picture (GSASR, arXiv:2501.06838) and a
-plain convolutional body whose training branches melt into single 3x3 kernels (RT4KSR, CVPRW 2023; ECBSR, ACM MM 2021).
-What differs: the field does not depend on the scale; splatting is normalised, so weights sum to one; every source
-pixel holds a 2x2 lattice of Gaussians that starts out as pixel shuffling at x2.
+It combines Gaussians as the continuous picture (GSASR, arXiv:2501.06838) with a plain convolutional body whose training
+branches fold into single 3x3 kernels (RT4KSR, CVPRW 2023; ECBSR, ACM MM 2021). Differences: the field does not depend
+on the scale; splatting is normalised; every source pixel has a 2x2 lattice of Gaussians, initially a pixel shuffle x2.
 
-Flat in, flat out, by construction: the first kernels sum to zero and nothing has a bias, so a flat patch, of any
-colour, gives no residual at all. For the same reason the answer does not change when light is added to the picture.
+The first kernels have zero mean and no layer has a bias, so a constant patch of any colour gives a zero residual.
+For the same reason a constant added to the input is added to the output.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ _PER_GAUSSIAN = 8  # red, green, blue, offset x, y, sigma x, y, rho
 class SwiftConfig:
     channels: int = 48
     blocks: int = 6
-    dilated: tuple[int, ...] = ()  # blocks whose first convolution looks at every other pixel: a wider view at no cost
-    branches: bool = False  # the training form: each kernel is the sum of several
+    dilated: tuple[int, ...] = ()  # blocks whose first convolution has a dilation of 2: a wider view at no cost
+    branches: bool = False  # the training form: each kernel is a sum of several
     sigma_least: float = 0.1  # source pixels
     sigma_most: float = 0.6
-    sigma_start: float = 0.22  # where two neighbours, half a pixel apart, hardly see each other
+    sigma_start: float = 0.22  # neighbours half a pixel apart then have little weight at each other's centre
     rho_most: float = 0.9
-    overshoot: float = 7.5 / 255  # how far a colour may leave the range of its surroundings,
-    surroundings: int = 3  # which are the source pixels this near to its own
+    overshoot: float = 7.5 / 255  # how far a colour may leave the range of its neighbourhood,
+    surroundings: int = 3  # the source pixels within this distance of its own
 
 
 class PlainConv(nn.Module):
@@ -47,7 +46,7 @@ class PlainConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
         super().__init__()
         self.dilation = dilation
-        # Channels last is the layout that CPU convolutions are fastest in.
+        # CPU convolutions are fastest in this layout.
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3, memory_format=torch.channels_last))
         nn.init.kaiming_normal_(self.weight)
 
@@ -71,7 +70,7 @@ class BranchedConv(PlainConv):
         return self.weight + F.pad(centre[:, :, None, None], (1, 1, 1, 1))
 
 
-class SlopeConv(PlainConv):
+class ZeroMeanConv(PlainConv):
     """The first convolution. Its kernels have zero mean and the border is replicated, so a constant gives zero."""
 
     def kernel(self) -> Tensor:
@@ -94,8 +93,8 @@ class Block(nn.Module):
         return self.second(F.relu_(self.first(x))).add_(x)
 
 
-def find_highest(x: Tensor, reach: int) -> Tensor:
-    """The highest value within a square around every pixel: along rows, then columns, which is a third of the work."""
+def local_maximum(x: Tensor, reach: int) -> Tensor:
+    """The maximum over a square around every pixel; separable, which takes a third of the time."""
     side = 2 * reach + 1
     x = F.max_pool2d(x, (1, side), stride=1, padding=(0, reach))
     return F.max_pool2d(x, (side, 1), stride=1, padding=(reach, 0))
@@ -106,34 +105,34 @@ class Swift(nn.Module):
         super().__init__()
         self.config = config
         conv = BranchedConv if config.branches else PlainConv
-        self.head = SlopeConv(3, config.channels)
+        self.head = ZeroMeanConv(3, config.channels)
         dilations = [2 if index in config.dilated else 1 for index in range(config.blocks)]
         self.blocks = nn.ModuleList([Block(conv, config.channels, dilation) for dilation in dilations])
         self.join = conv(config.channels, config.channels)
         self.tail = PlainConv(config.channels, _PER_GAUSSIAN * _LATTICE**2)
         nn.init.normal_(self.tail.weight, std=1e-3)
 
-    def encode(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]: colours, and the raw shapes
+    def encode(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]: colours and raw shapes
         x = start = self.head(lr.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x)
         x = F.relu_(self.join(x).add_(start))
-        # Where convolutions answer in half precision, it ends here: places and colours are too fine for it.
+        # Under autocast half precision ends here: it is too coarse for positions and colours.
         lattice = F.pixel_shuffle(self.tail(x).to(lr.dtype).contiguous(), _LATTICE)
         color = lattice[:, :3] + resize(lr, scale=_LATTICE)
         lattice[:, :3] = self._limit(color, lr)
         return lattice
 
     def _limit(self, color: Tensor, lr: Tensor) -> Tensor:  # [B, 3, 2h, 2w], [B, 3, h, w]
-        """Colours within the range of their surroundings, give or take a little: what is drawn of them cannot ring."""
-        highest = find_highest(lr, self.config.surroundings) + self.config.overshoot
-        lowest = -find_highest(-lr, self.config.surroundings) - self.config.overshoot
+        """Clamp colours to slightly more than the range of their neighbourhood, which bounds ringing."""
+        highest = local_maximum(lr, self.config.surroundings) + self.config.overshoot
+        lowest = -local_maximum(-lr, self.config.surroundings) - self.config.overshoot
         cells = color.unflatten(3, (-1, _LATTICE)).unflatten(2, (-1, _LATTICE))  # [B, 3, h, 2, w, 2]
         low, high = (bound[:, :, :, None, :, None] for bound in (lowest, highest))
         return cells.clamp(low, high).view_as(color)
 
     def field(self, features: Tensor, scale: Scale) -> GaussianField:  # [1, 8, 2h, 2w]
-        """The Gaussians of one picture. They hold at every scale."""
+        """The Gaussians of one picture, the same for every scale."""
         color, offset, width, lean = features[0].flatten(1).split([3, 2, 2, 1])  # [..., N]
         rows, columns = features.shape[-2:]
         y = (torch.arange(rows, device=features.device, dtype=features.dtype) + 0.5) / _LATTICE
@@ -152,7 +151,7 @@ class Swift(nn.Module):
         )
 
     def fuse(self) -> Swift:
-        """The same network with every kernel melted into one."""
+        """The inference form: the branches of every kernel are summed."""
         plain = Swift(replace(self.config, branches=False)).to(self.head.weight.device, self.head.weight.dtype)
         ours = {name: part for name, part in self.named_modules() if isinstance(part, PlainConv)}
         with torch.no_grad():

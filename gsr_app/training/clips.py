@@ -1,7 +1,7 @@
-"""Clips on disk, and the windows of frames of a step: for networks that look at several frames to draw one.
+"""Clips on disk and the windows of frames of a training step, for networks that make one frame from several.
 
-As for pictures, a step's windows follow from (seed, step, process) alone. Frames are read when they are drawn from: a
-training set of clips does not fit into memory.
+As for pictures, the windows of a step depend only on (seed, step, process). Frames are read when they are needed,
+because a training set of clips does not fit into memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Clip:
 
 
 def find_clips(folder: Path, least: int) -> list[Clip]:
-    """Every folder, however deep, that holds at least so many frames: in Vimeo-90K's layout as well as in Vid4's."""
+    """Every folder at any depth with at least `least` frames; fits the layouts of Vimeo-90K and of Vid4."""
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}.", hint="Name a folder of clips with --data.")
     homes: dict[Path, list[Path]] = {}
@@ -61,7 +61,7 @@ class Windows:
 
     def draw(self, seed: int, step: int, *process: int, count: int) -> Batch:
         """The windows of one step."""
-        # The processes of a team draw the same scale and then go their own ways.
+        # All processes draw the same scale; their windows differ.
         scale = self.draw_scale(np.random.default_rng((seed, step)), step)
         rng = np.random.default_rng((seed, step, *process, 1))
         windows = torch.stack([self._draw_window(rng, scale) for _ in range(count)])  # [B, T, 3, H, W]
@@ -70,7 +70,7 @@ class Windows:
         return Batch(lr.unflatten(0, windows.shape[:2]), tuple(windows[:, self.data.frames // 2]))
 
     def draw_scale(self, rng: np.random.Generator, step: int) -> Scale:
-        """Of all scales that the recipe knows; in its easy time often one of the whole ones."""
+        """One of the scales of the recipe; during its easy epochs the largest one or a whole one more often."""
         low, high = self.data.scales
         epoch = step // self.data.epoch_steps
         if epoch < self.data.easy_epochs and epoch % 10 < 4:
@@ -100,8 +100,8 @@ class Windows:
         return frames.float() / 255
 
 
-def pose(clip: Clip, scale: float, frames: int) -> tuple[Tensor, Tensor]:
-    """What a validation asks of the clip's middle: the low resolution [1, T, 3, h, w], and the answer [3, H, W]."""
+def make_pair(clip: Clip, scale: float, frames: int) -> tuple[Tensor, Tensor]:
+    """The window in the middle of a clip: low resolution [1, T, 3, h, w] and its centre frame [3, H, W]."""
     window = clip.read((len(clip.frames) - frames) // 2, frames)
     height, width = crop_frame_size((window.shape[2], window.shape[3]), Scale(scale, scale))
     hr = window[:, :, :height, :width].float() / 255

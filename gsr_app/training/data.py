@@ -1,7 +1,7 @@
-"""Photographs in memory, and the patches of a step.
+"""Training pictures in memory, and the patches of a step.
 
-A step's patches follow from (seed, step, process) alone, so that a run that was cut and resumed sees what an unbroken
-one sees. The low resolution is made of the very patch, mirrored at its border, as a test makes it of a picture.
+The patches of a step depend only on (seed, step, process), so that a resumed run sees the same data as an uninterrupted
+one. The low resolution is made from the patch itself, mirrored at its border, as tests make it from a picture.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def quantise(picture: Tensor) -> Tensor:
 
 
 def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / scale), ceil(W / scale)]
-    """The low resolution of a whole picture, as the tests of the field make it."""
+    """The low resolution of a whole picture, as in published tests."""
     return quantise(resize(hr[None], scale=1 / scale))
 
 
@@ -228,7 +228,7 @@ class PicturePatches:
     def _draw_window(self, rng: np.random.Generator, scale: float) -> Tensor:  # [3, H, W] uint8
         picture = self.pictures[rng.integers(len(self.pictures))]
         height, width = picture.shape[1:]
-        # A picture that is too small for the scale serves at the largest that it allows.
+        # A picture that is too small for the scale is used at the largest scale that it allows.
         side = min(max(round(scale * self.data.patch_px), self.data.patch_px), height, width)
         most = self.data.shrink_most
         taken = min(round(side * rng.uniform(1, most)), height, width) if most > 1 else side
@@ -248,22 +248,22 @@ def draw_scale(rng: np.random.Generator, data: Data) -> float:
 
 
 def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor, Tensor]:
-    """Two colours with a straight edge between them, as a camera without sharpening sees it, at both resolutions."""
+    """A straight antialiased edge between two colours, at both resolutions."""
     first, second = torch.from_numpy(rng.uniform(0, 1, (2, 3, 1, 1)).astype(np.float32))
-    if rng.random() < 0.5:  # along the pixels, and between two of them
+    if rng.random() < 0.5:  # parallel to the pixel grid, on a pixel boundary
         normal = ((1.0, 0.0), (0.0, 1.0))[rng.integers(2)]
         distance = float(rng.integers(1, lr_px)) / lr_px - 0.5
     else:
         angle = rng.uniform(0, 2 * math.pi)
         normal, distance = (math.cos(angle), math.sin(angle)), rng.uniform(-0.4, 0.4)
 
-    def see(side_px: int) -> Tensor:  # [3, side, side]
+    def render(side_px: int) -> Tensor:  # [3, side, side]
         at = (torch.arange(side_px) + 0.5) / side_px - 0.5
         depth = (at * normal[0] + at[:, None] * normal[1] - distance) * side_px
-        cover = (depth / (abs(normal[0]) + abs(normal[1])) + 0.5).clamp(0, 1)  # how much of a pixel lies behind
+        cover = (depth / (abs(normal[0]) + abs(normal[1])) + 0.5).clamp(0, 1)  # the part of a pixel behind the edge
         return first + (second - first) * cover
 
-    return quantise(see(lr_px)[None]), see(hr_px)
+    return quantise(render(lr_px)[None]), render(hr_px)
 
 
 def measure_detail(window: Tensor) -> float:  # [3, H, W] uint8

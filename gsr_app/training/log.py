@@ -1,4 +1,4 @@
-"""The record of a run: one CSV, and its curve as a PNG. Needs no plotting library."""
+"""The log of a run as CSV, and its curves as PNG without a plotting library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Canvas = npt.NDArray[np.uint8]
 
 
 class CsvLog:
-    """Rows of numbers under named columns. A resumed run drops the rows that it is about to write again."""
+    """Rows of numbers under named columns. A resumed run first drops the rows after its step."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, tuple(columns)
@@ -75,7 +75,7 @@ def _draw_panel(title: str, points: list[tuple[float, float]]) -> Canvas:
         _write(canvas, f"{low + (high - low) * share:.4g}", 6, row - 8)
     columns = left + (right - left) * (x - x.min()) / max(float(x.max() - x.min()), 1.0)
     lines = bottom + (top - bottom) * (y - low) / (high - low)
-    # A polyline as a point in every column: what lies between two values is filled, so that it has no holes.
+    # One point per column; the rows between neighbours are filled, so that steep parts have no gaps.
     dense = np.arange(int(columns[0]), int(columns[-1]) + 1)
     heights = np.interp(dense, columns, lines).round().astype(int)
     for column, start, stop in zip(dense, heights, np.append(heights[1:], heights[-1]), strict=True):
@@ -88,7 +88,7 @@ def _write(canvas: Canvas, text: str, left: int, top: int) -> None:
 
     try:
         mask: npt.NDArray[np.uint8] = pyvips.Image.text(text, dpi=84).numpy()
-    except pyvips.Error:  # no fonts on this machine: the curve itself needs none
+    except pyvips.Error:  # no fonts on this machine; the curve needs none
         return
     mask = mask.reshape(mask.shape[0], mask.shape[1], -1)[..., :1]
     area = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]

@@ -1,4 +1,4 @@
-"""The training loop: one process or several, on CPU or GPU, cut and resumed at will."""
+"""The training loop: one process or several, on CPU or GPU, resumable at any step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gsr_app.engine.metrics import convention, psnr
 from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
 from gsr_app.ops import render
-from gsr_app.training.clips import Clip, Windows, pose
+from gsr_app.training.clips import Clip, Windows, make_pair
 from gsr_app.training.data import Patches, shrink
 from gsr_app.training.log import CsvLog, draw_curve
 from gsr_app.training.losses import mix
@@ -35,11 +35,12 @@ from gsr_app.training.recipe import Recipe
 
 _COLUMNS = ("step", "loss", "rate", "seconds", "psnr_y", "scores")
 _LOG_EVERY = 50
+_SAVE_EVERY_S = 120
 
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that train together: `torchrun` says how many, one is the default."""
+    """The processes of a data-parallel run, as `torchrun` sets them up; one by default."""
 
     rank: int = 0
     size: int = 1
@@ -49,7 +50,7 @@ class Team:
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size > 1 and not dist.is_initialized():
             if device.type == "cuda":
-                torch.cuda.set_device(device)  # NCCL's own tensors lie there, too
+                torch.cuda.set_device(device)  # NCCL allocates on the current device
             # The others wait while the leader validates, which takes long where other programs have the CPU.
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(hours=6))
@@ -60,7 +61,7 @@ class Team:
         return self.rank == 0
 
     def average_gradients(self, module: nn.Module) -> None:
-        """The mean over the processes, in one message."""
+        """Replace gradients by their mean over the processes, in one message."""
         if self.size == 1:
             return
         gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
@@ -71,17 +72,17 @@ class Team:
             gradient.copy_(mean.view(gradient.shape))
 
     def largest(self, value: float) -> float:
-        """The largest of what the processes say; of flags, whether one of them is up."""
+        """The maximum over the processes; of flags, whether any is set."""
         if self.size == 1:
             return value
-        said = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.all_reduce(said, dist.ReduceOp.MAX)
-        return float(said.item())
+        message = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(message, dist.ReduceOp.MAX)
+        return float(message.item())
 
 
 @dataclass
 class Status:
-    """Where a run stands; what the caller shows."""
+    """Progress of a run, for display."""
 
     step: int
     steps: int
@@ -94,7 +95,7 @@ class Status:
 
 
 class Trainer:
-    """A recipe on its way. `run` yields a Status every few steps; closing it early leaves a state to resume."""
+    """A run of a recipe. `run` yields a Status every few steps and saves a state that can be resumed."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class Trainer:
         out: Path,
         *,
         device: str = "cpu",
-        minutes: float | None = None,  # anneal by the clock instead of by the step, to end in time
+        minutes: float | None = None,  # anneal by elapsed time instead of by steps
         draw: Draw = render,
     ) -> None:
         self.recipe, self.out, self.draw, self.minutes = recipe, out, draw, minutes
@@ -123,7 +124,7 @@ class Trainer:
         self.step, self.seconds, self.best = 0, 0.0, float("-inf")
 
     def _prepare(self, pictures: Sequence[Any]) -> None:
-        """What `_measure` needs; another kind of network brings its own two."""
+        """Set up the data and loss for `_measure`; subclasses for other kinds of networks override both."""
         recipe = self.recipe
         self.loss = mix(recipe.loss)
         clips = [one for one in pictures if isinstance(one, Clip)]
@@ -136,7 +137,7 @@ class Trainer:
     # ---- running ---------------------------------------------------------------------------------------------
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Status]:
-        """Train to the end of the schedule, or until `stop` says so; the state is saved either way."""
+        """Train to the end of the schedule or until `stop()` is true; the state is saved in both cases."""
         if self.team.leads:
             self.out.mkdir(parents=True, exist_ok=True)
             self.log.begin(after_step=self.step)
@@ -146,9 +147,12 @@ class Trainer:
         while not self.is_done and not self.team.largest(stop()):
             factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
             total, count = total + self._take_step(factor), count + 1
-            # Where the clock sets the rate, all go by one: it differs a little from one process to the next.
+            # With a schedule by time all processes use the same clock, so that their rates are equal.
             seconds = before + time.monotonic() - began
             self.seconds = seconds if self.minutes is None else self.team.largest(seconds)
+            if self.team.leads and time.monotonic() - last_save > _SAVE_EVERY_S:
+                self.save()
+                last_save = time.monotonic()
             is_validated = bool(every) and (self.step % every == 0 or self.is_done)
             if not (is_validated or self.step % _LOG_EVERY == 0):
                 continue
@@ -160,7 +164,7 @@ class Trainer:
             total, count = torch.zeros(()), 0
             if self.team.leads:
                 self._record(status)
-                if is_validated or time.monotonic() - last_save > 120:
+                if is_validated:
                     self.save()
                     last_save = time.monotonic()
             yield status
@@ -183,7 +187,7 @@ class Trainer:
         return loss.detach().cpu()
 
     def _measure(self, count: int) -> Tensor:
-        """The loss of this process's share of the step."""
+        """The loss of the patches of this process."""
         batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count).to(self.device)
         sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
         return self.loss(self._predict(self.module, batch.lr, sizes, of=batch.of), batch.hr, batch.weights)
@@ -222,7 +226,7 @@ class Trainer:
         )
         draw_curve(self.log.path, self.out / "curve.png")
 
-    # ---- judging ---------------------------------------------------------------------------------------------
+    # ---- validation ---------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -238,7 +242,7 @@ class Trainer:
         by, total = convention(self.recipe.validation.convention), 0.0
         for picture in self.validation:
             if isinstance(picture, Clip):
-                lr, hr = pose(picture, scale, self.recipe.data.frames)
+                lr, hr = make_pair(picture, scale, self.recipe.data.frames)
             else:
                 hr = self._crop(picture, scale).float() / 255
                 lr = shrink(hr, scale)
@@ -247,7 +251,7 @@ class Trainer:
         return total / len(self.validation)
 
     def _crop(self, picture: Tensor, scale: float) -> Tensor:
-        """Whole source pixels only, as the tests of the field have it, and as many as the network asks for."""
+        """Cropped to whole source pixels, as in published tests, and to the multiple that the network needs."""
         multiple = self.arch.multiple_of
         if scale != int(scale) and multiple == 1:
             return picture
@@ -267,7 +271,7 @@ class Trainer:
             module, self.arch, lr, sizes, of=of, scale=scale, amp=amp, window_fraction=window, draw=self.draw
         )
 
-    # ---- keeping ---------------------------------------------------------------------------------------------
+    # ---- files -----------------------------------------------------------------------------------------------
 
     def export(self, path: Path) -> None:
         """The averaged weights in their inference form."""
@@ -277,7 +281,7 @@ class Trainer:
             save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, temporary)
 
     def save(self) -> None:
-        """Everything that a later process needs to go on as if nothing had happened."""
+        """Write the state of the run; resuming from it equals an uninterrupted run."""
         state: dict[str, Any] = {
             "recipe": json.dumps(dataclasses.asdict(self.recipe)),
             "module": self.module.state_dict(),
@@ -291,15 +295,15 @@ class Trainer:
             torch.save(state, temporary)
 
     def begin_with(self, path: Path) -> None:
-        """Take over weights: the averaged ones of another run's state, or those of a weight file."""
+        """Initialise the weights from the averaged ones of another run's state, or from a weight file."""
         load_state(self.module, read_state(path, "average"), path)
         self.average.load_state_dict(self.module.state_dict())
 
     def resume(self) -> None:
-        """Take up the state in the output folder."""
+        """Load the state in the output folder."""
         path = self.out / "last.pt"
         if not path.exists():
-            raise WeightsError(f"{self.out} holds no state to resume.", hint="Leave --resume out to start afresh.")
+            raise WeightsError(f"{self.out} holds no state to resume.", hint="Leave --resume out to start anew.")
         state = torch.load(path, map_location=self.device, weights_only=True)
         if json.loads(state["recipe"])["arch"] != self.recipe.arch:
             raise WeightsError(f"{path} belongs to another architecture than {self.recipe.arch!r}.")
@@ -309,5 +313,5 @@ class Trainer:
             full = [group["full_rate"] for group in optimizer.param_groups]
             optimizer.load_state_dict(kept)
             for group, rate in zip(optimizer.param_groups, full, strict=True):
-                group["full_rate"] = rate  # the recipe at hand decides
+                group["full_rate"] = rate  # the current recipe decides
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]

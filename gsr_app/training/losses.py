@@ -1,4 +1,4 @@
-"""What a wrong pixel costs. A recipe mixes these by name."""
+"""Losses; a recipe combines them by name."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def l2(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1 that is round at zero: below a quarter of a level the error is noise."""
+    """L1, smooth below a quarter of a level, where the error is noise."""
     return ((sr - hr).square() + 1e-6).sqrt().mean()
 
 
 def charbonnier_sharp(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1, but with a gradient at zero."""
+    """L1, made differentiable at zero."""
     return ((sr - hr).square() + 1e-12).sqrt().mean()
 
 
 def luma(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1 of the brightness, which the eye and PSNR-Y look at."""
+    """L1 of the luma, which PSNR-Y measures."""
     weights = sr.new_tensor(_BT601)
     return torch.einsum("...chw,c->...hw", sr - hr, weights).abs().mean()
 
 
 def frequency(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1 between spectra: holds on to texture that a pixel-wise loss would rather blur."""
+    """L1 between spectra; keeps texture that a pixel-wise loss blurs."""
     return torch.view_as_real(torch.fft.rfft2(sr - hr, norm="ortho")).abs().mean()
 
 

@@ -1,4 +1,4 @@
-"""How weights move: Adam, Soap, the averaged copy, and the learning rate over a run."""
+"""Optimizers, the moving average of the weights, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from gsr_app.training.recipe import Optimizer, Schedule
 
-_REFRESH_EVERY = 10  # steps between two looks at the bases
+_REFRESH_EVERY = 10  # steps between updates of the bases
 
 
 class Soap(torch.optim.Optimizer):
-    """Adam in a basis where a kernel's gradients hardly correlate (Vyas et al., SOAP, 2024).
+    """Adam in the eigenbasis of the gradient covariance (Vyas et al., SOAP, 2024).
 
-    A kernel counts as the matrix [outputs, inputs * area]. Both sides have a running covariance of the gradient; its
-    eigenvectors are the basis, followed by one step of orthogonal iteration every few steps.
+    A kernel is treated as a matrix [outputs, inputs * area]. Each side keeps a running covariance of the gradient. Its
+    eigenvectors are the basis, updated by one step of orthogonal iteration every few steps.
     """
 
     def __init__(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], epsilon: float = 1e-8):
@@ -33,7 +33,7 @@ class Soap(torch.optim.Optimizer):
 
     def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
-        if not state:  # the first gradient only tells where to look
+        if not state:  # the first gradient only initialises the bases
             state["step"] = 0
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
             for side, matrix in (("left", gradient), ("right", gradient.T)):
@@ -56,7 +56,7 @@ class Soap(torch.optim.Optimizer):
 
 
 def _turn(state: dict[str, Any], side: str) -> Tensor:
-    """Moves a basis towards the eigenvectors of its covariance, largest first; says how its vectors were reordered."""
+    """Move a basis towards the eigenvectors of its covariance, largest first; returns the order of its old vectors."""
     image = state[side] @ state[f"{side}_basis"]
     order = (state[f"{side}_basis"] * image).sum(0).argsort(descending=True)
     state[f"{side}_basis"] = torch.linalg.qr(image[:, order])[0]
@@ -64,7 +64,7 @@ def _turn(state: dict[str, Any], side: str) -> Tensor:
 
 
 def build_optimizers(module: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimizer]:
-    """One optimizer or two; together they own every parameter once."""
+    """One optimizer or two; every parameter belongs to exactly one."""
     adam = list(module.parameters())
     optimizers: list[torch.optim.Optimizer] = []
     if recipe.name == "soap":
@@ -80,14 +80,14 @@ def build_optimizers(module: nn.Module, recipe: Optimizer) -> list[torch.optim.O
 
 
 def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
-    """The share of the full learning rate at a step, `progress` (0..1) of the way through the run."""
+    """The factor on the full learning rate at a step; `progress` (0..1) is the completed part of the run."""
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
     if schedule.kind == "halve":
         return warm * 0.5 ** sum(progress >= at for at in schedule.halve_at)
     if schedule.kind == "restarts":
-        place = min(progress, 1.0) * len(schedule.peaks)
-        leg = min(int(place), len(schedule.peaks) - 1)
-        return warm * schedule.peaks[leg] * 0.5 * (1 + math.cos(math.pi * (place - leg)))
+        position = min(progress, 1.0) * len(schedule.peaks)
+        cycle = min(int(position), len(schedule.peaks) - 1)
+        return warm * schedule.peaks[cycle] * 0.5 * (1 + math.cos(math.pi * (position - cycle)))
     held = schedule.hold if schedule.kind == "hold" else 0.0
     falling = max(0.0, min(progress, 1.0) - held) / (1 - held)
     return warm * 0.5 * (1 + math.cos(math.pi * falling))
@@ -101,7 +101,7 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None
 
 @torch.no_grad()
 def follow(average: nn.Module, module: nn.Module, *, step: int, decay: float) -> None:
-    """Move the averaged weights towards the present ones; faster at first, when there is little to average."""
+    """Update the exponential moving average of the weights; the decay is smaller during the first steps."""
     share = 1 - min(decay, (1 + step) / (10 + step))
     for slow, fast in zip(average.parameters(), module.parameters(), strict=True):
         slow.lerp_(fast, share)

@@ -1,4 +1,4 @@
-"""One way to ask any kind of network for a picture of a size, with gradients."""
+"""Differentiable prediction at given output sizes, for every kind of network."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def predict(
     sizes: Sequence[Size],
     *,
     of: Sequence[int] = (),  # for every size the input that it is of; empty: one size each, in order
-    scale: Scale | None = None,  # the exact one where sizes were rounded; otherwise size / input
+    scale: Scale | None = None,  # the exact scale where sizes were rounded; by default size / input
     amp: bool = False,
     window_fraction: float | None = None,  # a hard window, as in `Architecture.window_fraction`
     draw: Draw = render,
 ) -> list[Tensor]:  # B of [3, H, W]
-    """The network's pictures of a batch, each of its own size. The drawing is always in float32."""
+    """The outputs for a batch, one for every size. Rendering is always in float32."""
     with torch.autocast(lr.device.type, torch.bfloat16, enabled=amp and lr.device.type == "cuda"):
         if arch.kind == "pixels":
             return [one.float() for one in module(lr)]

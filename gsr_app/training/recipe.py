@@ -1,4 +1,4 @@
-"""What a training run is made of, read from TOML. A key that a recipe does not know is an error."""
+"""Training recipes, read from TOML. An unknown key is an error."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Data:
     patch_px: int = 48  # side of a low-resolution patch
     batch: int = 8  # patches of one step, over all processes
     held_out: int = 0  # pictures of the folder that are not trained on, chosen by a hash of their names
-    busiest_of: int = 1  # windows drawn for every patch; the one with the most detail is taken
-    shrink_most: float = 1.0  # photographs are shrunk by 1 to this first: their own camera and JPEG have blurred them
-    edge_share: float = 0.0  # patches that are clean edges, drawn here instead of photographed
-    scales: tuple[float, float] = (1.0, 4.0)  # the range that scales are drawn from
+    busiest_of: int = 1  # candidate windows per patch; the one with the most detail is used
+    shrink_most: float = 1.0  # photographs are first shrunk by 1 to this, because they are soft at full size
+    edge_share: float = 0.0  # share of patches that are drawn straight edges instead of photographs
+    scales: tuple[float, float] = (1.0, 4.0)  # range of random scales
     scale_per: Literal["patch", "batch"] = "batch"
     spread: Literal["uniform", "log"] = "uniform"
-    favourites: tuple[float, ...] = ()  # scales that people use most
-    favourite_share: float = 0.0  # and how often they are drawn
+    favourites: tuple[float, ...] = ()  # scales drawn more often
+    favourite_share: float = 0.0  # share of patches at one of these
     taught_weights: Mapping[str, float] = field(default_factory=dict[str, float])  # of a teacher's scales, as x2 = 2.0
-    frames: int = 1  # of a window, for networks that look at several; their scales are the tenths of the range,
-    pairs_of: tuple[float, ...] = ()  # and these, two different ones at a time, vertical and horizontal
-    easy_epochs: int = 0  # of which four in ten are at the largest scale and two at whole ones
+    frames: int = 1  # video: frames of a window; scales are the tenths of the range,
+    pairs_of: tuple[float, ...] = ()  # and pairs of two different ones of these, vertical and horizontal
+    easy_epochs: int = 0  # video: first epochs, of which 4 in 10 use the largest scale and 2 in 10 whole scales
     epoch_steps: int = 1000
 
 
@@ -67,7 +67,7 @@ class Schedule:
     kind: Literal["cosine", "halve", "restarts", "hold"] = "cosine"
     hold: float = 0.0  # hold: the fraction of the run at the full rate; from there a cosine takes it to zero
     halve_at: tuple[float, ...] = ()  # fractions of the run
-    peaks: tuple[float, ...] = (1.0,)  # restarts: as many cosines in a row, each from such a share of the rate
+    peaks: tuple[float, ...] = (1.0,)  # restarts: one cosine for each, from this factor of the rate
     ema: float = 0.999
 
 
@@ -82,8 +82,8 @@ class Validation:
 class Recipe:
     arch: str
     seed: int = 0
-    amp: bool = False  # bfloat16 around the network, on a GPU only
-    window_fraction: float | None = None  # field: half-width of a hard window while training, over half the frame
+    amp: bool = False  # bfloat16 for the network, on a GPU only
+    window_fraction: float | None = None  # field: half-width of a hard window in training, relative to half the frame
     loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
     data: Data = Data()
     degradation: Degradation = NO_DEGRADATION
@@ -93,7 +93,7 @@ class Recipe:
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe by its path, or one that is shipped by its name or by `recipes/name.toml`."""
+    """The path of a recipe: a file, or a shipped recipe by `name` or `recipes/name.toml`."""
     if (path := Path(name)).is_file():
         return path
     shipped = {one.stem: one for one in SHIPPED.glob("*.toml")}

@@ -1,7 +1,7 @@
-"""Training of the networks that a fit starts from, on pictures that have been fitted.
+"""Training of the networks that initialise a fit, on pictures that have been fitted.
 
-A data set is any folder of what `gsr fit --keep-all` writes: a folder per picture with `gt.png`, the map `gt_pf.npy` of
-how densely its Gaussians lie, and `field.gsr`.
+A data set is the output of `gsr fit --keep-all`: a folder per picture with `gt.png`, `gt_pf.npy` (a map of the density
+of its Gaussians) and `field.gsr`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gsr_app.training.data import load_picture
 from gsr_app.training.loop import Trainer
 
 _LEAST_SCALING_PX, _SSIM_SHARE = 0.5, 0.3
-_LEAST_COLOR = 0.02  # what shows less says nothing about where Gaussians belong
+_LEAST_COLOR = 0.02  # fainter Gaussians say nothing about where Gaussians belong
 _MOST_LOG_RATIO = 6.0
 
 INITNET_LOSSES, QUICKSTART_LOSSES = ("map", "picture", "scaling"), ("places", "size", "stretch")
@@ -36,7 +36,7 @@ INITNET_LOSSES, QUICKSTART_LOSSES = ("map", "picture", "scaling"), ("places", "s
 
 @dataclass(frozen=True)
 class FittedPicture:
-    """A picture, and the folder with what a fit of it has left."""
+    """The output folder of the fit of a picture."""
 
     folder: Path
 
@@ -47,7 +47,7 @@ class FittedPicture:
         return torch.from_numpy(np.load(self.folder / "gt_pf.npy")).float()
 
     def read_gaussians(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Places [N, 2] in pixels, (log size, stretch) [N, 3] and weights [N] of those that show."""
+        """Positions [N, 2] in pixels, (log size, stretch) [N, 3] and weights [N] of the visible Gaussians."""
         field = load_field(self.folder / "field.gsr")
         mean = torch.as_tensor(np.asarray(field.mean)).float() - 0.5
         axes, tilt = (torch.from_numpy(x).float() for x in to_axes(np.asarray(field.sigma), np.asarray(field.rho)))
@@ -59,7 +59,7 @@ class FittedPicture:
 
 
 def find_fits(folder: Path) -> list[FittedPicture]:
-    """Every folder, however deep, that `gsr fit --keep-all` has left."""
+    """Every folder at any depth that `gsr fit --keep-all` has written."""
     found = sorted(path.parent for path in folder.rglob("gt_pf.npy") if (path.parent / "gt.png").is_file())
     if not found:
         raise ImageError(f"{folder} holds no fitted pictures.", hint="Make some with gsr fit --keep-all.")
@@ -70,13 +70,13 @@ def find_fits(folder: Path) -> list[FittedPicture]:
 
 
 def cost_of_map(found: Tensor, wanted: Tensor) -> Tensor:
-    """Squares that count the less the smaller they are."""
+    """Squared error, weighted down where it is small."""
     error = (found - wanted).abs()
     return ((1 - (-error).exp()).square() * error.square()).mean()
 
 
 def cost_of_picture(drawn: Tensor, image: Tensor, found_map: Tensor) -> Tensor:  # [B, 3, H, W], [B, H, W]
-    """Squares and structure, more where the map puts few Gaussians."""
+    """Squared error and SSIM, weighted up where the map puts few Gaussians."""
     weight = (1 / (found_map.detach() + 0.01)).clamp(1, 10)[:, None]
     squares = (weight * (drawn - image).square()).mean()
     structure = (weight * (1 - ssim_map(drawn, image))).mean()
@@ -84,7 +84,7 @@ def cost_of_picture(drawn: Tensor, image: Tensor, found_map: Tensor) -> Tensor: 
 
 
 def cost_of_scaling(scaling_px: Tensor) -> Tensor:
-    """What is thinner than half a pixel."""
+    """A penalty on Gaussians thinner than half a pixel."""
     return (_LEAST_SCALING_PX - scaling_px).relu().mean()
 
 
@@ -92,7 +92,7 @@ def cost_of_scaling(scaling_px: Tensor) -> Tensor:
 
 
 class StartTrainer(Trainer):
-    """The shared loop on fitted pictures."""
+    """The training loop on fitted pictures."""
 
     def _prepare(self, pictures: Sequence[Any]) -> None:
         self.fits: list[FittedPicture] = list(pictures)
@@ -108,7 +108,7 @@ class StartTrainer(Trainer):
         losses: list[Tensor] = []
         for k in range(count):
             rank, batch = self.team.rank, self.recipe.data.batch
-            if isinstance(self.module, InitNet):  # one after the other, whole, as published
+            if isinstance(self.module, InitNet):  # whole pictures in order, as published
                 at = (self.step * batch + rank * count + k) % len(self.fits)
                 costs = self._measure_initnet(self.module, self.fits[at])[0]
             else:
@@ -119,7 +119,7 @@ class StartTrainer(Trainer):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """InitNet: PSNR of its start, not clamped. Quickstart: how much likelier than by chance its places are."""
+        """InitNet: unclamped PSNR of its Gaussians. Quickstart: likelihood of the positions over chance, in dB."""
         total = 0.0
         for fit in self.validation:
             assert isinstance(fit, FittedPicture)
@@ -147,29 +147,29 @@ class StartTrainer(Trainer):
         return costs, drawn.detach(), image
 
     def _measure_quickstart(self, net: Any, fit: FittedPicture, rng: np.random.Generator | None) -> dict[str, Tensor]:
-        """Of a random part, mirrored, turned and recoloured; of the whole without `rng`."""
+        """The losses on a random augmented crop; on the whole picture without `rng`."""
         image, (mean, seen, weight) = fit.read(), fit.read_gaussians()
         if rng is not None:
-            image, mean, seen = draw_part(image, mean, seen, self.recipe.data.patch_px, rng)
+            image, mean, seen = draw_crop(image, mean, seen, self.recipe.data.patch_px, rng)
         height, width = image.shape[1:]
         inside = ((mean > -0.5) & (mean < mean.new_tensor([width, height]) - 0.5)).all(1)
         (x, y), seen, weight = mean[inside].round().long().unbind(1), seen[inside], weight[inside]
-        said = net(image[None].to(self.device))
-        log_share = said.log_density[0].flatten().log_softmax(0).view(height, width)[y, x]
+        answer = net(image[None].to(self.device))
+        log_share = answer.log_density[0].flatten().log_softmax(0).view(height, width)[y, x]
         relative = seen[:, 0] + 0.5 * (log_share.detach().cpu() + math.log(len(x)))
         weight = weight.to(self.device)
-        stretch = (said.stretch[0][:, y, x].T - seen[:, 1:].to(self.device)).abs().sum(1)
+        stretch = (answer.stretch[0][:, y, x].T - seen[:, 1:].to(self.device)).abs().sum(1)
         return {
             "places": -log_share.mean() - math.log(height * width),
-            "size": ((said.log_size[0][y, x] - relative.to(self.device)).abs() * weight).mean(),
+            "size": ((answer.log_size[0][y, x] - relative.to(self.device)).abs() * weight).mean(),
             "stretch": (stretch * weight).mean(),
         }
 
 
-def draw_part(
+def draw_crop(
     image: Tensor, mean: Tensor, seen: Tensor, side_px: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A square part of a picture with its Gaussians, mirrored, transposed and with its colours in another order."""
+    """A square crop with its Gaussians, randomly mirrored, transposed and with permuted colour channels."""
     side = min(side_px, *image.shape[1:])
     top, left = (int(rng.integers(0, extent - side + 1)) for extent in image.shape[1:])
     image = image[:, top : top + side, left : left + side]

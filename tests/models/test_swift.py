@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import architecture, build
-from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig, find_highest
+from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig, local_maximum
 from gsr_app.ops import render
 
 LATTICE = architecture("swift").lattice
@@ -55,7 +55,7 @@ def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, floa
         assert float((draw(wild(name), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
 
 
-def test_light_added_to_the_picture_is_added_to_the_answer() -> None:
+def test_a_constant_added_to_the_input_is_added_to_the_output() -> None:
     lr = 0.5 * noise(12, 14)
     assert float((draw(wild(), lr + 0.25, 2.5) - draw(wild(), lr, 2.5) - 0.25).abs().max()) < 1e-4
 
@@ -193,8 +193,8 @@ def test_encoding_and_drawing_at_x4_take_a_third_of_an_edsr_encoder() -> None:
     assert best["swift"] < 1.0
 
 
-def test_the_highest_of_the_surroundings_is_that_of_a_square() -> None:
+def test_the_local_maximum_is_that_of_a_square() -> None:
     x = torch.randn(2, 3, 9, 14)
     padded = torch.nn.functional.pad(x, (3, 3, 3, 3), value=float("-inf"))
     squares = padded.unfold(2, 7, 1).unfold(3, 7, 1)
-    assert torch.equal(find_highest(x, 3), squares.amax((4, 5)))
+    assert torch.equal(local_maximum(x, 3), squares.amax((4, 5)))

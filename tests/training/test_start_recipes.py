@@ -16,7 +16,7 @@ from gsr_app.models import registry
 from gsr_app.models.initnet import InitNet, InitNetConfig
 from gsr_app.training import loop, starts
 from gsr_app.training.recipe import find_recipe, read_recipe
-from gsr_app.training.starts import FittedPicture, StartTrainer, draw_part, find_fits
+from gsr_app.training.starts import FittedPicture, StartTrainer, draw_crop, find_fits
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instantgi"
 SMALL = InitNetConfig(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), stem=8, features=8)
@@ -81,7 +81,7 @@ def test_a_turned_part_keeps_its_gaussians_where_they_were(fits: Path) -> None:
     marked = image.clone()
     marked[:, 17, 20], marked[:, 25, 31] = 7.0, 9.0
     for seed in range(8):
-        part, at, _ = draw_part(marked, mean, torch.zeros(2, 3), 48, np.random.default_rng(seed))
+        part, at, _ = draw_crop(marked, mean, torch.zeros(2, 3), 48, np.random.default_rng(seed))
         for (x, y), value in zip(at.long().tolist(), (7, 9), strict=True):
             if 0 <= x < part.shape[2] and 0 <= y < part.shape[1]:
                 assert part[0, y, x] == value
