@@ -20,7 +20,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.engine import devices
 from gsr_app.engine.timing import peak_bytes, reset_peak, synchronize
 from gsr_app.harness.bench_record import Measure, add_common_arguments, kept_in, publish, read_conditions
-from gsr_app.ops import backend, reference, splat
+from gsr_app.ops import backend, cuda, reference, splat
 
 EPS = 1e-4
 SCALES = ((180, 2.0), (180, 4.0), (180, 8.0), (40, 4.0), (360, 4.0), (720, 4.0))  # source pixels per side, factor
@@ -87,6 +87,8 @@ def measure(source: int, scale: float, device: torch.device, name: str, repeats:
         "forward": partial(draw, scene),
         "forward+backward": lambda: torch.autograd.grad(draw(leaves).sum(), leaves),
     }
+    if device.type == "cuda" and name == "cuda":
+        works["forward, naive kernel"] = naive_drawing(scene, side, cuda.load(scene[3].shape[1], device.index or 0))
     unit = partial(torch.matmul, matrix, matrix)
     count, pairs = len(scene[0]), _count_pairs(scene, side)
     case = f"{name} {count} Gaussians x{scale:g}"
@@ -109,6 +111,14 @@ def measure(source: int, scale: float, device: torch.device, name: str, repeats:
         if (peak := peak_bytes(device)) is not None:
             measures.append(Measure.of(case, f"{work} peak", [peak / 2**20], "MiB"))
     return measures
+
+
+def naive_drawing(
+    scene: tuple[Tensor, Tensor, Tensor, Tensor], side: int, kernels: cuda.Kernels
+) -> Callable[[], Tensor]:
+    """The baseline of a GPU: one thread per Gaussian, with global atomics."""
+    frame = cuda.Frame(side, side, 0, 0, math.inf, math.inf, EPS)
+    return partial(cuda.naive_draw, *scene, frame=frame, kernels=kernels)
 
 
 def measure_growth(sources: Sequence[int], device: torch.device, name: str, rounds: int) -> list[Measure]:

@@ -1,4 +1,4 @@
-"""The gradient of `gsr::splat` is `gsr::splat_backward`, whatever implements either."""
+"""The gradient of `gsr::splat` is `gsr::splat_backward`, for every implementation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _register(name: str) -> None:
-    def pull_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        backward = getattr(torch.ops.gsr, f"{name}_backward")
-        return *backward(grad.contiguous(), *ctx.saved_tensors, *ctx.frame), *(None for _ in ctx.frame)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        op = getattr(torch.ops.gsr, f"{name}_backward")
+        return *op(grad.contiguous(), *ctx.saved_tensors, *ctx.frame), *(None for _ in ctx.frame)
 
-    torch.library.register_autograd(f"gsr::{name}", pull_back, setup_context=_save, lib=LIBRARY)
+    torch.library.register_autograd(f"gsr::{name}", backward, setup_context=_save, lib=LIBRARY)
 
 
 _register("splat")

@@ -1,7 +1,7 @@
-"""Which implementation of `gsr::splat` runs, and why not a better one.
+"""Which implementation of `gsr::splat` runs, and why not a faster one.
 
-`GSR_BACKEND` chooses. With `auto`, a device gets its native kernels if they load, else the
-reference; a backend asked for by name loads or is an error. Nothing is tried before the first drawing.
+`GSR_BACKEND` chooses. With `auto`, a device gets its native kernels if they load, else the reference; a backend
+requested by name loads or is an error. Nothing is tried before the first drawing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _failures: dict[str, BackendError] = {}
 
 
 def load(device_type: str) -> BackendReport:
-    """Make the best implementation for a device available and say which it is. Tried once per process."""
+    """Load the fastest implementation for a device and report which it is. Tried once per process."""
     # Read without the lock: this runs at every drawing.
     if (report := _reports.get(device_type)) is not None:
         return report
@@ -40,7 +40,7 @@ def load(device_type: str) -> BackendReport:
 def _choose(device_type: str) -> BackendReport:
     wanted = settings.backend()
     if wanted == "reference":
-        return BackendReport("reference", reasons=("GSR_BACKEND=reference asks for it",))
+        return BackendReport("reference", reasons=("GSR_BACKEND=reference requests it",))
     if wanted in ("cpu", "cuda") and wanted != device_type:
         raise BackendError(
             f"GSR_BACKEND={wanted} cannot draw tensors on {device_type}.",

@@ -1,4 +1,4 @@
-"""Finds the CPU kernels' library, or builds it: one compiler call at first use, then a file in the cache."""
+"""The CPU kernels' library: found prebuilt or in the cache, or built by one compiler call at first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMPILE_LIMIT_S = 300
 
 
 def cpu_library(*, retry: bool = False) -> Path:
-    """The library of the CPU kernels for this machine. Builds it when there is none; a failure is remembered on disk.
+    """The library of the CPU kernels for this machine, built if there is none. A failed build is recorded on disk.
 
     retry: try again where an earlier attempt with the same sources and compiler failed.
     """
@@ -37,7 +37,7 @@ def cpu_library(*, retry: bool = False) -> Path:
         return library
     failure = library.with_suffix(".failed")
     with _locked(folder):
-        if library.exists():  # another process was faster
+        if library.exists():  # another process has built it meanwhile
             return library
         if failure.exists() and not retry:
             raise BackendError(
@@ -65,7 +65,7 @@ def load_flags() -> ModuleType:
 
 
 def prebuilt_folder() -> Path | None:
-    """Where `ext/setup.py` has installed what it built, if it has."""
+    """The folder of the package `gsr_ext` that `ext/setup.py` installs, if it is installed."""
     installed = importlib.util.find_spec("gsr_ext")
     if installed is None or not installed.submodule_search_locations:
         return None
@@ -73,7 +73,7 @@ def prebuilt_folder() -> Path | None:
 
 
 def _find_prebuilt(flags: ModuleType) -> Path | None:
-    """A library that `ext/setup.py` built from these very sources and that this processor can run."""
+    """A library that `ext/setup.py` built from the same sources and that this processor can run."""
     folder = prebuilt_folder()
     if folder is None:
         return None
@@ -92,7 +92,7 @@ def _find_compiler() -> str:
 
 
 def _compiler_key(compiler: str) -> str:
-    # Asking the compiler for its version would cost a process at every start; its file says as much.
+    # Asking the compiler for its version would cost a process at every start; its file identifies it as well.
     real = Path(compiler).resolve()
     about = real.stat()
     return hashlib.sha256(f"{real} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:8]

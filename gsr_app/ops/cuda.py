@@ -1,7 +1,7 @@
-"""`gsr::splat` on an NVIDIA GPU: what happens between the kernels of `ext/csrc/cuda/splat.cu`.
+"""`gsr::splat` on an NVIDIA GPU: the host side of the kernels of `ext/csrc/cuda/splat.cu`.
 
-The kernels scan and sort nothing: torch does, on the same stream. Whoever launches them is handed in, so that the same
-code runs the same kernels on a processor in the tests.
+Scans and sorts are torch's, on the same stream. The launcher is an argument, so that the tests run the same code with
+the kernels emulated on a CPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,17 +22,17 @@ from gsr_app.ops import nvrtc
 from gsr_app.ops.build import load_flags, prebuilt_folder
 from gsr_app.ops.schema import LIBRARY
 
-# These three are constants of splat.cu, too.
+# Constants of splat.cu, too.
 TILE_PX = 16
 THREADS = 128
 _MOMENTS = 6
 _LANES = 32
 
 # Pairs of (tile, Gaussian) in memory at a time, at about 40 bytes each while they are sorted. Where there are more,
-# the Gaussians are drawn in chunks, one on top of the other.
+# the Gaussians are drawn in several batches that add to one image.
 MOST_PAIRS = 1 << 23
 
-# Large Gaussians are split into bands until about this many warps are at work, enough for every GPU of today.
+# Large Gaussians are split into bands until about this many warps run, enough to fill every current GPU.
 _WARPS_WANTED = 1 << 14
 
 # Eight colours and, for normalised drawing, the weight.
@@ -43,7 +43,7 @@ _registered: set[str] = set()
 
 
 def register() -> None:
-    """Let `gsr::splat` run here for tensors on a GPU. A BackendError says why it cannot; the reference serves then."""
+    """Register the implementation for tensors on a GPU; a BackendError says why that is impossible."""
     if torch.version.cuda is None:
         raise BackendError("this torch was built without CUDA")
     if not torch.cuda.is_available():
@@ -81,7 +81,7 @@ def _splat(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: floa
 def _splat_backward(
     grad: Tensor, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return pull_back(grad, mean, sigma, rho, color, frame=Frame(*frame), kernels=_kernels_for(color))
+    return backward(grad, mean, sigma, rho, color, frame=Frame(*frame), kernels=_kernels_for(color))
 
 
 def _kernels_for(color: Tensor) -> nvrtc.Module:
@@ -103,13 +103,8 @@ class Frame(ctypes.Structure):
     """The pixels to draw, and where contributions end."""
 
     _fields_ = (
-        ("height", ctypes.c_int),
-        ("width", ctypes.c_int),
-        ("top", ctypes.c_int),
-        ("left", ctypes.c_int),
-        ("window_x", ctypes.c_float),
-        ("window_y", ctypes.c_float),
-        ("eps", ctypes.c_float),
+        *((name, ctypes.c_int) for name in ("height", "width", "top", "left")),
+        *((name, ctypes.c_float) for name in ("window_x", "window_y", "eps")),
     )
 
     @property
@@ -117,87 +112,56 @@ class Frame(ctypes.Structure):
         return math.ceil(self.width / TILE_PX) * math.ceil(self.height / TILE_PX)
 
 
-class PrepareParams(ctypes.Structure):
-    _fields_ = (
-        ("mean", ctypes.c_void_p),
-        ("sigma", ctypes.c_void_p),
-        ("rho", ctypes.c_void_p),
-        ("shape", ctypes.c_void_p),
-        ("tiles", ctypes.c_void_p),
-        ("large", ctypes.c_void_p),
-        ("count", ctypes.c_longlong),
-        ("frame", Frame),
-    )
+_Fields = tuple[tuple[str, Any], ...]
 
 
-class EmitParams(ctypes.Structure):
-    _fields_ = (
-        ("shape", ctypes.c_void_p),
-        ("ends", ctypes.c_void_p),
-        ("tile", ctypes.c_void_p),
-        ("owner", ctypes.c_void_p),
-        ("first", ctypes.c_longlong),
-        ("last", ctypes.c_longlong),
-        ("base", ctypes.c_longlong),
-        ("frame", Frame),
-    )
+def _pointers(*names: str) -> _Fields:
+    return tuple((name, ctypes.c_void_p) for name in names)
+
+
+def _counts(*names: str) -> _Fields:
+    return tuple((name, ctypes.c_longlong) for name in names)
+
+
+class PreprocessParams(ctypes.Structure):
+    _fields_ = (*_pointers("mean", "sigma", "rho", "prepared", "tiles", "large"), *_counts("count"), ("frame", Frame))
+
+
+class EmitPairsParams(ctypes.Structure):
+    _fields_ = (*_pointers("prepared", "ends", "tile", "owner"), *_counts("first", "last", "base"), ("frame", Frame))
 
 
 class DrawParams(ctypes.Structure):
     _fields_ = (
-        ("shape", ctypes.c_void_p),
-        ("color", ctypes.c_void_p),
-        ("owner", ctypes.c_void_p),
-        ("order", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
-        ("image", ctypes.c_void_p),
+        *_pointers("prepared", "color", "owner", "order", "starts", "image"),
         ("adds", ctypes.c_int),
         ("frame", Frame),
     )
 
 
-class MomentsParams(ctypes.Structure):
+class BackwardMomentsParams(ctypes.Structure):
     _fields_ = (
-        ("shape", ctypes.c_void_p),
-        ("color", ctypes.c_void_p),
-        ("grad_image", ctypes.c_void_p),
-        ("list", ctypes.c_void_p),
-        ("large", ctypes.c_void_p),
-        ("sums", ctypes.c_void_p),
-        ("count", ctypes.c_longlong),
+        *_pointers("prepared", "color", "grad_image", "list", "large", "sums"),
+        *_counts("count"),
         ("bands", ctypes.c_int),
         ("frame", Frame),
     )
 
 
-class GradientsParams(ctypes.Structure):
+class BackwardGradientsParams(ctypes.Structure):
     _fields_ = (
-        ("shape", ctypes.c_void_p),
-        ("sigma", ctypes.c_void_p),
-        ("rho", ctypes.c_void_p),
-        ("list", ctypes.c_void_p),
-        ("large", ctypes.c_void_p),
-        ("sums", ctypes.c_void_p),
-        ("grad_mean", ctypes.c_void_p),
-        ("grad_sigma", ctypes.c_void_p),
-        ("grad_rho", ctypes.c_void_p),
-        ("grad_color", ctypes.c_void_p),
-        ("count", ctypes.c_longlong),
+        *_pointers("prepared", "sigma", "rho", "list", "large", "sums"),
+        *_pointers("grad_mean", "grad_sigma", "grad_rho", "grad_color"),
+        *_counts("count"),
         ("bands", ctypes.c_int),
     )
 
 
-class NaiveParams(ctypes.Structure):
-    _fields_ = (
-        ("shape", ctypes.c_void_p),
-        ("color", ctypes.c_void_p),
-        ("image", ctypes.c_void_p),
-        ("count", ctypes.c_longlong),
-        ("frame", Frame),
-    )
+class NaiveDrawParams(ctypes.Structure):
+    _fields_ = (*_pointers("prepared", "color", "image"), *_counts("count"), ("frame", Frame))
 
 
-_SHAPE_FLOATS = 8
+_PREPARED_FLOATS = 8  # a Prepared of splat.cu
 
 
 def draw(
@@ -216,16 +180,16 @@ def draw(
         return image
     mean, sigma, rho, color = (x.contiguous() for x in (mean, sigma, rho, color))
     tiles = torch.empty(count, dtype=torch.int32, device=color.device)
-    shape = _prepare(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
+    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
     ends = tiles.cumsum(0, dtype=torch.int64)  # [N]
-    for chunk in _chunks(ends):
-        owner, order, starts = _bin(shape, ends, chunk, frame, kernels)
-        params = DrawParams(*_at(shape, color, owner, order, starts, image), chunk.first > 0, frame)
+    for batch in _batches(ends):
+        owner, order, starts = _bin(prepared, ends, batch, frame, kernels)
+        params = DrawParams(*_at(prepared, color, owner, order, starts, image), batch.first > 0, frame)
         kernels.launch(f"gsr_draw_{channels}", frame.tiles, params)
     return image
 
 
-def pull_back(
+def backward(
     grad: Tensor,  # [C, H, W]
     mean: Tensor,  # [N, 2]
     sigma: Tensor,  # [N, 2]
@@ -242,14 +206,14 @@ def pull_back(
         return grads  # type: ignore[return-value]
     grad, mean, sigma, rho, color = (x.contiguous() for x in (grad, mean, sigma, rho, color))
     large = torch.empty(count, dtype=torch.uint8, device=color.device)
-    shape = _prepare(mean, sigma, rho, frame=frame, kernels=kernels, large=large)
+    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels, large=large)
 
     def gather(items: Tensor | None, count: int, bands: int) -> None:
         sums = color.new_empty(count, bands, _MOMENTS + channels)
-        params = MomentsParams(*_at(shape, color, grad, items, large, sums), count, bands, frame)
-        kernels.launch(f"gsr_moments_{channels}", _blocks(count * bands * _LANES), params)
-        params = GradientsParams(*_at(shape, sigma, rho, items, large, sums, *grads), count, bands)
-        kernels.launch(f"gsr_gradients_{channels}", _blocks(count), params)
+        params = BackwardMomentsParams(*_at(prepared, color, grad, items, large, sums), count, bands, frame)
+        kernels.launch(f"gsr_backward_moments_{channels}", _blocks(count * bands * _LANES), params)
+        params = BackwardGradientsParams(*_at(prepared, sigma, rho, items, large, sums, *grads), count, bands)
+        kernels.launch(f"gsr_backward_gradients_{channels}", _blocks(count), params)
 
     gather(None, count, 1)
     items = torch.nonzero(large).flatten()
@@ -258,19 +222,20 @@ def pull_back(
     return grads  # type: ignore[return-value]
 
 
-def draw_naively(
+def naive_draw(
     mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *, frame: Frame, kernels: Kernels
 ) -> Tensor:  # [C, H, W]
-    """`draw` as one thread per Gaussian with global atomics: what the benchmark compares with, for nothing else."""
+    """The baseline of `gsr bench splat`: one thread per Gaussian, with global atomics."""
     count, channels = color.shape
     image = color.new_zeros(channels, frame.height, frame.width)
     mean, sigma, rho, color = (x.contiguous() for x in (mean, sigma, rho, color))
-    shape = _prepare(mean, sigma, rho, frame=frame, kernels=kernels)
-    kernels.launch(f"gsr_naive_{channels}", _blocks(count), NaiveParams(*_at(shape, color, image), count, frame))
+    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels)
+    params = NaiveDrawParams(*_at(prepared, color, image), count, frame)
+    kernels.launch(f"gsr_naive_draw_{channels}", _blocks(count), params)
     return image
 
 
-def _prepare(
+def _preprocess(
     mean: Tensor,
     sigma: Tensor,
     rho: Tensor,
@@ -280,14 +245,14 @@ def _prepare(
     tiles: Tensor | None = None,
     large: Tensor | None = None,
 ) -> Tensor:  # [N, 8]
-    shape = mean.new_empty(len(mean), _SHAPE_FLOATS)
-    params = PrepareParams(*_at(mean, sigma, rho, shape, tiles, large), len(mean), frame)
-    kernels.launch("gsr_prepare", _blocks(len(mean)), params)
-    return shape
+    prepared = mean.new_empty(len(mean), _PREPARED_FLOATS)
+    params = PreprocessParams(*_at(mean, sigma, rho, prepared, tiles, large), len(mean), frame)
+    kernels.launch("gsr_preprocess", _blocks(len(mean)), params)
+    return prepared
 
 
-class _Chunk(NamedTuple):
-    """A run of Gaussians and of their pairs, as the kernels emit them."""
+class _Batch(NamedTuple):
+    """Consecutive Gaussians and their pairs, in the order of emission."""
 
     first: int
     last: int
@@ -295,28 +260,30 @@ class _Chunk(NamedTuple):
     last_pair: int
 
 
-def _chunks(ends: Tensor) -> Iterator[_Chunk]:
-    """At least one run; each of few enough pairs, or of one Gaussian."""
+def _batches(ends: Tensor) -> Iterator[_Batch]:
+    """At least one; each of at most MOST_PAIRS pairs, or of one Gaussian."""
     count, pairs = len(ends), int(ends[-1])
     first, first_pair = 0, 0
     while pairs - first_pair > MOST_PAIRS:
         last = max(first + 1, int(torch.searchsorted(ends, first_pair + MOST_PAIRS, right=True)))
         last_pair = int(ends[last - 1])
-        yield _Chunk(first, last, first_pair, last_pair)
+        yield _Batch(first, last, first_pair, last_pair)
         first, first_pair = last, last_pair
     if first < count:
-        yield _Chunk(first, count, first_pair, pairs)
+        yield _Batch(first, count, first_pair, pairs)
 
 
-def _bin(shape: Tensor, ends: Tensor, chunk: _Chunk, frame: Frame, kernels: Kernels) -> tuple[Tensor, Tensor, Tensor]:
+def _bin(
+    prepared: Tensor, ends: Tensor, batch: _Batch, frame: Frame, kernels: Kernels
+) -> tuple[Tensor, Tensor, Tensor]:
     """The pairs' Gaussians, the pairs' order by tile, and where each tile begins in it."""
     tile, owner = (
-        torch.empty(chunk.last_pair - chunk.first_pair, dtype=torch.int32, device=shape.device) for _ in range(2)
+        torch.empty(batch.last_pair - batch.first_pair, dtype=torch.int32, device=prepared.device) for _ in range(2)
     )
-    params = EmitParams(*_at(shape, ends, tile, owner), chunk.first, chunk.last, chunk.first_pair, frame)
-    kernels.launch("gsr_emit", _blocks(chunk.last - chunk.first), params)
+    params = EmitPairsParams(*_at(prepared, ends, tile, owner), batch.first, batch.last, batch.first_pair, frame)
+    kernels.launch("gsr_emit_pairs", _blocks(batch.last - batch.first), params)
     tile, order = torch.sort(tile, stable=True)
-    edges = torch.arange(frame.tiles + 1, dtype=torch.int32, device=shape.device)
+    edges = torch.arange(frame.tiles + 1, dtype=torch.int32, device=prepared.device)
     return owner, order, torch.searchsorted(tile, edges, out_int32=True)
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the house calls to draw Gaussians: `splat` in output pixels, `render` for a field and a view."""
+"""Drawing Gaussians: `splat` in output pixels, `render` for a field and a view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_EPS = 1e-4
 MAX_CHANNELS = 8
 MAX_PIXEL_INDEX = 1 << 23  # up to here a pixel's index and its half are exact in float32
 
-# A view whose corner lies this close to a whole pixel is meant to lie on it.
+# A view whose corner lies this close to a whole pixel is snapped to it: the rest is rounding.
 _WHOLE_PIXEL_SLACK = 1e-5
 
 assert autograd  # imported because it registers the gradient
@@ -42,11 +42,11 @@ def splat(
     window_px: (x, y) half-sizes of a hard box around each mean, edges included; nothing is drawn outside it.
     eps: contributions with exp(-q/2) < eps are left out, exactly: the support is that ellipse. 0 keeps them all.
     normalize: divide by the summed weights; 0 where no Gaussian reaches.
-    origin_px: (x, y) index of the drawing's first pixel on the grid that means count in. A frame drawn in pieces this
-        way equals the frame drawn at once, bit for bit on the CPU backend.
+    origin_px: (x, y) index of the drawing's first pixel on the grid that means are given in. A frame drawn in pieces
+        equals the frame drawn at once, bit for bit on the CPU backend.
 
     Gradients flow to all four tensors; the edges of the ellipse and of the window have none. A Gaussian thinner than
-    1e-6 px is drawn as 1e-6 px, and 1 - rho^2 is held at 1e-6 or more.
+    1e-6 px is drawn as 1e-6 px, and 1 - rho^2 is clamped to 1e-6 or more.
     """
     if mean_px.ndim == 3:
         options = {"window_px": window_px, "eps": eps, "normalize": normalize, "origin_px": origin_px}
@@ -81,10 +81,10 @@ def render(field: GaussianField, view: View, *, eps: float = DEFAULT_EPS) -> Ten
     mean, sigma, rho, color = (torch.as_tensor(x) for x in (field.mean, field.sigma, field.rho, field.color))
     height, width = view.size
     scale_x, scale_y = width / view.span[1], height / view.span[0]
-    left, shift_x = _split(view.origin[0] * scale_x)
-    top, shift_y = _split(view.origin[1] * scale_y)
+    left, shift_x = _split_whole(view.origin[0] * scale_x)
+    top, shift_y = _split_whole(view.origin[1] * scale_y)
     scale = mean.new_tensor([scale_x, scale_y])
-    # Means count on the pixel grid of the whole plane, so that every crop of one view sees the same numbers.
+    # Means are on the pixel grid of the whole plane, so that every crop of one view gets the same numbers.
     mean_px = mean * scale - mean.new_tensor([0.5 + shift_x, 0.5 + shift_y])
     return splat(
         mean_px,
@@ -99,7 +99,7 @@ def render(field: GaussianField, view: View, *, eps: float = DEFAULT_EPS) -> Ten
     )
 
 
-def _split(position: float) -> tuple[int, float]:
+def _split_whole(position: float) -> tuple[int, float]:
     whole = round(position)
     shift = position - whole
     return whole, 0.0 if abs(shift) < _WHOLE_PIXEL_SLACK else shift
@@ -120,22 +120,22 @@ def _check_tensors(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor) -> N
     for name, tensor in named.items():
         expected = shapes.get(name)
         if expected is not None and tuple(tensor.shape) != expected:
-            raise InvalidArgument(f"{name} must have shape {_spell(expected)}, found {_spell(tensor.shape)}.")
+            raise InvalidArgument(f"{name} must have shape {_brackets(expected)}, found {_brackets(tensor.shape)}.")
         if tensor.dtype not in (torch.float32, torch.float64):
             raise InvalidArgument(
-                f"{name} must be float32 (or float64, slower), found {_spell_dtype(tensor)}.",
+                f"{name} must be float32 (or float64, slower), found {_dtype_name(tensor)}.",
                 hint=f"Convert it: {name}.float()",
             )
         if tensor.dtype != mean.dtype:
             raise InvalidArgument(
-                f"{name} must be {_spell_dtype(mean)} as mean_px is, found {_spell_dtype(tensor)}.",
+                f"{name} must be {_dtype_name(mean)} as mean_px is, found {_dtype_name(tensor)}.",
                 hint=f"Convert it: {name}.to(mean_px.dtype)",
             )
         if tensor.device != mean.device:
             raise InvalidArgument(f"{name} must be on {mean.device} as mean_px is, found {tensor.device}.")
     if color.ndim != 2 or len(color) != count or not 1 <= color.shape[1] <= MAX_CHANNELS:
         expected_color = f"[{count}, C] with C from 1 to {MAX_CHANNELS}"
-        raise InvalidArgument(f"color must have shape {expected_color}, found {_spell(color.shape)}.")
+        raise InvalidArgument(f"color must have shape {expected_color}, found {_brackets(color.shape)}.")
     if count and not torch.compiler.is_compiling():
         _check_values(named)
 
@@ -169,9 +169,9 @@ def _check_window(window: tuple[float, float] | None) -> tuple[float, float]:
     return float(window[0]), float(window[1])
 
 
-def _spell(shape: Sequence[int]) -> str:
+def _brackets(shape: Sequence[int]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
-def _spell_dtype(tensor: Tensor) -> str:
+def _dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")

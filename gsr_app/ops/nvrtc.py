@@ -1,7 +1,7 @@
-"""Compile CUDA source when it is first needed, keep the machine code on disk, launch it on torch's stream.
+"""Compile CUDA source at first use, cache the machine code on disk, launch it on torch's stream.
 
-The compiler is NVRTC, a library that torch's CUDA wheels bring along; NVIDIA's `cuda-bindings` calls it and the driver.
-No toolkit, no C++ compiler. Nothing here is imported, compiled or initialised before the first kernel is wanted.
+The compiler is NVRTC, a library that torch's CUDA wheels include; NVIDIA's `cuda-bindings` calls it and the driver.
+Needs no toolkit and no C++ compiler. Nothing here is imported, compiled or initialised before the first kernel runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HINT = "Install what it needs: pip install -r requirements-cuda.txt"
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel file and the headers that it includes, by the names that it includes them by."""
+    """A kernel file, and the headers that it includes by the names in its #include lines."""
 
     path: Path
     headers: tuple[tuple[str, Path], ...] = ()
@@ -53,7 +53,7 @@ class Module:
             self._module = _checked(self._driver.cuModuleLoadData(code), "load the kernels")
 
     def launch(self, name: str, blocks: int, params: ctypes.Structure) -> None:
-        """Run a kernel that takes one struct, after whatever torch's current stream of this GPU has before it."""
+        """Run a kernel that takes one struct on torch's current stream of this GPU."""
         with torch.cuda.device(self._device):
             self._bind_context()
             if name not in self._functions:
@@ -70,14 +70,14 @@ class Module:
             )
 
     def _bind_context(self) -> None:
-        # torch leaves the context of a thread's first device, such as that of autograd's threads, to be bound by the
-        # runtime's next call; the driver's calls do not bind.
+        # In a new thread, such as autograd's, torch leaves it to the next runtime call to bind the device's context;
+        # driver calls do not bind it.
         if int(_checked(self._driver.cuCtxGetCurrent(), "ask for the context")) == 0:
             context = _checked(self._driver.cuDevicePrimaryCtxRetain(self._device), "take the GPU's context")
             _checked(self._driver.cuCtxSetCurrent(context), "bind the GPU's context")
 
 
-# A module belongs to the process that loaded it: a forked worker has its own.
+# A module belongs to the process that loaded it: a forked worker loads its own.
 _Key = tuple[int, int, Path, tuple[str, ...]]
 _modules: dict[_Key, Module] = {}
 _failures: dict[_Key, BackendError] = {}
@@ -89,8 +89,8 @@ def load(
 ) -> Module:
     """The kernels of a source on one GPU, with `threads` threads per block.
 
-    built: machine code of this very source from nvcc; taken if the driver takes it.
-    What has failed once in a process fails again at once, for the same reason.
+    built: machine code of the same source from nvcc; used if the driver accepts it.
+    A failure is remembered for the life of the process.
     """
     key = (os.getpid(), device, source.path, options)
     with _lock:
@@ -118,14 +118,14 @@ def _load(
     try:
         return Module(code, device, threads)
     except BackendError:
-        # A file damaged on disk, or from a compiler that the driver is too old for: the latter fails again.
+        # The file is damaged, or its compiler is too new for the driver: the latter fails again.
         kept.unlink(missing_ok=True)
         _, code = compile_cached(source, capability=10 * major + minor, options=options, cache=cache)
         return Module(code, device, threads)
 
 
 def compile_cached(source: Source, *, capability: int, options: Sequence[str], cache: Path) -> tuple[Path, bytes]:
-    """Machine code for GPUs of a compute capability, 90 for 9.0, and the file that keeps it."""
+    """Machine code for GPUs of a compute capability (90 for 9.0), and the cache file that holds it."""
     nvrtc = _bindings("nvrtc")
     version = _checked(nvrtc.nvrtcVersion(), "ask NVRTC's version", all_values=True)
     target = _target(capability, _checked(nvrtc.nvrtcGetSupportedArchs(), "ask NVRTC for the GPUs it knows"))
@@ -140,7 +140,7 @@ def compile_cached(source: Source, *, capability: int, options: Sequence[str], c
 
 
 def _target(capability: int, known: Sequence[int]) -> str:
-    """Machine code for a GPU that NVRTC knows; for a newer one, code that the driver finishes."""
+    """Machine code for a GPU that NVRTC knows; for a newer one PTX, which the driver compiles."""
     if capability in known:
         return f"sm_{capability}"
     older = [arch for arch in known if arch < capability]
@@ -187,9 +187,9 @@ def _bindings(module: str) -> Any:
     return found
 
 
-def _checked(result: tuple[Any, ...], deed: str, *, all_values: bool = False) -> Any:
-    """The value of one of NVIDIA's calls, which answer with a status and values."""
+def _checked(result: tuple[Any, ...], action: str, *, all_values: bool = False) -> Any:
+    """The value of a call of NVIDIA's bindings, which return a status and values."""
     status, *values = result
     if int(status) != 0:
-        raise BackendError(f"cannot {deed}: {getattr(status, 'name', status)}")
+        raise BackendError(f"cannot {action}: {getattr(status, 'name', status)}")
     return values if all_values else values[0] if values else None

@@ -1,6 +1,6 @@
 """The splat in plain torch: any device, float32 or float64, forward and closed-form backward, bounded memory.
 
-It is the float64 oracle of the tests and what runs where nothing faster loads. `ext/csrc/splat.h` says the same in C++.
+The float64 oracle of the tests, and what runs where nothing faster loads. `ext/csrc/splat.h` is the same in C++.
 
 A Gaussian's value at a pixel is exp(-q/2) with
 
@@ -23,7 +23,7 @@ from torch import Tensor
 MIN_ONE_MINUS_RHO2 = 1e-6
 MIN_SIGMA_PX = 1e-6  # a thinner Gaussian is drawn this thin
 
-# Pairs of (Gaussian, pixel) in flight: small enough for the cache, large enough to hide a torch call.
+# Pairs of (Gaussian, pixel) at a time: they fit into the cache, and are enough to outweigh the cost of a torch call.
 _PAIRS_AT_ONCE = 1 << 18
 
 
@@ -33,7 +33,7 @@ class Frame:
 
     height: int
     width: int
-    top: int = 0  # index of the first row and column on the grid that means count in
+    top: int = 0  # index of the first row and column on the grid that means are given in
     left: int = 0
     window_x: float = math.inf
     window_y: float = math.inf
@@ -46,9 +46,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Gaussians whose boxes have one size, with everything between them and their pixels."""
+    """Gaussians whose boxes have one size, with their offsets from and values at the pixels."""
 
-    rows: Tensor  # [n] which Gaussians
+    rows: Tensor  # [n] indices of the Gaussians
     pixel: Tensor | None  # [n, h*w] index into the frame; None: every box is the whole frame
     dx: Tensor  # [n, w]
     dy: Tensor  # [n, h]
@@ -86,19 +86,19 @@ def splat_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # as mean, sigma, rho, color
     planes = grad.reshape(grad.shape[0], -1)
     grad_color = torch.zeros_like(color)
-    moments = mean.new_zeros(len(mean), 5)  # of pull * value, about the mean: x, y, xx, xy, yy
+    moments = mean.new_zeros(len(mean), 5)  # of dL/dvalue * value, about the mean: x, y, xx, xy, yy
     for batch in _batches(mean, sigma, rho, frame):
         tint, value = color[batch.rows], batch.value.flatten(1)
-        pull = torch.zeros_like(value)  # [n, h*w] how much the loss wants of this Gaussian's value
+        grad_value = torch.zeros_like(value)  # [n, h*w] dL/dvalue
         per_channel: list[Tensor] = []
         for channel, plane in enumerate(planes):
-            wanted = plane.expand_as(value) if batch.pixel is None else plane[batch.pixel]
-            pull.addcmul_(wanted, tint[:, channel, None])
-            per_channel.append(torch.linalg.vecdot(wanted, value))
+            grad_pixel = plane.expand_as(value) if batch.pixel is None else plane[batch.pixel]
+            grad_value.addcmul_(grad_pixel, tint[:, channel, None])
+            per_channel.append(torch.linalg.vecdot(grad_pixel, value))
         grad_color[batch.rows] = torch.stack(per_channel, 1)
-        force = (pull * value).view_as(batch.value)  # [n, h, w]
-        by_column, by_row = force.sum(1), force.sum(2)
-        along_x = torch.bmm(force, batch.dx[:, :, None])[:, :, 0]  # [n, h]
+        weight = (grad_value * value).view_as(batch.value)  # [n, h, w]
+        by_column, by_row = weight.sum(1), weight.sum(2)
+        along_x = torch.bmm(weight, batch.dx[:, :, None])[:, :, 0]  # [n, h]
         moments[batch.rows] = torch.stack(
             [
                 (by_column * batch.dx).sum(1),
@@ -109,20 +109,19 @@ def splat_backward(
             ],
             1,
         )
-    return *_pull_back(moments, sigma, rho), grad_color
+    return *_gradients_of(moments, sigma, rho), grad_color
 
 
-def _pull_back(moments: Tensor, sigma: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From the moments of the force to the gradients of mean, sigma and rho."""
-    held = sigma.clamp(min=MIN_SIGMA_PX)
-    sx, sy = held.unbind(1)
-    m, is_held = _one_minus_rho2(rho)
+def _gradients_of(moments: Tensor, sigma: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The chain rule from the moments to mean, sigma and rho."""
+    sx, sy = sigma.clamp(min=MIN_SIGMA_PX).unbind(1)
+    m, is_clamped = _one_minus_rho2(rho)
     x, y, xx, xy, yy = moments.unbind(1)
     a, b, aa, ab, bb = x / sx, y / sy, xx / sx.square(), xy / (sx * sy), yy / sy.square()
     p, pa, pb = (a - rho * b) / m, (aa - rho * ab) / m, (ab - rho * bb) / m  # with p = (a - rho b) / m
     grad_mean = torch.stack([p / sx, (b - rho * p) / sy], 1)
     grad_sigma = torch.stack([pa / sx, (bb - rho * pb) / sy], 1).masked_fill(sigma < MIN_SIGMA_PX, 0)
-    grad_rho = pb - (rho * (pa - rho * pb) / m).masked_fill(is_held, 0)
+    grad_rho = pb - (rho * (pa - rho * pb) / m).masked_fill(is_clamped, 0)
     return grad_mean, grad_sigma, grad_rho
 
 
@@ -132,7 +131,7 @@ def _one_minus_rho2(rho: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _batches(mean: Tensor, sigma: Tensor, rho: Tensor, frame: Frame) -> Iterator[_Batch]:
-    """Group the Gaussians by the size of their box, so that each group is one dense block of work."""
+    """Group the Gaussians by the size of their box, so that each group is one dense tensor."""
     sigma = sigma.clamp(min=MIN_SIGMA_PX)
     m, _ = _one_minus_rho2(rho)
     reach = math.sqrt(frame.largest_q)
@@ -156,7 +155,7 @@ def _batches(mean: Tensor, sigma: Tensor, rho: Tensor, frame: Frame) -> Iterator
         h = min(steps[found % len(steps)], frame.height)
         is_whole = w == frame.width and h == frame.height
         for rows in touched[start : start + count].split(max(1, _PAIRS_AT_ONCE // (w * h))):
-            # A box that was rounded up past the far edge is moved back inside: every pixel index is valid.
+            # A box that rounding extends past the far edge is moved back inside: every pixel index is valid.
             x = first_x[rows].clamp(max=frame.left + frame.width - w)[:, None] + torch.arange(w, device=mean.device)
             y = first_y[rows].clamp(max=frame.top + frame.height - h)[:, None] + torch.arange(h, device=mean.device)
             dx, dy = x - mean[rows, 0, None], y - mean[rows, 1, None]

@@ -1,12 +1,12 @@
-"""Classical resizing: MATLAB's `imresize` in torch, for whole pictures, strips of rows, and views.
+"""Classical resizing: MATLAB's `imresize` in torch, for whole images, rows of them, and views.
 
-An output pixel i looks at the source coordinate (i + 0.5) / scale. When shrinking, the kernel widens by 1 / scale so
-that it also is the antialiasing filter. Beyond the border the picture is mirrored, edge pixels included.
+Output pixel i samples the source coordinate (i + 0.5) / scale. When shrinking, the kernel widens by 1 / scale, so that
+it is the antialiasing filter, too. Beyond the border the image is mirrored, edge pixels included.
 
 Each axis is a short list of taps per output row, and a row is the weighted sum of whole contiguous source rows. That
 is exactly `embedding_bag`, whose vectorised kernel makes this faster than `F.interpolate(antialias=True)` on a CPU for
-all but tiny pictures; a transposed copy turns columns into rows. A row's arithmetic does not depend on its neighbours,
-so strips put together equal the whole bit for bit.
+all but tiny images; a transposed copy turns columns into rows. A row's arithmetic does not depend on its neighbours,
+so rows computed separately equal the whole bit for bit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def resize_view(x: Tensor, view: View, *, kernel: Kernel = "bicubic") -> Tensor:
 
 @dataclass(frozen=True)
 class Resampling:
-    """A resize that is planned once and done in as many strips of rows as memory asks for.
+    """A resize that is planned once and computed in as many groups of rows as memory requires.
 
     plan = Resampling.plan((20000, 20000), scale=2.0)
     first, last = plan.source_rows(0, 256)
@@ -102,7 +102,7 @@ class Resampling:
         return self.y.size, self.x.size
 
     def source_rows(self, start: int, stop: int) -> tuple[int, int]:
-        """The source rows [first, last) that output rows [start, stop) are made of."""
+        """The source rows [first, last) that output rows [start, stop) depend on."""
         taps = self.y.taps[0][start:stop]
         return int(taps.min()), int(taps.max()) + 1
 
@@ -138,9 +138,9 @@ class Resampling:
 
     @cached_property
     def _columns_first(self) -> bool:
-        """The cheaper order. It depends on the whole picture alone, so that every strip is summed alike."""
+        """The cheaper order. It depends on the size of the whole image, so that all rows are summed alike."""
         taps_y, taps_x = self.y.taps[0].shape[1], self.x.taps[0].shape[1]
-        per_column_stage_row = self.x.size * taps_x + self.x.source + self.x.size  # its two transposes count, too
+        per_column_stage_row = self.x.size * taps_x + self.x.source + self.x.size  # with its two transposes
         columns_first = self.y.source * per_column_stage_row + self.y.size * self.x.size * taps_y
         rows_first = self.y.size * per_column_stage_row + self.y.size * self.x.source * taps_y
         return columns_first <= rows_first
@@ -176,7 +176,7 @@ def _is_identity(index: np.ndarray, weight: np.ndarray, count: int) -> bool:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a resize: which source pixels make an output pixel, and how much each weighs."""
+    """One axis of a resize: the source pixels that an output pixel is a sum of, and their weights."""
 
     source: int
     size: int

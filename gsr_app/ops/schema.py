@@ -1,10 +1,10 @@
-"""`gsr::splat` and `gsr::splat_backward`: the names that every implementation answers to.
+"""`gsr::splat` and `gsr::splat_backward`: the schemas that every implementation registers for.
 
-torch's dispatcher picks the implementation: whatever `backend.py` has loaded for the tensors' device, else the
+torch's dispatcher picks the implementation: the one that `backend.py` has loaded for the tensors' device, else the
 reference. `gsr::splat_reference` has the same schema and is always the reference: it serves float64.
 
 Arguments: the Gaussians; the frame's size; the grid index of its first row and column; the half-sizes of the hard
-window, `inf` for none; and the least value that counts, 0 for no cut.
+window, `inf` for none; and the least value that is drawn, 0 for no cut.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def _draw(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: float
     return reference.splat(mean, sigma, rho, color, frame=reference.Frame(*frame))  # type: ignore[arg-type]
 
 
-def _pull(
+def _backward(
     grad: Tensor, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return reference.splat_backward(grad, mean, sigma, rho, color, frame=reference.Frame(*frame))  # type: ignore[arg-type]
 
 
-def _shape_of_drawing(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: int) -> Tensor:
+def _fake_splat(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: int) -> Tensor:
     return color.new_empty(color.shape[1], frame[0], frame[1])
 
 
-def _shapes_of_gradients(
+def _fake_backward(
     grad: Tensor, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: int
 ) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in (mean, sigma, rho, color))
@@ -44,6 +44,6 @@ for _name in ("splat", "splat_reference"):
     LIBRARY.define(f"{_name}({_GAUSSIANS}, {_FRAME}) -> Tensor")
     LIBRARY.define(f"{_name}_backward(Tensor grad, {_GAUSSIANS}, {_FRAME}) -> (Tensor, Tensor, Tensor, Tensor)")
     LIBRARY.impl(_name, _draw, "CompositeExplicitAutograd")
-    LIBRARY.impl(f"{_name}_backward", _pull, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"gsr::{_name}", _shape_of_drawing, lib=LIBRARY)
-    torch.library.register_fake(f"gsr::{_name}_backward", _shapes_of_gradients, lib=LIBRARY)
+    LIBRARY.impl(f"{_name}_backward", _backward, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"gsr::{_name}", _fake_splat, lib=LIBRARY)
+    torch.library.register_fake(f"gsr::{_name}_backward", _fake_backward, lib=LIBRARY)

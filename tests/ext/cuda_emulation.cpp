@@ -10,14 +10,14 @@
     }                                                                                                 \
     extern "C" int size_of_##kernel() { return static_cast<int>(sizeof(Params)); }
 
-#define LAUNCHERS_OF(channels)                              \
-    LAUNCHER(gsr_draw_##channels, DrawParams)               \
-    LAUNCHER(gsr_moments_##channels, MomentsParams)         \
-    LAUNCHER(gsr_gradients_##channels, GradientsParams)     \
-    LAUNCHER(gsr_naive_##channels, NaiveParams)
+#define LAUNCHERS_OF(channels)                                             \
+    LAUNCHER(gsr_draw_##channels, DrawParams)                              \
+    LAUNCHER(gsr_backward_moments_##channels, BackwardMomentsParams)       \
+    LAUNCHER(gsr_backward_gradients_##channels, BackwardGradientsParams)   \
+    LAUNCHER(gsr_naive_draw_##channels, NaiveDrawParams)
 
-LAUNCHER(gsr_prepare, PrepareParams)
-LAUNCHER(gsr_emit, EmitParams)
+LAUNCHER(gsr_preprocess, PreprocessParams)
+LAUNCHER(gsr_emit_pairs, EmitPairsParams)
 LAUNCHERS_OF(1)
 LAUNCHERS_OF(2)
 LAUNCHERS_OF(3)

@@ -73,8 +73,8 @@ def test_results_repeat_bit_for_bit() -> None:
     assert all(torch.equal(splat(*scene, size), first) for _ in range(5))
     grad = torch.randn_like(first)
     where = (*size, 0, 0, INF, INF, 1e-4)
-    pulls = [torch.cat([x.flatten() for x in torch.ops.gsr.splat_backward(grad, *scene, *where)]) for _ in range(5)]
-    assert all(torch.equal(pull, pulls[0]) for pull in pulls)
+    gradients = [torch.cat([x.flatten() for x in torch.ops.gsr.splat_backward(grad, *scene, *where)]) for _ in range(5)]
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
 def test_pieces_and_chunks_equal_the_whole_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_the_naive_kernel_draws_the_same() -> None:
     scene, size = lattice(40)
     scene = on_gpu(scene)
     frame = cuda.Frame(*size, 0, 0, INF, INF, 1e-4)
-    found = cuda.draw_naively(*scene, frame=frame, kernels=cuda.load(3, torch.cuda.current_device()))
+    found = cuda.naive_draw(*scene, frame=frame, kernels=cuda.load(3, torch.cuda.current_device()))
     assert largest_difference(found, splat(*scene, size).cpu()) <= 1e-4
 
 

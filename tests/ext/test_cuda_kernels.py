@@ -1,4 +1,4 @@
-"""The CUDA kernels, run on a processor: every line of device code and of the code between the kernels, against the
+"""The CUDA kernels, run on a CPU: every line of device code and of the code between the kernels, against the
 float64 reference. What this cannot show is speed, and that a GPU's own arithmetic agrees; tests/ext/test_cuda_gpu.py
 does where there is one."""
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.ops import cuda, reference
+from gsr_app.harness import bench_splat
+from gsr_app.ops import cuda, reference, splat
 from gsr_app.ops.cuda import Frame
 from tests.ext.emulation import HERE, ORDERS, EmulatedKernels, build
 from tests.ops.gaussians import Scene, activate_gsasr, load_golden, scatter
@@ -62,7 +63,7 @@ def largest_difference(found: Tensor, true: Tensor) -> float:
 
 def assert_gradients_agree(kernels: EmulatedKernels, scene: Scene, frame: Frame, limit: float = 1e-5) -> None:
     grad = torch.randn(scene[3].shape[1], frame.height, frame.width, generator=torch.Generator().manual_seed(1))
-    found = cuda.pull_back(grad, *scene, frame=frame, kernels=kernels)
+    found = cuda.backward(grad, *scene, frame=frame, kernels=kernels)
     for name, ours, true in zip(
         ("mean", "sigma", "rho", "color"), found, true_gradients(grad, scene, frame), strict=True
     ):
@@ -104,12 +105,12 @@ def test_every_number_of_channels_has_its_kernels(kernels: EmulatedKernels, chan
 
 def test_structs_have_the_size_that_the_device_gives_them(library: ctypes.CDLL) -> None:
     structs = {
-        "prepare": cuda.PrepareParams,
-        "emit": cuda.EmitParams,
+        "preprocess": cuda.PreprocessParams,
+        "emit_pairs": cuda.EmitPairsParams,
         "draw_3": cuda.DrawParams,
-        "moments_3": cuda.MomentsParams,
-        "gradients_3": cuda.GradientsParams,
-        "naive_3": cuda.NaiveParams,
+        "backward_moments_3": cuda.BackwardMomentsParams,
+        "backward_gradients_3": cuda.BackwardGradientsParams,
+        "naive_draw_3": cuda.NaiveDrawParams,
     }
     for name, struct in structs.items():
         assert getattr(library, f"size_of_gsr_{name}")() == ctypes.sizeof(struct), name
@@ -123,7 +124,7 @@ def test_the_order_of_threads_does_not_matter(library: ctypes.CDLL) -> None:
     for order in ORDERS:
         kernels = EmulatedKernels(library, order)
         drawings.append(cuda.draw(*many, frame=frame, kernels=kernels))  # several batches in each tile
-        gradients.append(torch.cat([x.flatten() for x in cuda.pull_back(grad, *few, frame=frame, kernels=kernels)]))
+        gradients.append(torch.cat([x.flatten() for x in cuda.backward(grad, *few, frame=frame, kernels=kernels)]))
     assert all(torch.equal(drawings[0], drawing) for drawing in drawings)
     assert all(torch.equal(gradients[0], gradient) for gradient in gradients)
 
@@ -152,7 +153,7 @@ def test_large_gaussians_are_shared_by_several_warps(kernels: EmulatedKernels, m
     sigma[::3] *= 40
     monkeypatch.setattr(cuda, "_WARPS_WANTED", 15)
     assert_right(kernels, (mean, sigma, rho, color), frame_of(70, 90))
-    split = [blocks for name, blocks in kernels.launched if name == "gsr_moments_3"]
+    split = [blocks for name, blocks in kernels.launched if name == "gsr_backward_moments_3"]
     assert split == [math.ceil(9 / 4), math.ceil(3 * 5 / 4)], "three large ones in five bands each, four warps a block"
 
 
@@ -160,7 +161,7 @@ def test_a_slanted_needle_takes_only_the_tiles_along_it(kernels: EmulatedKernels
     frame = frame_of(640, 640)
     mean, sigma, rho = torch.tensor([[320.0, 320.0]]), torch.tensor([[90.0, 90.0]]), torch.tensor([0.9999])
     tiles = torch.empty(1, dtype=torch.int32)
-    cuda._prepare(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
+    cuda._preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
     assert 40 <= tiles.item() <= 3 * 40, "of 40 x 40"
     assert_right(kernels, (mean, sigma, rho, torch.ones(1, 1)), frame_of(64, 64, 280, 280), limit=5e-4)
 
@@ -184,7 +185,7 @@ def test_gaussians_far_outside_leave_no_trace(kernels: EmulatedKernels) -> None:
     _, sigma, rho, color = scatter(8, (16, 16))
     away = torch.tensor([[1e9, 0.0], [-1e9, 3.0], [4.0, 3e38], [4.0, -3e38]]).repeat(2, 1)
     assert not cuda.draw(away, sigma, rho, color, frame=frame_of(16, 16), kernels=kernels).any()
-    for gradient in cuda.pull_back(
+    for gradient in cuda.backward(
         torch.ones(3, 16, 16), away, sigma, rho, color, frame=frame_of(16, 16), kernels=kernels
     ):
         assert not gradient.any()
@@ -193,7 +194,7 @@ def test_gaussians_far_outside_leave_no_trace(kernels: EmulatedKernels) -> None:
 def test_no_gaussians_make_an_empty_picture(kernels: EmulatedKernels) -> None:
     scene = scatter(0, (16, 16))
     assert not cuda.draw(*scene, frame=frame_of(16, 16), kernels=kernels).any()
-    gradients = cuda.pull_back(torch.ones(3, 16, 16), *scene, frame=frame_of(16, 16), kernels=kernels)
+    gradients = cuda.backward(torch.ones(3, 16, 16), *scene, frame=frame_of(16, 16), kernels=kernels)
     assert [tuple(x.shape) for x in gradients] == [(0, 2), (0, 2), (0,), (0, 3)]
 
 
@@ -208,19 +209,27 @@ def test_non_contiguous_tensors_are_read_right(kernels: EmulatedKernels) -> None
 
 def test_the_naive_kernel_draws_the_same(kernels: EmulatedKernels) -> None:
     scene, frame = scatter(100, (30, 41)), frame_of(30, 41, window=(5.0, 6.0))
-    found = cuda.draw_naively(*scene, frame=frame, kernels=kernels)
+    found = cuda.naive_draw(*scene, frame=frame, kernels=kernels)
     assert largest_difference(found, true_drawing(scene, frame)) <= 2e-5
 
 
-def test_the_op_hands_its_arguments_on_in_order(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_benchmark_times_the_naive_kernel_on_its_own_scene(kernels: EmulatedKernels) -> None:
+    scene, side = bench_splat.lattice(8, 3.0, torch.device("cpu"))
+    found = bench_splat.naive_drawing(scene, side, kernels)()
+    assert kernels.launched[-1][0] == "gsr_naive_draw_3"
+    assert largest_difference(found, splat(*scene, (side, side), eps=bench_splat.EPS)) <= 2e-5
+
+
+def test_the_op_passes_its_arguments_in_order(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "load", lambda channels, device: kernels)
     scene, where = scatter(80, (24, 40)), (24, 40, 3, -5, 7.5, 4.5, 1e-5)
     exact = tuple(x.double() for x in scene)
     true = torch.ops.gsr.splat_reference(*exact, *where)
     assert largest_difference(cuda._splat(*scene, *where), true) <= 2e-5
-    pulls = torch.ops.gsr.splat_reference_backward(torch.ones_like(true), *exact, *where)
-    for found, pull in zip(cuda._splat_backward(torch.ones(3, 24, 40), *scene, *where), pulls, strict=True):
-        assert largest_difference(found, pull) <= 1e-5 * pull.abs().max().item()
+    gradients = cuda._splat_backward(torch.ones(3, 24, 40), *scene, *where)
+    oracle = torch.ops.gsr.splat_reference_backward(torch.ones_like(true), *exact, *where)
+    for found, gradient in zip(gradients, oracle, strict=True):
+        assert largest_difference(found, gradient) <= 1e-5 * gradient.abs().max().item()
     with pytest.raises(InvalidArgument, match="float64"):
         cuda._splat(*exact, *where)
 

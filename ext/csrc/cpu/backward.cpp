@@ -1,5 +1,5 @@
-// The gradient: every Gaussian gathers from the pixels it reaches. Nothing is shared, so nothing is locked, and the
-// number of threads does not change a bit.
+// The gradient: every Gaussian gathers from the pixels it reaches. Threads share no output, so there are no locks, and
+// the number of threads does not change a bit.
 #include <algorithm>
 #include <atomic>
 
@@ -11,60 +11,60 @@ namespace {
 
 constexpr int64_t kBlock = 256;  // Gaussians that a thread takes at a time
 
-// Sums down a column of: force, force * dy, force * dy^2; and per channel wanted * value.
+// Sums down a column of t = dL/dvalue * value, t * dy and t * dy^2; and per channel of dL/dpixel * value.
 template <int C>
-struct Columns {
-  Lanes force{}, along{}, square{}, color[C]{};
+struct ColumnSums {
+  Lanes t{}, t_dy{}, t_dy2{}, color[C]{};
 };
 
 template <int C>
-inline void gather_row(Columns<C>& into, Lanes value, float dy, const float* wanted, const float* color, int stride) {
-  Lanes pull{};
+inline void add_row(ColumnSums<C>& into, Lanes value, float dy, const float* grad, const float* color, int stride) {
+  Lanes grad_value{};
   for (int c = 0; c < C; ++c) {
-    const Lanes here = load(wanted + c * stride);
-    pull += here * color[c];
-    into.color[c] += here * value;
+    const Lanes grad_pixel = load(grad + c * stride);
+    grad_value += grad_pixel * color[c];
+    into.color[c] += grad_pixel * value;
   }
-  const Lanes force = pull * value, along = force * dy;
-  into.force += force;
-  into.along += along;
-  into.square += along * dy;
+  const Lanes t = grad_value * value, t_dy = t * dy;
+  into.t += t;
+  into.t_dy += t_dy;
+  into.t_dy2 += t_dy * dy;
 }
 
-// grad: [H][C][stride], rows padded with zeros so that a vector may reach beyond the frame.
+// grad: [H][C][stride], rows padded with zeros so that a vector may extend beyond the frame.
 template <int C>
-void pull_one(const Ready& g, const Box& box, const Scene& scene, int64_t i, const Frame& frame, const float* grad, int stride,
-              const SceneGradient& out) {
+void backward_one(const Prepared& g, const Box& box, const Scene& scene, int64_t i, const Frame& frame,
+                  const float* grad, int stride, const SceneGradient& out) {
   const float* color = scene.color + i * C;
   double x_sum = 0, y_sum = 0, xx_sum = 0, xy_sum = 0, yy_sum = 0, color_sum[C] = {};
   const int last_x = box.first_y <= box.last_y ? box.last_x : box.first_x - 1;
   for (int x = box.first_x; x <= last_x; x += kLanes) {
-    const Column column(g, frame.cut, static_cast<float>(x) + count_up());
+    const ColumnEval column(g, frame.cut, static_cast<float>(x) + lane_indices());
     const Lanes dx = column.dx;
-    Columns<C> sums;
-    for (int y = box.first_y; y <= box.last_y; y += kRun) {
-      const int last = std::min(y + kRun - 1, box.last_y);
-      const float* wanted = grad + static_cast<int64_t>(y - frame.top) * C * stride + (x - frame.left);
-      if (g.depth < kDeepest) {
-        Run run(g, column, frame.cut, y);
-        for (int row = y; row <= last; ++row, wanted += C * stride)
-          gather_row<C>(sums, run.next(), static_cast<float>(row) - g.mean_y, wanted, color, stride);
+    ColumnSums<C> sums;
+    for (int y = box.first_y; y <= box.last_y; y += kRecurrenceRows) {
+      const int last = std::min(y + kRecurrenceRows - 1, box.last_y);
+      const float* row_grad = grad + static_cast<int64_t>(y - frame.top) * C * stride + (x - frame.left);
+      if (g.depth < kMaxDepth) {
+        RowRecurrence recurrence(g, column, frame.cut, y);
+        for (int row = y; row <= last; ++row, row_grad += C * stride)
+          add_row<C>(sums, recurrence.next(), static_cast<float>(row) - g.mean_y, row_grad, color, stride);
       } else {
-        for (int row = y; row <= last; ++row, wanted += C * stride)
-          gather_row<C>(sums, value_at(g, column, frame.cut, row), static_cast<float>(row) - g.mean_y, wanted, color,
-                        stride);
+        for (int row = y; row <= last; ++row, row_grad += C * stride)
+          add_row<C>(sums, value_at(g, column, frame.cut, row), static_cast<float>(row) - g.mean_y, row_grad, color,
+                     stride);
       }
     }
-    x_sum += sum(sums.force * dx);
-    y_sum += sum(sums.along);
-    xx_sum += sum(sums.force * dx * dx);
-    xy_sum += sum(sums.along * dx);
-    yy_sum += sum(sums.square);
+    x_sum += sum(sums.t * dx);
+    y_sum += sum(sums.t_dy);
+    xx_sum += sum(sums.t * dx * dx);
+    xy_sum += sum(sums.t_dy * dx);
+    yy_sum += sum(sums.t_dy2);
     for (int c = 0; c < C; ++c) color_sum[c] += sum(sums.color[c]);
   }
   const Moments moments = {static_cast<float>(x_sum), static_cast<float>(y_sum), static_cast<float>(xx_sum),
                            static_cast<float>(xy_sum), static_cast<float>(yy_sum)};
-  const Gradient gradient = pull_back(moments, scene.sigma[2 * i], scene.sigma[2 * i + 1], scene.rho[i]);
+  const Gradient gradient = gradient_of(moments, scene.sigma[2 * i], scene.sigma[2 * i + 1], scene.rho[i]);
   out.mean[2 * i] = gradient.mean_x;
   out.mean[2 * i + 1] = gradient.mean_y;
   out.sigma[2 * i] = gradient.sigma_x;
@@ -74,23 +74,26 @@ void pull_one(const Ready& g, const Box& box, const Scene& scene, int64_t i, con
 }
 
 template <int C>
-void pull_block(const Scene& scene, const Frame& frame, int64_t first, int64_t count, const float* grad, int stride,
-                const SceneGradient& out) {
-  Ready ready[kBlock];
+void backward_block(const Scene& scene, const Frame& frame, int64_t first, int64_t count, const float* grad, int stride,
+                    const SceneGradient& out) {
+  Prepared prepared[kBlock];
   Box boxes[kBlock];
   const Box bounds = {frame.left, frame.left + frame.width - 1, frame.top, frame.top + frame.height - 1};
-  make_ready(scene, frame.cut, bounds, first, count, ready, boxes);
-  for (int64_t k = 0; k < count; ++k) pull_one<C>(ready[k], boxes[k], scene, first + k, frame, grad, stride, out);
+  preprocess(scene, frame.cut, bounds, first, count, prepared, boxes);
+  for (int64_t k = 0; k < count; ++k)
+    backward_one<C>(prepared[k], boxes[k], scene, first + k, frame, grad, stride, out);
 }
 
-using PullBlock = decltype(&pull_block<1>);
-constexpr PullBlock kPullBlock[] = {nullptr,       pull_block<1>, pull_block<2>, pull_block<3>, pull_block<4>,
-                                    pull_block<5>, pull_block<6>, pull_block<7>, pull_block<8>, pull_block<9>};
-static_assert(sizeof kPullBlock / sizeof kPullBlock[0] == kMaxChannels + 1);
+using BackwardBlock = decltype(&backward_block<1>);
+constexpr BackwardBlock kBackwardBlock[] = {
+    nullptr,           backward_block<1>, backward_block<2>, backward_block<3>, backward_block<4>,
+    backward_block<5>, backward_block<6>, backward_block<7>, backward_block<8>, backward_block<9>};
+static_assert(sizeof kBackwardBlock / sizeof kBackwardBlock[0] == kMaxChannels + 1);
 
 }  // namespace
 
-void pull(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads, const SceneGradient& out) {
+void backward(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
+              const SceneGradient& out) {
   const int channels = scene.channels, stride = frame.width + kLanes;
   Scratch<float> padded(static_cast<int64_t>(frame.height) * channels * stride);
   threads.run([&](int thread) {
@@ -107,7 +110,7 @@ void pull(const Scene& scene, const Frame& frame, const float* grad, const Threa
   threads.run([&](int) {
     const FlushDenormals flush;
     for (int64_t first; (first = next.fetch_add(kBlock, std::memory_order_relaxed)) < scene.count;)
-      kPullBlock[channels](scene, frame, first, std::min(kBlock, scene.count - first), padded.data(), stride, out);
+      kBackwardBlock[channels](scene, frame, first, std::min(kBlock, scene.count - first), padded.data(), stride, out);
   });
 }
 

@@ -1,6 +1,6 @@
-// Drawing: sort the Gaussians into tiles, then let each tile sum its own. No two threads write one pixel, and the order
-// in which a pixel sums depends on its tile alone, which lies on the grid that means count in: neither the number of
-// threads nor where a frame is cut changes a bit.
+// Drawing: bin the Gaussians into tiles, then sum each tile. No two threads write one pixel, and the order in which a
+// pixel sums depends on its tile alone, whose place is fixed on the grid that means are given in: neither the number of
+// threads nor the cuts of a frame change a bit.
 #include <algorithm>
 #include <atomic>
 #include <iterator>
@@ -13,22 +13,22 @@
 namespace gsr::cpu {
 namespace {
 
-// A tile's sums stay in the first-level cache (12 KB for three channels). It is narrow and tall, because a Gaussian
-// pays for its setup in every tile, while rows are cheap. A tile begins every four pixels, so that tiles overlap and most
-// small Gaussians fit into one; each adds its sums to the drawing when it is done.
+// A tile's sums stay in the first-level cache (12 KB for three channels). It is narrow and tall because each tile
+// repeats a Gaussian's setup, while rows are cheap. A tile begins every four pixels, so that tiles overlap and most
+// small Gaussians fit into one; each tile adds its sums to the drawing when it is done.
 constexpr int kWidthBits = 4, kHeightBits = 6, kStepBits = 2;
 constexpr int kTileWidth = 1 << kWidthBits, kTileHeight = 1 << kHeightBits, kStep = 1 << kStepBits;
 constexpr int kStepsPerTile = kTileWidth / kStep;
 static_assert(kTileWidth % kLanes == 0);
 
-// A Gaussian no wider than this goes to the tiles that begin where it does; two are enough. A wider one, whose beginning
-// a frame may cut off, goes to tiles that do not overlap.
+// A Gaussian no wider than this is binned into the tiles that begin at its first column; two are enough. A wider one,
+// whose first columns may lie outside the frame, is binned into tiles that do not overlap.
 constexpr int kNarrow = 2 * kTileWidth - kStep + 1;
 
-// So many columns of tiles are one thread's work; their sums reach into the next group's pixels, but no further.
+// A thread draws this many columns of tiles at a time; their sums reach into the next group's pixels, but no further.
 constexpr int kGroupBits = 5;
 
-// What a tile's list says of a Gaussian: its place in the scene, and which of the tile's rows it has.
+// An entry of a tile's list: the Gaussian's index in the scene, and the rows of the tile that it covers.
 struct Entry {
   uint32_t place;
   uint16_t first, rows;
@@ -37,12 +37,12 @@ struct Entry {
 // More pairs of (Gaussian, tile) than this, and the frame is drawn in parts: it bounds the memory.
 constexpr int64_t kMaxPairs = 1 << 24;
 
-constexpr int64_t kBlock = 256;  // Gaussians made ready at a time
+constexpr int64_t kBlock = 256;  // Gaussians preprocessed at a time
 
-// So many Gaussians of a tile start together: their exponentials do not wait for each other, nor for the sums.
-constexpr int kAtOnce = 8;
+// Gaussians of a tile whose recurrences start together: their exponentials do not wait for each other or for the sums.
+constexpr int kInterleaved = 8;
 
-// Where a drawing goes.
+// The output image.
 struct Planes {
   float* data;
   int64_t plane, stride;  // from channel to channel, from row to row
@@ -50,7 +50,7 @@ struct Planes {
   float* row(int c, int64_t y) const { return data + c * plane + y * stride; }
 };
 
-// The tiles that a frame needs, and on both sides enough others that a narrow Gaussian's are always among them.
+// The tiles that a frame needs, with enough columns on both sides to contain those of every narrow Gaussian.
 struct Tiles {
   int first_column, first_row, columns, rows;
 
@@ -58,29 +58,29 @@ struct Tiles {
   int index(int column, int row) const { return (row - first_row) * columns + column - first_column; }
 };
 
-constexpr int kBeside = (kTileWidth + kNarrow + kStep - 1) / kStep;
+constexpr int kMarginColumns = (kTileWidth + kNarrow + kStep - 1) / kStep;
 
 Tiles tiles_of(const Frame& frame) {
-  const int column = (frame.left >> kStepBits) - kBeside, row = frame.top >> kHeightBits;
-  return {column, row, ((frame.left + frame.width - 1) >> kStepBits) + kBeside - column + 1,
+  const int column = (frame.left >> kStepBits) - kMarginColumns, row = frame.top >> kHeightBits;
+  return {column, row, ((frame.left + frame.width - 1) >> kStepBits) + kMarginColumns - column + 1,
           ((frame.top + frame.height - 1) >> kHeightBits) - row + 1};
 }
 
-// Whole tiles, also where the frame ends inside one: a column of values starts on the same row in every frame. Beside the
-// frame there is room for all of a narrow Gaussian.
+// Whole tiles, also where the frame ends inside one, so that a recurrence starts on the same row in every frame. The
+// margin beside the frame holds all of a narrow Gaussian.
 Box bounds_of(const Frame& frame, const Tiles& tiles) {
   return {frame.left - kNarrow, frame.left + frame.width - 1 + kNarrow, tiles.first_row << kHeightBits,
           ((tiles.first_row + tiles.rows) << kHeightBits) - 1};
 }
 
-// How far beyond the last tile for_each_tile looks.
+// How far beyond the last tile for_each_tile may index.
 int slack(const Tiles& tiles) { return tiles.columns + kStepsPerTile; }
 
-// Calls visit(tile, first, rows, counts) for every tile that the Gaussian can touch, and for some that it does not, with
-// counts = false: for a small Gaussian four calls without a branch cost less than one mispredicted one. There tile may be
-// up to slack(tiles) beyond the last.
+// Calls visit(tile, first, rows, counts) for every tile that the Gaussian can touch. Some calls have counts = false: for
+// a small Gaussian four calls without a branch cost less than one mispredicted branch. In those, tile may be up to
+// slack(tiles) beyond the last.
 template <class Visit>
-inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, const Cut& cut, Visit visit) {
+inline void for_each_tile(const Prepared& g, const Box& box, const Tiles& tiles, const Cut& cut, Visit visit) {
   if (box.is_empty()) return;
   const auto visit_tile = [&](int tile, int row, bool counts) {
     const int top = row << kHeightBits, first = std::max(box.first_y - top, 0);
@@ -97,16 +97,16 @@ inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, co
     visit_tile(tile + tiles.columns + kStepsPerTile, first_row + 1, has_right & has_below);
     return;
   }
-  const float ellipse_x = g.edge_x / kHold, ellipse_y = sqrtf(-cut.exponent) / g.wy;
+  const float ellipse_x = g.edge_x / kClampWidths, ellipse_y = sqrtf(-cut.exponent) / g.wy;
   const Footprint shape = {g.mean_x, g.mean_y, g.ux, g.uy, g.wy, ellipse_x, ellipse_y};
   const int start = is_narrow ? box.first_x >> kStepBits : (box.first_x >> kWidthBits) * kStepsPerTile;
   for (int column = start; column << kStepBits <= box.last_x; column += kStepsPerTile) {
-    // Ask the ellipse: the corners of a large box are empty.
+    // By the ellipse rather than the box: the corners of a large box are empty.
     const float x = static_cast<float>(column << kStepBits) - g.mean_x;
     const Span span = rows_between_columns(shape, cut, x, x + (kTileWidth - 1));
     if (!(span.low <= span.high)) continue;
-    const int top = static_cast<int>(most(g.mean_y + span.low, static_cast<float>(box.first_y)));
-    const int bottom = static_cast<int>(least(g.mean_y + span.high, static_cast<float>(box.last_y - 1))) + 1;
+    const int top = static_cast<int>(maximum(g.mean_y + span.low, static_cast<float>(box.first_y)));
+    const int bottom = static_cast<int>(minimum(g.mean_y + span.high, static_cast<float>(box.last_y - 1))) + 1;
     const int end = std::min(last_row, bottom >> kHeightBits);
     for (int row = std::max(first_row, top >> kHeightBits); row <= end; ++row)
       visit_tile(tiles.index(column, row), row, true);
@@ -115,27 +115,28 @@ inline void for_each_tile(const Ready& g, const Box& box, const Tiles& tiles, co
 
 // Adds a Gaussian's rows y .. y + rows - 1 to one vector of columns; sums: [row][C][kLanes].
 template <int C>
-inline void add(const Ready& g, const float* color, const Cut& cut, Lanes x, Run run, int y, int rows, float* sums) {
+inline void add(const Prepared& g, const float* color, const Cut& cut, Lanes x, RowRecurrence recurrence, int y,
+                int rows, float* sums) {
   Lanes tint[C];
-  for (int c = 0; c < C; ++c) tint[c] = all(color[c]);
+  for (int c = 0; c < C; ++c) tint[c] = broadcast(color[c]);
   const auto put = [&](Lanes value) {
     for (int c = 0; c < C; ++c) store(sums + c * kLanes, load(sums + c * kLanes) + value * tint[c]);
     sums += C * kLanes;
   };
   const int end = y + rows;
-  if (g.depth >= kDeepest) {
-    const Column column(g, cut, x);
+  if (g.depth >= kMaxDepth) {
+    const ColumnEval column(g, cut, x);
     for (; y < end; ++y) put(value_at(g, column, cut, y));
     return;
   }
   for (;;) {
-    for (const int last = std::min(y + kRun, end); y < last; ++y) put(run.next());
+    for (const int last = std::min(y + kRecurrenceRows, end); y < last; ++y) put(recurrence.next());
     if (y == end) return;
-    run = Run(g, Column(g, cut, x), cut, y);
+    recurrence = RowRecurrence(g, ColumnEval(g, cut, x), cut, y);
   }
 }
 
-// Orders a tile's list by number of rows: what branches on it becomes predictable.
+// Sorts a tile's list by number of rows, so that branches on it are predictable.
 void sort_by_rows(const Entry* list, int64_t listed, Entry* sorted) {
   int64_t start[kTileHeight + 2] = {};
   for (int64_t k = 0; k < listed; ++k) ++start[list[k].rows + 1];
@@ -145,30 +146,30 @@ void sort_by_rows(const Entry* list, int64_t listed, Entry* sorted) {
 
 // Adds a tile to the frame; out: [C] planes, rows of `stride`.
 template <int C>
-void draw_tile(const Scene& scene, const Frame& frame, const Ready* ready, const Entry* list, int64_t listed,
+void draw_tile(const Scene& scene, const Frame& frame, const Prepared* prepared, const Entry* list, int64_t listed,
                int column, int row, const Planes& out) {
   alignas(64) float sums[kTileWidth / kLanes][kTileHeight][C][kLanes];
   std::memset(sums, 0, sizeof sums);
   const int left = column << kStepBits, top = row << kHeightBits;
   const Cut cut = frame.cut;
-  for (int64_t first = 0; first < listed; first += kAtOnce) {
-    const int here = static_cast<int>(std::min<int64_t>(kAtOnce, listed - first));
+  for (int64_t first = 0; first < listed; first += kInterleaved) {
+    const int here = static_cast<int>(std::min<int64_t>(kInterleaved, listed - first));
     for (int strip = 0; strip < kTileWidth / kLanes; ++strip) {
-      const Lanes x = all(static_cast<float>(left + strip * kLanes)) + count_up();
-      Run runs[kAtOnce];
+      const Lanes x = broadcast(static_cast<float>(left + strip * kLanes)) + lane_indices();
+      RowRecurrence recurrences[kInterleaved];
       for (int k = 0; k < here; ++k) {
-        const int64_t ahead = list[std::min(first + k + kAtOnce, listed - 1)].place;
-        __builtin_prefetch(ready + ahead);
+        const int64_t ahead = list[std::min(first + k + kInterleaved, listed - 1)].place;
+        __builtin_prefetch(prepared + ahead);
         __builtin_prefetch(scene.color + ahead * C);
-        const Ready& g = ready[list[first + k].place];
-        runs[k] = Run(g, Column(g, cut, x), cut, top + list[first + k].first);
+        const Prepared& g = prepared[list[first + k].place];
+        recurrences[k] = RowRecurrence(g, ColumnEval(g, cut, x), cut, top + list[first + k].first);
       }
       for (int k = 0; k < here; ++k) {
         const Entry entry = list[first + k];
-        const Ready& g = ready[entry.place];
-        // Where a register is narrower than a tile, a Gaussian may miss one strip of it.
+        const Prepared& g = prepared[entry.place];
+        // Where a register is narrower than a tile, a Gaussian may not reach every strip of it.
         if (kTileWidth > kLanes && (x[kLanes - 1] < g.mean_x - g.edge_x || x[0] > g.mean_x + g.edge_x)) continue;
-        add<C>(g, scene.color + int64_t{entry.place} * C, cut, x, runs[k], top + entry.first, entry.rows,
+        add<C>(g, scene.color + int64_t{entry.place} * C, cut, x, recurrences[k], top + entry.first, entry.rows,
                sums[strip][entry.first][0]);
       }
     }
@@ -210,9 +211,9 @@ void draw_halves(const Scene& scene, const Frame& frame, const Threads& threads,
 void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, const Planes& out) {
   const Tiles tiles = tiles_of(frame);
   const Box bounds = bounds_of(frame, tiles);
-  Scratch<Ready> ready(scene.count);
+  Scratch<Prepared> prepared(scene.count);
   Scratch<Box> boxes(scene.count);
-  // Each thread counts its share of the Gaussians per tile; then it knows where in each tile's list its own begin.
+  // Each thread counts its share of the Gaussians per tile, which gives where its entries begin in each tile's list.
   const int64_t table = tiles.count() + slack(tiles);
   std::vector<uint32_t> place(threads.count * table);
   const auto share = [&](int64_t whole, int thread) { return whole * thread / threads.count; };
@@ -224,9 +225,9 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
     uint32_t* mine = place.data() + thread * table;
     for (int64_t i = share(scene.count, thread), end = share(scene.count, thread + 1); i < end;) {
       const int64_t first = i, here = std::min(end - i, kBlock);
-      make_ready(scene, frame.cut, bounds, first, here, ready.data() + first, boxes.data() + first);
+      preprocess(scene, frame.cut, bounds, first, here, prepared.data() + first, boxes.data() + first);
       for (; i < first + here; ++i)
-        for_each_tile(ready[i], boxes[i], tiles, frame.cut,
+        for_each_tile(prepared[i], boxes[i], tiles, frame.cut,
                       [&](int tile, int, int, bool counts) { mine[tile] += counts; });
     }
   });
@@ -244,7 +245,7 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
   }
   start[tiles.count()] = pairs;
   if (pairs > kMaxPairs && (frame.height > kTileHeight || frame.width > kTileWidth)) {
-    ready.clear();
+    prepared.clear();
     boxes.clear();
     draw_halves(scene, frame, threads, out);
     return;
@@ -255,14 +256,15 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
     uint32_t* mine = place.data() + thread * table;
     Entry nowhere;
     for (int64_t i = share(scene.count, thread), end = share(scene.count, thread + 1); i < end; ++i)
-      for_each_tile(ready[i], boxes[i], tiles, frame.cut, [&](int tile, int first, int rows, bool counts) {
+      for_each_tile(prepared[i], boxes[i], tiles, frame.cut, [&](int tile, int first, int rows, bool counts) {
         Entry* to = list.data() + mine[tile];
         mine[tile] += counts;
-        *(counts ? to : &nowhere) = {static_cast<uint32_t>(i), static_cast<uint16_t>(first), static_cast<uint16_t>(rows)};
+        *(counts ? to : &nowhere) = {static_cast<uint32_t>(i), static_cast<uint16_t>(first),
+                                     static_cast<uint16_t>(rows)};
       });
   });
 
-  // Every second group of columns, then those between: no two threads write one pixel.
+  // Even groups of columns, then odd ones: no two threads write one pixel.
   const int first_column = (frame.left >> kStepBits) - (kStepsPerTile - 1);
   const int end_column = ((frame.left + frame.width - 1) >> kStepBits) + 1;
   const int first_group = first_column >> kGroupBits, last_group = (end_column - 1) >> kGroupBits;
@@ -280,85 +282,86 @@ void draw_frame(const Scene& scene, const Frame& frame, const Threads& threads, 
           const int64_t listed = start[tile + 1] - start[tile];
           if (listed == 0) continue;
           sort_by_rows(list.data() + start[tile], listed, sorted.get());
-          kDrawTile[scene.channels](scene, frame, ready.data(), sorted.get(), listed, column, row, out);
+          kDrawTile[scene.channels](scene, frame, prepared.data(), sorted.get(), listed, column, row, out);
         }
       }
     });
   }
 }
 
-// Gaussians mostly come in the order of the picture's rows. Then a band of rows needs a stretch of them, and what is
-// worked on at a time stays in the cache, however large the drawing.
+// Gaussians mostly come in the order of the image's rows. Then a band of rows needs a contiguous run of them, and the
+// working set stays in the cache, however large the drawing.
 constexpr int64_t kBandGaussians = 1 << 17;
-constexpr int64_t kStretch = 1 << 9;   // Gaussians whose rows are known together
-constexpr double kWorthwhile = 1.5;    // bands may begin this many Gaussians for every one there is
+constexpr int64_t kRun = 1 << 9;      // Gaussians that share one range of rows
+constexpr double kMaxRepeats = 1.5;   // times that a Gaussian may be preprocessed on average, in several bands
 
 struct Band {
   int top, height;
-  int64_t first, count;  // of its Gaussians
+  int64_t first, count;  // its Gaussians
 };
 
-// The rows that every kStretch Gaussians reach, a little generously.
+// The rows that every kRun Gaussians reach, rounded outwards.
 std::vector<Span> find_rows(const Scene& scene, const Cut& cut, const Threads& threads) {
-  std::vector<Span> rows((scene.count + kStretch - 1) / kStretch);
+  std::vector<Span> rows((scene.count + kRun - 1) / kRun);
   const int64_t count = static_cast<int64_t>(rows.size());
   threads.run([&](int thread) {
     for (int64_t k = count * thread / threads.count; k < count * (thread + 1) / threads.count; ++k) {
-      // Columns and rows take turns in the lanes; only the rows are asked for.
-      Lanes low = all(kInfinity), high = all(-kInfinity);
-      const int64_t end = 2 * std::min((k + 1) * kStretch, scene.count);
-      for (int64_t i = 2 * k * kStretch; i < end; i += kLanes) {
+      // Even lanes hold columns, odd lanes rows; only the rows are used.
+      Lanes low = broadcast(kInfinity), high = broadcast(-kInfinity);
+      const int64_t end = 2 * std::min((k + 1) * kRun, scene.count);
+      for (int64_t i = 2 * k * kRun; i < end; i += kLanes) {
         const int64_t from = std::max<int64_t>(std::min(i, end - kLanes), 0);
-        const Lanes mean = load(scene.mean + from), sigma = at_least(load(scene.sigma + from), all(kMinSigmaPx));
-        const Lanes half = at_most(cut.reach * sigma, all(cut.window_y)) + 1.0f;
-        low = at_most(low, mean - half);
-        high = at_least(high, mean + half);
+        const Lanes mean = load(scene.mean + from), sigma = clamp_min(load(scene.sigma + from), broadcast(kMinSigmaPx));
+        const Lanes half = clamp_max(cut.reach * sigma, broadcast(cut.window_y)) + 1.0f;
+        low = clamp_max(low, mean - half);
+        high = clamp_min(high, mean + half);
       }
       rows[k] = {kInfinity, -kInfinity};
       for (int lane = 1; lane < kLanes; lane += 2)
-        rows[k] = {least(rows[k].low, low[lane]), most(rows[k].high, high[lane])};
+        rows[k] = {minimum(rows[k].low, low[lane]), maximum(rows[k].high, high[lane])};
     }
   });
   return rows;
 }
 
-// Bands that together are the frame; one when more would not pay.
+// Bands that together cover the frame; a single one where several would cost more.
 std::vector<Band> cut_bands(const Scene& scene, const Frame& frame, const Threads& threads) {
   const std::vector<Band> whole = {{frame.top, frame.height, 0, scene.count}};
-  const int64_t wanted = scene.count / kBandGaussians;
-  if (wanted < 2) return whole;
-  const int tile_rows = static_cast<int>(std::max<int64_t>(1, frame.height / wanted >> kHeightBits));
+  const int64_t most = scene.count / kBandGaussians;
+  if (most < 2) return whole;
+  const int tile_rows = static_cast<int>(std::max<int64_t>(1, frame.height / most >> kHeightBits));
   const std::vector<Span> rows = find_rows(scene, frame.cut, threads);
   std::vector<Band> bands;
-  int64_t begun = 0;
+  int64_t preprocessed = 0;
   for (int top = frame.top, bottom = frame.top + frame.height; top < bottom;) {
-    // Ends with a tile: none is drawn twice.
+    // A band ends with a tile, so no tile is drawn twice.
     const int end = std::min(((top >> kHeightBits) + tile_rows) << kHeightBits, bottom);
     const auto meets = [&](const Span& reach) {
       return reach.low < static_cast<float>(end) && reach.high > static_cast<float>(top - 1);
     };
     const auto first = std::find_if(rows.begin(), rows.end(), meets);
     const auto last = std::find_if(rows.rbegin(), std::make_reverse_iterator(first), meets).base();
-    const int64_t from = (first - rows.begin()) * kStretch, to = std::min((last - rows.begin()) * kStretch, scene.count);
+    const int64_t from = (first - rows.begin()) * kRun, to = std::min((last - rows.begin()) * kRun, scene.count);
     bands.push_back({top, end - top, std::min(from, to), std::max<int64_t>(to - from, 0)});
-    begun += bands.back().count;
+    preprocessed += bands.back().count;
     top = end;
   }
-  return static_cast<double>(begun) > kWorthwhile * static_cast<double>(scene.count) ? whole : bands;
+  return static_cast<double>(preprocessed) > kMaxRepeats * static_cast<double>(scene.count) ? whole : bands;
 }
 
 }  // namespace
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
   const int64_t plane = static_cast<int64_t>(frame.height) * frame.width;
-  ask_for_large_pages(out, scene.channels * plane * sizeof(float));
+  request_large_pages(out, scene.channels * plane * sizeof(float));
   for (const Band& band : cut_bands(scene, frame, threads)) {
-    Frame part = frame;
-    part.top = band.top;
-    part.height = band.height;
-    const Scene some = {scene.mean + 2 * band.first, scene.sigma + 2 * band.first, scene.rho + band.first,
-                        scene.color + scene.channels * band.first, band.count, scene.channels};
-    draw_frame(some, part, threads, {out + static_cast<int64_t>(band.top - frame.top) * frame.width, plane, frame.width});
+    Frame rows = frame;
+    rows.top = band.top;
+    rows.height = band.height;
+    const Scene run = {scene.mean + 2 * band.first, scene.sigma + 2 * band.first, scene.rho + band.first,
+                       scene.color + scene.channels * band.first, band.count, scene.channels};
+    float* top = out + static_cast<int64_t>(band.top - frame.top) * frame.width;
+    draw_frame(run, rows, threads, {top, plane, frame.width});
   }
 }
 

@@ -20,7 +20,7 @@ constexpr int kMaxChannels = 9;  // eight, and the weight of a normalised drawin
 
 struct Frame {
   int height, width;
-  int top, left;  // index of the first row and column on the grid that means count in
+  int top, left;  // index of the first row and column on the grid that means are given in
   Cut cut;
 };
 
@@ -31,7 +31,7 @@ struct SceneGradient {
   float* color;  // [N, C]
 };
 
-// Runs task(0) .. task(threads - 1), at once if it can.
+// Runs task(0) .. task(count - 1), in parallel where possible.
 struct Threads {
   int count;
   std::function<void(const std::function<void(int)>&)> run;
@@ -39,15 +39,15 @@ struct Threads {
 
 void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out);  // out: [C, H, W]
 
-void pull(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
-          const SceneGradient& out);  // grad: [C, H, W]
+void backward(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
+              const SceneGradient& out);  // grad: [C, H, W]
 
-// A Gaussian made ready: what its values need, in half a cache line.
-struct Ready {
+// A preprocessed Gaussian: what its values need, in half a cache line.
+struct Prepared {
   float mean_x, mean_y;
   float ux, uy, wy;  // as in Footprint
   float bend;        // the factor between successive ratios of values down a column: 2^-(2 uy^2 + 2 wy^2)
-  float edge_x;      // a little more than half the width of its ellipse
+  float edge_x;      // half the width of its ellipse, times kClampWidths
   float depth;       // -log2 of the least value anywhere in its box
 };
 
@@ -58,9 +58,9 @@ struct Box {
   bool is_empty() const { return first_x > last_x || first_y > last_y; }
 };
 
-// Makes Gaussians first .. first + count - 1 ready, and finds their boxes within the bounds. Every Gaussian goes through
-// the same instructions wherever it stands in the scene: a subset draws the same bits.
-void make_ready(const Scene& scene, const Cut& cut, const Box& bounds, int64_t first, int64_t count, Ready* ready,
+// Preprocesses Gaussians first .. first + count - 1, and finds their boxes within the bounds. Every Gaussian goes
+// through the same instructions wherever it stands in the scene, so that a subset draws the same bits.
+void preprocess(const Scene& scene, const Cut& cut, const Box& bounds, int64_t first, int64_t count, Prepared* prepared,
                 Box* boxes);
 
 }  // namespace gsr::cpu

@@ -27,19 +27,19 @@ inline Lanes load(const float* from) {
 
 inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
 
-inline Lanes all(float x) { return x - Lanes{}; }
+inline Lanes broadcast(float x) { return x - Lanes{}; }
 
-inline Lanes count_up() {
+inline Lanes lane_indices() {
   Lanes x;
   for (int lane = 0; lane < kLanes; ++lane) x[lane] = static_cast<float>(lane);
   return x;
 }
 
-inline Lanes magnitude(Lanes x) { return (Lanes)((Bits)x & 0x7fffffff); }
+inline Lanes absolute(Lanes x) { return (Lanes)((Bits)x & 0x7fffffff); }
 
-inline Lanes at_least(Lanes x, Lanes low) { return x > low ? x : low; }
+inline Lanes clamp_min(Lanes x, Lanes low) { return x > low ? x : low; }
 
-inline Lanes at_most(Lanes x, Lanes high) { return x < high ? x : high; }
+inline Lanes clamp_max(Lanes x, Lanes high) { return x < high ? x : high; }
 
 inline float sum(Lanes x) {
   float lane[kLanes];
@@ -50,7 +50,7 @@ inline float sum(Lanes x) {
 }
 
 // 2^x to 8e-8 relative, for x within -126..126.
-inline Lanes exp2_inside(Lanes x) {
+inline Lanes exp2_in_range(Lanes x) {
   const Lanes shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to an integer, which lands in the low bits
   const Lanes f = x - (shifted - 12582912.0f);
   Lanes p = 0.00015345810970757157f * f + 0.0013399930903688073f;
@@ -62,10 +62,10 @@ inline Lanes exp2_inside(Lanes x) {
   return (Lanes)((Bits)p + ((Bits)shifted << 23));
 }
 
-// 2^x for any x, held within what a normal float can say.
-inline Lanes exp2(Lanes x) { return exp2_inside(at_most(at_least(x, all(-126.0f)), all(126.0f))); }
+// 2^x for any x, clamped to the range of normal floats.
+inline Lanes exp2(Lanes x) { return exp2_in_range(clamp_max(clamp_min(x, broadcast(-126.0f)), broadcast(126.0f))); }
 
-// Denormal numbers cost a hundred cycles each on x86: results that small are flushed to 0 while this lives.
+// Denormal numbers cost a hundred cycles each on x86: results that small are flushed to 0 while such an object lives.
 class FlushDenormals {
 #if defined(__SSE__)
  public:

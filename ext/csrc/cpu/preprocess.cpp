@@ -1,3 +1,4 @@
+// Preprocessing: footprints, recurrence factors and pixel boxes of the Gaussians, a vector of them at a time.
 #include <algorithm>
 
 #include "column_eval.h"
@@ -5,7 +6,7 @@
 namespace gsr::cpu {
 namespace {
 
-// As many Gaussians as a vector has lanes, field by field: the compiler turns the loop below into vector instructions.
+// As many Gaussians as a vector has lanes, as arrays of fields: the compiler vectorises the loop below.
 struct Block {
   float mean_x[kLanes], mean_y[kLanes], sigma_x[kLanes], sigma_y[kLanes], rho[kLanes];
   float ux[kLanes], uy[kLanes], wy[kLanes], edge_x[kLanes];
@@ -19,12 +20,12 @@ void fill(Block& b, const Cut& cut, const Box& bounds) {
     b.ux[k] = f.ux;
     b.uy[k] = f.uy;
     b.wy[k] = f.wy;
-    b.edge_x[k] = kHold * f.ellipse_x;
+    b.edge_x[k] = kClampWidths * f.ellipse_x;
     b.second_difference[k] = -2.0f * (f.uy * f.uy + f.wy * f.wy);
-    // The deeper of the two pairs of corners.
+    // At the corners with the smaller value.
     const float u = f.ux * b.edge_x[k] + fabsf(f.uy) * f.ellipse_y, w = f.wy * f.ellipse_y;
     b.depth[k] = u * u + w * w;
-    const float half_x = least(f.ellipse_x, cut.window_x), half_y = least(f.ellipse_y, cut.window_y);
+    const float half_x = minimum(f.ellipse_x, cut.window_x), half_y = minimum(f.ellipse_y, cut.window_y);
     b.first_x[k] = first_pixel(f.mean_x, half_x, bounds.first_x, bounds.last_x);
     b.last_x[k] = last_pixel(f.mean_x, half_x, bounds.first_x, bounds.last_x);
     b.first_y[k] = first_pixel(f.mean_y, half_y, bounds.first_y, bounds.last_y);
@@ -35,7 +36,7 @@ void fill(Block& b, const Cut& cut, const Box& bounds) {
 
 }  // namespace
 
-void make_ready(const Scene& scene, const Cut& cut, const Box& bounds, int64_t first, int64_t count, Ready* ready,
+void preprocess(const Scene& scene, const Cut& cut, const Box& bounds, int64_t first, int64_t count, Prepared* prepared,
                 Box* boxes) {
   Block b;
   for (int64_t start = 0; start < count; start += kLanes) {
@@ -50,7 +51,7 @@ void make_ready(const Scene& scene, const Cut& cut, const Box& bounds, int64_t f
     }
     fill(b, cut, bounds);
     for (int k = 0; k < here; ++k) {
-      ready[start + k] = {b.mean_x[k], b.mean_y[k], b.ux[k],     b.uy[k],
+      prepared[start + k] = {b.mean_x[k], b.mean_y[k], b.ux[k],     b.uy[k],
                           b.wy[k],     b.bend[k],   b.edge_x[k], b.depth[k]};
       boxes[start + k] = {b.first_x[k], b.last_x[k], b.first_y[k], b.last_y[k]};
     }

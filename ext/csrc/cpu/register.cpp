@@ -14,10 +14,10 @@ namespace {
 
 using torch::stable::Tensor;
 
-// torch's own pool: no second runtime, and torch.set_num_threads holds here too.
+// torch's own pool: no second runtime, and torch.set_num_threads applies here too.
 gsr::cpu::Threads torch_threads(int64_t tasks) {
-  const int most = static_cast<int>(torch::stable::get_num_threads());
-  const int count = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(most, tasks)));
+  const int available = static_cast<int>(torch::stable::get_num_threads());
+  const int count = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(available, tasks)));
   return {count, [count](const std::function<void(int)>& task) {
             torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
               for (int64_t thread = begin; thread < end; ++thread) task(static_cast<int>(thread));
@@ -26,22 +26,22 @@ gsr::cpu::Threads torch_threads(int64_t tasks) {
 }
 
 // The four tensors of a scene, checked and contiguous, and their pointers.
-struct Held {
+struct SceneTensors {
   Tensor mean, sigma, rho, color;
   gsr::cpu::Scene scene;
 
-  Held(const Tensor& mean_in, const Tensor& sigma_in, const Tensor& rho_in, const Tensor& color_in)
-      : mean(hold(mean_in)), sigma(hold(sigma_in)), rho(hold(rho_in)), color(hold(color_in)) {
+  SceneTensors(const Tensor& mean_in, const Tensor& sigma_in, const Tensor& rho_in, const Tensor& color_in)
+      : mean(checked(mean_in)), sigma(checked(sigma_in)), rho(checked(rho_in)), color(checked(color_in)) {
     const int64_t count = mean.size(0), channels = color.size(1);
     STD_TORCH_CHECK(mean.numel() == 2 * count && sigma.numel() == 2 * count && rho.numel() == count &&
                         color.size(0) == count && channels >= 1 && channels <= gsr::cpu::kMaxChannels,
-                    "gsr::splat: the tensors' shapes do not fit each other");
+                    "gsr::splat: the tensors' shapes do not match");
     scene = {data(mean), data(sigma), data(rho), data(color), count, static_cast<int>(channels)};
   }
 
   static const float* data(const Tensor& x) { return static_cast<const float*>(x.data_ptr()); }
 
-  static Tensor hold(const Tensor& x) {
+  static Tensor checked(const Tensor& x) {
     STD_TORCH_CHECK(x.scalar_type() == torch::headeronly::ScalarType::Float, "gsr::splat on the CPU takes float32");
     return torch::stable::contiguous(x);
   }
@@ -53,15 +53,15 @@ gsr::cpu::Frame make_frame(int64_t height, int64_t width, int64_t top, int64_t l
   return {static_cast<int>(height), static_cast<int>(width), static_cast<int>(top), static_cast<int>(left), cut};
 }
 
-// Below this much work per thread, waking another costs more than it brings.
+// With fewer Gaussians per thread, waking another thread costs more than it saves.
 constexpr int64_t kGaussiansPerThread = 256;
 
 Tensor splat(const Tensor& mean, const Tensor& sigma, const Tensor& rho, const Tensor& color, int64_t height,
              int64_t width, int64_t top, int64_t left, double window_x, double window_y, double eps) {
-  const Held held(mean, sigma, rho, color);
+  const SceneTensors tensors(mean, sigma, rho, color);
   Tensor out = torch::stable::new_empty(color, {color.size(1), height, width});
-  gsr::cpu::draw(held.scene, make_frame(height, width, top, left, window_x, window_y, eps),
-                 torch_threads(held.scene.count / kGaussiansPerThread), static_cast<float*>(out.data_ptr()));
+  gsr::cpu::draw(tensors.scene, make_frame(height, width, top, left, window_x, window_y, eps),
+                 torch_threads(tensors.scene.count / kGaussiansPerThread), static_cast<float*>(out.data_ptr()));
   return out;
 }
 
@@ -69,15 +69,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> splat_backward(const Tensor& grad, co
                                                           const Tensor& rho, const Tensor& color, int64_t height,
                                                           int64_t width, int64_t top, int64_t left, double window_x,
                                                           double window_y, double eps) {
-  const Held held(mean, sigma, rho, color);
-  const Tensor wanted = Held::hold(grad);
-  STD_TORCH_CHECK(wanted.numel() == color.size(1) * height * width, "gsr::splat_backward: grad has another size");
+  const SceneTensors tensors(mean, sigma, rho, color);
+  const Tensor pixels = SceneTensors::checked(grad);
+  STD_TORCH_CHECK(pixels.numel() == color.size(1) * height * width, "gsr::splat_backward: grad has another size");
   const auto like = [](const Tensor& x) { return torch::stable::new_empty(x, x.sizes()); };
-  std::tuple<Tensor, Tensor, Tensor, Tensor> out{like(held.mean), like(held.sigma), like(held.rho), like(held.color)};
+  std::tuple<Tensor, Tensor, Tensor, Tensor> out{like(tensors.mean), like(tensors.sigma), like(tensors.rho),
+                                                 like(tensors.color)};
   const auto data = [](const Tensor& x) { return static_cast<float*>(x.data_ptr()); };
-  gsr::cpu::pull(held.scene, make_frame(height, width, top, left, window_x, window_y, eps), Held::data(wanted),
-                 torch_threads(held.scene.count / kGaussiansPerThread),
-                 {data(std::get<0>(out)), data(std::get<1>(out)), data(std::get<2>(out)), data(std::get<3>(out))});
+  gsr::cpu::backward(tensors.scene, make_frame(height, width, top, left, window_x, window_y, eps),
+                     SceneTensors::data(pixels), torch_threads(tensors.scene.count / kGaussiansPerThread),
+                     {data(std::get<0>(out)), data(std::get<1>(out)), data(std::get<2>(out)), data(std::get<3>(out))});
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Memory for one drawing, not cleared.
+// Uninitialised memory for one drawing.
 #pragma once
 #include <cstdint>
 #include <cstdlib>
@@ -12,8 +12,8 @@ namespace gsr::cpu {
 
 constexpr size_t kLargePage = size_t{2} << 20;
 
-// A fault for every 4 KB of a large block adds up. Asks for large pages wherever one fits; no answer is needed.
-inline void ask_for_large_pages(void* data, size_t bytes) {
+// A page fault for every 4 KB of a large block adds up. Requests large pages wherever one fits; a refusal does no harm.
+inline void request_large_pages(void* data, size_t bytes) {
 #if defined(__linux__)
   const uintptr_t from = (reinterpret_cast<uintptr_t>(data) + kLargePage - 1) / kLargePage * kLargePage;
   const uintptr_t to = (reinterpret_cast<uintptr_t>(data) + bytes) / kLargePage * kLargePage;
@@ -23,16 +23,15 @@ inline void ask_for_large_pages(void* data, size_t bytes) {
 #endif
 }
 
-// A few blocks of earlier drawings, 128 MB in all: what the system asks for fresh memory is a good part of what a small
-// drawing costs.
-class Kept {
+// A few blocks of earlier drawings, 128 MB in all: allocating fresh memory is a good part of a small drawing's cost.
+class BlockCache {
  public:
-  static Kept& blocks() {
-    static Kept& kept = *new Kept;  // never destroyed: a thread may still be drawing when the process ends
-    return kept;
+  static BlockCache& blocks() {
+    static BlockCache& cache = *new BlockCache;  // never destroyed: a thread may still be drawing at process exit
+    return cache;
   }
 
-  // The smallest that fits and is not too large; bytes becomes its size.
+  // The smallest that fits and is at most twice as large; bytes becomes its size.
   void* take(size_t& bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     Block* best = nullptr;
@@ -49,7 +48,7 @@ class Kept {
   void give(void* data, size_t bytes) {
     if (bytes <= kMost) {
       const std::lock_guard<std::mutex> lock(mutex_);
-      // The oldest go first: a drawing of another size has begun a new series.
+      // The oldest go first: drawings of another size have begun.
       while (total_ + bytes > kMost || is_full()) {
         int last = kBlocks - 1;
         while (!blocks_[last].data) --last;
@@ -93,18 +92,18 @@ class Scratch {
     const size_t bytes = static_cast<size_t>(count) * sizeof(T);
     const size_t page = bytes < kLargePage ? 4096 : kLargePage;
     bytes_ = (bytes / page + 1) * page;
-    data_ = static_cast<T*>(Kept::blocks().take(bytes_));
+    data_ = static_cast<T*>(BlockCache::blocks().take(bytes_));
     if (data_) return;
     data_ = static_cast<T*>(std::aligned_alloc(page, bytes_));
     if (!data_) throw std::bad_alloc();
-    ask_for_large_pages(data_, bytes_);
+    request_large_pages(data_, bytes_);
   }
   ~Scratch() { clear(); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
   void clear() {
-    if (data_) Kept::blocks().give(data_, bytes_);
+    if (data_) BlockCache::blocks().give(data_, bytes_);
     data_ = nullptr;
   }
   T* data() { return data_; }

@@ -1,17 +1,17 @@
-// Drawing Gaussians on a GPU: `gsr::splat` forward and backward. Needs no CUDA header, so nvcc and NVRTC compile it
-// alike, and tests/ext/cuda_shim.h turns it into plain C++ that runs on a processor.
+// Drawing Gaussians on a GPU: `gsr::splat` forward and backward. Needs no CUDA header, so nvcc and NVRTC both compile
+// it, and tests/ext/cuda_shim.h turns it into plain C++ that runs on a CPU.
 //
-// Forward gathers: each pixel collects its Gaussians. The picture is cut into tiles; `prepare` counts the tiles that a
-// Gaussian's ellipse really reaches, `emit` lists the (tile, Gaussian) pairs, the host sorts them by tile, stably, so
-// that a tile keeps the Gaussians' order, and `draw` sums a tile in registers: one block per tile, one warp per quarter.
+// Forward: each pixel gathers its Gaussians. `preprocess` counts the tiles that a Gaussian's ellipse really reaches,
+// `emit_pairs` lists the (tile, Gaussian) pairs, the host sorts them by tile, stably, so that a tile keeps the
+// Gaussians' order, and `draw` sums a tile in registers: one block per tile, one warp per quarter.
 //
-// Backward gathers the other way round: each Gaussian collects its pixels. All that its gradient needs is C colour sums
-// and six moments over its ellipse, so `moments` gives it a warp that reads the picture's gradient where it lies; large
-// Gaussians are shared by several warps, a band of rows each. `gradients` adds the bands up and applies the chain rule.
-// There are no pairs and no sort here, and the memory is that of the gradients.
+// Backward: each Gaussian gathers its pixels. Its gradient needs C colour sums and six moments over its ellipse, so
+// `backward_moments` gives it a warp that reads the image's gradient in place; large Gaussians are shared by several
+// warps, a band of rows each. `backward_gradients` adds the bands up and applies the chain rule. There are no pairs and
+// no sort here, and the memory is that of the gradients.
 //
-// Neither way has an atomic, so the results repeat bit for bit. The one kernel with atomics, `naive`, is what the
-// benchmark compares with.
+// Neither direction uses atomics, so the results repeat bit for bit. `naive_draw`, with atomics, is the baseline of the
+// benchmark.
 //
 // A kernel takes one struct, which gsr_app/ops/cuda.py mirrors. Defining CHANNELS compiles the kernels of that number
 // of channels; without it, those of 1 to 9: eight colours and the weight that normalised drawing adds.
@@ -21,27 +21,27 @@
 namespace {
 
 constexpr int kTile = 16;    // pixels along a tile's side
-constexpr int kQuarter = 8;  // pixels along the side of the part that one warp draws
+constexpr int kQuarter = 8;  // pixels along the side of what one warp draws
 constexpr int kBlock = 128;  // threads per block: a tile's four warps, and the Gaussians staged at a time
 constexpr int kWarp = 32;
-constexpr int kPatchRows = 4, kPatchColumns = 8;  // what a warp covers at a time in the backward pass
+constexpr int kWarpRows = 4, kWarpColumns = 8;  // pixels that a warp covers at a time in the backward pass
 constexpr int kMoments = 6;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // A Gaussian whose box holds more pixels than this is shared by several warps in the backward pass: one warp would take
-// over a hundred steps and keep everybody waiting.
+// over a hundred steps while the others idle.
 constexpr long long kLargePixels = 4096;
 
 constexpr float kLn2 = 0.69314718056f;
 
-// A footprint as it lies in memory, read in two wide loads.
-struct alignas(16) Shape {
+// A footprint aligned so that it is read in two wide loads.
+struct alignas(16) Prepared {
     gsr::Footprint footprint;
 };
 
 struct Frame {
     int height, width;
-    int top, left;  // the first row and column on the grid that means count in
+    int top, left;  // the first row and column on the grid that means are given in
     float window_x, window_y;
     float eps;
 
@@ -64,12 +64,12 @@ __device__ inline Range pixels_within(float mean, float low, float high, int ori
 }
 
 __device__ inline Range columns_of(const Frame& frame, const gsr::Cut& cut, const gsr::Footprint& f) {
-    const float half = gsr::least(f.ellipse_x, cut.window_x);
+    const float half = gsr::minimum(f.ellipse_x, cut.window_x);
     return pixels_within(f.mean_x, -half, half, frame.left, frame.width);
 }
 
 __device__ inline Range rows_of(const Frame& frame, const gsr::Cut& cut, const gsr::Footprint& f) {
-    const float half = gsr::least(f.ellipse_y, cut.window_y);
+    const float half = gsr::minimum(f.ellipse_y, cut.window_y);
     return pixels_within(f.mean_y, -half, half, frame.top, frame.height);
 }
 
@@ -80,7 +80,7 @@ __device__ inline Range rows_between(
         f, cut, static_cast<float>(frame.left + first_column) - f.mean_x,
         static_cast<float>(frame.left + last_column) - f.mean_x);
     if (span.low > span.high) return {0, -1};
-    const float low = gsr::most(span.low, -cut.window_y), high = gsr::least(span.high, cut.window_y);
+    const float low = gsr::maximum(span.low, -cut.window_y), high = gsr::minimum(span.high, cut.window_y);
     return pixels_within(f.mean_y, low, high, frame.top, frame.height);
 }
 
@@ -88,12 +88,12 @@ __device__ inline Range rows_between(
 __device__ inline Range columns_at(const Frame& frame, const gsr::Cut& cut, const gsr::Footprint& f, float dy) {
     const gsr::Span span = gsr::columns_in_row(f, cut, dy);
     if (span.low > span.high) return {0, -1};
-    const float low = gsr::most(span.low, -cut.window_x), high = gsr::least(span.high, cut.window_x);
+    const float low = gsr::maximum(span.low, -cut.window_x), high = gsr::minimum(span.high, cut.window_x);
     return pixels_within(f.mean_x, low, high, frame.left, frame.width);
 }
 
-// Calls visit(tile column, first tile row, last tile row) for every column of tiles that the Gaussian reaches. Going by
-// the ellipse's own extent in each, a slanted Gaussian takes the tiles along its diagonal only.
+// Calls visit(tile column, first tile row, last tile row) for every column of tiles that the Gaussian reaches. The rows
+// are those of the ellipse within the column, so that a slanted Gaussian takes only the tiles along its diagonal.
 template <typename Visit>
 __device__ inline void each_tile_column(const Frame& frame, const gsr::Footprint& f, Visit visit) {
     const gsr::Cut cut = frame.cut();
@@ -115,26 +115,26 @@ __device__ inline float value_at(float exponent, float least_exponent, bool is_i
     return is_in_window && exponent >= least_exponent ? exp2f(exponent) : 0.0f;
 }
 
-// ------------------------------------------------------------------------------------------------------- preparation
+// ------------------------------------------------------------------------------------------------------- preprocessing
 
-struct PrepareParams {
+struct PreprocessParams {
     const float* mean;      // [N, 2]
     const float* sigma;     // [N, 2]
     const float* rho;       // [N]
-    Shape* shape;           // [N]
+    Prepared* prepared;     // [N]
     int* tiles;             // [N] how many tiles each reaches; or null
     unsigned char* large;   // [N] whether it is shared by several warps; or null
     long long count;
     Frame frame;
 };
 
-__device__ inline void prepare(const PrepareParams& p) {
+__device__ inline void preprocess(const PreprocessParams& p) {
     const long long i = thread_index();
     if (i >= p.count) return;
     const gsr::Cut cut = p.frame.cut();
     const gsr::Footprint f = gsr::make_footprint(
         p.mean[2 * i], p.mean[2 * i + 1], p.sigma[2 * i], p.sigma[2 * i + 1], p.rho[i], cut);
-    p.shape[i].footprint = f;
+    p.prepared[i].footprint = f;
     if (p.tiles) {
         int tiles = 0;
         each_tile_column(p.frame, f, [&](int, int first, int last) { tiles += last - first + 1; });
@@ -147,21 +147,21 @@ __device__ inline void prepare(const PrepareParams& p) {
     }
 }
 
-struct EmitParams {
-    const Shape* shape;     // [N]
+struct EmitPairsParams {
+    const Prepared* prepared;  // [N]
     const long long* ends;  // [N] running sum of the tile counts
     int* tile;              // [P]
     int* owner;             // [P]
-    long long first, last;  // the Gaussians of this chunk
-    long long base;         // pairs before this chunk
+    long long first, last;  // the Gaussians of this batch
+    long long base;         // pairs of earlier batches
     Frame frame;
 };
 
-__device__ inline void emit(const EmitParams& p) {
+__device__ inline void emit_pairs(const EmitPairsParams& p) {
     const long long i = p.first + thread_index();
     if (i >= p.last) return;
     long long slot = (i > 0 ? p.ends[i - 1] : 0) - p.base;
-    each_tile_column(p.frame, p.shape[i].footprint, [&](int column, int first, int last) {
+    each_tile_column(p.frame, p.prepared[i].footprint, [&](int column, int first, int last) {
         for (int row = first; row <= last; ++row, ++slot) {
             p.tile[slot] = row * p.frame.tiles_across() + column;
             p.owner[slot] = static_cast<int>(i);
@@ -172,24 +172,24 @@ __device__ inline void emit(const EmitParams& p) {
 // ----------------------------------------------------------------------------------------------------------- forward
 
 struct DrawParams {
-    const Shape* shape;      // [N]
+    const Prepared* prepared;  // [N]
     const float* color;      // [N, C]
     const int* owner;        // [P] the Gaussian of each pair as emitted
     const long long* order;  // [P] the pairs sorted by tile
     const int* starts;       // [tiles + 1] where each tile's pairs begin
     float* image;            // [C, H, W]
-    int adds;                // whether earlier chunks have drawn already
+    int adds;                // whether earlier batches have drawn already
     Frame frame;
 };
 
-// What a warp reads of a Gaussian in its inner loop; aligned so that this takes few wide loads.
+// The fields of a Gaussian that the inner loop reads; aligned so that this takes few wide loads.
 template <int C>
 struct alignas(16) Staged {
     float mean_x, mean_y, ux, uy, wy;
     float color[C];
 };
 
-// Which of a tile's quarters the Gaussian reaches, as four bits.
+// The quarters of a tile that the Gaussian reaches, as four bits.
 __device__ inline unsigned quarters_reached(
     const Frame& frame, const gsr::Cut& cut, const gsr::Footprint& f, int left, int top) {
     unsigned reached = 0;
@@ -213,7 +213,7 @@ __device__ inline void draw(const DrawParams& p) {
     const int tile = blockIdx.x, tiles_across = p.frame.tiles_across();
     const int left = tile % tiles_across * kTile, top = tile / tiles_across * kTile;
 
-    // A thread draws two pixels of one column, four rows apart: they share what depends on dx.
+    // A thread draws two pixels of one column, four rows apart: they share the terms in dx.
     constexpr int kRowStep = kQuarter / 2;
     const int column = left + quarter % 2 * kQuarter + lane % kQuarter;
     const int row = top + quarter / 2 * kQuarter + lane / kQuarter;
@@ -233,11 +233,11 @@ __device__ inline void draw(const DrawParams& p) {
 
     const int end = p.starts[tile + 1];
     for (int begin = p.starts[tile]; begin < end; begin += kBlock) {
-        __syncthreads();  // nobody may still read the last batch
+        __syncthreads();  // all threads have finished reading the previous batch
         unsigned quarters = 0;
         if (begin + thread < end) {
             const long long owner = p.owner[p.order[begin + thread]];
-            const gsr::Footprint f = p.shape[owner].footprint;
+            const gsr::Footprint f = p.prepared[owner].footprint;
             quarters = quarters_reached(p.frame, cut, f, left, top);
             Staged<C>& to = staged[thread];
             to.mean_x = f.mean_x;
@@ -284,8 +284,8 @@ __device__ inline void draw(const DrawParams& p) {
 
 // ---------------------------------------------------------------------------------------------------------- backward
 
-struct MomentsParams {
-    const Shape* shape;          // [N]
+struct BackwardMomentsParams {
+    const Prepared* prepared;    // [N]
     const float* color;          // [N, C]
     const float* grad_image;     // [C, H, W]
     const long long* list;       // [count] which Gaussians, all of them large; or null for all that are not
@@ -296,11 +296,11 @@ struct MomentsParams {
     Frame frame;
 };
 
-// With t = value * <color, grad>, the sums over the pixels of t*u, t*w, t*u*u, t*u*w, t*w*w and t*u*ux*dx, and of
-// value * grad for each channel. Moments in (u, w) rather than (dx, dy), of which those of a thin slanted Gaussian
-// would cancel; the sixth follows from the others, but not to many digits where dx is 0 and sigma_x is tiny.
+// With dL/dvalue = <color, grad> and t = value * dL/dvalue: the sums over the pixels of t*u, t*w, t*u*u, t*u*w, t*w*w
+// and t*u*ux*dx, and of value * grad for each channel. In (u, w), because the moments of a thin slanted Gaussian in
+// (dx, dy) would cancel. The sixth follows from the others, but loses digits where dx is 0 and sigma_x is tiny.
 template <int C>
-__device__ inline void moments(const MomentsParams& p) {
+__device__ inline void backward_moments(const BackwardMomentsParams& p) {
     const long long warp = thread_index() / kWarp;
     if (warp >= p.count * p.bands) return;
     const long long item = warp / p.bands;
@@ -309,7 +309,7 @@ __device__ inline void moments(const MomentsParams& p) {
     if (!p.list && p.large[i]) return;
 
     const gsr::Cut cut = p.frame.cut();
-    const gsr::Footprint f = p.shape[i].footprint;
+    const gsr::Footprint f = p.prepared[i].footprint;
     const long long plane = p.frame.pixels();
     float color[C], sums[kMoments + C];
 #pragma unroll
@@ -317,13 +317,13 @@ __device__ inline void moments(const MomentsParams& p) {
 #pragma unroll
     for (int k = 0; k < kMoments + C; ++k) sums[k] = 0.0f;
 
-    // The warp goes over patches of four rows by eight columns. Each lane keeps to its own row's extent.
+    // The warp covers four rows by eight columns at a time. Each lane keeps to the extent of its own row.
     const Range rows = rows_of(p.frame, cut, f);
-    for (int row = rows.first + band * kPatchRows + lane / kPatchColumns; row <= rows.last;
-         row += p.bands * kPatchRows) {
+    for (int row = rows.first + band * kWarpRows + lane / kWarpColumns; row <= rows.last;
+         row += p.bands * kWarpRows) {
         const float dy = static_cast<float>(p.frame.top + row) - f.mean_y, w = f.wy * dy;
         const Range columns = columns_at(p.frame, cut, f, dy);
-        for (int column = columns.first + lane % kPatchColumns; column <= columns.last; column += kPatchColumns) {
+        for (int column = columns.first + lane % kWarpColumns; column <= columns.last; column += kWarpColumns) {
             const float across = f.ux * (static_cast<float>(p.frame.left + column) - f.mean_x);
             const float u = across + f.uy * dy;
             const float value = value_at(-(u * u + w * w), cut.exponent, true);
@@ -331,9 +331,9 @@ __device__ inline void moments(const MomentsParams& p) {
             float t = 0.0f;
 #pragma unroll
             for (int c = 0; c < C; ++c) {
-                const float wanted = value * grad[c * plane];
-                sums[kMoments + c] += wanted;
-                t += wanted * color[c];
+                const float grad_color = value * grad[c * plane];
+                sums[kMoments + c] += grad_color;
+                t += grad_color * color[c];
             }
             sums[0] += t * u;
             sums[1] += t * w;
@@ -353,8 +353,8 @@ __device__ inline void moments(const MomentsParams& p) {
     }
 }
 
-struct GradientsParams {
-    const Shape* shape;          // [N]
+struct BackwardGradientsParams {
+    const Prepared* prepared;    // [N]
     const float* sigma;          // [N, 2]
     const float* rho;            // [N]
     const long long* list;       // [count], or null for all Gaussians that are not large
@@ -370,7 +370,7 @@ struct GradientsParams {
 
 // d(value) = -2 ln2 value (u du + w dw). Up to one factor, u = (a - rho b) / sqrt(m) and w = b.
 template <int C>
-__device__ inline void gradients(const GradientsParams& p) {
+__device__ inline void backward_gradients(const BackwardGradientsParams& p) {
     const long long item = thread_index();
     if (item >= p.count) return;
     const long long i = p.list ? p.list[item] : item;
@@ -385,10 +385,10 @@ __device__ inline void gradients(const GradientsParams& p) {
         for (int k = 0; k < kMoments + C; ++k) sums[k] += from[k];
     }
 
-    const gsr::Footprint f = p.shape[i].footprint;
+    const gsr::Footprint f = p.prepared[i].footprint;
     const float sigma_x = p.sigma[2 * i], sigma_y = p.sigma[2 * i + 1], rho = p.rho[i];
     const float thin = 1.0f / sqrtf(gsr::one_minus_rho2(rho));
-    const bool is_held = (1.0f - rho) * (1.0f + rho) < gsr::kMinOneMinusRho2;
+    const bool is_clamped = (1.0f - rho) * (1.0f + rho) < gsr::kMinOneMinusRho2;
     const float u = 2.0f * kLn2 * sums[0], w = 2.0f * kLn2 * sums[1];
     const float uu = 2.0f * kLn2 * sums[2], uw = 2.0f * kLn2 * sums[3];
     const float ww = 2.0f * kLn2 * sums[4], u_across = 2.0f * kLn2 * sums[5];
@@ -396,28 +396,28 @@ __device__ inline void gradients(const GradientsParams& p) {
     p.grad_mean[2 * i + 1] = f.uy * u + f.wy * w;
     p.grad_sigma[2 * i] = sigma_x < gsr::kMinSigmaPx ? 0.0f : u_across / sigma_x;
     p.grad_sigma[2 * i + 1] = sigma_y < gsr::kMinSigmaPx ? 0.0f : (ww - rho * thin * uw) / sigma_y;
-    p.grad_rho[i] = thin * uw - (is_held ? 0.0f : rho * thin * thin * uu);
+    p.grad_rho[i] = thin * uw - (is_clamped ? 0.0f : rho * thin * thin * uu);
 #pragma unroll
     for (int c = 0; c < C; ++c) p.grad_color[i * C + c] = sums[kMoments + c];
 }
 
-// ---------------------------------------------------------------------------------------------- the other way, to compare
+// -------------------------------------------------------------------------------------------- the benchmark's baseline
 
-struct NaiveParams {
-    const Shape* shape;  // [N]
+struct NaiveDrawParams {
+    const Prepared* prepared;  // [N]
     const float* color;  // [N, C]
     float* image;        // [C, H, W], zeroed
     long long count;
     Frame frame;
 };
 
-// One thread draws a whole Gaussian: it walks every row of the picture and adds with global atomics.
+// One thread draws a whole Gaussian: it visits every row of the image and adds with global atomics.
 template <int C>
-__device__ inline void naive(const NaiveParams& p) {
+__device__ inline void naive_draw(const NaiveDrawParams& p) {
     const long long i = thread_index();
     if (i >= p.count) return;
     const gsr::Cut cut = p.frame.cut();
-    const gsr::Footprint f = p.shape[i].footprint;
+    const gsr::Footprint f = p.prepared[i].footprint;
     const Range columns = columns_of(p.frame, cut, f), rows = rows_of(p.frame, cut, f);
     for (int row = 0; row < p.frame.height; ++row) {
         if (row < rows.first || row > rows.last) continue;
@@ -437,15 +437,15 @@ __device__ inline void naive(const NaiveParams& p) {
 #define GSR_KERNEL(name, params, body) \
     extern "C" __global__ void __launch_bounds__(128) name(params p) { body(p); }
 
-#define GSR_KERNELS_OF(channels)                                                   \
-    GSR_KERNEL(gsr_draw_##channels, DrawParams, draw<channels>)                    \
-    GSR_KERNEL(gsr_moments_##channels, MomentsParams, moments<channels>)           \
-    GSR_KERNEL(gsr_gradients_##channels, GradientsParams, gradients<channels>)     \
-    GSR_KERNEL(gsr_naive_##channels, NaiveParams, naive<channels>)
-#define GSR_KERNELS_OF_VALUE(channels) GSR_KERNELS_OF(channels)  // lets CHANNELS become its value first
+#define GSR_KERNELS_OF(channels)                                                                         \
+    GSR_KERNEL(gsr_draw_##channels, DrawParams, draw<channels>)                                          \
+    GSR_KERNEL(gsr_backward_moments_##channels, BackwardMomentsParams, backward_moments<channels>)       \
+    GSR_KERNEL(gsr_backward_gradients_##channels, BackwardGradientsParams, backward_gradients<channels>) \
+    GSR_KERNEL(gsr_naive_draw_##channels, NaiveDrawParams, naive_draw<channels>)
+#define GSR_KERNELS_OF_VALUE(channels) GSR_KERNELS_OF(channels)  // expands CHANNELS first
 
-GSR_KERNEL(gsr_prepare, PrepareParams, prepare)
-GSR_KERNEL(gsr_emit, EmitParams, emit)
+GSR_KERNEL(gsr_preprocess, PreprocessParams, preprocess)
+GSR_KERNEL(gsr_emit_pairs, EmitPairsParams, emit_pairs)
 
 #ifdef CHANNELS
 GSR_KERNELS_OF_VALUE(CHANNELS)
