@@ -1,4 +1,4 @@
-"""A video as numbered pictures in a folder, their times beside them in `timestamps.txt` (format v2, milliseconds)."""
+"""A video as numbered pictures in a folder, with their times in `timestamps.txt` (format v2, milliseconds)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DEFAULT_RATE = Fraction(25)
 
 
 def is_sequence(path: Path) -> bool:
-    """A folder, frames/%05d.png, or 'frames/*.png'."""
+    """Whether a path is a folder, frames/%05d.png, or 'frames/*.png'."""
     return path.is_dir() or (not path.is_file() and bool(_NUMBERED.search(path.name) or glob.has_magic(path.name)))
 
 
 class SequenceReader:
-    """Pictures in the order of their numbers; like `VideoReader`."""
+    """Pictures in the order of their numbers; the interface of `VideoReader`."""
 
     def __init__(self, path: str | os.PathLike[str], rate: Fraction | None = None) -> None:
         self.path = Path(path)
@@ -45,8 +45,8 @@ class SequenceReader:
         times = None if rate is not None else _read_times(self._files[0].parent / TIMES)
         if times is not None and len(times) != len(self._files):
             raise VideoError(
-                f"{TIMES} names {len(times)} times for {len(self._files)} pictures.",
-                hint="Say --fps, or remove the file.",
+                f"{TIMES} has {len(times)} times for {len(self._files)} pictures.",
+                hint="Give --fps, or remove the file.",
             )
         rate = rate or DEFAULT_RATE
         base = _TIME_BASE if times is not None else 1 / rate
@@ -104,7 +104,7 @@ def _find(path: Path) -> list[Path]:
 
 
 def _by_number(path: Path) -> list[tuple[int, int | str]]:
-    """ "frame10" comes after "frame9"."""
+    """A sort key with numbers by value: "frame10" after "frame9"."""
     parts = re.split(r"(\d+)", path.name)
     return [(1, int(part)) if part.isdigit() else (0, part) for part in parts]
 
@@ -117,13 +117,13 @@ def _read_times(path: Path) -> list[int] | None:
     try:
         times = [round(Fraction(line.strip()) * 1000) for line in lines if line.strip() and not line.startswith("#")]
     except (ValueError, ZeroDivisionError):
-        raise VideoError(f"{path.name} is not a list of milliseconds.", hint="Remove it, or say --fps.") from None
+        raise VideoError(f"{path.name} is not a list of milliseconds.", hint="Remove it, or give --fps.") from None
     if any(b <= a for a, b in pairwise(times)):
-        raise VideoError(f"The times in {path.name} do not grow.", hint="Remove it, or say --fps.")
+        raise VideoError(f"The times in {path.name} do not increase.", hint="Remove it, or give --fps.")
     return times
 
 
 def write_times(folder: Path, times: Sequence[Fraction]) -> None:
-    """Seconds as lines of milliseconds."""
+    """Write times, given in seconds, as lines of milliseconds."""
     lines = [_FIRST_LINE, *(f"{float(time * 1000):.3f}" for time in times)]
     (folder / TIMES).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a video will be stored as, and an encoder that writes one part of it."""
+"""Plan how a video is stored, and encode one part of it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _X265_QUIET = "log-level=error"
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder and how it is driven."""
+    """An encoder and its options."""
 
     id: str
     name: str
     encoder: str
-    crf: int | None = None  # the default; None: it has no such setting
+    crf: int | None = None  # the default; None: the encoder has no CRF
     options: Mapping[str, str] = field(default_factory=dict[str, str])
-    lossless: Mapping[str, str] | None = None  # what --crf 0 means; None: it cannot
-    even: bool = False  # sides must be even where chroma has fewer samples
-    tag: str = ""  # what players look for in MP4 and QuickTime
-    reorders: int = 0  # by how many places it may store a picture before its turn, with room to spare
+    lossless: Mapping[str, str] | None = None  # the options of --crf 0; None: not supported
+    even: bool = False  # sides must be even along subsampled chroma
+    tag: str = ""  # the codec tag that players expect in MP4 and QuickTime
+    reorders: int = 0  # an upper bound of the places by which it may store a frame early
 
 
 CODECS = {
@@ -60,13 +60,13 @@ _FINER = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 2))
 
 @dataclass(frozen=True)
 class Plan:
-    """How the result will be stored."""
+    """How the result is stored."""
 
     container: str  # FFmpeg's name, or "frames" or "gif"
     codec: Codec
     coding: Coding
     crf: int | None
-    size: tuple[int, int]  # (height, width) of what is kept of each picture
+    size: tuple[int, int]  # (height, width) that each result is cropped to
     time_base: Fraction
     rate: Fraction | None
     pixel_aspect: Fraction | None = None
@@ -87,16 +87,16 @@ def plan_output(
     *,
     codec: str | None = None,
     crf: int | None = None,
-    may_crop: bool = True,  # by one row or column, where a codec holds even sizes only
+    may_crop: bool = True,  # by one row or column, if a codec needs even sizes
 ) -> Plan:
-    """Everything about the result that does not depend on its pictures; raises before any work is done."""
+    """Everything about the result that does not depend on its pixels; raises before any work is done."""
     suffix = target.suffix.lower()
     if is_folder_of_pictures(target):
         if "%" in target.name and not re.fullmatch(r"[^%]*%0?\d?d[^%]*", target.name):
             raise InvalidArgument(f"{target.name!r} does not number its pictures.", hint="Write name%05d.png.")
         chosen = suffix if "%" in target.name else ".png"
         if chosen not in {".png", ".tif", ".tiff", ".webp"}:
-            raise InvalidArgument(f"A sequence is not written as {chosen}.", hint="Use .png, .tif or .webp.")
+            raise InvalidArgument(f"A sequence cannot be written as {chosen}.", hint="Use .png, .tif or .webp.")
         bits = 16 if info.coding.bits > 8 and chosen != ".webp" else 8
         coding = Coding("rgb", bits, (0, 0), full_range=True, matrix=0)
         return Plan(
@@ -106,7 +106,7 @@ def plan_output(
         note = (
             ()
             if info.coding.model == "rgb"
-            else ("GIF holds 256 colours per picture: they were chosen anew for each.",)
+            else ("GIF has at most 256 colours per frame; each frame has its own palette.",)
         )
         coding = Coding("rgb", 8, (0, 0), full_range=True, matrix=0)
         return Plan("gif", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, notes=note)
@@ -121,14 +121,14 @@ def plan_output(
         _check_crf(found, crf)
     coding, notes = _choose_coding(found, info, size)
     if info.alpha:
-        notes.append("Transparent parts are shown on black: the video has no alpha.")
+        notes.append("The video has no alpha: transparent parts were blended with black.")
     height, width = size
     step_y, step_x = (1 << shift if found.even else 1 for shift in coding.shift)
     kept = height - height % step_y, width - width % step_x
     if min(kept) < 1 or (kept != size and not may_crop):
         raise InvalidArgument(
             f"{found.name} holds even sizes only, not {width}x{height}.",
-            hint=f"Ask for {width + width % step_x}x{height + height % step_y}, or take --codec vp9 or av1.",
+            hint=f"Ask for {width + width % step_x}x{height + height % step_y}, or use --codec vp9 or av1.",
         )
     if kept != size:
         notes.append(f"{found.name} holds even sizes only: {width}x{height} was cut to {kept[1]}x{kept[0]}.")
@@ -152,7 +152,7 @@ def is_folder_of_pictures(target: Path) -> bool:
 def _choose_codec(wanted: str | None, suffix: str, allowed: Sequence[str], info: VideoInfo) -> Codec:
     if wanted is None:
         deep = info.coding.bits > 8 and info.coding.model != "rgb"
-        # Ten bits play more widely as H.265 than as H.264, and this VP9 has eight.
+        # More players support ten bits in H.265 than in H.264; libvpx is built for eight here.
         wanted = {False: allowed[0], True: next(one for one in ("h265", "av1", "prores") if one in allowed)}[deep]
     if wanted not in CODECS:
         raise UnknownName(wanted, CODECS, what="Codec", where="the list of codecs")
@@ -175,14 +175,14 @@ def _check_crf(codec: Codec, crf: int) -> None:
     if not 0 <= crf <= 63:
         raise InvalidArgument(f"--crf must lie between 0 (lossless) and 63, found {crf}.")
     if crf == 0 and codec.lossless is None:
-        raise InvalidArgument(f"{codec.name} is not written without loss here.", hint="Use h264, h265, vp9 or ffv1.")
+        raise InvalidArgument(f"{codec.name} cannot be written without loss here.", hint="Use h264, h265, vp9 or ffv1.")
 
 
 def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tuple[Coding, list[str]]:
-    """As much like the source as the encoder can: its depth, its chroma, its range and its matrix."""
+    """The coding that the encoder supports and that is closest to the source: depth, chroma, range and matrix."""
     wanted = info.coding
     if wanted.model != "yuv" and codec.id != "ffv1":
-        # Stored RGB (pictures, GIF) and grey become what every player shows.
+        # RGB (pictures, GIF) and grey become 4:2:0, which every player supports.
         grey, bits = wanted.model == "grey", 8 if wanted.bits == 16 else wanted.bits
         primaries, transfer = (wanted.primaries, wanted.transfer) if grey else (BT709, SRGB_TRANSFER)
         wanted = Coding("yuv", bits, (1, 1), wanted.full_range and grey, BT709, primaries, transfer)
@@ -206,7 +206,7 @@ def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tupl
 
 
 class PartWriter:
-    """Encodes one stretch of the result into a Matroska file of its own. Close it to finish the file."""
+    """Encodes one part of the result into a Matroska file; `close` finishes the file."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path = path
@@ -217,12 +217,12 @@ class PartWriter:
         self._stored = 0
 
     def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
-        """One picture of the plan's size, or a little larger: what is too much is cut off at the right and below."""
+        """One frame of at least the plan's size; it is cropped at the right and at the bottom."""
         plan = self.plan
         height, width = plan.size
         shown = pixels[:height, :width]
         if shown.shape[:2] != plan.size:
-            raise VideoError(f"A picture of {shown.shape[1]}x{shown.shape[0]} came for {width}x{height}.")
+            raise VideoError(f"Expected a picture of {width}x{height}, found {shown.shape[1]}x{shown.shape[0]}.")
         if self._container is None:
             self._open()
         self.times.append((pts, duration))
@@ -241,14 +241,14 @@ class PartWriter:
 
     def _store(self, packets: list[Any]) -> None:
         for packet in packets:
-            # Some encoders give impossible decode times to the last pictures of a short stretch. Here their order is
-            # all that matters: whoever puts the parts together knows the times.
+            # Some encoders give invalid decode times to the last frames of a short part. Only their order matters here:
+            # the exact times are set when the parts are joined.
             packet.dts = self.times[0][0] - self.plan.codec.reorders + self._stored
             self._stored += 1
             self._container.mux_one(packet)
 
     def abort(self) -> None:
-        """Leave an unfinished file behind."""
+        """Close the file without finishing it."""
         if self._container is not None:
             self._container.close()
             self._container = None
