@@ -7,7 +7,6 @@ the manifest in eight bytes, and the signature.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError
 
 ENDING = ".pack"
@@ -27,9 +27,8 @@ Entry = Mapping[str, Tensor]  # arrays by name, [3, H, W] uint8 each
 
 def write_pack(path: Path, entries: Iterable[Entry], about: Mapping[str, Any] | None = None) -> int:
     """Write entries as they come and return how many there were. The file appears only when it is complete."""
-    partial = path.with_name(f"{path.name}.partial")
     manifest: list[dict[str, Any]] = []
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         for entry in entries:
             described: dict[str, Any] = {}
             for name, array in entry.items():
@@ -38,7 +37,6 @@ def write_pack(path: Path, entries: Iterable[Entry], about: Mapping[str, Any] | 
             manifest.append(described)
         text = json.dumps({"about": dict(about or {}), "entries": manifest}).encode()
         file.write(text + struct.pack("<Q", len(text)) + _SIGNATURE)
-    os.replace(partial, path)
     return len(manifest)
 
 
