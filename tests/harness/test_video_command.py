@@ -325,7 +325,7 @@ def test_wrong_arguments_are_refused_before_any_work(tmp_path: Path, capsys: pyt
         (("-o", tmp_path / "a.mp4", "--codec", "h2644"), "Did you mean 'h264'"),
         (("-o", tmp_path / "a.mp4", "--start", "x"), "is not a time"),
         (("-o", tmp_path / "a.mp4", "--start", "2", "--end", "1"), "must come after"),
-        (("-o", tmp_path / "a.mp4", "--fps", "30"), "brings its own times"),
+        (("-o", tmp_path / "a.mp4", "--fps", "30"), "a video has its own times"),
         (("-o", tmp_path / "a.mp4", "--crf", "99"), "between 0"),
     ):
         assert video(source, *words) == 2, words
