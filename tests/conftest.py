@@ -7,7 +7,10 @@ reason there. `GSR_FAIL_WITHOUT=compiler,browser,shared` turns those skips into 
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared() -> Path:
     """The reference folder; use with `@pytest.mark.shared`."""
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def global_state() -> Iterator[None]:
+    """Put back what tests change for the whole process: random states, and torch's threads and choices.
+
+    Restores torch and numpy only where they are loaded already: most tests need no torch.
+    """
+    python = random.getstate()
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    numbers = numpy.random.get_state() if numpy else None
+    tensors = (torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()) if torch else None
+    yield
+    random.setstate(python)
+    if numpy is not None:
+        numpy.random.set_state(numbers)
+    if torch is not None and tensors is not None:
+        torch.set_rng_state(tensors[0])
+        if torch.get_num_threads() != tensors[1]:
+            torch.set_num_threads(tensors[1])
+        torch.set_default_dtype(tensors[2])

@@ -20,7 +20,7 @@ from tests.golden.filling import fill, make_input
 SMALL = SAVSRConfig(channels=16, window_blocks=2, fusion_blocks=1, groups=1, blocks=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
 
