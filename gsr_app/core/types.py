@@ -175,14 +175,13 @@ STAGES = ("read", "encode", "decode", "bin", "render", "resize", "write")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time went. Stages in ms; when repeated, the median, and the inter-quartile range beside it."""
+    """Where the time went. Stages in ms; of several runs, the median."""
 
     stages_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     peak_bytes: int | None = None
     backend: str = ""
     device: str = ""
     repeats: int = 1
-    iqr_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     cold: bool = False  # the first run of a model in this process: loading included
 
     @property

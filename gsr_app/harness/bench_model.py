@@ -42,6 +42,7 @@ class Row:
     scale: str
     timing: Timing
     edsr_encoder_ms: float
+    iqr_ms: dict[str, float] = dataclasses.field(default_factory=dict[str, float])  # by stage: inter-quartile range
     macs: int | None = None  # multiply-adds of one picture; pixel networks at their own scale
     bicubic_ms: float | None = None  # the yardstick on the same device, for the same picture
     times_training_form: float | None = None  # how much faster than before its layers were fused
@@ -60,7 +61,7 @@ class Row:
         case = f"{self.method} {self.size[1]}x{self.size[0]} x{self.scale}"
         timing, n = self.timing, self.timing.repeats
         found = [
-            Measure(case, stage, value, timing.iqr_ms.get(stage, 0.0), n, "ms")
+            Measure(case, stage, value, self.iqr_ms.get(stage, 0.0), n, "ms")
             for stage, value in timing.stages_ms.items()
         ]
         found.append(Measure(case, "EDSR-encoder units", self.networks_ms / self.edsr_encoder_ms, 0.0, n, "ratio"))
@@ -173,8 +174,9 @@ def measure(method: registry.Method, size: tuple[int, int], scale: Scale, argume
         return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
 
     once()
-    timing = _median([once() for _ in range(arguments.repeats)])
-    row = Row(method.id, weights, size, str(scale), timing, _edsr_encoder_ms(lr.to(device), arguments.repeats))
+    timing, spread = _median([once() for _ in range(arguments.repeats)])
+    unit_ms = _edsr_encoder_ms(lr.to(device), arguments.repeats)
+    row = Row(method.id, weights, size, str(scale), timing, unit_ms, spread)
     if method.native_scale is None or scale != Scale(method.native_scale, method.native_scale):
         return row
     macs = bench_pixels.count_macs(loaded.module, tiling.pad(lr, loaded.arch))
@@ -196,7 +198,8 @@ def _load(method: registry.Method, device: torch.device, given: str | None) -> t
     ), "random"
 
 
-def _median(timings: list[Timing]) -> Timing:
+def _median(timings: list[Timing]) -> tuple[Timing, dict[str, float]]:
+    """The median of each stage, and its inter-quartile range."""
     stages = [stage for stage in STAGES if stage in timings[0].stages_ms]
     spread: dict[str, float] = {}
     middle: dict[str, float] = {}
@@ -206,13 +209,8 @@ def _median(timings: list[Timing]) -> Timing:
         quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
         spread[stage] = quarters[2] - quarters[0]
     peaks = [timing.peak_bytes for timing in timings if timing.peak_bytes is not None]
-    return dataclasses.replace(
-        timings[0],
-        stages_ms=middle,
-        iqr_ms=spread,
-        peak_bytes=max(peaks, default=None),
-        repeats=len(timings),
-    )
+    peak = max(peaks, default=None)
+    return dataclasses.replace(timings[0], stages_ms=middle, peak_bytes=peak, repeats=len(timings)), spread
 
 
 def _edsr_encoder_ms(lr: torch.Tensor, repeats: int) -> float:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
 from gsr_app.harness.outputs import check_output
 from gsr_app.harness.tally import format_tally, tally_votes
-from gsr_app.ui import compare
-from gsr_app.ui.compare import Task, Wish
-from gsr_app.ui.engine import LocalEngine
-from gsr_app.ui.files import Files
-from gsr_app.ui.job_queue import QueuedJob
-from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.ui.state import AppState, Limits
-from gsr_app.ui.views import packed_field
-from gsr_app.viewer.contract import PaneError, PaneField, PaneSpec, Region
-from gsr_app.viewer.png import encode_png
-from gsr_app.viewer.report import Page, field_url
-
-_NO_LIMITS = Limits(input_pixels=1 << 40, output_pixels=1 << 40)
+from gsr_app.models.registry import catalogue
+from gsr_app.viewer import comparison
+from gsr_app.viewer.comparison import NO_LIMITS, CompareJob, CompareRequest
+from gsr_app.viewer.contract import PaneSpec, Region
+from gsr_app.viewer.figure import score_text
+from gsr_app.viewer.panes import pane_error
+from gsr_app.viewer.report import Page, field_url, page_of, write_report
+from gsr_app.viewer.sink import ReportSink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--round-trip", action="store_true", help="shrink each picture first; the original is the reference"
     )
-    parser.add_argument("--protocol", default="basicsr", help="metric convention (default: %(default)s)")
+    parser.add_argument("--protocol", default="basicsr", help="as of gsr eval, or a metric convention (%(default)s)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs per method; the median time is shown")
     parser.add_argument("--region", action="append", default=[], metavar="X,Y,W,H", help="a detail, in source pixels")
     parser.add_argument(
@@ -64,24 +57,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reference and len(arguments.reference) != len(arguments.images):
         raise InvalidArgument(f"{len(arguments.images)} pictures, but {len(arguments.reference)} references.")
     regions = [read_region(text) for text in arguments.region]
-    engine = LocalEngine(arguments.device)
+    ids = _ids(arguments.methods)
+    carried = ids if arguments.carry == "all" else _ids(arguments.carry)
+    if unknown := set(carried) - set(ids):
+        raise UnknownName(min(unknown), ids, what="Method", where="--methods, and --carry names it")
+    methods = [method for method in catalogue().values() if method.kind != "video"]
+    chosen = comparison.find_methods(methods, ids)
+    from gsr_app.engine.session import Session  # it imports torch
+
+    engine = Session(device=arguments.device)
     pages: list[Page] = []
-    with tempfile.TemporaryDirectory() as folder:
-        app = AppState(engine, Files(Path(folder)), limits=_NO_LIMITS)
-        ids = _ids(arguments.methods)
-        carry = ids if arguments.carry == "all" else _ids(arguments.carry)
-        if strangers := set(carry) - set(ids):
-            raise UnknownName(min(strangers), ids, what="Method", where="--methods, and --carry names it")
-        for number, image in enumerate(arguments.images):
-            reference = str(arguments.reference[number]) if arguments.reference else None
-            wish = Wish(
-                str(image), ids, arguments.scale, reference, arguments.round_trip, arguments.protocol, arguments.repeat
-            )
-            task = compare.prepare(app, wish)
-            _check_regions(regions, task)
-            pages.append(_compare(app, task, regions, carry))
-        methods = compare.find_methods(engine, list(ids))
-    html, png, pdf = write_report(pages, methods, arguments.report.stem)
+    for number, image in enumerate(arguments.images):
+        request = CompareRequest(
+            str(image), ids, arguments.scale, str(arguments.reference[number]) if arguments.reference else None,
+            arguments.round_trip, arguments.protocol, arguments.repeat,
+        )  # fmt: skip
+        job = comparison.prepare(request, methods, NO_LIMITS)
+        _check_regions(regions, job)
+        pages.append(_compare(engine, job, regions, carried))
+    html, png, pdf = write_report(pages, chosen, arguments.report.stem)
     write_whole(arguments.report, html)
     print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
     for data, suffix in ((png, ".png"), (pdf, ".pdf")):
@@ -109,41 +103,32 @@ def read_region(text: str) -> Region:
     return Region(x, y, width, height, parts[4].strip() if len(parts) > 4 else "")
 
 
-def _check_regions(regions: Sequence[Region], task: Task) -> None:
-    height, width = task.source.size
+def _check_regions(regions: Sequence[Region], job: CompareJob) -> None:
+    height, width = job.source.size
     for one in regions:
         if one.x + one.width > width or one.y + one.height > height:
             raise InvalidArgument(
-                f"The region {one.x},{one.y},{one.width},{one.height} does not lie within {task.name}, "
+                f"The region {one.x},{one.y},{one.width},{one.height} does not lie within {job.name}, "
                 f"which is compared from {width}x{height} pixels."
             )
 
 
-def _compare(app: AppState, task: Task, regions: list[Region], carry: Sequence[str]) -> Page:
-    scene = compare.first_scene(task, app)
-    pictures: dict[str, bytes] = {"input": encode_png(task.source.pixels, level=6)}
-    if task.reference is not None:
-        pictures["reference"] = encode_png(task.reference, level=6)
-    fields: dict[str, bytes] = {}
+def _compare(engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str]) -> Page:
+    """Run every method on one picture and print a line for each."""
+    sink = ReportSink(lambda handle: comparison.pack_handle(engine, handle, job.methods), carried)
+    scene = comparison.first_scene(job, sink)
     panes: dict[str, PaneSpec] = {pane.id: pane for pane in scene.panes}
-    for method in task.methods:
-        started = panes[method.id]
+    for method in job.methods:
+        label = f"{job.name}  {method.id:<20}"
         try:
-            job = QueuedJob("", lambda _: None)
-            result, timing = compare.upscale(app, task, method, job, lambda _: None)
-            pane = compare.finished_pane(app, task, method, result, timing, only_figures=True)
-            pictures[method.id] = encode_png(np.asarray(result.image), level=6)
-            panes[method.id] = replace(pane, url="carried", download_name=f"{method.id}.png")
-            if result.field is not None and method.id in carry:
-                fields[method.id] = packed_field(app, result.field)
-                carried_mb = len(field_url(fields[method.id])) / 1e6
-                print(f"{task.name}  {method.id:<20} carries {carried_mb:.1f} MB of Gaussians")
-                panes[method.id] = replace(panes[method.id], field=PaneField(method.id, result.field.count, live=False))
-            score = pane.metrics.psnr_y if pane.metrics else None
-            told = "" if score is None else f"  {score:6.2f} dB"
-            print(f"{task.name}  {method.id:<20} {timing.total_ms:8.0f} ms{told}")
+            pane = comparison.run_method(job, method, engine, sink)
+            if method.id in sink.fields:
+                print(f"{label} carries {len(field_url(sink.fields[method.id])) / 1e6:.1f} MB of Gaussians")
+            score, ms = score_text(pane), pane.timing.total_ms if pane.timing else 0.0
+            print(f"{label} {ms:8.0f} ms" + (f"  {score:>9}" if score else ""))
         except GsrError as error:
-            panes[method.id] = replace(started, state="failed", error=PaneError(str(error), error.hint))
-            print(f"{task.name}  {method.id:<20} failed: {error}")
+            pane = replace(panes[method.id], state="failed", error=pane_error(error, method.title))
+            print(f"{label} failed: {error}")
+        panes[method.id] = pane
     scene = replace(scene, panes=tuple(panes.values()), running=False)
-    return page_of(task.name, scene, pictures, regions, fields)
+    return page_of(job.name, scene, sink.pictures, regions, sink.fields)

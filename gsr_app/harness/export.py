@@ -12,12 +12,11 @@ from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness.outputs import check_output
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
 from gsr_app.models.registry import catalogue
-from gsr_app.ui.reporting import page_of, write_report
 from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
 from gsr_app.viewer.png import encode_png
-from gsr_app.viewer.report import field_url
+from gsr_app.viewer.report import field_url, page_of, write_report
 
-_PREVIEW_PX = 1024  # longer side of the picture that stands there before one zooms in, and without WebGL2
+_PREVIEW_PX = 1024  # longer side of the picture that is shown before one zooms in, or without WebGL2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def field_page(field: GaussianField, title: str, *, method: str = "", licence: str = "") -> tuple[str, int]:
-    """The page, and how many bytes of it are the field."""
+    """The page, and the bytes of the field in it."""
     from gsr_app import ops
 
     height, width = field.source_size

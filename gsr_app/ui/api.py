@@ -15,13 +15,15 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument
+from gsr_app.core.errors import GsrError
 from gsr_app.core.types import FieldHandle, Scale
+from gsr_app.models.registry import Method
 from gsr_app.ui import compare, video, views
-from gsr_app.ui.compare import Task, Wish
-from gsr_app.ui.files import safe_stem
-from gsr_app.ui.job_queue import QueuedJob
+from gsr_app.ui.files import path_of
 from gsr_app.ui.state import AppState
+from gsr_app.ui.video import VideoRequest
+from gsr_app.viewer import comparison
+from gsr_app.viewer.comparison import CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneSpec, as_json
 from gsr_app.viewer.png import encode_png
 
@@ -38,8 +40,8 @@ def build(app: AppState) -> None:
         axis, vertical first ("2.5x4"), or a size in pixels ("1920x1080", "1920x", "x1080", "fit:3840x2160").
         Answers the result as a PNG of the input's depth, and what was done: size, timing, weights, warnings.
         """
-        task = compare.prepare(app, Wish(image, (str(method),), str(scale)))
-        (made,) = _run_all(app, _visitor(request), task)
+        job = compare.prepare(app, CompareRequest(image, (str(method),), str(scale)))
+        (made,) = _run_all(app, _visitor(request), job)
         return str(made[0]), made[1]
 
     def compare_methods(
@@ -51,22 +53,22 @@ def build(app: AppState) -> None:
         figures of all; a method that failed says why in its entry and takes no other down.
         """
         ids = tuple(one.strip() for one in str(methods).split(",") if one.strip())
-        task = compare.prepare(app, Wish(image, ids, str(scale), reference))
-        made = _run_all(app, _visitor(request), task, keep_going=True)
-        height, width = task.output_size
+        job = compare.prepare(app, CompareRequest(image, ids, str(scale), reference))
+        made = _run_all(app, _visitor(request), job, keep_going=True)
+        height, width = job.output_size
         results = [info for _, info in made]
         return [str(path) for path, _ in made if path], {"width": width, "height": height, "results": results}
 
     def field(image: str, method: str, request: gr.Request) -> dict[str, Any]:
         """Turn a picture into a field of Gaussians to draw views of; answers {id, method, count, source}."""
-        (found,) = compare.find_methods(app.engine, (str(method),))
-        source = compare.read_picture(app, image)
+        (found,) = comparison.find_methods(app.engine.methods, (str(method),))
+        source = comparison.read_picture(image, app.limits)
         made: list[FieldHandle] = []
 
-        def encode(job: QueuedJob) -> None:
+        def encode(_: object) -> None:
             made.append(app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)))
 
-        _wait(app, _visitor(request), encode)
+        app.runs.wait(_visitor(request), encode)
         height, width = made[0].source_size
         source_info = {"width": width, "height": height}
         return {"id": app.handles.put(made[0]), "method": found.id, "count": made[0].count, "source": source_info}
@@ -86,14 +88,13 @@ def build(app: AppState) -> None:
         return [_model(app, method) for method in app.engine.methods]
 
     def metrics(image: str, reference: str, protocol: str) -> dict[str, Any]:
-        """PSNR and SSIM of a picture against a reference, by a named convention: {psnr_y, ssim_y, convention}."""
-        if protocol not in app.engine.protocols():
-            known = ", ".join(app.engine.protocols())
-            raise InvalidArgument(
-                f"The metric convention {str(protocol)[:40]!r} is not known.", hint=f"Known: {known}."
-            )
-        one, two = compare.read_picture(app, image), compare.read_picture(app, reference, "reference")
-        return as_json(app.engine.measure(one.pixels, two.pixels, protocol=protocol, scale=1.0))
+        """PSNR and SSIM of a picture against a reference, by a protocol or a metric convention.
+
+        Answers {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb}; those of the channel that is not compared are null.
+        """
+        one = comparison.read_picture(image, app.limits)
+        two = comparison.read_picture(reference, app.limits, "reference")
+        return as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol)))
 
     def upscale_video(
         clip: str, method: str, scale: str, start: str, end: str, format: str, request: gr.Request
@@ -104,11 +105,13 @@ def build(app: AppState) -> None:
         format: mp4, mkv, webm, mov or gif. Answers the result, its times and sound as they were, and what was done:
         size, pictures, duration, notes, and in "trouble" where a damaged video stopped.
         """
-        wish = video.Wish(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
-        task = video.prepare(app, wish)
-        target = app.files.new(f".{task.format}", task.stem)
+        asked = VideoRequest(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
+        job = video.prepare(app, asked)
+        target = app.files.new(f".{job.format}", job.stem)
         made: list[dict[str, Any]] = []
-        _wait(app, _visitor(request), lambda job: made.append(video.told(video.make(app, task, target, job))))
+        app.runs.wait(
+            _visitor(request), lambda cancelled: made.append(video.facts_of(video.make(app, job, target, cancelled)))
+        )
         return str(target), made[0]
 
     def file(label: str) -> gr.File:
@@ -129,7 +132,7 @@ def build(app: AppState) -> None:
         words = [text("method", "swift"), text("scale", "2"), text("start"), text("end"), text("format", "mp4")]
         _endpoint(upscale_video, [file("video"), *words], [picture, info], "upscale_video")
         _endpoint(models, [], [info], "models")
-        protocol = app.engine.protocols()[0]
+        protocol = comparison.protocol_names()[0]
         _endpoint(metrics, [file("image"), file("reference"), text("protocol", protocol)], [info], "metrics")
 
 
@@ -160,52 +163,36 @@ def _visitor(request: gr.Request | None) -> str:
     return (request.session_hash if request else None) or "api"
 
 
-def _wait(app: AppState, visitor: str, work: Callable[[QueuedJob], None]) -> None:
-    """Through the one queue, and wait; what goes wrong there goes wrong here."""
-    problems: list[BaseException] = []
-
-    def run(job: QueuedJob) -> None:
-        try:
-            work(job)
-        except Exception as error:
-            problems.append(error)
-
-    app.queue.submit(visitor, run).finished.wait()
-    if problems:
-        raise problems[0]
-
-
 def _run_all(
-    app: AppState, visitor: str, task: Task, *, keep_going: bool = False
+    app: AppState, visitor: str, job: CompareJob, *, keep_going: bool = False
 ) -> list[tuple[Path | None, dict[str, Any]]]:
+    """The file and the figures of every method."""
     made: list[tuple[Path | None, dict[str, Any]]] = []
-    for method in task.methods:
+    for method in job.methods:
+
+        def run(cancelled: Callable[[], bool], method: Method = method) -> None:
+            pane = comparison.run_method(job, method, app.engine, app.sink, cancel=cancelled)
+            made.append((path_of(pane.download_url or ""), _figures(pane, job.output_size)))
+
         try:
-
-            def run(job: QueuedJob, method: Any = method) -> None:
-                result, timing = compare.upscale(app, task, method, job, lambda _: None)
-                path = app.files.new(".png", f"{safe_stem(task.name)}_{method.id}")
-                app.engine.write(path, np.asarray(result.image), task.source)
-                pane = compare.finished_pane(app, task, method, result, timing, only_figures=True)
-                made.append((path, _figures(pane, np.asarray(result.image).shape)))
-
-            _wait(app, visitor, run)
-        except (GsrError, Cancelled) as error:
-            if not keep_going:
-                raise
-            made.append((None, {"method": method.id, "error": str(error), "hint": error.hint}))
+            app.runs.wait(visitor, run)
         except Exception as error:
             if not keep_going:
                 raise
-            log.exception("%s failed", method.id)
-            made.append((None, {"method": method.id, "error": type(error).__name__, "hint": ""}))
+            if not isinstance(error, GsrError):
+                log.exception("%s failed", method.id)
+            known = isinstance(error, GsrError)
+            text, hint = (str(error), error.hint) if known else (type(error).__name__, "")
+            made.append((None, {"method": method.id, "error": text, "hint": hint}))
     return made
 
 
-def _figures(pane: PaneSpec, shape: tuple[int, ...]) -> dict[str, Any]:
+def _figures(pane: PaneSpec, size: tuple[int, int]) -> dict[str, Any]:
     keep = ("timing", "megapixels_per_second", "metrics", "done", "weights_id", "licence", "warnings")
     told = {name: as_json(getattr(pane, name)) for name in keep}
-    return {"method": pane.id, "width": shape[1], "height": shape[0], **told}
+    if pane.timing is not None:
+        told["timing"]["total_ms"] = pane.timing.total_ms
+    return {"method": pane.id, "width": size[1], "height": size[0], **told}
 
 
 def _model(app: AppState, method: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,26 +20,14 @@ from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.ui import zerogpu
-from gsr_app.viewer.contract import PaneMetrics
+from gsr_app.viewer.comparison import Engine as ComparisonEngine
 
-if TYPE_CHECKING:
-    from gsr_app.engine.video_job import VideoStep
+if TYPE_CHECKING:  # they import torch
+    from gsr_app.engine.video_job import SavedVideo, VideoStep
+    from gsr_app.fitting.fitter import FitStatus
 
 Pixels = NDArray[Any]
 _MOST_CARRIED = 12
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A picture that was read, and what its file said about it, for writing results like it."""
-
-    pixels: Pixels  # [H, W], [H, W, 3] or [H, W, 4] of uint8, uint16 or float32
-    meta: Any = None
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 @dataclass(frozen=True)
@@ -50,19 +38,6 @@ class Availability:
     download_bytes: int | None = None
     reason: str = ""
     own: bool = False  # whether somebody's own weights stand in for the published ones
-
-
-@dataclass(frozen=True, eq=False)
-class FitFrame:
-    """How far a fit is."""
-
-    pixels: Pixels  # [H, W, 3] uint8, as the best Gaussians so far draw it
-    psnr: float
-    step: int
-    seconds: float
-    gaussians: int
-    steps_per_second: float
-    progress: float
 
 
 class Engine(Protocol):
@@ -77,18 +52,12 @@ class Engine(Protocol):
         """Where things run, in a few words."""
         ...
 
-    def size_of(self, path: Path) -> tuple[int, int]:
-        """(height, width) without reading the pixels."""
-        ...
-
-    def read(self, path: Path) -> Loaded: ...
-
-    def write(self, path: Path, pixels: Pixels, like: Loaded) -> None: ...
-
     def stream(
-        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
-    ) -> Iterator[Progress | Upscaled]:
-        """`fresh`: nothing kept from earlier runs is used, so that the clock tells the whole work."""
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]: ...
+
+    def forgetting(self) -> ComparisonEngine:
+        """An engine that reuses nothing of earlier runs, so that its timing is that of the whole work."""
         ...
 
     def encode(self, image: Pixels, *, method: str, scale: Scale) -> FieldHandle: ...
@@ -96,16 +65,6 @@ class Engine(Protocol):
     def render(self, handle: FieldHandle, view: View) -> Rendered: ...
 
     def field(self, handle: FieldHandle) -> GaussianField: ...
-
-    def shrink(self, image: Pixels, scale: Scale) -> Pixels:
-        """As the papers make their inputs: MATLAB's bicubic, rounded to the input's depth."""
-        ...
-
-    def measure(self, image: Pixels, reference: Pixels, *, protocol: str, scale: float) -> PaneMetrics: ...
-
-    def protocols(self) -> tuple[str, ...]:
-        """Names of the metric conventions."""
-        ...
 
     @property
     def video_methods(self) -> tuple[Method, ...]:
@@ -127,16 +86,20 @@ class Engine(Protocol):
         end_s: Fraction | None,
         round_trip: bool,
         cancel: Callable[[], bool],
-    ) -> Generator[VideoStep, None, Any]:
-        """Picture by picture; returns a `SavedVideo`."""
+    ) -> Generator[VideoStep, None, SavedVideo]:
+        """Frame by frame."""
         ...
 
     def open_fit(self, image: Pixels, *, start: str, gaussians: int | None, seconds: float) -> Any:
         """A fit that has not begun; an answer of its own, which the others take."""
         ...
 
-    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
-        """A frame twice a second. `more_seconds`: go on after the end."""
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitStatus]:
+        """The status twice a second. `more_seconds`: go on after the end."""
+        ...
+
+    def draw_fit(self, fit: Any) -> Pixels:
+        """The best Gaussians so far as a picture, [H, W, 3] uint8."""
         ...
 
     def keep_fit(self, fit: Any) -> FieldHandle:
@@ -209,37 +172,17 @@ class LocalEngine:
 
         runners.backend("field", self.session.device)
 
-    def size_of(self, path: Path) -> tuple[int, int]:
-        from gsr_app.io.images import read_metadata
-
-        return read_metadata(path)[0]
-
-    def read(self, path: Path) -> Loaded:
-        from gsr_app.io.images import read_image
-
-        picture = read_image(path)
-        return Loaded(picture.to_array(), picture.meta, tuple(picture.meta.notes))
-
-    def write(self, path: Path, pixels: Pixels, like: Loaded) -> None:
-        from gsr_app.io.images import write_image
-        from gsr_app.io.picture import Picture
-
-        write_image(path, Picture.from_array(pixels, meta=like.meta))
-
     def stream(
-        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
+        self, image: Pixels, *, method: str, scale: Scale, cancel: Callable[[], bool]
     ) -> Iterator[Progress | Upscaled]:
         if zerogpu.is_active():
             return zerogpu.stream(
                 image, method=method, scale=scale, weights=self._weights, cancel=cancel, keep=self._keep
             )
-        session = self._session_without_memory() if fresh else self.session
-        return session.stream(image, method=method, scale=scale, cancel=cancel)
+        return self.session.stream(image, method=method, scale=scale, cancel=cancel)
 
-    def _session_without_memory(self) -> Any:
-        from gsr_app.engine.session import Session
-
-        return Session(device=self._device, weights=self._weights, memory_bytes=0)
+    def forgetting(self) -> ComparisonEngine:
+        return self if zerogpu.is_active() else self.session.forgetting()
 
     def _keep(self, handle: FieldHandle, field: GaussianField) -> None:
         self._carried[handle.id] = field
@@ -256,16 +199,6 @@ class LocalEngine:
     def field(self, handle: FieldHandle) -> GaussianField:
         carried = self._carried.get(handle.id)
         return carried if carried is not None else self.session.field(handle)
-
-    def shrink(self, image: Pixels, scale: Scale) -> Pixels:
-        down = self.session.upscale(image, method="bicubic", scale=Scale(1 / scale.y, 1 / scale.x))
-        return np.asarray(down.image)
-
-    def measure(self, image: Pixels, reference: Pixels, *, protocol: str, scale: float) -> PaneMetrics:
-        from gsr_app.engine import metrics
-
-        score = metrics.measure(image, reference, by=metrics.convention(protocol), scale=scale)
-        return PaneMetrics(f"{protocol}: {score.convention}", score.psnr_db, score.ssim)
 
     @property
     def video_methods(self) -> tuple[Method, ...]:
@@ -288,7 +221,7 @@ class LocalEngine:
         end_s: Fraction | None,
         round_trip: bool,
         cancel: Callable[[], bool],
-    ) -> Generator[VideoStep, None, Any]:
+    ) -> Generator[VideoStep, None, SavedVideo]:
         from gsr_app.engine.video_job import VideoJob, upscale_video
 
         job = VideoJob(
@@ -307,15 +240,13 @@ class LocalEngine:
         values = np.ascontiguousarray((rgb / full).astype(np.float32).transpose(2, 0, 1))
         return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds))  # type: ignore[arg-type]
 
-    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitStatus]:
         if more_seconds is not None:
             fit.extend(seconds=more_seconds)
-        for status in fit.run(report_seconds=0.5, stop=cancel):
-            drawn = (fit.draw().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-            yield FitFrame(
-                drawn, status.best_psnr, status.step, status.seconds, status.gaussians, status.steps_per_second,
-                status.progress,
-            )  # fmt: skip
+        yield from fit.run(report_seconds=0.5, stop=cancel)
+
+    def draw_fit(self, fit: Any) -> Pixels:
+        return (fit.draw().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
     def keep_fit(self, fit: Any) -> FieldHandle:
         return self._keep_new(fit.field, f"fit-{fit.options.start}")
@@ -331,11 +262,6 @@ class LocalEngine:
         handle = FieldHandle(secrets.token_hex(8), method, len(field), field.source_size)
         self._keep(handle, field)
         return handle
-
-    def protocols(self) -> tuple[str, ...]:
-        from gsr_app.engine.metrics import CONVENTIONS
-
-        return tuple(CONVENTIONS)
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         from gsr_app.models import weights

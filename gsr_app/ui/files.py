@@ -70,9 +70,3 @@ def path_of(url: str) -> Path:
     from urllib.parse import unquote
 
     return Path(unquote(url.removeprefix("gradio_api/file=")))
-
-
-def safe_stem(name: str) -> str:
-    """A file name's stem with nothing in it that a header, a path or a page could trip over."""
-    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).stem)
-    return kept.strip(".-")[:60] or "image"

@@ -1,17 +1,15 @@
-"""What people read: pure functions from facts to words and panes."""
+"""Texts of the app: pure functions from facts to what people read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from gsr_app.core.types import Scale, Timing, Upscaled
+from gsr_app.core.types import Scale
 from gsr_app.models.registry import Method
 from gsr_app.ui.engine import Availability
 from gsr_app.ui.estimate import Estimates
-from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming
+from gsr_app.viewer.panes import licences
 
 KINDS = {
     "resize": "interpolation",
@@ -22,55 +20,6 @@ KINDS = {
 }
 
 
-def waiting_pane(method: Method) -> PaneSpec:
-    return PaneSpec(method.id, method.title, method.color, licence=licences(method))
-
-
-def done_pane(
-    method: Method,
-    result: Upscaled,
-    timing: Timing,
-    *,
-    scale: Scale,
-    url: str | None = None,
-    download_url: str | None = None,
-    download_name: str | None = None,
-    field: PaneField | None = None,
-    metrics: PaneMetrics | None = None,
-) -> PaneSpec:
-    pixels = np.asarray(result.image)
-    height, width = pixels.shape[:2]
-    total_ms = timing.total_ms
-    return PaneSpec(
-        method.id,
-        method.title,
-        method.color,
-        state="done",
-        url=url,
-        bits=8 * pixels.dtype.itemsize,
-        alpha=pixels.ndim == 3 and pixels.shape[2] == 4,
-        span=(height / scale.y, width / scale.x),
-        download_url=download_url,
-        download_name=download_name,
-        field=field,
-        timing=PaneTiming(
-            {stage: round(ms, 3) for stage, ms in timing.stages_ms.items()},
-            round(total_ms, 3),
-            timing.peak_bytes,
-            timing.backend,
-            timing.device,
-            timing.repeats,
-            timing.cold,
-        ),
-        megapixels_per_second=round(height * width / 1000 / total_ms, 3) if total_ms > 0 else None,
-        metrics=metrics,
-        done=result.done,
-        weights_id=result.weights_id,
-        licence=licences(method),
-        warnings=tuple(f"{method.title}: {warning}" for warning in result.warnings),
-    )
-
-
 # ---- words ------------------------------------------------------------------------------------------------------
 
 
@@ -79,12 +28,6 @@ def scales(method: Method) -> str:
         return "any scale"
     low, high = method.scales
     return f"trained ×{low:g}" if low == high else f"trained ×{low:g}–{high:g}"
-
-
-def licences(method: Method) -> str:
-    if not method.weights_licence or method.weights_licence == method.code_licence:
-        return method.code_licence
-    return f"code {method.code_licence}, weights {method.weights_licence}"
 
 
 def bytes_text(count: int) -> str:
@@ -177,18 +120,30 @@ def duration(ms: float) -> str:
     return f"{ms / 60_000:.0f} min"
 
 
+def small_size(size: tuple[int, int], scale: Scale, protocol: str) -> tuple[int, int]:
+    """What a round trip shrinks a picture to."""
+    from gsr_app.engine import protocols  # it imports torch
+
+    return protocols.check_pair_size(size, scale, protocols.find(protocol)[0]).lr
+
+
 def forecast(
-    size: tuple[int, int] | None, scale: Scale | None, methods: list[str], estimates: Estimates, *, round_trip: bool
+    size: tuple[int, int] | None,
+    scale: Scale | None,
+    methods: list[str],
+    estimates: Estimates,
+    *,
+    round_trip: str = "",  # the protocol or convention by which the picture is shrunk first
 ) -> str:
-    """What will come out and how long it will take, as far as that is known."""
+    """The size of the result, and the time that it takes where that is known."""
     if size is None or scale is None:
         return ""
+    before = ""
     if round_trip:
-        size = (max(1, int(size[0] / scale.y + 1e-6)), max(1, int(size[1] / scale.x + 1e-6)))
+        size = small_size(size, scale, round_trip)
+        before = f"{size[1]} × {size[0]} "
     height, width = scale.output_size(size)
-    text = f"→ {width} × {height}, {height * width / 1e6:.1f} MP"
-    if round_trip:
-        text = f"{size[1]} × {size[0]} {text}"
+    text = f"{before}→ {width} × {height}, {height * width / 1e6:.1f} MP"
     if not methods:
         return text
     ms, unknown = estimates.expected_total_ms(methods, size[0] * size[1], height * width)

@@ -14,16 +14,12 @@ from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.examples import lay_out
 from gsr_app.ui.files import Files
-from gsr_app.ui.job_queue import JobQueue
 from gsr_app.ui.plots import Run
+from gsr_app.ui.runs import Runs
+from gsr_app.ui.served import ServedSink
 from gsr_app.ui.store import BoundedStore
+from gsr_app.viewer.comparison import Limits
 from gsr_app.viewer.contract import Scene
-
-
-@dataclass(frozen=True)
-class Limits:
-    input_pixels: int = 24_000_000
-    output_pixels: int = 64_000_000
 
 
 def _handles() -> BoundedStore[FieldHandle]:
@@ -44,7 +40,7 @@ class AppState:
 
     engine: Engine
     files: Files
-    queue: JobQueue = field(default_factory=JobQueue)
+    runs: Runs = field(default_factory=Runs)
     handles: BoundedStore[FieldHandle] = field(default_factory=_handles)  # by keys that cannot be guessed
     scenes: BoundedStore[Scene] = field(default_factory=_scenes)  # the final scene of each run, by run id
     history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor
@@ -52,6 +48,11 @@ class AppState:
     limits: Limits = field(default_factory=Limits)
     may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
     examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    @property
+    def sink(self) -> ServedSink:
+        """Where the pictures and fields of scenes are put."""
+        return ServedSink(self.files, self.handles)
 
 
 def results_folder() -> Path:

@@ -1,7 +1,7 @@
-"""What the viewer asks for while someone looks: views of fields, and the Gaussians themselves.
+"""Requests of the viewer: views of fields, field files, and reports.
 
-These calls come straight from the page, beside the queue: everything in them is unchecked. Errors travel as data,
-because the page shows them where the view would be.
+The page sends them directly, not through the queue. Nothing in a request has been checked. Errors are returned as data,
+because the page shows them in place of the view.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.errors import GsrError, InvalidArgument
-from gsr_app.core.types import FieldHandle, View
-from gsr_app.io.fields import pack_field
+from gsr_app.core.types import View
 from gsr_app.ui.files import path_of, url_of
-from gsr_app.ui.present import licences
-from gsr_app.ui.reporting import page_of, write_report
 from gsr_app.ui.state import AppState
+from gsr_app.viewer.comparison import pack_handle
 from gsr_app.viewer.contract import Region
 from gsr_app.viewer.png import encode_png
-from gsr_app.viewer.report import field_url
+from gsr_app.viewer.report import field_url, page_of, write_report
 
 log = logging.getLogger("gsr")
 
 MOST_VIEW_PIXELS = 4_000_000
 MOST_REGIONS = 24
-MOST_GAUSSIANS = 3_000_000  # 60 MB: more does not help anyone's eyes
-# Views are short and wanted now; more than this at once would only slow each other down.
+MOST_GAUSSIANS = 3_000_000  # 60 MB
+# Views are drawn outside of the queue; more than two at once only slow each other down.
 _DRAWING = threading.BoundedSemaphore(2)
 
 
@@ -43,7 +41,7 @@ def number(data: dict[str, Any], name: str) -> float:
 
 
 def view_of(data: dict[str, Any], source_size: tuple[int, int]) -> View:
-    """The view that a request names, if it is one that can be drawn."""
+    """The view that a request describes, if it can be drawn."""
     height, width = round(number(data, "out_height")), round(number(data, "out_width"))
     if not (height >= 1 and width >= 1 and height * width <= MOST_VIEW_PIXELS):
         raise InvalidArgument(f"A view has between 1 and {MOST_VIEW_PIXELS:,} pixels, found {width}×{height}.")
@@ -75,29 +73,24 @@ def render_view(app: AppState, data: object) -> dict[str, Any]:
 
 
 def field_bytes(app: AppState, data: object) -> dict[str, Any]:
-    """The Gaussians of a field, as a file for the viewer: {field}."""
+    """The Gaussians of a field as a compressed file: {field}."""
     handle = app.handles.get(_request(data).get("field"))
     if handle.count > MOST_GAUSSIANS:
         raise InvalidArgument(f"{handle.count:,} Gaussians are too many to send; at most {MOST_GAUSSIANS:,} are.")
-    # Compressed here, so that it travels small whatever stands between the app and the page.
-    packed = gzip.compress(packed_field(app, handle), 1)
+    # Compressed here, because not every server or proxy in between compresses.
+    packed = gzip.compress(pack_handle(app.engine, handle, app.engine.methods), 1)
     return {"url": url_of(app.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
 
 
-def _field_file(app: AppState, token: str) -> bytes:
-    return packed_field(app, app.handles.get(token))
-
-
-def packed_field(app: AppState, handle: FieldHandle) -> bytes:
-    """A field as a file, with who made it."""
-    known = {method.id: method for method in app.engine.methods}
-    licence = licences(known[handle.method]) if handle.method in known else ""
-    return pack_field(app.engine.field(handle), method=handle.method, licence=licence)
+def _field_file(app: AppState, key: str) -> bytes:
+    return pack_handle(app.engine, app.handles.get(key), app.engine.methods)
 
 
 def report(app: AppState, data: object) -> dict[str, Any]:
-    """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}], carry: [pane id]}. With `plan`
-    only its size is told: without fields, and what the field of each pane adds."""
+    """One HTML file of a finished run: {run, regions: [{x, y, width, height, name}], carry: [pane id]}.
+
+    With `plan` it is not written: the answer is its size without fields, and the size of each pane's field.
+    """
     request = _request(data)
     scene = app.scenes.get(request.get("run"))
     wanted = request.get("regions")
@@ -106,7 +99,7 @@ def report(app: AppState, data: object) -> dict[str, Any]:
     try:
         pictures = {pane_id: path.read_bytes() for pane_id, path in paths.items()}
     except OSError:
-        raise InvalidArgument("The pictures of this run are gone already.", hint="Run it again.") from None
+        raise InvalidArgument("The pictures of this run have been removed already.", hint="Run it again.") from None
     name = scene.source.name if scene.source else "picture"
     known = {method.id: method for method in app.engine.methods}
     methods = [known[pane.id] for pane in scene.panes if pane.id in known]

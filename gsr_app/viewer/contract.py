@@ -1,6 +1,6 @@
-"""What the viewer is told: the scene, its panes, and what each knows. Plain data; `as_json` is what travels.
+"""The data that the viewer shows: a scene and its panes. `as_json` makes the JSON that is sent to the page.
 
-The viewer reads exactly these names; a test keeps both sides in step.
+The JavaScript reads these names; a test compares both sides.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
+
+from gsr_app.core.types import Timing
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -28,27 +30,20 @@ class PaneError:
 
 @dataclass(frozen=True)
 class PaneMetrics:
-    convention: str  # what was compared how: channel, border, rounding
-    psnr_y: float | None = None
+    """Scores of one convention: on luma or on RGB."""
+
+    convention: str  # the name that was asked for, and its channel, border and rounding
+    psnr_y: float | None = None  # dB
     ssim_y: float | None = None
-
-
-@dataclass(frozen=True)
-class PaneTiming:
-    stages_ms: Mapping[str, float]
-    total_ms: float
-    peak_bytes: int | None = None
-    backend: str = ""
-    device: str = ""
-    repeats: int = 1
-    cold: bool = False
+    psnr_rgb: float | None = None
+    ssim_rgb: float | None = None
 
 
 @dataclass(frozen=True)
 class PaneField:
-    id: str  # an unguessable name, good for this visitor only
+    id: str  # cannot be guessed
     count: int
-    live: bool = True  # whether somebody can draw views of it
+    live: bool = True  # whether a server draws views of it
 
 
 @dataclass(frozen=True)
@@ -63,17 +58,17 @@ class PaneSpec:
     progress: PaneProgress | None = None
     error: PaneError | None = None
     url: str | None = None  # an 8-bit PNG, pixel for pixel
-    bits: int = 8  # per channel of what was computed: beyond 8 the file to keep holds more than the screen shows
+    bits: int = 8  # per channel of the result: above 8 the file to download holds more than the screen shows
     alpha: bool = False
     span: tuple[float, float] | None = None  # (height, width) of the source plane that the picture covers
-    hidden: bool = False  # not shown until asked for
+    hidden: bool = False  # at first
     download_url: str | None = None
     download_name: str | None = None
     field: PaneField | None = None
-    timing: PaneTiming | None = None
+    timing: Timing | None = None
     megapixels_per_second: float | None = None
     metrics: PaneMetrics | None = None
-    done: str = ""  # what was really done
+    done: str = ""  # the steps that were taken
     weights_id: str = ""
     licence: str = ""
     warnings: tuple[str, ...] = ()
@@ -116,12 +111,12 @@ class Scene:
     scale: Mapping[str, float] | None = None  # {"x": ..., "y": ...}
     regions: tuple[Region, ...] = ()
     running: bool = False
-    run: str = ""  # which run told it: a page that stopped a run changes no more at its late news
+    run: str = ""  # run id: the page ignores updates of a run that it has stopped
 
 
 def as_json(value: object) -> Any:
-    """Nested dataclasses as JSON data. What JSON has no word for (an infinite PSNR of identical pictures) becomes
-    a large finite number, so that it still sorts as the best."""
+    """Nested dataclasses as JSON data. JSON has no infinity (the PSNR of identical pictures): it becomes a large finite
+    number, which still sorts as the best."""
     if is_dataclass(value):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):

@@ -71,8 +71,16 @@ def draw_figure(rows: Sequence[Row]) -> Image.Image | None:
 
 
 def _caption(pane: PaneSpec) -> str:
-    score = pane.metrics.psnr_y if pane.metrics else None
-    return pane.name if score is None else f"{pane.name}  {score:.2f} dB"
+    text = score_text(pane)
+    return f"{pane.name}  {text}" if text else pane.name
+
+
+def score_text(pane: PaneSpec) -> str:
+    """ "31.42 dB" on luma, "29.80 dB RGB", or nothing."""
+    metrics = pane.metrics
+    if metrics and metrics.psnr_y is not None:
+        return f"{metrics.psnr_y:.2f} dB"
+    return f"{metrics.psnr_rgb:.2f} dB RGB" if metrics and metrics.psnr_rgb is not None else ""
 
 
 def figure_files(rows: Sequence[Row]) -> tuple[bytes, bytes] | None:

@@ -9,15 +9,19 @@ import base64
 import gzip
 import hashlib
 import html
+import io
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from PIL import Image
+
 from gsr_app import __version__
 from gsr_app.models.registry import Method
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
+from gsr_app.viewer.figure import Row, figure_files
 
 SAME = "#url"  # a download that is the picture itself
 
@@ -57,6 +61,30 @@ def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
         # What is saved is what is shown: no need to carry it twice.
         panes.append(replace(pane, url=url, download_url=url and SAME, field=kept))
     return replace(page.scene, panes=tuple(panes), running=False), fields
+
+
+def page_of(
+    title: str,
+    scene: Scene,
+    pictures: Mapping[str, bytes],
+    regions: Sequence[Region],
+    fields: Mapping[str, bytes] | None = None,
+) -> Page:
+    """A page with the regions that lie inside its picture."""
+    return Page(title, replace(scene, regions=default_regions(scene, regions)), pictures, fields or {})
+
+
+def write_report(
+    pages: Sequence[Page], methods: Sequence[Method], title: str
+) -> tuple[str, bytes | None, bytes | None]:
+    """(HTML, figure as PNG, figure as PDF); there is no figure without a region."""
+    rows: list[Row] = []
+    for page in pages:
+        if page.scene.regions:
+            opened = {pane_id: Image.open(io.BytesIO(png)) for pane_id, png in page.pictures.items()}
+            rows += [Row(page.scene, region, opened) for region in page.scene.regions]
+    png, pdf = figure_files(rows) or (None, None)
+    return build_report(pages, methods, title=title, figure_png=png, figure_pdf=pdf), png, pdf
 
 
 def build_report(

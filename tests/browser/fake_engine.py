@@ -11,17 +11,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from gsr_app.core.errors import Cancelled, GsrError, ImageError
+from gsr_app.core.errors import Cancelled, GsrError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.io.fields import load_field
 from gsr_app.models.registry import Method, WeightFile
-from gsr_app.ui.engine import Availability, FitFrame, Loaded
-from gsr_app.viewer.contract import PaneMetrics
+from gsr_app.ui.engine import Availability
 
 if TYPE_CHECKING:
     from gsr_app.engine.video_job import VideoStep
+    from gsr_app.fitting.fitter import FitStatus
 
 METHODS = (
     Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
@@ -83,22 +82,8 @@ class FakeEngine:
     def describe(self) -> str:
         return "cpu · fake"
 
-    def size_of(self, path: Path) -> tuple[int, int]:
-        return self.read(path).size
-
-    def read(self, path: Path) -> Loaded:
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image if image.mode in {"RGB", "RGBA", "L"} else image.convert("RGB"))
-        except OSError:
-            raise ImageError(f"{path.name} is not a picture.", hint="Choose a PNG, JPEG, WebP or TIFF file.") from None
-        return Loaded(pixels)
-
-    def write(self, path: Path, pixels: Any, like: Loaded) -> None:
-        Image.fromarray(pixels).save(path)
-
     def stream(
-        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool], fresh: bool = False
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
     ) -> Iterator[Progress | Upscaled]:
         height, width = image.shape[:2]
         if method == "broken":
@@ -121,10 +106,13 @@ class FakeEngine:
         result = image[rows][:, columns]
         if method == "swift":
             result = result.copy()
-            result[0, 0] = 255 - result[0, 0]
+            result[::8, ::8] = 255 - result[::8, ::8]
         handle = self._handle(height, width) if method == "swift" else None
         timing = Timing({"read": 1.0, "encode": 20.0, "render": 5.0}, 50_000_000, "fake", "cpu")
         yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1")
+
+    def forgetting(self) -> FakeEngine:
+        return self
 
     def _handle(self, height: int, width: int) -> FieldHandle:
         return FieldHandle(f"{height}x{width}", "swift", height * width, (height, width))
@@ -140,18 +128,6 @@ class FakeEngine:
 
     def field(self, handle: FieldHandle) -> GaussianField:
         return lattice_field(*handle.source_size)
-
-    def shrink(self, image: Any, scale: Scale) -> Any:
-        height, width = Scale(1 / scale.y, 1 / scale.x).output_size(image.shape[:2])
-        rows = (np.arange(height) * scale.y).astype(int)
-        return np.ascontiguousarray(image[rows][:, (np.arange(width) * scale.x).astype(int)])
-
-    def measure(self, image: Any, reference: Any, *, protocol: str, scale: float) -> PaneMetrics:
-        error = float(np.mean((image[..., :3].astype(float) - reference[..., :3].astype(float)) ** 2))
-        return PaneMetrics(f"{protocol}: RGB, whole frame", 99.0 if error == 0 else 10 * np.log10(65025 / error), 0.5)
-
-    def protocols(self) -> tuple[str, ...]:
-        return ("basicsr", "gsasr")
 
     @property
     def video_methods(self) -> tuple[Method, ...]:
@@ -207,16 +183,21 @@ class FakeEngine:
     def open_fit(self, image: Any, *, start: str, gaussians: int | None, seconds: float) -> Any:
         return SimpleNamespace(size=image.shape[:2], seconds=seconds, step=0)
 
-    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitFrame]:
+    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitStatus]:
         """Three frames, or as many as there is time for until it is cancelled."""
-        height, width = fit.size
-        pixels = drawn(View.whole(fit.size, Scale(1, 1)))
+        from gsr_app.fitting.fitter import FitStatus
+
+        count = fit.size[0] * fit.size[1]
         budget = fit.seconds if more_seconds is None else more_seconds
         for third in range(1, 4):
             if cancel():
                 return
             fit.step += 100
-            yield FitFrame(pixels, 20.0 + third, fit.step, budget * third / 3, height * width, 100.0, third / 3)
+            seconds, psnr = budget * third / 3, 20.0 + third
+            yield FitStatus(fit.step, seconds, psnr, psnr, 0.01, count, third / 3, budget - seconds, "network")
+
+    def draw_fit(self, fit: Any) -> Any:
+        return drawn(View.whole(fit.size, Scale(1, 1)))
 
     def keep_fit(self, fit: Any) -> FieldHandle:
         return self._handle(*fit.size)

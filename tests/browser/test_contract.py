@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from gsr_app.core.types import Timing
 from gsr_app.viewer.contract import (
     PaneError,
     PaneField,
     PaneMetrics,
     PaneProgress,
-    PaneTiming,
     Region,
     Scene,
     as_json,
@@ -35,7 +35,7 @@ ONLY_DOWNLOADED = {"Source.name"}  # in the JSON of the figures, not on the scre
 
 def full_scene() -> dict[str, Any]:
     picture = noise(96, 128, 1)
-    timing = PaneTiming({"read": 1.0, "render": 2.0}, 3.0, 10**6, "fake", "cpu", repeats=3, cold=True)
+    timing = Timing({"read": 1.0, "render": 2.0}, 10**6, "fake", "cpu", repeats=3, cold=True)
     return scene_of(
         [
             pane(

@@ -13,10 +13,11 @@ from PIL import Image
 from gsr_app.core.types import Scale, View
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import save_field
-from gsr_app.ui.compare import Wish, compare, prepare
+from gsr_app.ui.compare import compare, prepare
 from gsr_app.ui.files import Files, path_of
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import report
+from gsr_app.viewer.comparison import CompareRequest
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.fields import cell, expected_in, field_of, reference, run, settled
@@ -48,8 +49,8 @@ def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[
     app = AppState(engine, Files(tmp_path / "files"))
     picture = tmp_path / "small.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(picture)
-    task = prepare(app, Wish(str(picture), ("swift", "bicubic"), "4"))
-    *_, scene = compare(app, "somebody", task)
+    job = prepare(app, CompareRequest(str(picture), ("swift", "bicubic"), "4"))
+    *_, scene = compare(app, "somebody", job)
     plan = report(app, {"run": scene.run, "regions": [], "plan": True})
     assert list(plan["fields"]) == ["swift"]
     announced = plan["bytes"] + plan["fields"]["swift"]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app.core.types import Timing
 from gsr_app.models.registry import catalogue
-from gsr_app.ui.reporting import page_of, write_report
-from gsr_app.viewer.contract import Frame, PaneMetrics, PaneSpec, PaneTiming, Region, Scene, Source
+from gsr_app.viewer.contract import Frame, PaneMetrics, PaneSpec, Region, Scene, Source
 from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.report import page_of, write_report
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
 
@@ -32,7 +33,7 @@ def report_text(titles: tuple[str, ...] = ("one.png", "two.png")) -> tuple[str, 
         panes = [
             PaneSpec(
                 method, catalogue()[method].title, catalogue()[method].color, state="done", span=(20.0, 30.0), url="carried",
-                timing=PaneTiming({"resize": 3.0}, 3.0, backend="cpu", device="test"),
+                timing=Timing({"resize": 3.0}, backend="cpu", device="test"),
                 metrics=PaneMetrics("basicsr: Y", 30.0 + number, 0.9),
             )
             for method in METHODS

@@ -70,7 +70,7 @@ def test_compare_measures_and_isolates_failures(client: Any, tmp_path: Path) -> 
     files, info = client.predict(handle(path), "bicubic, broken, swift", "2", handle(reference), api_name="/compare")
     assert len(files) == 2
     by_method = {result["method"]: result for result in info["results"]}
-    assert by_method["bicubic"]["metrics"]["psnr_y"] == 99.0
+    assert by_method["bicubic"]["metrics"]["psnr_y"] == 999.0
     assert "do not fit" in by_method["broken"]["error"]
     assert by_method["swift"]["metrics"]["psnr_y"] < 99.0
 
@@ -90,7 +90,7 @@ def test_models_and_metrics(client: Any, tmp_path: Path) -> None:
     assert [model["id"] for model in models][:2] == ["swift", "bicubic"]
     path, _ = picture(tmp_path)
     info = client.predict(handle(path), handle(path), "gsasr", api_name="/metrics")
-    assert info["psnr_y"] == 99.0
+    assert info["psnr_y"] == 999.0
     assert info["convention"].startswith("gsasr")
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gsr_app.ui.files import Files, safe_stem, url_of
+from gsr_app.ui.files import Files, url_of
 from gsr_app.viewer.png import encode_png, to_screen
+from gsr_app.viewer.sink import safe_stem
 
 
 def test_names_differ_and_carry_the_stem(tmp_path: Path) -> None:

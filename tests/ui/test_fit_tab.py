@@ -29,8 +29,8 @@ def picture(tmp_path: Path) -> str:
 
 
 def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opened(app: AppState, picture: str) -> None:
-    task = fit.prepare(app, picture, ["network", "random"], "300", 1)
-    scenes = [scene for scene, _ in fit.watch(app, "me", task, {})]
+    job = fit.prepare(app, picture, ["network", "random"], "300", 1)
+    scenes = [scene for scene, _ in fit.watch(app, "me", job)]
     assert any(pane.state == "running" and pane.url for scene in scenes for pane in scene.panes)
     last = scenes[-1]
     assert not last.running
@@ -41,7 +41,7 @@ def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opene
     handle = app.handles.get(network.field.id)
     drawn = app.engine.render(handle, View((10.0, 10.0), (4.0, 4.0), (64, 64)))
     assert drawn.image.shape[:2] == (64, 64)
-    assert [len(line.x) > 0 for line in fit.draw_curves(task).data] == [True, True]
+    assert [len(line.x) > 0 for line in fit.draw_curves(job).data] == [True, True]
     saved = path_of(network.download_url or "")
     opened = fit.open_field(app, str(saved))
     assert opened.panes[0].field is not None
@@ -52,20 +52,20 @@ def test_a_fit_goes_on_with_another_budget(app: AppState, picture: str) -> None:
     kept = fit.fit_store()
     with pytest.raises(InvalidArgument, match="go on"):
         kept.get("me")
-    task = fit.prepare(app, picture, ["network"], "auto", 1)
-    list(fit.watch(app, "me", task, {}))
-    steps = task.fits["network"].step
+    job = fit.prepare(app, picture, ["network"], "auto", 1)
+    list(fit.watch(app, "me", job))
+    steps = job.fits["network"].step
     from dataclasses import replace
 
-    list(fit.watch(app, "me", replace(task, goes_on=True, seconds=1.0), {}))
-    assert task.fits["network"].step > steps
+    list(fit.watch(app, "me", replace(job, continues=True, seconds=1.0)))
+    assert job.fits["network"].step > steps
 
 
 def test_stopping_keeps_the_best_so_far(app: AppState, picture: str) -> None:
-    task, jobs = fit.prepare(app, picture, ["network", "random"], "200", 60), {}
-    for last, _ in fit.watch(app, "me", task, jobs):
-        if last.panes[0].url and jobs:  # something is there to be kept
-            jobs["me"].cancel()
+    job = fit.prepare(app, picture, ["network", "random"], "200", 60)
+    for last, _ in fit.watch(app, "me", job):
+        if last.panes[0].url and last.running:  # something is there to be kept
+            app.runs.stop("fit", "me")
     assert last.panes[0].field is not None
     assert last.panes[1].state == "cancelled"
 

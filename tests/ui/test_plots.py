@@ -9,14 +9,15 @@ import pytest
 
 pytest.importorskip("plotly")
 
+from gsr_app.core.types import Timing
 from gsr_app.ui import plots
 from gsr_app.ui.store import BoundedStore
-from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, PaneTiming, Scene, Source
+from gsr_app.viewer.contract import PaneField, PaneMetrics, PaneSpec, Scene, Source
 from tests.browser.fake_engine import lattice_field
 
 
 def scene(scale: float, total_ms: float, psnr: float | None = None, *, cold: bool = False) -> Scene:
-    timing = PaneTiming({"encode": total_ms}, total_ms, cold=cold)
+    timing = Timing({"encode": total_ms}, cold=cold)
     metrics = PaneMetrics("c", psnr) if psnr else None
     pane = PaneSpec("swift", "Swift", "#2f6f5e", state="done", timing=timing, metrics=metrics)
     failed = PaneSpec("broken", "Broken", "#000000", state="failed")
@@ -40,7 +41,7 @@ def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:
 
 def test_a_field_that_was_kept_is_told_to_be_drawn_only() -> None:
     whole = scene(4, 900)
-    timing = PaneTiming({"render": 20.0}, 20.0)
+    timing = Timing({"render": 20.0})
     kept = replace(whole.panes[0], timing=timing, field=PaneField("f", 3))
     (line,) = plots.time_over_scale(history(whole, replace(whole, panes=(kept,)))).data
     assert list(line.text) == ["cat.png", "cat.png, draw only"]

@@ -17,7 +17,7 @@ from gsr_app.ui import clips as drawn
 from gsr_app.ui import video
 from gsr_app.ui.files import Files, path_of
 from gsr_app.ui.state import AppState, Limits, create_app_state
-from gsr_app.ui.video import Wish
+from gsr_app.ui.video import VideoRequest
 from gsr_app.viewer.contract import as_json
 from tests import clips
 from tests.browser.fake_engine import FakeEngine
@@ -52,11 +52,11 @@ def last(states: Iterator[Any]) -> dict[str, Any]:
 def test_a_wrong_wish_is_told_in_words(app: AppState, clip: Path, change: dict[str, Any], said: str) -> None:
     wish: dict[str, Any] = {"video": str(clip), "method": "swift", "scale": "2", **change}
     with pytest.raises(GsrError, match=said):
-        video.prepare(app, Wish(**wish))
+        video.prepare(app, VideoRequest(**wish))
 
 
 def test_a_run_ends_with_a_file_to_keep_and_one_to_play(app: AppState, clip: Path) -> None:
-    task = video.prepare(app, Wish(str(clip), "swift", "2x3", round_trip=True))
+    task = video.prepare(app, VideoRequest(str(clip), "swift", "2x3", round_trip=True))
     state = last(video.watch(app, "me", task))
     assert state["state"] == "done"
     kept = path_of(state["download"]["url"])
@@ -71,7 +71,7 @@ def test_a_run_ends_with_a_file_to_keep_and_one_to_play(app: AppState, clip: Pat
 
 
 def test_every_pane_of_the_player_lies_where_it_says(app: AppState, clip: Path) -> None:
-    task = video.prepare(app, Wish(str(clip), "swift", "2"))
+    task = video.prepare(app, VideoRequest(str(clip), "swift", "2"))
     state = last(video.watch(app, "me", task))
     frame = clips.decoded(path_of(state["clip"]["url"]))[7].to_ndarray(format="rgb24").astype(float)
     for pane in state["clip"]["panes"]:
@@ -82,25 +82,25 @@ def test_every_pane_of_the_player_lies_where_it_says(app: AppState, clip: Path) 
 
 
 def test_a_failure_names_what_to_do(app: AppState, clip: Path) -> None:
-    state = last(video.watch(app, "me", video.prepare(app, Wish(str(clip), "broken", "2"))))
+    state = last(video.watch(app, "me", video.prepare(app, VideoRequest(str(clip), "broken", "2"))))
     assert state["state"] == "failed"
     assert state["error"]["hint"] == "Fetch them again in the Models tab."
 
 
 def test_a_stopped_run_keeps_what_can_be_watched(app: AppState, clip: Path) -> None:
-    jobs: dict[str, Any] = {}
-    states = video.watch(app, "me", video.prepare(app, Wish(str(clip), "slow", "2")), jobs)
+    states = video.watch(app, "me", video.prepare(app, VideoRequest(str(clip), "slow", "2")))
     for state in states:
-        if state.progress and "3" in state.progress.text.split():
-            jobs["me"].cancel()
+        numbers = [int(word) for word in state.progress.text.split() if word.isdigit()] if state.progress else []
+        if numbers and numbers[0] >= 3:
+            app.runs.stop("video", "me")
     assert state.state == "cancelled"
     assert state.clip is not None
     assert 3 <= len(state.clip.times) < 30
-    assert not jobs
+    assert not app.runs.is_running("video", "me")
 
 
 def test_leaving_the_page_stops_the_work(app: AppState, clip: Path) -> None:
-    states = video.watch(app, "me", video.prepare(app, Wish(str(clip), "slow", "2")))
+    states = video.watch(app, "me", video.prepare(app, VideoRequest(str(clip), "slow", "2")))
     for state in states:
         if state.state == "running":
             break

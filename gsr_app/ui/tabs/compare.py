@@ -13,11 +13,12 @@ import gradio as gr
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.ui import compare, present
-from gsr_app.ui.compare import Wish
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
+from gsr_app.viewer import comparison
+from gsr_app.viewer.comparison import CompareRequest
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _FIRST_METHODS = ("swift", "bicubic")
@@ -73,9 +74,9 @@ def build(app: AppState) -> None:
                     placeholder="A reference of the result's size", container=False,
                 )  # fmt: skip
                 protocol = gr.Dropdown(
-                    list(engine.protocols()),
-                    value=engine.protocols()[0],
-                    label="Metric convention",
+                    list(comparison.protocol_names()),
+                    value=comparison.protocol_names()[0],
+                    label="Protocol or metric convention",
                     allow_custom_value=True,
                     elem_id="protocol",
                 )
@@ -95,14 +96,14 @@ def build(app: AppState) -> None:
     wishes: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
 
     def start(
-        path: Any, ids: Any, text: Any, ref: Any, trip: Any, convention: Any, runs: Any, request: gr.Request
+        path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, request: gr.Request
     ) -> Iterator[Any]:
-        wish = Wish(path, tuple(ids or ()), str(text), ref, bool(trip), str(convention), _whole(runs))
+        wanted = CompareRequest(path, tuple(ids or ()), str(text), ref, bool(trip), str(name), _whole(runs))
         begun = False
         try:
-            task = compare.prepare(app, wish)
+            job = compare.prepare(app, wanted)
             scene = None
-            for scene in compare.compare(app, request.session_hash or "api", task):
+            for scene in compare.compare(app, request.session_hash or "api", job):
                 yield scene, *([gr.skip()] * 3 if begun else _buttons(True, ""))
                 begun = True
             yield scene, *_buttons(False, "")
@@ -161,32 +162,33 @@ def build(app: AppState) -> None:
         if not path:
             return ""
         try:
-            height, width = app.engine.size_of(Path(path))
+            height, width = comparison.picture_size(path)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
         return _note(f"{width} × {height}", name=Path(path).name)
 
-    def predict(path: Any, ids: Any, text: Any, trip: Any) -> str:
+    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> str:
         try:
-            size = app.engine.size_of(Path(path)) if path else None
+            size = comparison.picture_size(path) if path else None
         except GsrError:
             return ""  # said beside the picture
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
             if size and wanted and not trip:
-                compare.check_output(app, size, wanted)
+                comparison.check_output(size, wanted, app.limits)
+            shrunk_by = str(name) if trip else ""
+            return _note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by))
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
-        return _note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=bool(trip)))
 
     picture.change(tell_picture, picture, facts, api_name="facts", **quiet)
     gr.on(
-        [picture.change, methods.change, scale.change, round_trip.change],
-        predict, [picture, methods, scale, round_trip], forecast,
+        [picture.change, methods.change, scale.change, round_trip.change, protocol.change],
+        predict, [picture, methods, scale, round_trip, protocol], forecast,
         trigger_mode="always_last", api_name="forecast", **quiet,
     )  # fmt: skip
     for over, name in ((running, "learned"), (running_example, "learned_example")):
-        over.then(predict, [picture, methods, scale, round_trip], forecast, api_name=name, **quiet)
+        over.then(predict, [picture, methods, scale, round_trip, protocol], forecast, api_name=name, **quiet)
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
         from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **quiet
     )
@@ -263,7 +265,7 @@ def _from_link(examples: Mapping[str, Path], request: gr.Request) -> tuple[Any, 
     """What the page's address asks for: ?example=chelsea&method=swift,bicubic&scale=4."""
     query = request.query_params
     path = examples.get(query.get("example", ""))
-    ids = [one for one in query.get("method", "").split(",") if one][: compare.MOST_METHODS]
+    ids = [one for one in query.get("method", "").split(",") if one][: comparison.MOST_METHODS]
     text = query.get("scale", "")[:40]
     try:
         factor = Scale.parse(text) if text else None

@@ -14,7 +14,6 @@ from gsr_app.io.fields import SUFFIX
 from gsr_app.ui import fit
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
-from gsr_app.ui.job_queue import QueuedJob
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 
@@ -24,7 +23,6 @@ _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
     kept = fit.fit_store()
-    jobs: dict[str, QueuedJob] = {}  # what each visitor has under way, for the Stop button
     with gr.Row(elem_id="fit"):
         with gr.Column(elem_id="fitrail"):
             _rubric("Image")
@@ -62,35 +60,33 @@ def build(app: AppState) -> None:
 
     outputs = [viewer, curve, run, more, stop, notice]
 
-    def show(task: fit.Task, visitor: str) -> Iterator[Any]:
-        kept.put(task, visitor)
+    def show(job: fit.FitJob, visitor: str) -> Iterator[Any]:
+        kept.put(job, visitor)
         begun = False
         scene = None
-        for scene, drawn in fit.watch(app, visitor, task, jobs):
+        for scene, drawn in fit.watch(app, visitor, job):
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else _buttons(True, ""))
             begun = True
-        yield scene, gr.skip(), *_buttons(False, _summary(task))
+        yield scene, gr.skip(), *_buttons(False, _summary(job))
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
-            task = fit.prepare(app, path, chosen, count, budget)
-            yield from show(task, request.session_hash or "api")
+            job = fit.prepare(app, path, chosen, count, budget)
+            yield from show(job, request.session_hash or "api")
         except GsrError as error:
             yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
 
     def go_on(budget: Any, request: gr.Request) -> Iterator[Any]:
         visitor = request.session_hash or "api"
         try:
-            task = replace(kept.get(visitor), goes_on=True, seconds=fit.read_seconds(budget))
-            yield from show(task, visitor)
+            job = replace(kept.get(visitor), continues=True, seconds=fit.read_seconds(budget))
+            yield from show(job, visitor)
         except GsrError as error:
             yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
 
     def halt(request: gr.Request) -> None:
-        job = jobs.get(request.session_hash or "api")
-        if job is not None:
-            job.cancel()
+        app.runs.stop("fit", request.session_hash or "api")
 
     def open_file(path: Any) -> tuple[Any, str]:
         try:
@@ -122,11 +118,11 @@ def _note(text: str) -> str:
     return f'<div class="gsr-facts is-wrong" aria-live="polite">{html.escape(text)}</div>'
 
 
-def _summary(task: fit.Task) -> str:
+def _summary(job: fit.FitJob) -> str:
     """Where each start has come."""
     lines = [
         f"<b>{fit.STARTS[start][0]}</b> {html.escape(fit.describe(frames[-1]))}"
-        for start, frames in task.curves.items()
+        for start, frames in job.curves.items()
         if frames
     ]
     return f'<div class="gsr-facts" aria-live="polite">{"<br>".join(lines)}</div>'

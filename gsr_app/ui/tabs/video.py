@@ -13,9 +13,8 @@ from gsr_app.core.types import Scale
 from gsr_app.io.video.reader import SUFFIXES, clock
 from gsr_app.ui import clips, present, video
 from gsr_app.ui.components.player import PlayerComponent
-from gsr_app.ui.job_queue import QueuedJob
 from gsr_app.ui.state import AppState
-from gsr_app.ui.video import Wish
+from gsr_app.ui.video import VideoRequest
 
 _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
@@ -23,9 +22,8 @@ _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 
 def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
-    methods = video.methods(app)
+    methods = app.engine.video_methods
     example = clips.lay_out(app.files.root.with_name("gsr-examples"))
-    jobs: dict[str, QueuedJob] = {}  # what each visitor has under way, for the Stop button
 
     with gr.Row(elem_id="video"):
         with gr.Column(elem_id="videorail"):
@@ -72,10 +70,11 @@ def build(app: AppState) -> None:
         visitor = request.session_hash or "api"
         begun = False
         try:
-            wish = Wish(path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink))
-            task = video.prepare(app, wish)
+            request_ = VideoRequest(
+                path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink)
+            )
             state = None
-            for state in video.watch(app, visitor, task, jobs):
+            for state in video.watch(app, visitor, video.prepare(app, request_)):
                 yield state, *([gr.skip()] * 3 if begun else _buttons(True, ""))
                 begun = True
             yield state, *_buttons(False, "")
@@ -83,9 +82,7 @@ def build(app: AppState) -> None:
             yield gr.skip(), *_buttons(False, _note(f"{error} {error.hint}", wrong=True))
 
     def halt(request: gr.Request) -> None:
-        job = jobs.get(request.session_hash or "api")
-        if job is not None:
-            job.cancel()
+        app.runs.stop("video", request.session_hash or "api")
 
     streaming: dict[str, Any] = {
         "fn": begin, "inputs": wishes, "outputs": [player, run, stop, notice], "show_progress": "hidden",
@@ -101,13 +98,13 @@ def build(app: AppState) -> None:
         if not path:
             return ""
         try:
-            return _facts(video.look(app, path))
+            return _facts(video.read_info(app, path))
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 
     def predict(path: Any, text: Any, shrink: Any) -> str:
         try:
-            return _note(_forecast(video.look(app, path), str(text), bool(shrink))) if path else _note(_SCALES)
+            return _note(_forecast(video.read_info(app, path), str(text), bool(shrink))) if path else _note(_SCALES)
         except GsrError as error:
             return _note(f"{error} {error.hint}", wrong=True)
 
@@ -164,10 +161,11 @@ def _facts(info: Any) -> str:
 
 def _forecast(info: Any, text: str, shrink: bool) -> str:
     scale = Scale.parse(text, info.size)
-    height, width = info.size
-    before = ""
+    size, before = info.size, ""
     if shrink:
-        height, width = max(1, int(height / scale.y + 1e-6)), max(1, int(width / scale.x + 1e-6))
-        before = f"{width} × {height} "
-    out_height, out_width = scale.output_size((height, width))
-    return f"{before}→ {out_width} × {out_height}, {out_height * out_width / 1e6:.2g} MP each"
+        from gsr_app.engine.video_job import ROUND_TRIP  # it imports torch
+
+        size = present.small_size(size, scale, ROUND_TRIP.name)
+        before = f"{size[1]} × {size[0]} "
+    height, width = scale.output_size(size)
+    return f"{before}→ {width} × {height}, {height * width / 1e6:.2g} MP each"

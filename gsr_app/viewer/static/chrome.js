@@ -2,7 +2,7 @@
 
 import { SCALES } from "./difference.js";
 import { dot, el, segmented, select } from "./dom.js";
-import { percent, signed, times } from "./format.js";
+import { percent, signed, times, totalMs } from "./format.js";
 import { KEYS } from "./keys.js";
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { gaussianNote, sizeNote } from "./readout.js";
@@ -190,9 +190,10 @@ export function summary({ spec, fieldNote }) {
     return stage ? `${stage} ${Math.round(100 * (fraction ?? 0))} %` : "starting";
   }
   const parts = [];
-  if (spec.metrics?.psnr_y !== null && spec.metrics?.psnr_y !== undefined) parts.push(`${spec.metrics.psnr_y.toFixed(2)} dB`);
+  const psnr = spec.metrics?.psnr_y ?? spec.metrics?.psnr_rgb ?? null;
+  if (psnr !== null) parts.push(`${psnr.toFixed(2)} dB${spec.metrics.psnr_y === null ? " RGB" : ""}`);
   if (spec.timing) {
-    const ms = spec.timing.total_ms;
+    const ms = totalMs(spec);
     parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
   }
   if (spec.timing?.cold) parts.push("first run");

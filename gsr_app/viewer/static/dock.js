@@ -1,7 +1,7 @@
 /* The table below the pictures: one row per method with times and metrics, and the region crops beside it. */
 
 import { copyText, dot, download, el } from "./dom.js";
-import { bytes, count, milliseconds, rate } from "./format.js";
+import { bytes, count, milliseconds, rate, totalMs } from "./format.js";
 import { RegionStrip } from "./regions.js";
 import { ReportDialog } from "./reportdialog.js";
 
@@ -10,12 +10,14 @@ const STAGE_NAMES = { bin: "sort", render: "draw" };
 
 // Columns: header, value of a pane, text of the value, sign of the better direction (0: none).
 const COLUMNS = [
-  ["total", (s) => s.timing?.total_ms, milliseconds, 0],
+  ["total", totalMs, milliseconds, 0],
   ["MP/s", (s) => s.megapixels_per_second, rate, 0],
   ["memory", (s) => s.timing?.peak_bytes, bytes, 0],
   ["Gaussians", (s) => s.field?.count, count, 0],
   ["PSNR-Y", (s) => s.metrics?.psnr_y, (v) => v.toFixed(2), 1],
   ["SSIM-Y", (s) => s.metrics?.ssim_y, (v) => v.toFixed(4), 1],
+  ["PSNR-RGB", (s) => s.metrics?.psnr_rgb, (v) => v.toFixed(2), 1],
+  ["SSIM-RGB", (s) => s.metrics?.ssim_rgb, (v) => v.toFixed(4), 1],
 ];
 
 export class Dock {
@@ -73,14 +75,14 @@ export class Dock {
     this.key = key;
     const runs = viewer.allPanes.filter((pane) => pane.spec.kind === "method");
     const columns = COLUMNS.filter(([, of]) => runs.some(({ spec }) => of(spec) !== null && of(spec) !== undefined));
-    const longest = Math.max(1, ...runs.map(({ spec }) => spec.timing?.total_ms ?? 0));
+    const longest = Math.max(1, ...runs.map(({ spec }) => totalMs(spec) ?? 0));
     const best = columns.map(([, of, , sign]) => {
       const values = runs.map(({ spec }) => of(spec)).filter((v) => v !== null && v !== undefined);
       return sign && values.length > 1 ? Math.max(...values.map((v) => v * sign)) * sign : null;
     });
     const convention = runs.map(({ spec }) => spec.metrics?.convention).find(Boolean) ?? "";
     const head = el("tr", {}, el("th", { scope: "col" }, "method"), el("th", { scope: "col", className: "gsr-barcell" }, "time"),
-      ...columns.map(([name]) => el("th", { scope: "col", title: /-Y/.test(name) ? convention : "" }, name)));
+      ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
     const notes = [convention && `Metrics: ${convention}`, ...new Set(runs.flatMap(({ spec }) => spec.warnings ?? []))].filter(Boolean);
@@ -109,15 +111,15 @@ export class Dock {
 
   csv(separator) {
     const quote = (value) => (/[",\n\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "convention", "backend", "device", "cold", "repeats"];
+    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "convention", "backend", "device", "cold", "repeats"];
     const { scale } = this.viewer.scene;
     const rows = this.viewer.allPanes
       .filter(({ spec }) => spec.kind === "method")
       .map(({ spec: s }) => [
         s.id, scale.x === scale.y ? scale.x : `${scale.y}x${scale.x}`, s.state,
         ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
-        s.timing?.total_ms, s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
-        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.convention,
+        totalMs(s), s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
+        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.convention,
         s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats,
       ]);
     return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";

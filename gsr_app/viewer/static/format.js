@@ -6,6 +6,9 @@ export const milliseconds = (ms) =>
 export const seconds = (s) =>
   s < 10 ? `${s.toFixed(2)} s` : s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
 
+/** The whole time of a pane: the sum of its stages. */
+export const totalMs = (spec) => (spec.timing ? Object.values(spec.timing.stages_ms).reduce((sum, ms) => sum + ms, 0) : null);
+
 export function bytes(n) {
   if (n === null || n === undefined) return "–";
   if (n < 1e6) return `${Math.max(1, Math.round(n / 1e3))} kB`;

@@ -1,0 +1,127 @@
+"""Runs: work in the queue that its visitor watches. Compare, Video and Fit start, follow and stop theirs here."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gsr_app.core.errors import Cancelled, GsrError
+from gsr_app.ui.job_queue import JobQueue, QueuedJob
+from gsr_app.viewer.contract import PaneError
+from gsr_app.viewer.panes import pane_error
+
+log = logging.getLogger("gsr")
+
+_BEAT_S = 0.15  # the longest time between two updates, and so between a closed page and the end of its work
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class Work(Generic[E]):
+    """One part of a run. It sends events; those of a stopped and of a failed part are sent for it."""
+
+    name: str  # for messages
+    run: Callable[[Callable[[E], None], Callable[[], bool]], None]  # gets (send, cancelled)
+    stopped: E
+    failed: Callable[[PaneError], E]
+
+
+@dataclass(frozen=True)
+class Update(Generic[E]):
+    events: tuple[tuple[str, E], ...]  # (key of the part, event), oldest first
+    ahead: Mapping[str, int]  # by key: how many jobs the queue runs before it
+    is_over: bool
+
+
+class Runs:
+    """All runs of an app, over one queue."""
+
+    def __init__(self, jobs: JobQueue | None = None) -> None:
+        self.queue = jobs or JobQueue()
+        self._running: dict[tuple[str, str], tuple[QueuedJob, ...]] = {}  # by (kind, visitor)
+        self._lock = threading.Lock()
+
+    def follow(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
+        """Queue the parts of a run, and yield updates until all are over. Closing the iterator stops them.
+
+        Updates come every moment, also without an event: a generator can only be closed where it yields.
+        """
+        events: queue.SimpleQueue[tuple[str, E]] = queue.SimpleQueue()
+        begun: set[str] = set()
+
+        def start(key: str, job: QueuedJob) -> None:
+            begun.add(key)
+            _run(works[key], lambda event: events.put((key, event)), job.cancelled)
+
+        jobs = {key: self.queue.submit(visitor, functools.partial(start, key)) for key in works}
+        with self._lock:
+            self._running[kind, visitor] = tuple(jobs.values())
+        try:
+            while True:
+                is_over = all(job.finished.is_set() for job in jobs.values())
+                found = tuple(_drain(events, 0.0 if is_over else _BEAT_S))
+                if is_over:  # parts that were cancelled in the queue have sent nothing
+                    found += tuple((key, work.stopped) for key, work in works.items() if key not in begun)
+                yield Update(found, {key: self.queue.ahead(job) for key, job in jobs.items()}, is_over)
+                if is_over:
+                    return
+        finally:
+            for job in jobs.values():
+                job.cancel()
+            with self._lock:
+                if self._running.get((kind, visitor)) == tuple(jobs.values()):
+                    del self._running[kind, visitor]
+
+    def stop(self, kind: str, visitor: str) -> None:
+        """Cancel a visitor's run; whoever follows it sees how it ends."""
+        with self._lock:
+            jobs = self._running.get((kind, visitor), ())
+        for job in jobs:
+            job.cancel()
+
+    def is_running(self, kind: str, visitor: str) -> bool:
+        with self._lock:
+            return (kind, visitor) in self._running
+
+    def wait(self, visitor: str, work: Callable[[Callable[[], bool]], None]) -> None:
+        """Run one job through the queue and wait for it; its exception is raised here. `work` gets `cancelled`."""
+        errors: list[Exception] = []
+
+        def run(job: QueuedJob) -> None:
+            try:
+                work(job.cancelled)
+            except Exception as error:
+                errors.append(error)
+
+        self.queue.submit(visitor, run).finished.wait()
+        if errors:
+            raise errors[0]
+
+
+def _run(work: Work[E], send: Callable[[E], None], cancelled: Callable[[], bool]) -> None:
+    try:
+        work.run(send, cancelled)
+    except Cancelled:
+        send(work.stopped)
+    except Exception as error:  # a part that fails must not stop the others
+        if not isinstance(error, (GsrError, MemoryError)):
+            log.exception("%s failed", work.name)
+        send(work.failed(pane_error(error, work.name)))
+
+
+def _drain(events: queue.SimpleQueue[tuple[str, E]], wait_s: float) -> Iterator[tuple[str, E]]:
+    """What arrives within a time, or is there already."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            left = until - time.monotonic()
+            yield events.get(timeout=left) if left > 0 else events.get_nowait()
+        except queue.Empty:
+            return

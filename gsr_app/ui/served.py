@@ -1,0 +1,53 @@
+"""The sink of the app: pictures as files that the page fetches, fields as handles that it asks views of."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsr_app.core.errors import GsrError
+from gsr_app.core.types import FieldHandle
+from gsr_app.io.images import Metadata, Picture, write_image
+from gsr_app.ui.files import Files, url_of
+from gsr_app.ui.store import BoundedStore
+from gsr_app.viewer.contract import PaneField
+from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.sink import Stored, StoredPicture
+
+log = logging.getLogger("gsr")
+
+
+@dataclass(frozen=True)
+class ServedSink:
+    files: Files
+    handles: BoundedStore[FieldHandle]
+
+    def put_still(self, pane_id: str, pixels: NDArray[Any]) -> Stored:
+        return Stored(url_of(self.files.put(encode_png(pixels), ".png", pane_id)))
+
+    def put_result(self, pane_id: str, pixels: NDArray[Any], source: StoredPicture, name: str) -> Stored:
+        started = time.perf_counter()
+        screen = self.files.put(encode_png(pixels), ".png", name)
+        write_ms = 1000 * (time.perf_counter() - started)
+        kept = screen
+        if pixels.dtype != np.uint8 or _has_metadata(source.meta):
+            kept = self.files.new(".png", name)
+            try:
+                write_image(kept, Picture.from_array(pixels, meta=source.meta))
+            except GsrError as error:
+                log.warning("The result is offered as 8 bits: %s", error)
+                kept = screen
+        return Stored(url_of(screen), url_of(kept), f"{name}.png", write_ms)
+
+    def put_field(self, pane_id: str, handle: FieldHandle) -> PaneField:
+        return PaneField(self.handles.put(handle), handle.count)
+
+
+def _has_metadata(meta: Metadata) -> bool:
+    """Whether a result's file holds more than its pixels."""
+    return bool(meta.icc or meta.exif or meta.xmp or meta.dpi or meta.comments)

@@ -1,0 +1,306 @@
+"""A comparison: several methods on one picture, each result as a pane of a scene.
+
+`prepare` checks a request and reads its pictures, `first_scene` shows what is known before anything runs, `run_method`
+makes the pane of one method. Who calls them decides on the engine, the limits, and the sink that stores the pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
+from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Timing, Upscaled
+from gsr_app.io.fields import pack_field
+from gsr_app.io.images import Picture, read_image, read_metadata
+from gsr_app.models.registry import Method
+from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Scene, Source
+from gsr_app.viewer.panes import INPUT_COLOUR, REFERENCE_COLOUR, licences, picture_pane, result_pane, waiting_pane
+from gsr_app.viewer.sink import Sink, StoredPicture, safe_stem
+
+if TYPE_CHECKING:  # it imports torch
+    from gsr_app.engine.metrics import Convention
+    from gsr_app.engine.protocols import Pair
+
+MOST_METHODS = 6
+MOST_REPEATS = 15
+
+
+class Engine(Protocol):
+    """What a comparison needs of an engine. `engine.session.Session` has it."""
+
+    def stream(
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]: ...
+
+    def forgetting(self) -> Engine:
+        """An engine that reuses nothing of earlier runs, so that its timing is that of the whole work."""
+        ...
+
+
+class FieldSource(Protocol):
+    def field(self, handle: FieldHandle) -> GaussianField: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    input_pixels: int = 24_000_000
+    output_pixels: int = 64_000_000
+
+
+NO_LIMITS = Limits(1 << 40, 1 << 40)
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What somebody asked for. Nothing in it has been checked."""
+
+    image: str | None
+    methods: tuple[str, ...]
+    scale: str
+    reference: str | None = None
+    round_trip: bool = False
+    protocol: str = "basicsr"  # or the name of a metric convention
+    repeats: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The reference that results are compared with, and how."""
+
+    pair: Pair
+    convention: Convention
+    name: str  # that was asked for, of a protocol or a convention
+
+
+@dataclass(frozen=True, eq=False)
+class CompareJob:
+    """A checked request, with the pixels."""
+
+    source: StoredPicture
+    image: NDArray[Any]  # what the methods get: the source, or its float32 where results are scored before rounding
+    name: str
+    scale: Scale
+    methods: tuple[Method, ...]
+    judged: Judged | None
+    repeats: int
+    key: str  # changes with the picture
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        return self.scale.output_size(self.source.size)
+
+
+# ---- checking ---------------------------------------------------------------------------------------------------
+
+
+def find_methods(methods: Sequence[Method], ids: object) -> tuple[Method, ...]:
+    """The methods of a list of ids."""
+    known = {method.id: method for method in methods}
+    if not isinstance(ids, (list, tuple)) or not ids:
+        raise InvalidArgument("No method was chosen.", hint="Choose at least one.")
+    if len(ids) > MOST_METHODS:
+        raise InvalidArgument(f"At most {MOST_METHODS} methods fit beside each other, found {len(ids)}.")
+    for found in ids:
+        if not isinstance(found, str) or found not in known:
+            raise UnknownMethod(str(found)[:60], known)
+    return tuple(known[one] for one in dict.fromkeys(ids))
+
+
+def protocol_names() -> tuple[str, ...]:
+    """The protocols and conventions that a request can name."""
+    from gsr_app.engine import protocols  # it imports torch
+
+    return protocols.choices()
+
+
+def picture_size(path: object) -> tuple[int, int]:
+    """(height, width) without reading the pixels."""
+    return read_metadata(Path(str(path)))[0]
+
+
+def read_picture(path: object, limits: Limits, what: str = "picture") -> StoredPicture:
+    if not isinstance(path, str) or not path:
+        raise InvalidArgument(f"There is no {what} yet.", hint="Drop one in, paste one, or take an example.")
+    height, width = picture_size(path)
+    if height * width > limits.input_pixels:
+        raise InvalidArgument(
+            f"The {what} has {height * width / 1e6:.1f} megapixels; at most {limits.input_pixels / 1e6:.0f} are taken.",
+            hint="Crop it, or start the app with a larger --max-pixels.",
+        )
+    picture = read_image(path)
+    return StoredPicture(picture.to_array(), picture.meta)
+
+
+def check_output(size: tuple[int, int], scale: Scale, limits: Limits) -> tuple[int, int]:
+    """The size of the result; an error if it is too large."""
+    height, width = scale.output_size(size)
+    if height * width > limits.output_pixels:
+        raise InvalidArgument(
+            f"The result would have {height * width / 1e6:.0f} megapixels ({width}×{height}); "
+            f"at most {limits.output_pixels / 1e6:.0f} are made here.",
+            hint="Choose a smaller scale, or start the app with a larger --max-pixels.",
+        )
+    return height, width
+
+
+def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) -> CompareJob:
+    """Check a request against the methods that there are, and read its pictures."""
+    from gsr_app.engine import protocols  # it imports torch
+
+    found = find_methods(methods, request.methods)
+    protocol, convention = protocols.find(request.protocol[:60])
+    source = read_picture(request.image, limits)
+    scale = Scale.parse(str(request.scale), source.size)
+    pair: Pair | None = None
+    if request.round_trip:
+        check_output(protocols.check_pair_size(source.size, scale, protocol).lr, scale, limits)
+        pair = protocols.make_pair(source.pixels, scale, protocol)
+        source = replace(source, pixels=convert(pair.lr, source.pixels.dtype))
+    else:
+        check_output(source.size, scale, limits)
+        if request.reference:
+            reference = read_picture(request.reference, limits, "reference").pixels
+            expected = scale.output_size(source.size)
+            if reference.shape[:2] != expected:
+                raise InvalidArgument(
+                    f"The reference is {reference.shape[1]}×{reference.shape[0]}, "
+                    f"the result will be {expected[1]}×{expected[0]}.",
+                    hint="Choose the scale that leads from the picture to the reference, or switch the round trip on.",
+                )
+            pair = protocols.Pair(source.pixels, reference, scale)
+    image, judged = source.pixels, None
+    if pair is not None:
+        judged = Judged(pair, convention, request.protocol)
+        if not convention.quantised or pair.lr.dtype != source.pixels.dtype:
+            image = convert(pair.lr, np.float32)
+    key = hashlib.blake2b(np.ascontiguousarray(source.pixels).data, digest_size=8).hexdigest()
+    repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
+    return CompareJob(source, image, Path(str(request.image)).name, scale, found, judged, repeats, key)
+
+
+def convert(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """The picture in another dtype; the array itself where it has that dtype already."""
+    return array if array.dtype == dtype else Picture.from_array(array).to_array(dtype)
+
+
+# ---- scenes -----------------------------------------------------------------------------------------------------
+
+
+def first_scene(job: CompareJob, sink: Sink) -> Scene:
+    """Everything that is known before anything has run."""
+    height, width = job.output_size
+    panes = [waiting_pane(method) for method in job.methods]
+    if job.judged is not None:
+        reference = job.judged.pair.reference
+        covered = (reference.shape[0] / job.scale.y, reference.shape[1] / job.scale.x)
+        url = sink.put_still("reference", reference).url
+        panes.append(
+            picture_pane(reference, url, covered, id="reference", name="Reference", colour=REFERENCE_COLOUR,
+                         kind="reference")
+        )  # fmt: skip
+    size, url = job.source.size, sink.put_still("input", job.source.pixels).url
+    panes.append(
+        picture_pane(job.source.pixels, url, size, id="input", name="Input", colour=INPUT_COLOUR, kind="input",
+                     hidden=len(panes) > 1)
+    )  # fmt: skip
+    return Scene(
+        tuple(panes), Source(job.key, job.name, size[1], size[0]), Frame(width, height),
+        {"x": job.scale.x, "y": job.scale.y}, running=True, run=secrets.token_urlsafe(18),
+    )  # fmt: skip
+
+
+def run_method(
+    job: CompareJob,
+    method: Method,
+    engine: Engine,
+    sink: Sink,
+    *,
+    cancel: Callable[[], bool] = lambda: False,
+    report: Callable[[PaneProgress], None] = lambda _: None,
+) -> PaneSpec:
+    """Run a method and store its result; the finished pane."""
+    result, timing = _upscale(job, method, engine, cancel, report)
+    metrics = _measure(job.judged, result.image) if job.judged else None
+    pixels = convert(result.image, job.source.pixels.dtype)
+    if uses_cached_field(method, timing):
+        told = "the field was kept from an earlier run, so the time is without encoding"
+        result = replace(result, warnings=(*result.warnings, told))
+    stored = sink.put_result(method.id, pixels, job.source, f"{safe_stem(job.name)}_{method.id}_x{job.scale}")
+    if stored.write_ms:
+        timing = timing.including(write=stored.write_ms)
+    field = sink.put_field(method.id, result.field) if result.field else None
+    result = replace(result, image=pixels)
+    return result_pane(method, result, timing, stored, scale=job.scale, field=field, metrics=metrics)
+
+
+def _upscale(
+    job: CompareJob, method: Method, engine: Engine, cancel: Callable[[], bool], report: Callable[[PaneProgress], None]
+) -> tuple[Upscaled, Timing]:
+    """The result of the first run, and the timing of all. When several are asked for, the first is an additional one:
+    it may load the network."""
+    timings: list[Timing] = []
+    result: Upscaled | None = None
+    runs = job.repeats if job.repeats == 1 else job.repeats + 1
+    for number in range(runs):
+        steps = (engine.forgetting() if number else engine).stream(
+            job.image, method=method.id, scale=job.scale, cancel=cancel
+        )
+        for event in steps:
+            if cancel():
+                raise Cancelled("The run was stopped.")
+            if isinstance(event, Progress):
+                stage = event.stage if runs == 1 else f"run {number + 1} of {runs}, {event.stage}"
+                report(PaneProgress(stage, round(event.fraction, 3)))
+            else:
+                result = result or event  # only the first has a field that is kept
+                timings.append(event.timing)
+    if result is None:
+        raise GsrError(f"{method.title} ended without a picture.")
+    return result, timings[0] if runs == 1 else _median(timings[1:])
+
+
+def uses_cached_field(method: Method, timing: Timing) -> bool:
+    """Whether a timing leaves out the encoding, because the field was kept from an earlier run."""
+    return method.kind == "field" and "encode" not in timing.stages_ms
+
+
+def _median(timings: list[Timing]) -> Timing:
+    """Stage by stage, the median of several runs."""
+    stages = {stage: median(t.stages_ms.get(stage, 0.0) for t in timings) for t in timings for stage in t.stages_ms}
+    return replace(timings[-1], stages_ms=stages, repeats=len(timings), cold=False)
+
+
+def _measure(judged: Judged, image: NDArray[Any]) -> PaneMetrics:
+    from gsr_app.engine import protocols  # it imports torch
+
+    return metrics_of(protocols.score(image, judged.pair, judged.convention), judged.name)
+
+
+def compare_pictures(image: NDArray[Any], reference: NDArray[Any], name: str) -> PaneMetrics:
+    """The scores of a picture against a reference, by the main convention of a protocol or by a convention."""
+    from gsr_app.engine import metrics, protocols  # they import torch
+
+    return metrics_of(metrics.measure(image, reference, by=protocols.find(name[:60])[1]), name)
+
+
+def metrics_of(score: Any, name: str) -> PaneMetrics:
+    """A `Score` as a pane shows it: under its channel, with its convention."""
+    convention = f"{name}: {score.convention}"
+    if score.convention.channel == "rgb":
+        return PaneMetrics(convention, psnr_rgb=score.psnr_db, ssim_rgb=score.ssim)
+    return PaneMetrics(convention, psnr_y=score.psnr_db, ssim_y=score.ssim)
+
+
+def pack_handle(engine: FieldSource, handle: FieldHandle, methods: Sequence[Method]) -> bytes:
+    """The field of a handle as a file that names its method and licence."""
+    licence = next((licences(method) for method in methods if method.id == handle.method), "")
+    return pack_field(engine.field(handle), method=handle.method, licence=licence)
