@@ -50,6 +50,10 @@ class AppState:
     examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
+    def first_example(self) -> str | None:
+        return next((str(path) for path in self.examples.values()), None)
+
+    @property
     def sink(self) -> ServedSink:
         """Where the pictures and fields of scenes are put."""
         return ServedSink(self.files, self.handles)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
-from gsr_app.ui import compare, present
+from gsr_app.ui import compare, present, rail
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
@@ -35,7 +34,7 @@ def build(app: AppState) -> None:
 
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="rail"):
-            _rubric("Image")
+            rail.heading("Image")
             picture = PictureInput(
                 elem_id="picture", show_label=False, sources=["upload", "clipboard", "webcam"],
                 placeholder="Drop, paste or choose a picture", container=False,
@@ -48,9 +47,9 @@ def build(app: AppState) -> None:
                 elem_id="examples",
             )
             facts = gr.HTML(elem_id="facts", padding=False, apply_default_css=False)
-            _rubric("Methods")
+            rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
-            _rubric("Scale")
+            rail.heading("Scale")
             with gr.Row(elem_id="scalerow"):
                 slider = gr.Slider(
                     1, 30, 4, step=0.1, label="Scale", show_label=False, container=False, elem_id="scale", buttons=[]
@@ -93,7 +92,7 @@ def build(app: AppState) -> None:
 
     # ---- wiring
 
-    wishes: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
+    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
 
     def start(
         path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, request: gr.Request
@@ -103,26 +102,20 @@ def build(app: AppState) -> None:
         try:
             job = compare.prepare(app, wanted)
             scene = None
-            for scene in compare.compare(app, request.session_hash or "api", job):
-                yield scene, *([gr.skip()] * 3 if begun else _buttons(True, ""))
+            for scene in compare.compare(app, rail.visitor(request), job):
+                yield scene, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
                 begun = True
-            yield scene, *_buttons(False, "")
+            yield scene, *rail.buttons(False, "")
         except GsrError as error:
-            yield gr.skip(), *_buttons(False, _note(f"{error} {error.hint}", wrong=True))
+            yield gr.skip(), *rail.buttons(False, rail.error_note(error))
 
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
-    streaming: dict[str, Any] = {
-        "fn": start, "inputs": wishes, "outputs": [viewer, run, stop, notice], "show_progress": "hidden",
-        "concurrency_limit": None, "api_visibility": "undocumented", "trigger_mode": "once",
-    }  # fmt: skip
-    running = run.click(**streaming, api_name="run")
-    example = viewer.example(
-        lambda: str(next(iter(app.examples.values()), "")) or None, outputs=picture, api_name="example", **quiet
-    )
-    running_example = example.then(**streaming, api_name="run_example")
+    streaming = rail.streaming([viewer, run, stop, notice])
+    running = run.click(start, inputs, api_name="run", **streaming)
+    example = viewer.example(lambda: app.first_example, outputs=picture, api_name="example", **rail.QUIET)
+    running_example = example.then(start, inputs, api_name="run_example", **streaming)
     stop.click(
-        lambda: _buttons(False, ""), outputs=[run, stop, notice], cancels=[running, running_example], api_name="stop",
-        js=_STOP, **quiet,
+        lambda: rail.buttons(False, ""), outputs=[run, stop, notice], cancels=[running, running_example],
+        api_name="stop", js=_STOP, **rail.QUIET,
     )  # fmt: skip
 
     def pick(event: gr.EventData) -> str | None:
@@ -131,32 +124,18 @@ def build(app: AppState) -> None:
     def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
         return _from_link(app.examples, request)
 
-    strip.pick(pick, outputs=picture, api_name="pick_example", **quiet)
-    slider.input(
-        _factor,
-        [slider, slider_y, axes],
-        scale,
-        trigger_mode="always_last",
-        api_name="scale",
-        **quiet,
-    )
-    slider_y.input(
-        _factor,
-        [slider, slider_y, axes],
-        scale,
-        trigger_mode="always_last",
-        api_name="scale_y",
-        **quiet,
-    )
+    strip.pick(pick, outputs=picture, api_name="pick_example", **rail.QUIET)
+    for one, name in ((slider, "scale"), (slider_y, "scale_y")):
+        one.input(_factor, [slider, slider_y, axes], scale, trigger_mode="always_last", api_name=name, **rail.QUIET)
     axes.change(
         lambda x, y, both: (gr.update(visible=bool(both)), _factor(x, y, both)),
         [slider, slider_y, axes],
         [slider_y, scale],
         api_name="axes",
-        **quiet,
+        **rail.QUIET,
     )
 
-    scale.input(_slider_place, scale, slider, trigger_mode="always_last", api_name="scale_text", **quiet)
+    scale.input(_slider_place, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
 
     def tell_picture(path: Any) -> str:
         if not path:
@@ -164,8 +143,8 @@ def build(app: AppState) -> None:
         try:
             height, width = comparison.picture_size(path)
         except GsrError as error:
-            return _note(f"{error} {error.hint}", wrong=True)
-        return _note(f"{width} × {height}", name=Path(path).name)
+            return rail.error_note(error)
+        return rail.note(f"{width} × {height}", name=Path(path).name)
 
     def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> str:
         try:
@@ -177,39 +156,24 @@ def build(app: AppState) -> None:
             if size and wanted and not trip:
                 comparison.check_output(size, wanted, app.limits)
             shrunk_by = str(name) if trip else ""
-            return _note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by))
+            return rail.note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by))
         except GsrError as error:
-            return _note(f"{error} {error.hint}", wrong=True)
+            return rail.error_note(error)
 
-    picture.change(tell_picture, picture, facts, api_name="facts", **quiet)
+    picture.change(tell_picture, picture, facts, api_name="facts", **rail.QUIET)
     gr.on(
         [picture.change, methods.change, scale.change, round_trip.change, protocol.change],
         predict, [picture, methods, scale, round_trip, protocol], forecast,
-        trigger_mode="always_last", api_name="forecast", **quiet,
+        trigger_mode="always_last", api_name="forecast", **rail.QUIET,
     )  # fmt: skip
     for over, name in ((running, "learned"), (running_example, "learned_example")):
-        over.then(predict, [picture, methods, scale, round_trip, protocol], forecast, api_name=name, **quiet)
+        over.then(predict, [picture, methods, scale, round_trip, protocol], forecast, api_name=name, **rail.QUIET)
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
-        from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **quiet
+        from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **rail.QUIET
     )
 
 
 # ---- small things ----------------------------------------------------------------------------------------------
-
-
-def _rubric(text: str) -> None:
-    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
-
-
-def _note(text: str, *, name: str = "", wrong: bool = False) -> str:
-    """A line of the rail. Everything a visitor or a file named is escaped."""
-    strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
-    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{strong}{html.escape(text)}</div>'
-
-
-def _buttons(running: bool, notice: str) -> list[Any]:
-    """Run or Stop, and what there is to say above them."""
-    return [gr.update(visible=not running), gr.update(visible=running), notice]
 
 
 def _whole(value: Any) -> int:

@@ -11,13 +11,11 @@ import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.io.fields import SUFFIX
-from gsr_app.ui import fit
+from gsr_app.ui import fit, rail
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
-
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
 def build(app: AppState) -> None:
@@ -25,22 +23,22 @@ def build(app: AppState) -> None:
     kept = fit.fit_store()
     with gr.Row(elem_id="fit"):
         with gr.Column(elem_id="fitrail"):
-            _rubric("Image")
+            rail.heading("Image")
             picture = PictureInput(
                 elem_id="fitpicture", show_label=False, sources=["upload", "clipboard"],
                 placeholder="Drop, paste or choose a picture", container=False,
             )  # fmt: skip
-            _rubric("Start")
+            rail.heading("Start")
             starts = gr.CheckboxGroup(
                 [(title, start) for start, (title, _) in fit.STARTS.items()], value=["network"], show_label=False,
                 container=False, elem_id="fitstarts",
             )  # fmt: skip
-            _rubric("Gaussians")
+            rail.heading("Gaussians")
             gaussians = gr.Textbox(
                 "auto", show_label=False, label="Gaussians", container=False, max_lines=1, max_length=12,
                 placeholder="auto, or 7000", elem_id="fitcount",
             )  # fmt: skip
-            _rubric("Seconds per start")
+            rail.heading("Seconds per start")
             seconds = gr.Slider(
                 1, fit.MOST_SECONDS, 10, step=1, label="Seconds per start", show_label=False, container=False,
                 elem_id="fitseconds", buttons=[],
@@ -58,64 +56,54 @@ def build(app: AppState) -> None:
             viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(app))
             curve = gr.Plot(show_label=False, container=False, elem_id="fitcurve", visible=False)
 
-    outputs = [viewer, curve, run, more, stop, notice]
-
     def show(job: fit.FitJob, visitor: str) -> Iterator[Any]:
         kept.put(job, visitor)
         begun = False
         scene = None
         for scene, drawn in fit.watch(app, visitor, job):
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
-            yield scene, figure, *([gr.skip()] * 4 if begun else _buttons(True, ""))
+            yield scene, figure, *([gr.skip()] * 4 if begun else rail.buttons(True, "", starters=2))
             begun = True
-        yield scene, gr.skip(), *_buttons(False, _summary(job))
+        yield scene, gr.skip(), *rail.buttons(False, _summary(job), starters=2)
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
             job = fit.prepare(app, path, chosen, count, budget)
-            yield from show(job, request.session_hash or "api")
+            yield from show(job, rail.visitor(request))
         except GsrError as error:
-            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
+            yield *[gr.skip()] * 5, rail.error_note(error)
 
     def go_on(budget: Any, request: gr.Request) -> Iterator[Any]:
-        visitor = request.session_hash or "api"
+        visitor = rail.visitor(request)
         try:
             job = replace(kept.get(visitor), continues=True, seconds=fit.read_seconds(budget))
             yield from show(job, visitor)
         except GsrError as error:
-            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), _note(f"{error} {error.hint}")
+            yield *[gr.skip()] * 5, rail.error_note(error)
 
     def halt(request: gr.Request) -> None:
-        app.runs.stop("fit", request.session_hash or "api")
+        app.runs.stop("fit", rail.visitor(request))
 
     def open_file(path: Any) -> tuple[Any, str]:
         try:
             return (fit.open_field(app, path), "") if path else (gr.skip(), "")
         except GsrError as error:
-            return gr.skip(), _note(f"{error} {error.hint}")
+            return gr.skip(), rail.error_note(error)
 
-    streaming: dict[str, Any] = {
-        "outputs": outputs, "show_progress": "hidden", "concurrency_limit": None, "trigger_mode": "once",
-        "api_visibility": "undocumented",
-    }  # fmt: skip
-    wishes = [picture, starts, gaussians, seconds]
-    run.click(begin, wishes, api_name="fit_run", **streaming)
+    streaming = rail.streaming([viewer, curve, run, more, stop, notice])
+    inputs = [picture, starts, gaussians, seconds]
+    run.click(begin, inputs, api_name="fit_run", **streaming)
     more.click(go_on, [seconds], api_name="fit_more", **streaming)
     shown = viewer.example(
-        lambda: str(next(iter(app.examples.values()), "")) or None, outputs=picture, api_name="fit_example", **_QUIET
+        lambda: app.first_example,
+        outputs=picture,
+        api_name="fit_example",
+        **rail.QUIET,
     )
-    shown.then(begin, wishes, api_name="fit_run_example", **streaming)
+    shown.then(begin, inputs, api_name="fit_run_example", **streaming)
     # The fit ends by itself once it is asked to: the best so far stays on the stage.
-    stop.click(halt, api_name="fit_stop", **_QUIET)
-    file.change(open_file, file, [viewer, notice], api_name="fit_open", **_QUIET)
-
-
-def _rubric(text: str) -> None:
-    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
-
-
-def _note(text: str) -> str:
-    return f'<div class="gsr-facts is-wrong" aria-live="polite">{html.escape(text)}</div>'
+    stop.click(halt, api_name="fit_stop", **rail.QUIET)
+    file.change(open_file, file, [viewer, notice], api_name="fit_open", **rail.QUIET)
 
 
 def _summary(job: fit.FitJob) -> str:
@@ -126,7 +114,3 @@ def _summary(job: fit.FitJob) -> str:
         if frames
     ]
     return f'<div class="gsr-facts" aria-live="polite">{"<br>".join(lines)}</div>'
-
-
-def _buttons(running: bool, notice: str) -> list[Any]:
-    return [gr.update(visible=not running), gr.update(visible=not running), gr.update(visible=running), notice]

@@ -1,0 +1,43 @@
+"""The pieces that the rails of all tabs are made of: headings, notes, and the Run and Stop buttons."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+# The options of events that are answered at once, beside the queue.
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
+
+
+def streaming(outputs: list[Any]) -> dict[str, Any]:
+    """The options of events whose answers are streamed."""
+    return {
+        "outputs": outputs, "show_progress": "hidden", "concurrency_limit": None, "trigger_mode": "once",
+        "api_visibility": "undocumented",
+    }  # fmt: skip
+
+
+def heading(text: str) -> None:
+    gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def note(text: str, *, name: str = "", wrong: bool = False) -> str:
+    """A line of the rail. What a visitor wrote or a file contained is escaped."""
+    strong = f"<b>{html.escape(name[:60])}</b><br>" if name else ""
+    return f'<div class="gsr-facts{" is-wrong" if wrong else ""}" aria-live="polite">{strong}{html.escape(text)}</div>'
+
+
+def error_note(error: Any) -> str:
+    return note(f"{error} {error.hint}", wrong=True)
+
+
+def buttons(running: bool, notice: str, *, starters: int = 1) -> list[Any]:
+    """Updates of the buttons that start a run, of Stop, and of the notice above them."""
+    return [*(gr.update(visible=not running) for _ in range(starters)), gr.update(visible=running), notice]
+
+
+def visitor(request: gr.Request | None) -> str:
+    """Whose request it is; all clients without a session count as one."""
+    return (request.session_hash if request else None) or "api"
