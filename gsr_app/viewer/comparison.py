@@ -181,7 +181,7 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     if pair is not None:
         judged = Judged(pair, convention, request.protocol)
         if not convention.quantised or pair.lr.dtype != source.pixels.dtype:
-            image = convert(pair.lr, np.float32)
+            image = pair.float_lr
     key = hashlib.blake2b(np.ascontiguousarray(source.pixels).data, digest_size=8).hexdigest()
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(source, image, Path(str(request.image)).name, scale, found, judged, repeats, key)

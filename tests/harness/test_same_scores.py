@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +72,35 @@ def test_eight_bit_arrays_score_as_the_evaluation_says_where_the_convention_roun
     drawn = Session(device="cpu").upscale(pair.lr, method=METHOD, scale=scale).image
     same = round(score(drawn, pair, by.main).psnr_db, 4) == (row.psnr_rgb if by.rgb_first else row.psnr_y)
     assert same == (by.main.quantised or drawn.dtype == np.float32)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_panes_of_the_app_and_of_a_report_show_the_score_of_the_evaluation(
+    name: str, scale: float, picture: np.ndarray, rows: dict[tuple[str, float], Row], tmp_path: Path
+) -> None:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import compare
+    from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.files import Files
+    from gsr_app.ui.state import AppState
+    from gsr_app.viewer.comparison import CompareRequest
+    from gsr_app.viewer.contract import as_json
+
+    path = tmp_path / "waves.png"
+    write_image(path, Picture.from_array(picture))
+    app = AppState(LocalEngine("cpu"), Files(tmp_path / "files"))
+    request = CompareRequest(str(path), (METHOD,), f"{scale:g}", round_trip=True, protocol=name)
+    *_, scene = compare.compare(app, "me", compare.prepare(app, request))
+    in_app = as_json(scene.panes[0].metrics)
+
+    words = ["compare", str(path), "--methods", METHOD, "--scale", f"{scale:g}", "--round-trip", "--protocol", name]
+    assert cli.main([*words, "--report", str(tmp_path / "report.html")]) == 0
+    (data,) = re.findall(r"^const report = (.*);$", (tmp_path / "report.html").read_text(), re.MULTILINE)
+    in_report = json.loads(data)["pages"][0]["scene"]["panes"][0]["metrics"]
+    assert in_app == in_report
+
+    by, row = PROTOCOLS[name].main, rows[name, scale]
+    shown = {score: value and round(value, 4) for score, value in in_app.items() if score.startswith("psnr")}
+    on_rgb = by.channel == "rgb"
+    assert shown == {"psnr_y": None if on_rgb else row.psnr_y, "psnr_rgb": row.psnr_rgb if on_rgb else None}
