@@ -16,11 +16,11 @@ from gsr_app.harness.cli import main
 from gsr_app.models.registry import build
 from gsr_app.ops.resize import resize
 from gsr_app.training import losses
-from gsr_app.training.data import Patches, Share, choose_held_out, load_shares
+from gsr_app.training.data import Patches, Share, choose_held_out, find_pictures, load_shares
 from gsr_app.training.drawn import draw_grid, draw_text
 from gsr_app.training.loop import Trainer
 from gsr_app.training.pack import Pack, write_pack
-from gsr_app.training.recipe import Data, Schedule, Validation
+from gsr_app.training.recipe import Data, Schedule, Validation, find_recipe, read_recipe
 from gsr_app.training.teach import Pool, teach
 from tests.training.test_training import draw_pictures, small_recipe
 
@@ -217,3 +217,11 @@ def test_the_pack_command_writes_pictures_and_taught_tiles(tmp_path: Path, capsy
     assert "2 tiles" in capsys.readouterr().out
     assert main([*words[:4], "swift=x.pth"]) == 2
     assert main([*words[:-1], "all"]) == 2
+
+
+@pytest.mark.shared
+def test_the_photographs_held_out_of_swifts_training_are_the_listed_ones(shared: Path) -> None:
+    listed = (Path(__file__).resolve().parents[2] / "assets/swift-held-out.txt").read_text().split()
+    held_out = read_recipe(find_recipe("swift-deep")).data.held_out
+    files = choose_held_out(find_pictures(shared / "data/photos"), held_out)
+    assert [file.name for file in files] == listed
