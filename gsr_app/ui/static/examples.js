@@ -1,4 +1,4 @@
-/* Thumbnails of the examples; pressing one triggers "pick". */
+/* Thumbnails of the examples; a click triggers "pick". */
 
 const strip = element.querySelector(".gsr-examples");
 for (const { name, url } of props.thumbnails ?? []) {

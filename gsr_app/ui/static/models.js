@@ -1,4 +1,4 @@
-/* The catalogue as a table: what each method is, its licences and scores, and what may be done with its weights. */
+/* The catalogue as a table: the facts, licences and scores of each method, and the actions on its weights. */
 
 const root = element.querySelector(".gsr-models");
 
@@ -9,11 +9,11 @@ function make(tag, className, ...children) {
   return node;
 }
 
-function action(row, name, text) {
+function action(row, id, text) {
   const button = make("button", "gsr-plain", text);
   button.type = "button";
   button.setAttribute("aria-label", `${text} ${row.title}`);
-  button.addEventListener("click", () => trigger("manage", { action: name, method: row.id }));
+  button.addEventListener("click", () => trigger("manage", { action: id, method: row.id }));
   return button;
 }
 
@@ -35,7 +35,7 @@ function line(row) {
     bar.max = 1;
     if (row.busy.fraction !== null) bar.value = row.busy.fraction;
     state.append(bar);
-  } else state.append(...row.actions.map(([name_, text]) => action(row, name_, text)));
+  } else state.append(...row.actions.map(([id, text]) => action(row, id, text)));
   if (row.said) state.append(make("div", "gsr-quiet", row.said));
   const paper = make("td", "gsr-paper", row.paper);
   if (row.paper_url.startsWith("https://")) {

@@ -1,7 +1,7 @@
-/* The list of methods: cards with a box each. `props.cards` says what there is, `props.value` what is chosen. */
+/* The methods as cards with checkboxes: `props.cards` describes them, `props.value` has the ids of the selected ones. */
 
 const root = element.querySelector(".gsr-picker");
-const MOST = 6;
+const MAX_METHODS = 6;
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -10,41 +10,41 @@ function make(tag, className, text) {
   return node;
 }
 
-function card(one, chosen) {
+function card(method, selected) {
   const label = make("label", "gsr-card");
-  label.dataset.state = one.state;
-  label.dataset.method = one.id;
-  label.title = [one.facts, one.note, one.reason].filter(Boolean).join("\n");
+  label.dataset.state = method.state;
+  label.dataset.method = method.id;
+  label.title = [method.facts, method.note, method.reason].filter(Boolean).join("\n");
   const box = make("input", "");
   box.type = "checkbox";
-  box.checked = chosen.includes(one.id);
-  box.disabled = !box.checked && (one.state === "offline" || chosen.length >= MOST);
+  box.checked = selected.includes(method.id);
+  box.disabled = !box.checked && (method.state === "offline" || selected.length >= MAX_METHODS);
   box.addEventListener("change", () => {
-    const rest = (props.value ?? []).filter((id) => id !== one.id);
-    props.value = box.checked ? [...rest, one.id] : rest;
+    const rest = (props.value ?? []).filter((id) => id !== method.id);
+    props.value = box.checked ? [...rest, method.id] : rest;
     show();
     trigger("change");
   });
   const dot = make("i", "gsr-dot");
-  dot.style.background = one.colour;
+  dot.style.background = method.colour;
   const words = make("span", "gsr-cardwords");
-  words.append(make("span", "gsr-cardtitle", one.title), make("span", "gsr-cardfacts", one.state === "offline" && one.reason ? one.reason : one.facts));
-  label.append(box, dot, words, make("span", "gsr-cardstatus", one.status));
+  words.append(make("span", "gsr-cardtitle", method.title), make("span", "gsr-cardfacts", method.state === "offline" && method.reason ? method.reason : method.facts));
+  label.append(box, dot, words, make("span", "gsr-cardstatus", method.status));
   return label;
 }
 
 function show() {
   const cards = props.cards ?? [];
-  const chosen = props.value ?? [];
-  const first = cards.filter((one) => one.state === "here" || chosen.includes(one.id));
-  const rest = cards.filter((one) => !first.includes(one));
+  const selected = props.value ?? [];
+  const listed = cards.filter((method) => method.state === "here" || selected.includes(method.id));
+  const rest = cards.filter((method) => !listed.includes(method));
   const open = root.querySelector("details")?.open ?? false;
   const focused = document.activeElement?.closest?.(".gsr-card")?.dataset.method;
-  const nodes = first.map((one) => card(one, chosen));
+  const nodes = listed.map((method) => card(method, selected));
   if (rest.length) {
     const more = make("details", "gsr-more");
     more.open = open;
-    more.append(make("summary", "", `${rest.length} more, not on this machine yet`), ...rest.map((one) => card(one, chosen)));
+    more.append(make("summary", "", `${rest.length} more, not on this machine yet`), ...rest.map((method) => card(method, selected)));
     nodes.push(more);
   }
   root.replaceChildren(...nodes);

@@ -31,7 +31,7 @@ export class Bar {
     this.gainText = el("output", {});
     this.scale = select("Colour scale of the difference", (value) => viewer.set({ colourScale: value }));
     this.auto = button("auto", "Blink automatically (B)", () => viewer.toggleAuto());
-    this.context = el("div", { className: "gsr-context" }, el("span", { className: "gsr-versus" }, "vs"), this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
+    this.context = el("div", { className: "gsr-context" }, "vs", this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
     this.minusPixels = button("− pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
     this.adjust = button("adjust", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
