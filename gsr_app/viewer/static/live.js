@@ -6,7 +6,7 @@
 
 import { ADJUST, DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
 import { FieldPainter } from "./fieldpainter.js";
-import { visibleRectangle } from "./view.js";
+import { toSource, visibleRectangle } from "./view.js";
 
 export const MAX_GAUSSIANS = 3_000_000; // 60 MB here and as much on the GPU
 const MOVING_BUDGET_MS = 60; // for a frame of a moving view; beyond it the resolution is reduced
@@ -18,8 +18,6 @@ const MIN_SAVING = 0.8; // of the cost: a lower resolution must cost less than t
 const PIXELS_PER_GAUSSIAN = 180; // what a Gaussian costs beside its pixels
 const INITIAL_RATE = 1e5; // pixels per ms, of two cores without a GPU, until this machine's own is measured
 const MIN_TIMED_COST = 5e5; // pixels: smaller drawings are too short to time
-
-const inSource = ({ u, v, width, height }, scale) => ({ x: u / scale.x, y: v / scale.y, width: width / scale.x, height: height / scale.y });
 
 /** The last drawing of a pane for one purpose. */
 class Drawing {
@@ -114,7 +112,7 @@ export class Live {
 
   #isQuick(pane, view, rect, scale) {
     const seen = visibleRectangle(view, rect);
-    return !seen || this.#cost(pane.field, inSource(seen.place, scale), seen.w, seen.h) / this.rate < SERVER_FROM_MS;
+    return !seen || this.#cost(pane.field, toSource(seen.place, scale), seen.w, seen.h) / this.rate < SERVER_FROM_MS;
   }
 
   /** Paint the part of a pane's field that `rect` shows. `slot` is the purpose; `view` has {zoom, frame, origin(rect)}. */
@@ -129,7 +127,7 @@ export class Live {
   }
 
   #draw(pane, drawing, { place, w, h }, key, scale) {
-    const rectangle = inSource(place, scale);
+    const rectangle = toSource(place, scale);
     const most = this.rate * (key === drawing.key ? IDLE_BUDGET_MS : MOVING_BUDGET_MS);
     let [step, dw, dh, cost] = [1, w, h, this.#cost(pane.field, rectangle, w, h)];
     for (let coarser = 2; cost > most && coarser <= MAX_STEP; coarser *= 2) {

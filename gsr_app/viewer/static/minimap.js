@@ -1,6 +1,7 @@
 /* The whole picture in a corner, with the visible part marked; press or drag to move the view. */
 
 import { el } from "./dom.js";
+import { clipTo } from "./view.js";
 
 const SIDE_CSS = 116;
 
@@ -44,10 +45,7 @@ export class Minimap {
     ctx.fillStyle = "rgba(20,22,24,0.5)";
     ctx.fillRect(0, 0, w, h);
     const [x, y, vw, vh] = [visible.u * k, visible.v * k, Math.max(2, visible.width * k), Math.max(2, visible.height * k)];
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(x, y, vw, vh);
-    ctx.clip();
+    clipTo(ctx, { x, y, w: vw, h: vh });
     ctx.drawImage(picture.mip(Math.min(1, w / picture.width)), 0, 0, w, h);
     ctx.restore();
     ctx.strokeStyle = "#ffffff";

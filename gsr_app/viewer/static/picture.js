@@ -61,15 +61,20 @@ export class Picture {
   }
 }
 
+/** The top left corner of a picture on the screen, and the size of its pixels there. */
+const onScreen = (picture, place, zoom, origin) => ({
+  pitchX: (place.width / picture.width) * zoom,
+  pitchY: (place.height / picture.height) * zoom,
+  left: origin.x + place.u * zoom,
+  top: origin.y + place.v * zoom,
+});
+
 /** Draw the part of a picture that a pane shows.
  *
  * `place` is the rectangle of the frame that the picture covers {u, v, width, height}; `zoom` and `origin` come from
  * the view. The source rectangle is always whole pixels, so that neighbours never bleed in at the edges. */
 export function drawPicture(ctx, picture, place, rect, zoom, origin, smooth) {
-  const pitchX = (place.width / picture.width) * zoom; // device pixels per picture pixel
-  const pitchY = (place.height / picture.height) * zoom;
-  const left = origin.x + place.u * zoom;
-  const top = origin.y + place.v * zoom;
+  const { pitchX, pitchY, left, top } = onScreen(picture, place, zoom, origin);
   const x0 = Math.max(0, Math.floor((rect.x - left) / pitchX));
   const y0 = Math.max(0, Math.floor((rect.y - top) / pitchY));
   const x1 = Math.min(picture.width, Math.ceil((rect.x + rect.w - left) / pitchX));
@@ -111,11 +116,8 @@ function drawChecks(ctx, x, y, w, h, left, top) {
 
 /** Lines between the picture's pixels, once they are at least eight device pixels wide. */
 export function drawGrid(ctx, picture, place, rect, zoom, origin) {
-  const pitchX = (place.width / picture.width) * zoom;
-  const pitchY = (place.height / picture.height) * zoom;
+  const { pitchX, pitchY, left, top } = onScreen(picture, place, zoom, origin);
   if (Math.min(pitchX, pitchY) < 8) return;
-  const left = origin.x + place.u * zoom;
-  const top = origin.y + place.v * zoom;
   const x0 = Math.max(rect.x, left);
   const y0 = Math.max(rect.y, top);
   const x1 = Math.min(rect.x + rect.w, left + picture.width * pitchX);

@@ -3,9 +3,8 @@
 import { Difference } from "./difference.js";
 import { drawOutline, drawOverlay } from "./overlay.js";
 import { drawGrid, drawPicture } from "./picture.js";
-import { arrange } from "./view.js";
+import { arrange, clipTo, STAGE_COLOUR } from "./view.js";
 
-const STAGE = "#202225";
 const LOUPE_CSS = 168; // side of one loupe, CSS pixels
 const LOUPE_GAIN = 4;
 
@@ -41,10 +40,7 @@ export class Stage {
   /** `whole`: the cell, where `rect` is only a part of it. */
   paintAt(ctx, pane, rect, zoom, origin, smooth, { withFrame = this.viewer.usesTrueZoom(pane), whole = rect, slot = "view" } = {}) {
     if (!pane.picture && !pane.isLive) return;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(rect.x, rect.y, rect.w, rect.h);
-    ctx.clip();
+    clipTo(ctx, rect);
     if (pane.picture) drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
     const { live, view, scene } = this.viewer;
     const frame = withFrame && !pane.isLive ? pane.zoomer.frame : null;
@@ -55,18 +51,17 @@ export class Stage {
 
   draw() {
     const { viewer, ctx, canvas } = this;
+    const { cells } = viewer;
     ctx.setTransform(1, 0, 0, 1, 0, 0);
-    ctx.fillStyle = STAGE;
+    ctx.fillStyle = STAGE_COLOUR;
     ctx.fillRect(0, 0, canvas.width, canvas.height);
-    const cells = this.cells();
     this.inView = { count: 0, shown: "off" };
     for (const { pane, rect } of cells) {
       if (viewer.mode === "difference" && pane !== viewer.base) this.#drawDifference(pane, rect);
       else if (viewer.mode === "wipe") this.#drawWipe(rect);
       else this.#drawPicture(pane, rect);
     }
-    if (viewer.mode === "loupe" && viewer.pointer) this.#drawLoupes(cells[0]);
-    return cells;
+    if (viewer.mode === "loupe" && viewer.pointer && cells.length) this.#drawLoupes(cells[0]);
   }
 
   #drawPicture(pane, rect) {
@@ -93,7 +88,7 @@ export class Stage {
     const origin = viewer.view.origin(rect);
     const right = origin.x + viewer.view.frame.width * viewer.view.zoom;
     const bottom = origin.y + viewer.view.frame.height * viewer.view.zoom;
-    ctx.fillStyle = STAGE;
+    ctx.fillStyle = STAGE_COLOUR;
     const blank = (x0, y0, x1, y1) => x1 > x0 && y1 > y0 && ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
     blank(rect.x, rect.y, Math.min(origin.x, rect.x + rect.w), rect.y + rect.h);
     blank(Math.max(Math.ceil(right), rect.x), rect.y, rect.x + rect.w, rect.y + rect.h);
@@ -126,10 +121,7 @@ export class Stage {
     if (!pane?.picture && !pane?.isLive) return;
     const { view } = viewer;
     const origin = view.origin(rect);
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(part.x, part.y, part.w, part.h);
-    ctx.clip();
+    clipTo(ctx, part);
     const drawn = viewer.usesTrueZoom(pane) && (pane.isLive || pane.zoomer.frame);
     if (viewer.grid && pane.picture && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
     const { scale } = viewer.scene;
@@ -149,10 +141,7 @@ export class Stage {
     const { view, dpr } = viewer;
     const origin = view.origin(rect);
     const { scale } = viewer.scene;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(part.x, part.y, part.w, part.h);
-    ctx.clip();
+    clipTo(ctx, part);
     ctx.lineWidth = Math.max(1, Math.round(dpr));
     ctx.font = `${11 * dpr}px ui-monospace, "DejaVu Sans Mono", monospace`;
     for (const region of viewer.regions.concat(viewer.draft ?? [])) {
@@ -194,7 +183,7 @@ export class Stage {
         h: side,
       };
       const origin = { x: Math.round(box.x + side / 2 - u * zoom), y: Math.round(box.y + side / 2 - v * zoom) };
-      ctx.fillStyle = STAGE;
+      ctx.fillStyle = STAGE_COLOUR;
       ctx.fillRect(box.x - 2 * dpr, box.y - 2 * dpr, side + 4 * dpr, side + 4 * dpr);
       this.paintAt(ctx, pane, box, zoom, origin, viewer.smooth, { slot: "loupe" });
       ctx.fillStyle = "rgba(32,34,37,0.8)";

@@ -4,7 +4,7 @@
  * screen until the new one is loaded. */
 
 import { Picture } from "./picture.js";
-import { visibleRectangle } from "./view.js";
+import { toSource, visibleRectangle } from "./view.js";
 
 const SETTLE_MS = 120;
 const MAX_PIXELS = 4_000_000;
@@ -40,14 +40,8 @@ export class TrueZoom {
     this.pending = null;
     this.busy = true;
     try {
-      const rectangle = {
-        x: place.u / scale.x,
-        y: place.v / scale.y,
-        width: place.width / scale.x,
-        height: place.height / scale.y,
-      };
-      const answer = await this.render(rectangle, [w, h]);
-      const picture = await Picture.load(answer.url);
+      const { url } = await this.render(toSource(place, scale), [w, h]);
+      const picture = await Picture.load(url);
       if (this.running === request) {
         this.frame?.picture.close();
         this.frame = { picture, place, zoom, key };

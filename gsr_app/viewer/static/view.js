@@ -4,6 +4,7 @@
  * on screen is in device pixels. A pane's frame origin is always a whole device pixel, so that at whole zooms every
  * output pixel covers exactly zoom x zoom device pixels, in every pane alike. */
 
+export const STAGE_COLOUR = "#202225";
 const MIN_ZOOM = 0.1;
 const MAX_ZOOM = 64;
 const ZOOMS = [0.1, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
@@ -133,6 +134,17 @@ export function arrange(n, width, height, aspect, gap) {
     w: best.w,
     h: best.h,
   }));
+}
+
+/** A rectangle of the frame as one of the source plane. */
+export const toSource = ({ u, v, width, height }, scale) => ({ x: u / scale.x, y: v / scale.y, width: width / scale.x, height: height / scale.y });
+
+/** Save the context and clip it to a rectangle; `restore` ends both. */
+export function clipTo(ctx, rect) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(rect.x, rect.y, rect.w, rect.h);
+  ctx.clip();
 }
 
 export const contains = (rect, x, y) => x >= rect.x && y >= rect.y && x < rect.x + rect.w && y < rect.y + rect.h;

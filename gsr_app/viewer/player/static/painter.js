@@ -1,9 +1,8 @@
 /* Draws the panes of one video frame: side by side, wipe, difference or a single one, all with the same view. */
 
-import { arrange } from "./view.js";
+import { arrange, clipTo, STAGE_COLOUR } from "./view.js";
 
 const GAP = 2;
-const STAGE = "#202225";
 
 export class Painter {
   constructor(canvas) {
@@ -24,7 +23,7 @@ export class Painter {
   draw(video, { cells, base, mode, view, wipe, gain }) {
     const { context, canvas } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.fillStyle = STAGE;
+    context.fillStyle = STAGE_COLOUR;
     context.fillRect(0, 0, canvas.width, canvas.height);
     if (!video || !cells.length) return;
     if (mode === "wipe" && base) {
@@ -45,10 +44,7 @@ export class Painter {
   #pane(context, video, { spec, span }, rect, view, clip) {
     const origin = view.origin(rect);
     const zoom = view.zoom;
-    context.save();
-    context.beginPath();
-    context.rect(clip.x, clip.y, clip.w, clip.h);
-    context.clip();
+    clipTo(context, clip);
     // Enlarged pixels stay sharp; reduced ones are averaged.
     context.imageSmoothingEnabled = (span.width / spec.width) * zoom < 1;
     context.imageSmoothingQuality = "high";
