@@ -39,7 +39,7 @@ def test_two_starts_are_fitted_told_and_gone_on_with(tab: Any) -> None:
     told = tab.locator("#fitnotice").inner_text()
     assert told.count("dB") == 2
     assert told.count("200") >= 2
-    assert tab.locator("#fitcurve .js-plotly-plot").is_visible()
+    tab.locator("#fitcurve .js-plotly-plot").wait_for()
     tab.locator("#fitmore").click()
     # While it goes on the notice is emptied: wait for the end's own.
     tab.locator("#fitstop").wait_for(state="visible")

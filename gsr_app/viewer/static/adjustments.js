@@ -20,13 +20,13 @@ export const ADJUST = `
 uniform vec4 adjustments;  // sigma, least strength, least rank, tint
 uniform vec4 near;  // colour of length 1, least cosine
 uniform vec3 ranks;  // logarithms of the typical smallest and largest half axis; how far apart they are moved
-bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 ink) {
+bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 color) {
   float rank = clamp((log(axes.x) - ranks.x) / (ranks.y - ranks.x), 0.0, 1.0);
-  float strength = max(abs(ink.r), max(abs(ink.g), abs(ink.b)));
-  bool is_shown = strength >= adjustments.y && (adjustments.z <= 0.0 || rank >= adjustments.z) && dot(ink, near.rgb) >= near.a * length(ink);
+  float strength = max(abs(color.r), max(abs(color.g), abs(color.b)));
+  bool is_shown = strength >= adjustments.y && (adjustments.z <= 0.0 || rank >= adjustments.z) && dot(color, near.rgb) >= near.a * length(color);
   if (adjustments.w > 0.0) {
     float turn = fract(sin(dot(mean, vec2(12.9898, 78.233))) * 43758.5453);
-    ink = mix(ink, strength * (0.5 + 0.5 * cos(6.2832 * (turn + vec3(0.0, 0.33, 0.67)))), adjustments.w);
+    color = mix(color, strength * (0.5 + 0.5 * cos(6.2832 * (turn + vec3(0.0, 0.33, 0.67)))), adjustments.w);
   }
   axes *= adjustments.x;
   mean.y += ranks.z * (0.5 - floor(4.0 * rank + 0.5) / 4.0);

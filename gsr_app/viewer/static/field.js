@@ -36,10 +36,10 @@ export class Field {
     this.mean = array("mean", Float32Array); // [N, 2]
     this.axes = array("axes", Uint16Array); // [N, 2] float16: half axes, the longer first
     this.angle = array("angle", Uint16Array); // [N] the longer one's tilt, in 65536ths of pi
-    this.ink = array("color", Uint16Array); // [N, 3] float16
+    this.color = array("color", Uint16Array); // [N, 3] float16
     const channels = header.color.shape[1];
-    const one = (_, k) => this.ink[Math.floor(k / 3) * channels + (channels < 3 ? 0 : k % 3)]; // grey is repeated three times
-    if (channels !== 3) this.ink = Uint16Array.from({ length: 3 * count }, one);
+    const one = (_, k) => this.color[Math.floor(k / 3) * channels + (channels < 3 ? 0 : k % 3)]; // grey is repeated three times
+    if (channels !== 3) this.color = Uint16Array.from({ length: 3 * count }, one);
     if (this.mean.length !== 2 * count || this.starts.at(-1) !== count) throw new Error("The field is damaged.");
     this.#measure();
   }

@@ -8,7 +8,7 @@
  * divided by the summed weights if normalised. It is exact up to rounding, except where many large Gaussians are drawn on
  * coarser grids and interpolated; fieldshaders.js states the errors. */
 
-import { FieldOnCard } from "./fieldcard.js";
+import { GpuField } from "./gpufield.js";
 import { Levels } from "./fieldlevels.js";
 import { gaussian, NO_ADJUST, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fieldshaders.js";
 
@@ -130,7 +130,7 @@ export class FieldPainter {
     gl.uniform2f(at.size, width, rows);
     gl.uniform2f(at.window, field.window[0] * sx, field.window[1] * sy);
     options.uniforms(gl, at, field);
-    if (!this.copies.has(field)) this.copies.set(field, new FieldOnCard(this, field));
+    if (!this.copies.has(field)) this.copies.set(field, new GpuField(this, field));
     this.copies.get(field).bind(at);
     for (let k = 0; k < stats.count; k += 2) {
       for (let done = 0; done < runs[k + 1]; done += BATCH) {

@@ -51,7 +51,7 @@ export function nearest(field, x, y, radius) {
 }
 
 /** The colour of a Gaussian; that of an additive field includes the opacity. */
-export const colorOf = ({ ink }, i) => [half(ink[3 * i]), half(ink[3 * i + 1]), half(ink[3 * i + 2])];
+export const colorOf = ({ color }, i) => [half(color[3 * i]), half(color[3 * i + 1]), half(color[3 * i + 2])];
 
 /** The one-sigma ellipse of a Gaussian: half axes in source pixels, tilt in radians. */
 export const ellipseOf = ({ axes, angle }, i) => ({ major: half(axes[2 * i]), minor: half(axes[2 * i + 1]), angle: (angle[i] * Math.PI) / 65536 });

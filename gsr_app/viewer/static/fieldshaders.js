@@ -16,7 +16,7 @@ const BLUR = 0.45;
 const WEIGHTS = [131, 5316, 28386, 16356, 1011].map((part) => part / 51200); // 2.25 samples before a pixel ... 1.75 after
 
 /** The default of the GLSL function that may change or hide each Gaussian; others read their own uniforms. */
-export const NO_ADJUST = "bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 ink) { return true; }";
+export const NO_ADJUST = "bool adjust(inout vec2 mean, inout vec2 axes, inout vec3 color) { return true; }";
 
 /* Reads one Gaussian: its centre, its half axes as vectors in pixels, and its form: rows that map pixels to units in
  * which the squared length is q log2(e) / 2. Sine and cosine use series: those of a GPU may be 5e-4 off, which is visible
@@ -29,15 +29,15 @@ uniform int first;
 uniform vec4 spread;  // the smallest means, and the step of their 24 bits
 uniform vec2 origin, scale, size, window;
 out vec2 offset;  // from the centre, in units of the form
-vec2 centre; vec4 form; vec3 ink;
+vec2 centre; vec4 form; vec3 color;
 ${adjust}
 bool read_gaussian(out vec2 wide, out vec2 high, out vec2 corner) {
   int i = first + (gl_VertexID >> 2);
   ivec2 cell = ivec2(i & ${ROW - 1}, i >> ${Math.log2(ROW)});
   uvec4 core = texelFetch(cores, cell, 0);
   vec2 mean = spread.xy + spread.zw * vec2(core.xy >> 8u), axes = max(unpackHalf2x16(core.z), 6e-8);
-  ink = vec3(unpackHalf2x16(core.w), texelFetch(blues, cell, 0).r);
-  bool is_shown = adjust(mean, axes, ink);
+  color = vec3(unpackHalf2x16(core.w), texelFetch(blues, cell, 0).r);
+  bool is_shown = adjust(mean, axes, color);
   float p = float((core.x & 255u) << 8 | core.y & 255u) * ${TILT} - ${Math.PI / 2}, z = p * p;
   float c = -p * (1.0 + z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z * (1.0 / 362880.0 - z / 39916800.0)))));
   float s = 1.0 + z * (-0.5 + z * (1.0 / 24.0 + z * (-1.0 / 720.0 + z * (1.0 / 40320.0 + z * (-1.0 / 3628800.0 + z / 479001600.0)))));
@@ -83,7 +83,7 @@ void main() {
   wide *= narrow.x / pitch;
   high *= narrow.y / pitch;
   form *= pitch / narrow.xxyy;
-  part = vec4(ink, 1) / (narrow.x * narrow.y);
+  part = vec4(color, 1) / (narrow.x * narrow.y);
   vec4 rect = rects[level];
   if (level > 0) centre = (centre - 3.0) / pitch + rect.xy + 4.0;  // two samples lie before the first of each grid
   vec2 reach = ${REACH} * sqrt(wide * wide + high * high);

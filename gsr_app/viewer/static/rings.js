@@ -30,7 +30,7 @@ flat out vec4 shade, rows;
 void main() {
   vec2 wide, high, corner;
   read_gaussian(wide, high, corner);
-  shade = colour_of(ink, length(wide / scale));
+  shade = colour_of(color, length(wide / scale));
   rows = form / ${UNIT};
   emit(corner.x * wide * (1.0 + 1.5 * extent / length(wide)) + corner.y * high * (1.0 + 1.5 * extent / length(high)));
 }`;

@@ -130,7 +130,7 @@ export class Viewer extends ViewerState {
     for (const [pane, rect] of wanted) if (this.usesTrueZoom(pane) && !pane.isLive) pane.zoomer.request(this.view, rect, this.scene.scale);
   }
 
-  // The state, as an attribute of the element for tests, and for who wants to be notified.
+  // The state, as an attribute of the element for tests, and for the service that is notified of it.
   #publish() {
     const { view, mode, active, base } = this;
     const state = {

@@ -17,8 +17,8 @@ function extentOf(mean, axis, side) {
   return [low, Math.max(1e-6, Math.min(high, (MARGIN + 1) * side) - low) / STEPS];
 }
 
-export class FieldOnCard {
-  constructor(painter, { count, source, mean, axes, angle, ink }) {
+export class GpuField {
+  constructor(painter, { count, source, mean, axes, angle, color }) {
     const { gl } = painter;
     const rows = Math.max(1, Math.ceil(count / ROW));
     const [[left, x], [top, y]] = [extentOf(mean, 0, source[1]), extentOf(mean, 1, source[0])];
@@ -33,8 +33,8 @@ export class FieldOnCard {
         core[4 * k] = steps(mean[2 * i], left, x) * 256 + (angle[i] >> 8);
         core[4 * k + 1] = steps(mean[2 * i + 1], top, y) * 256 + (angle[i] & 255);
         core[4 * k + 2] = axes[2 * i] + axes[2 * i + 1] * 65536;
-        core[4 * k + 3] = ink[3 * i] + ink[3 * i + 1] * 65536;
-        blue[k] = ink[3 * i + 2];
+        core[4 * k + 3] = color[3 * i] + color[3 * i + 1] * 65536;
+        blue[k] = color[3 * i + 2];
       }
       gl.bindTexture(gl.TEXTURE_2D, this.cores);
       gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, ROW, 1, gl.RGBA_INTEGER, gl.UNSIGNED_INT, core);
