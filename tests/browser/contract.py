@@ -65,6 +65,10 @@ SCRIPT = """(() => {
     proxies.set(value, proxy).set(proxy, proxy);
     return proxy;
   };
+  window.checkedReport = (report) => {
+    for (const page of report.pages) page.scene = checked(page.scene, "Scene");
+    return report;
+  };
   const intercept = (property, method, kind) =>
     Object.defineProperty(HTMLElement.prototype, property, {
       set(component) {

@@ -1,4 +1,4 @@
-"""Fields of Gaussians for the browser's tests: what stands in them, what the op says of them, and pages that show them."""
+"""Fields of Gaussians for the browser tests, their reference drawings, and pages that show them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ window.ready = true;
 </script>"""
 
 
-# What is asked of WebGL, in bytes: `memory.fields` for what fields are kept in, `memory.targets`, `memory.buffers`.
+# Counts the bytes that WebGL allocates: for fields, targets and buffers.
 COUNT_MEMORY = """
 const GL = WebGL2RenderingContext.prototype;
 const bytes = { [GL.RGBA32UI]: 16, [GL.R16F]: 2, [GL.RGBA32F]: 16, [GL.RGBA16F]: 8 };
@@ -136,7 +136,7 @@ def open_scene(
     urls: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """The viewer over fields. `urls` are what it is told of where they lie: {url, bytes}."""
+    """The viewer with fields. `urls` are the answers for their downloads: {url, bytes}."""
     page = new_page(**{"viewport": {"width": 640, "height": 560}, **options})
     if before:
         page.add_init_script(before)
@@ -172,7 +172,7 @@ def cell(page: Any, number: int = 0) -> dict[str, Any]:
 
 
 def expected_in(field: GaussianField, place: dict[str, Any]) -> tuple[slice, slice, np.ndarray]:
-    """The pixels of the canvas that a pane's field covers, and what the op says stands there."""
+    """The pixels of the canvas that a pane's field covers, and the reference for them."""
     k = SCALE * place["zoom"]
     x0, y0 = max(place["x"], place["origin"]["x"]), max(place["y"], place["origin"]["y"])
     x1 = min(place["x"] + place["w"], int(place["origin"]["x"] + SOURCE[1] * k + 1e-6))

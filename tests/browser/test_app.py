@@ -88,7 +88,7 @@ def test_the_first_example_is_one_click_away(app: Any) -> None:
     assert page.locator("#facts b").inner_text() == "chelsea.png"
 
 
-def test_what_stands_on_the_screen_is_what_the_engine_made(app: Any) -> None:
+def test_the_screen_shows_what_the_engine_computed(app: Any) -> None:
     page = app()
     pixels = noise(40, 60, 3)
     upload(page, pixels)
@@ -106,7 +106,7 @@ def test_what_stands_on_the_screen_is_what_the_engine_made(app: Any) -> None:
     np.testing.assert_array_equal(shown, pixels.repeat(4, 0).repeat(4, 1))
 
 
-def test_results_stream_in_and_a_failing_method_takes_no_other_down(app: Any) -> None:
+def test_results_stream_in_and_a_failing_method_does_not_stop_others(app: Any) -> None:
     page = app()
     upload(page, noise(40, 60, 3))
     choose(page, "bicubic", "broken", "crash", "swift", "slow")
@@ -131,7 +131,7 @@ def test_results_stream_in_and_a_failing_method_takes_no_other_down(app: Any) ->
     assert "The weights of Broken do not fit." in alerts
     assert "Fetch them again in the Models tab." in alerts
     assert "RuntimeError" in alerts
-    assert "/root" not in alerts  # what an unknown error says stays in the log
+    assert "/root" not in alerts  # the text of an unknown error is only logged
 
 
 def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine) -> None:
@@ -200,7 +200,7 @@ def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:
     page.locator("#forecast").get_by_text("1800 × 1200").wait_for()
 
 
-def test_a_wish_that_cannot_be_met_is_refused_with_words(app: Any) -> None:
+def test_an_invalid_request_is_refused_with_a_message(app: Any) -> None:
     page = app()
     page.locator("#run").click()
     page.get_by_text("There is no picture yet.").wait_for()

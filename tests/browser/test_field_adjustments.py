@@ -54,7 +54,7 @@ def test_sliders_scale_and_hide_gaussians_and_change_no_data(show: Callable[...,
     np.testing.assert_array_equal(canvas_pixels(page), before)
 
 
-def test_a_clicked_gaussian_shows_its_numbers_and_can_stand_alone(show: Callable[..., Any]) -> None:
+def test_a_clicked_gaussian_shows_its_numbers_and_can_be_shown_alone(show: Callable[..., Any]) -> None:
     rng = np.random.default_rng(3)
     points = np.stack([rng.uniform(0, 56, 300), rng.uniform(0, 40, 300)], 1)
     points[0] = (28, 20)
@@ -75,7 +75,7 @@ def test_a_clicked_gaussian_shows_its_numbers_and_can_stand_alone(show: Callable
     page.wait_for_function("text => document.querySelector('.gsr-adjust p').innerText.includes(text)", arg=numbers)
     page.get_by_text("only this one").click()
     settled(page)
-    run(page, "viewer.selected = null;")  # its outline, too, lies over the picture
+    run(page, "viewer.selected = null;")  # its outline would cover the picture
     shown, draw = adjusted(page, field)
     assert np.abs(shown - draw(only_those(field, np.arange(count) == 0))).max() <= 2
 

@@ -104,7 +104,7 @@ def test_an_ellipse_is_drawn_at_one_sigma(show: Any) -> None:
     assert centre[1] - y.min() == pytest.approx(1.0 * 24, abs=1.5)
 
 
-def test_too_many_gaussians_become_a_density_map_and_the_foot_says_so(show: Any) -> None:
+def test_too_many_gaussians_become_a_density_map_with_a_note(show: Any) -> None:
     rng = np.random.default_rng(7)
     points = np.stack([rng.uniform(0, 32, 60_000), rng.uniform(0, 24, 60_000)], 1).tolist()
     page = show(services(field_of(points)), len(points))
@@ -159,7 +159,7 @@ def test_half_a_million_centres_stay_interactive(show: Any) -> None:
 FRAME = noise(700, 1000, 20)
 
 
-def test_zooming_past_the_drawn_resolution_asks_for_that_very_rectangle(show: Any) -> None:
+def test_zooming_beyond_the_resolution_requests_the_visible_rectangle(show: Any) -> None:
     view = (
         "window.asked = [...(window.asked ?? []), {id, ...r, size}];"
         "const c = new OffscreenCanvas(...size); const x = c.getContext('2d'); x.fillStyle = 'rgb(10,200,30)'; x.fillRect(0, 0, ...size);"
@@ -195,7 +195,7 @@ def test_the_newest_view_wins_and_the_old_frame_stays_until_then(show: Any) -> N
     page = show(services(view=view), 768, live=True)
     run(page, "viewer.grid = false; viewer.look(64, 48, 4);")
     page.wait_for_function("() => window.asked === 1")
-    for step in range(4):  # these pile up while the first is under way; only the last is asked for
+    for step in range(4):  # requested while the first is running: only the last is sent
         run(page, f"viewer.look({64 + step}, 48, 4);")
     page.evaluate("() => window.release[0]()")
     page.wait_for_function("() => window.asked === 2")
@@ -208,7 +208,7 @@ def test_the_newest_view_wins_and_the_old_frame_stays_until_then(show: Any) -> N
     assert page.evaluate("() => window.asked") == 2
 
 
-def test_a_view_of_a_field_that_is_gone_is_not_shown(show: Any) -> None:
+def test_a_view_of_a_removed_field_is_not_shown(show: Any) -> None:
     view = (
         "window.asked = (window.asked ?? 0) + 1;"
         "await new Promise((done) => { window.release = done; });"
@@ -219,11 +219,11 @@ def test_a_view_of_a_field_that_is_gone_is_not_shown(show: Any) -> None:
     run(page, "viewer.look(64, 48, 8);")
     page.wait_for_function("() => window.release")
     run(page, "viewer.active.zoomer.drop(); window.release();")
-    wait_for(page, "!viewer.active.zoomer.busy || window.asked > 1")  # asked for anew, and not answered
+    wait_for(page, "!viewer.active.zoomer.busy || window.asked > 1")  # requested again, and not answered
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.active.zoomer.frame") is None
 
 
-def test_a_view_that_fails_leaves_the_pixels_and_says_so(show: Any) -> None:
+def test_a_failed_view_keeps_the_pixels_and_is_reported(show: Any) -> None:
     page = show(services(), 768, live=True)
     run(page, "viewer.grid = false; viewer.look(64, 48, 8);")
     wait_for(page, "viewer.active.zoomer.failed")
@@ -236,7 +236,7 @@ def test_a_view_that_fails_leaves_the_pixels_and_says_so(show: Any) -> None:
     ]
 
 
-def test_a_difference_is_taken_between_two_fields_as_they_are_drawn_now(show: Any) -> None:
+def test_a_difference_of_two_fields_uses_their_current_drawings(show: Any) -> None:
     view = (
         "const c = new OffscreenCanvas(...size); const x = c.getContext('2d');"
         "x.fillStyle = id === 'f' ? 'rgb(50,200,30)' : 'rgb(10,210,30)'; x.fillRect(0, 0, ...size);"
@@ -270,7 +270,7 @@ def test_a_difference_to_a_picture_without_a_field_stays_between_pixels(show: An
     )
     page.wait_for_function("() => window.asked === 1")  # side by side it is drawn anew
     run(page, "viewer.setMode('difference'); viewer.setBaseId('b'); viewer.look(64, 48, 8);")
-    page.wait_for_timeout(300)  # longer than a view waits before it is asked for
+    page.wait_for_timeout(300)  # longer than the delay of a request
     assert page.evaluate("() => window.asked") == 1
     assert page.locator(".gsr-badge").is_hidden()
 

@@ -70,7 +70,7 @@ def test_grey_empty_and_single_fields_are_drawn(alone: Callable[..., Any]) -> No
     assert (drawn(page, view) == 0).all()
 
 
-def test_what_is_no_field_is_refused_in_words(alone: Callable[..., Any]) -> None:
+def test_an_invalid_field_is_refused_with_a_message(alone: Callable[..., Any]) -> None:
     page = alone(field_of(10))
     for data, words in (
         (b"<!doctype html>" * 9, "not a field"),

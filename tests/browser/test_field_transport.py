@@ -1,4 +1,4 @@
-"""Fetching the Gaussians: how far it is, and that it stops when nobody wants them any more.
+"""Downloads of Gaussians: their progress, and that they stop when they are not needed any more.
 
 A server of the test's own sends as much as the test has released: nothing here hangs on the clock.
 """
@@ -88,7 +88,7 @@ def fetching(show: Callable[..., Any], server: SlowServer) -> Any:
     return page
 
 
-def test_the_pane_says_how_much_of_the_field_has_come(show: Callable[..., Any], server: SlowServer) -> None:
+def test_the_pane_shows_how_much_of_the_field_was_received(show: Callable[..., Any], server: SlowServer) -> None:
     page = fetching(show, server)
     page.get_by_text("fetching the Gaussians 50 %").or_(
         page.get_by_text("fetching the Gaussians 49 %")
@@ -102,7 +102,7 @@ def test_the_pane_says_how_much_of_the_field_has_come(show: Callable[..., Any], 
     assert server.asked == 1
 
 
-def test_a_field_that_is_wanted_no_more_stops_coming(show: Callable[..., Any], server: SlowServer) -> None:
+def test_removing_a_field_stops_its_download(show: Callable[..., Any], server: SlowServer) -> None:
     page = fetching(show, server)
     run(page, "const s = JSON.parse(JSON.stringify(viewer.scene)); s.panes[0].field = null; viewer.setScene(s);")
     assert server.stopped.wait(PATIENCE_S)
@@ -110,7 +110,7 @@ def test_a_field_that_is_wanted_no_more_stops_coming(show: Callable[..., Any], s
         "() => { const { active } = document.querySelector('.gsr-viewer').viewer; return [active.field, active.fieldNote, active.problem]; }"
     )
     assert found == [None, "", ""]
-    # Wanted again, it comes whole.
+    # Requested again, it arrives completely.
     server.released.set()
     run(
         page,
@@ -120,7 +120,7 @@ def test_a_field_that_is_wanted_no_more_stops_coming(show: Callable[..., Any], s
     assert server.asked == 2
 
 
-def test_leaving_for_another_picture_stops_the_fetch(show: Callable[..., Any], server: SlowServer) -> None:
+def test_another_picture_stops_the_download(show: Callable[..., Any], server: SlowServer) -> None:
     page = fetching(show, server)
     run(
         page,

@@ -29,7 +29,7 @@ def put(page: Any) -> None:
     page.locator("#fitpicture img").wait_for()
 
 
-def test_two_starts_are_fitted_told_and_gone_on_with(tab: Any) -> None:
+def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     put(tab)
     tab.locator("#fitstarts label", has_text="Random").click()
     tab.locator("#fitcount input, #fitcount textarea").fill("200")
@@ -49,7 +49,7 @@ def test_two_starts_are_fitted_told_and_gone_on_with(tab: Any) -> None:
     assert tab.locator("#fitnotice").inner_text().count("dB") == 2
 
 
-def test_a_count_that_is_no_number_is_told(tab: Any) -> None:
+def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:
     put(tab)
     tab.locator("#fitcount input, #fitcount textarea").fill("many")
     tab.locator("#fitrun").click()

@@ -26,7 +26,7 @@ def test_past_the_drawn_resolution_the_pane_shows_the_field_itself(show: Callabl
         shown = canvas_pixels(page).astype(float)
         for number, field in enumerate(fields.values()):
             rows, columns, expected = expected_in(field, cell(page, number))
-            # The tags lie over the canvas, not in it: everything can be compared.
+            # The tags are above the canvas, not in it: every pixel can be compared.
             error = np.abs(shown[rows, columns] - expected)
             assert error.max() <= 2
             assert error.mean() <= 0.3
@@ -96,7 +96,7 @@ def test_without_webgl2_the_server_draws_and_the_badge_says_so(show: Callable[..
     )  # nothing fetched in vain
 
 
-def test_what_takes_too_long_here_is_left_to_the_server(show: Callable[..., Any]) -> None:
+def test_slow_views_are_drawn_by_the_server(show: Callable[..., Any]) -> None:
     page = show({"a": field_of()}, served=True)
     run(page, "viewer.live.rate = 1e-3; viewer.look(110, 80, 8);")
     wait_for(page, "viewer.active.field && viewer.active.zoomer.current && !viewer.active.isLive")
@@ -122,7 +122,7 @@ def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Cal
 
 
 @pytest.mark.parametrize(("count", "least"), [(10_000, 15), (130_000, 2)])
-def test_a_hand_that_moves_the_view_sees_it_move(show: Callable[..., Any], count: int, least: float) -> None:
+def test_a_moving_view_is_redrawn_while_it_moves(show: Callable[..., Any], count: int, least: float) -> None:
     """Frames that were drawn in a second of panning, all Gaussians in view; the limits leave room for others' work."""
     page = show({"a": field_of(count, normalize=True)}, viewport={"width": 1000, "height": 964})
     run(page, "viewer.look(112, 80, 4.4);")
@@ -150,7 +150,7 @@ def test_a_hand_that_moves_the_view_sees_it_move(show: Callable[..., Any], count
 
 
 def test_what_would_not_be_quicker_is_not_drawn_coarsely(show: Callable[..., Any]) -> None:
-    """Many small Gaussians take their time at any number of pixels."""
+    """The time of many small Gaussians does not depend on the number of pixels."""
     field = field_of(20_000)
     field = GaussianField(field.mean, field.sigma / 8, field.rho, field.color, field.source_size)
     page = show({"a": field})
@@ -161,7 +161,7 @@ def test_what_would_not_be_quicker_is_not_drawn_coarsely(show: Callable[..., Any
     assert steps == 1
 
 
-def test_a_lost_context_comes_back_and_no_pane_goes_blank(show: Callable[..., Any]) -> None:
+def test_a_lost_context_is_restored_and_no_pane_goes_blank(show: Callable[..., Any]) -> None:
     field = field_of()
     page = show({"a": field})
     run(page, "viewer.look(110, 80, 8);")

@@ -30,7 +30,7 @@ TIMES = [number * 40 + (13 if number % 3 == 1 else 0) for number in range(COUNT)
 
 
 def numbered(number: int, height: int, width: int, shade: int) -> np.ndarray:
-    """The number in six bars, dark or bright, on a shade that tells the pane."""
+    """The number in six bars, dark or bright, on the shade of the pane."""
     picture = np.full((height, width, 3), shade, np.uint8)
     for bit in range(BITS):
         left = width * bit // BITS
@@ -85,7 +85,7 @@ def state_of(page: Any) -> dict[str, Any]:
 
 
 def shown(page: Any) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
-    """What the stage's canvas holds, the state it was drawn in, and where its panes lie: of one instant."""
+    """What the stage's canvas holds, the state it was drawn in, and the rectangles of its panes, read together."""
     url, state, cells = page.evaluate(
         """() => {
           const player = document.querySelector('.gsr-player').player;
@@ -106,7 +106,7 @@ def number_in(pixels: np.ndarray, cell: dict[str, Any]) -> int:
     return sum(int(value) << bit for bit, value in enumerate(values))
 
 
-def assert_one_moment(page: Any, index: int | None = None) -> int:
+def assert_same_frame(page: Any, index: int | None = None) -> int:
     pixels, state, cells = shown(page)
     numbers = [number_in(pixels, cell) for cell in cells]
     assert len(numbers) == 2
@@ -117,33 +117,33 @@ def assert_one_moment(page: Any, index: int | None = None) -> int:
     return numbers[0]
 
 
-def test_both_panes_show_one_moment_after_seeking_and_stepping(open_player: Any, whole: dict[str, Any]) -> None:
+def test_both_panes_show_the_same_frame_after_seeking_and_stepping(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
-    assert_one_moment(page, 0)
+    assert_same_frame(page, 0)
     for index in (17, 3, 39, 22):
         page.evaluate(f"() => document.querySelector('.gsr-player').player.playback.seek({index})")
         wait_for(page, f"player.playback.index === {index}")
-        assert_one_moment(page, index)
+        assert_same_frame(page, index)
     stage = page.locator(".gsr-stage")
     stage.focus()
     for key, index in (("ArrowRight", 23), ("ArrowRight", 24), ("ArrowLeft", 23), ("Home", 0), ("End", 39)):
         stage.press(key)
         wait_for(page, f"player.playback.index === {index}")
-        assert_one_moment(page, index)
+        assert_same_frame(page, index)
 
 
-def test_both_panes_show_one_moment_while_it_plays(open_player: Any, whole: dict[str, Any]) -> None:
+def test_both_panes_show_the_same_frame_while_playing(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
     page.locator(".gsr-stage").press(" ")
     seen = []
     for _ in range(6):
         last = seen[-1] if seen else 0
         wait_for(page, f"player.playback.playing && player.playback.index !== {last}")
-        seen.append(assert_one_moment(page))
+        seen.append(assert_same_frame(page))
     assert len(set(seen)) > 2
     page.locator(".gsr-stage").press(" ")
     wait_for(page, "!player.playback.playing")
-    assert_one_moment(page)
+    assert_same_frame(page)
 
 
 def test_the_wipe_shows_one_pane_left_and_the_other_right(open_player: Any, whole: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ def test_the_difference_is_dark_where_both_agree(open_player: Any, whole: dict[s
     assert np.abs(pixels[round(cell["y"] + cell["h"] * 0.8), round(cell["x"] + cell["w"] / 2)] - 140).max() < 16
 
 
-def test_more_seconds_of_a_run_take_over_where_the_first_are(
+def test_a_longer_file_of_a_run_continues_at_the_same_frame(
     open_player: Any, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     page = open_player(state_with(tmp_path, 12, state="running"))
@@ -212,7 +212,7 @@ def test_more_seconds_of_a_run_take_over_where_the_first_are(
     wait_for(page, "player.playback.index === 7")
     page.evaluate("(state) => document.querySelector('.gsr-player').player.setState(state)", whole)
     wait_for(page, f"player.playback.count === {COUNT} && player.playback.index === 7")
-    assert_one_moment(page, 7)
+    assert_same_frame(page, 7)
 
 
 def test_scores_follow_the_picture(open_player: Any, whole: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ def test_scores_follow_the_picture(open_player: Any, whole: dict[str, Any]) -> N
     assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("0.500")
 
 
-def test_words_of_a_file_are_never_markup(open_player: Any, whole: dict[str, Any]) -> None:
+def test_texts_of_a_file_are_never_markup(open_player: Any, whole: dict[str, Any]) -> None:
     bad = "<img src=x onerror=document.title='bad'>"
     page = open_player({**whole, "notes": [bad], "done": bad})
     assert page.locator(".gsr-player img").count() == 0

@@ -1,4 +1,4 @@
-"""A smoke run of the app over the real engine: what it makes is what stands on the screen."""
+"""A smoke test of the app with the real engine: the screen shows its results."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_screen_shows_the_engines_output_exactly(app: Any, method: str, dept
     np.testing.assert_array_equal(read_image(kept).to_array(), expected)
 
 
-def test_alpha_lies_on_the_checkerboard(app: Any) -> None:
+def test_alpha_is_shown_on_a_checkerboard(app: Any) -> None:
     pixels = noise(30, 44, 6, channels=4)
     pixels[..., 3] = 255
     pixels[15:, :, 3] = 0
@@ -95,7 +95,7 @@ def test_alpha_lies_on_the_checkerboard(app: Any) -> None:
     assert {tuple(colour) for colour in np.unique(shown[30:].reshape(-1, 3), axis=0)} == {(204,) * 3, (255,) * 3}
 
 
-def test_a_damaged_picture_is_refused_with_words(app: Any) -> None:
+def test_a_damaged_picture_is_refused_with_a_message(app: Any) -> None:
     buffer = io.BytesIO(picture_file(noise(30, 44, 6)))
     app.locator("#picture input[type=file]").set_input_files(
         {"name": "cut.png", "mimeType": "image/png", "buffer": buffer.getvalue()[:900]}

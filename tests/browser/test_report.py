@@ -50,6 +50,9 @@ def report_text(titles: tuple[str, ...] = ("one.png", "two.png")) -> tuple[str, 
 def open_report(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def visit(*titles: str) -> Any:
         text, _, _ = report_text(titles or ("one.png", "two.png"))
+        start = '"#report"), report)'
+        assert start in text
+        text = text.replace(start, '"#report"), checkedReport(report))')
         path = tmp_path / "report.html"
         path.write_text(text, encoding="utf-8")
         page = new_page(offline=True, accept_downloads=True)

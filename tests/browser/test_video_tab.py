@@ -86,7 +86,7 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     assert 0 < state_of(page)["count"] < 75
 
 
-def test_a_failure_says_what_to_do_and_a_wrong_scale_is_told_at_once(tab: Any, tmp_path: Path) -> None:
+def test_a_failure_has_a_hint_and_a_wrong_scale_is_reported_at_once(tab: Any, tmp_path: Path) -> None:
     page = tab()
     clip = clips.write_clip(tmp_path / "mine.mp4", count=10, audio=None)
     page.locator("#videofile input[type=file]").set_input_files(str(clip))

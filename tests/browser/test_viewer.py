@@ -158,7 +158,7 @@ def test_wipe_shows_one_picture_left_and_the_other_right(show: Any) -> None:
         np.testing.assert_array_equal(shown[inside], whole[inside])
 
 
-def test_the_divider_follows_the_hand_and_the_arrow_keys(show: Any) -> None:
+def test_the_divider_follows_the_pointer_and_the_arrow_keys(show: Any) -> None:
     page = show(three())
     page.locator(".gsr-stage").focus()
     page.keyboard.press("w")
@@ -274,7 +274,7 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     assert page.locator("[data-role=depth]").inner_text() == "8 of 16 bits"
 
 
-def test_transparency_stands_on_a_checkerboard(show: Any) -> None:
+def test_transparency_is_shown_on_a_checkerboard(show: Any) -> None:
     pixels = noise(96, 128, 5, channels=4)
     pixels[..., 3] = 0
     pixels[:48, :, 3] = 255
@@ -299,7 +299,7 @@ def test_the_pixel_grid_appears_at_eight_times(show: Any) -> None:
     assert {(x - cell["origin"]["x"]) % 8 for x in lines.tolist()} == {0}
 
 
-def test_pictures_of_other_sizes_lie_over_each_other(show: Any) -> None:
+def test_pictures_of_different_sizes_cover_the_same_area(show: Any) -> None:
     small = noise(24, 32, 9)
     page = show([pane("a", small.repeat(4, 0).repeat(4, 1), SOURCE), pane("b", small, SOURCE)])
     run(page, "viewer.grid = false; viewer.look(64, 48, 2);")
@@ -310,7 +310,7 @@ def test_pictures_of_other_sizes_lie_over_each_other(show: Any) -> None:
         np.testing.assert_array_equal(shown[where], expected)
 
 
-def test_a_failed_method_says_why_in_its_own_pane(show: Any) -> None:
+def test_a_failed_method_shows_the_reason_in_its_own_pane(show: Any) -> None:
     failed = pane(
         "b",
         B,
@@ -387,7 +387,7 @@ def test_a_large_picture_is_shown_and_read_exactly(show: Any) -> None:
     tile = noise(100, 150, 11)
     large = np.tile(tile, (40, 40, 1))  # 6000 x 4000
     page = show([pane("a", large, (1000.0, 1500.0))], scale=4.0)
-    # The scene's frame is the small source's; say the large one's.
+    # The frame of the scene is that of the small source; set that of the large one.
     run(
         page,
         "viewer.scene.frame = {width: 6000, height: 4000}; viewer.view.setFrame(6000, 4000); viewer.grid = false; viewer.draw();",
