@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"gsr: {error}\n     {error.hint}")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from gsr_app.ui import layout
-    from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.engine import Engine
     from gsr_app.ui.state import Limits, create_app_state, timings_file
 
     most = int(options.max_pixels)
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         input_pixels=max(1, min(most, 24_000_000) if most < 64_000_000 else most * 3 // 8), output_pixels=most
     )
     alone = options.host in {"127.0.0.1", "localhost", "::1"} and not options.share
-    engine = LocalEngine(options.device, options.weights_dir)
+    engine = Engine(options.device, options.weights_dir)
     threading.Thread(target=engine.warm, daemon=True).start()
     app = create_app_state(engine, limits, timings=timings_file(), may_manage=alone)
     layout.build(app).launch(

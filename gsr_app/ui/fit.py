@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import FieldHandle, Scale, Timing, View
-from gsr_app.io.fields import SUFFIX, save_field
+from gsr_app.io.fields import SUFFIX, load_field, save_field
 from gsr_app.ui.files import url_of
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
@@ -24,7 +26,7 @@ from gsr_app.viewer.panes import INPUT_COLOUR, picture_pane
 from gsr_app.viewer.sink import StoredPicture, safe_stem
 
 if TYPE_CHECKING:  # it imports torch
-    from gsr_app.fitting.fitter import FitStatus
+    from gsr_app.fitting.fitter import FitStatus, Fitter
 
 STARTS = {"network": ("Network", "#1f9d8a"), "quadtree": ("Quad-tree", "#4c6fbf"), "random": ("Random", "#e07b39")}
 MOST_SECONDS, MOST_GAUSSIANS = 120, 200_000
@@ -39,7 +41,7 @@ class FitJob:
 
     source: StoredPicture
     name: str
-    fits: dict[str, Any]  # by start
+    fits: dict[str, Fitter]  # by start
     seconds: float
     continues: bool = False
     curves: dict[str, list[FitStatus]] = field(default_factory=dict[str, "list[FitStatus]"])
@@ -57,11 +59,19 @@ def prepare(app: AppState, path: object, starts: object, gaussians: object, seco
     count = _read_count(gaussians)
     budget = read_seconds(seconds)
     source = read_picture(path, app.limits)
-    fits = {
-        start: app.engine.open_fit(source.pixels, start=start, gaussians=count, seconds=budget)
-        for start in dict.fromkeys(chosen)
-    }
+    fits = {start: _open_fit(source.pixels, start, count, budget) for start in dict.fromkeys(chosen)}
     return FitJob(source, Path(str(path)).name, fits, budget)
+
+
+def _open_fit(image: NDArray[Any], start: Any, gaussians: int | None, seconds: float) -> Fitter:
+    from gsr_app.fitting.fitter import Fitter
+    from gsr_app.fitting.options import FitOptions
+
+    full = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
+    planes = image[:, :, None] if image.ndim == 2 else image
+    rgb = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1].repeat(3, axis=2)
+    values = np.ascontiguousarray((rgb / full).astype(np.float32).transpose(2, 0, 1))
+    return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds))
 
 
 def _read_count(text: object) -> int | None:
@@ -116,18 +126,21 @@ def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]
             send((shown[0], status))
 
         show(state="running")
-        fit, more = job.fits[start], job.seconds if job.continues else None
-        for status in app.engine.run_fit(fit, more_seconds=more, cancel=cancelled):
+        fit = job.fits[start]
+        if job.continues:
+            fit.extend(seconds=job.seconds)
+        for status in fit.run(report_seconds=0.5, stop=cancelled):
             text = describe(status)
+            drawn = (fit.draw().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             show(
-                status, url=app.sink.put_still("fit", app.engine.draw_fit(fit)).url, span=job.source.size, done=text,
+                status, url=app.sink.put_still("fit", drawn).url, span=job.source.size, done=text,
                 timing=Timing({"encode": 1e3 * status.seconds}, device="cpu"),
                 progress=PaneProgress(text, round(status.progress, 3)),
             )  # fmt: skip
         if shown[0].url is None:
             show(state="cancelled")
         else:
-            send((finished(app, shown[0], app.engine.keep_fit(fit), job.name), None))
+            send((finished(app, shown[0], app.engine.keep_field(fit.field, f"fit-{start}"), job.name), None))
 
     return Work(
         "The fit", run, (replace(pane, state="cancelled"), None),
@@ -156,7 +169,7 @@ def open_field(app: AppState, path: object) -> Scene:
     """The scene of a field file."""
     if not isinstance(path, str) or not path:
         raise InvalidArgument("There is no field file.", hint=f"Choose a {SUFFIX} file.")
-    handle = app.engine.keep_field(Path(path))
+    handle = app.engine.keep_field(load_field(Path(path)), "field")
     height, width = handle.source_size
     if height * width > app.limits.output_pixels:
         raise InvalidArgument(f"The field is of {width}×{height} pixels: too many to show here.")

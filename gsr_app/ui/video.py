@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Scale
-from gsr_app.io.video import VideoInfo, read_clock
+from gsr_app.io.video import VideoInfo, open_video, read_clock
 from gsr_app.models.registry import Method
 from gsr_app.ui.files import url_of
 from gsr_app.ui.playerfile import PlayerFile
@@ -72,7 +72,7 @@ def read_info(app: AppState, path: object) -> VideoInfo:
     """The header of a video, if it is not too large."""
     if not isinstance(path, str) or not path:
         raise InvalidArgument("There is no video yet.", hint="Choose one, or take the example.")
-    info = app.engine.look_at_video(Path(path))
+    info = open_video(Path(path)).info
     height, width = info.size
     if height * width > app.limits.input_pixels:
         raise InvalidArgument(f"The video has {height * width / 1e6:.1f} megapixels per picture: too many here.")
@@ -155,10 +155,13 @@ def make(
     show: Callable[[VideoStep], None] = lambda _: None,
 ) -> SavedVideo:
     """Write the upscaled video; `show` gets every step."""
-    steps = app.engine.upscale_video(
-        job.path, target, method=job.method.id, scale=job.scale, start_s=job.start_s, end_s=job.end_s,
-        round_trip=job.round_trip, cancel=cancelled,
+    from gsr_app.engine.video_job import VideoJob
+
+    work = VideoJob(
+        job.path, target, job.method.id, lambda _: job.scale, start_s=job.start_s, end_s=job.end_s,
+        round_trip=job.round_trip, overwrite=True, restart=True, drop_unfit_sound=True,
     )  # fmt: skip
+    steps = app.engine.upscale_video(work, cancelled)
     try:
         while True:
             step = next(steps)

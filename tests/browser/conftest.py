@@ -72,10 +72,10 @@ def real_address() -> Iterator[str]:
     """The app over the real engine."""
     pytest.importorskip("gradio")
     from gsr_app.ui import layout
-    from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.engine import Engine
     from gsr_app.ui.state import create_app_state
 
-    page = layout.build(create_app_state(LocalEngine("cpu")))
+    page = layout.build(create_app_state(Engine("cpu")))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield url
     page.close()

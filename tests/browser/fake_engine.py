@@ -5,22 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gsr_app.core.errors import Cancelled, GsrError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
-from gsr_app.io.fields import load_field
 from gsr_app.models.registry import Method, WeightFile
-from gsr_app.ui.engine import Availability
+from gsr_app.ui.engine import Availability, Engine
 
 if TYPE_CHECKING:
-    from gsr_app.engine.video_job import VideoStep
-    from gsr_app.fitting.fitter import FitStatus
+    from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep
 
 METHODS = (
     Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
@@ -63,14 +59,14 @@ def drawn(view: View) -> np.ndarray:
     return np.stack([red, green, np.full_like(red, 77)], -1).astype(np.uint8)
 
 
-class FakeEngine:
-    """Implements gsr_app.ui.engine.Engine. `slow_s` is how long the method "slow" takes for each of its ten tiles."""
+class FakeEngine(Engine):
+    """Overrides what takes long. `slow_s` is how long the method "slow" takes for each of its ten tiles."""
 
     def __init__(self, slow_s: float = 0.3) -> None:
+        super().__init__("cpu")
         self.slow_s = slow_s
         self.views: list[View] = []
         self.stopped = threading.Event()
-        self._sizes: dict[str, tuple[int, int]] = {}
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -133,77 +129,39 @@ class FakeEngine:
     def video_methods(self) -> tuple[Method, ...]:
         return METHODS
 
-    def look_at_video(self, path: Path) -> Any:
-        from gsr_app.io import video
-
-        return video.open_video(path).info
-
-    def upscale_video(
-        self,
-        source: Path,
-        target: Path,
-        *,
-        method: str,
-        scale: Scale,
-        start_s: Fraction | None,
-        end_s: Fraction | None,
-        round_trip: bool,
-        cancel: Callable[[], bool],
-    ) -> Generator[VideoStep, None, Any]:
+    def upscale_video(self, job: VideoJob, cancel: Callable[[], bool]) -> Generator[VideoStep, None, SavedVideo]:
         """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
         from gsr_app.engine.video_job import SavedVideo, VideoStep
         from gsr_app.io import video
 
-        reader = video.open_video(source)
+        reader = video.open_video(job.source)
         info = reader.info
+        scale = job.choose_scale(info.size)
         size = scale.output_size(info.size)
-        plan = video.plan_output(info, target, size)
-        writer = video.PartWriter(target.with_suffix(".part.mkv"), plan)
+        plan = video.plan_output(info, job.target, size)
+        writer = video.PartWriter(job.target.with_suffix(".part.mkv"), plan)
         rows = np.minimum((np.arange(size[0]) / scale.y).astype(int), info.size[0] - 1)
         columns = np.minimum((np.arange(size[1]) / scale.x).astype(int), info.size[1] - 1)
         number = 0
-        for number, frame in enumerate(reader.frames(start_s, end_s), 1):
-            if method == "broken" and number == 3:
+        for number, frame in enumerate(reader.frames(job.start_s, job.end_s), 1):
+            if job.method == "broken" and number == 3:
                 raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
-            time.sleep(0.1 if method == "slow" else 0)
+            time.sleep(0.1 if job.method == "slow" else 0)
             if cancel():
                 self.stopped.set()
                 raise Cancelled("stopped")
             result = frame.pixels[rows][:, columns]
             writer.append(result, frame.pts, frame.duration)
-            scores = (30.0 + number % 5, 0.5) if round_trip else (None, None)
-            reference = result if round_trip else None
+            scores = (30.0 + number % 5, 0.5) if job.round_trip else (None, None)
+            reference = result if job.round_trip else None
             yield VideoStep(
                 number, frame.pts, frame.duration, number / 90, 10.0, 1.0, frame.pixels, result, reference, *scores
             )
         writer.close()
-        video.assemble([video.Part(writer.path, tuple(writer.times))], target, plan, info, overwrite=True)
-        return SavedVideo(target, number, 0, info.size, size, scale, number / 24, 1.0, f"{method} at x{scale}; H.264")
-
-    def open_fit(self, image: Any, *, start: str, gaussians: int | None, seconds: float) -> Any:
-        return SimpleNamespace(size=image.shape[:2], seconds=seconds, step=0)
-
-    def run_fit(self, fit: Any, *, more_seconds: float | None, cancel: Callable[[], bool]) -> Iterator[FitStatus]:
-        """Three frames, or as many as there is time for until it is cancelled."""
-        from gsr_app.fitting.fitter import FitStatus
-
-        count = fit.size[0] * fit.size[1]
-        budget = fit.seconds if more_seconds is None else more_seconds
-        for third in range(1, 4):
-            if cancel():
-                return
-            fit.step += 100
-            seconds, psnr = budget * third / 3, 20.0 + third
-            yield FitStatus(fit.step, seconds, psnr, psnr, 0.01, count, third / 3, budget - seconds, "network")
-
-    def draw_fit(self, fit: Any) -> Any:
-        return drawn(View.whole(fit.size, Scale(1, 1)))
-
-    def keep_fit(self, fit: Any) -> FieldHandle:
-        return self._handle(*fit.size)
-
-    def keep_field(self, path: Path) -> FieldHandle:
-        return self._handle(*load_field(path).source_size)
+        video.assemble([video.Part(writer.path, tuple(writer.times))], job.target, plan, info, overwrite=True)
+        return SavedVideo(
+            job.target, number, 0, info.size, size, scale, number / 24, 1.0, f"{job.method} at x{scale}; H.264"
+        )
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         report(Progress("download", 1, 1))

@@ -81,7 +81,7 @@ def test_panes_of_the_app_and_of_a_report_show_the_score_of_the_evaluation(
 ) -> None:
     pytest.importorskip("gradio")
     from gsr_app.ui import compare
-    from gsr_app.ui.engine import LocalEngine
+    from gsr_app.ui.engine import Engine
     from gsr_app.ui.files import Files
     from gsr_app.ui.state import AppState
     from gsr_app.viewer.comparison import CompareRequest
@@ -89,7 +89,7 @@ def test_panes_of_the_app_and_of_a_report_show_the_score_of_the_evaluation(
 
     path = tmp_path / "waves.png"
     write_image(path, Picture.from_array(picture))
-    app = AppState(LocalEngine("cpu"), Files(tmp_path / "files"))
+    app = AppState(Engine("cpu"), Files(tmp_path / "files"))
     request = CompareRequest(str(path), (METHOD,), f"{scale:g}", round_trip=True, protocol=name)
     *_, scene = compare.compare(app, "me", compare.prepare(app, request))
     in_app = as_json(scene.panes[0].metrics)

@@ -11,14 +11,14 @@ from PIL import Image
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import View
 from gsr_app.ui import fit
-from gsr_app.ui.engine import LocalEngine
+from gsr_app.ui.engine import Engine
 from gsr_app.ui.files import Files, path_of
 from gsr_app.ui.state import AppState
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> AppState:
-    return AppState(LocalEngine(device="cpu"), Files(tmp_path / "files"))
+    return AppState(Engine(device="cpu"), Files(tmp_path / "files"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from gsr_app.core.types import Scale, Timing
 from gsr_app.harness import models
 from gsr_app.models.registry import catalogue
 from gsr_app.ui import present
-from gsr_app.ui.engine import Availability, LocalEngine
+from gsr_app.ui.engine import Availability, Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.viewer import bundle, contract
 from gsr_app.viewer.contract import PaneSpec, Scene, as_json
@@ -101,7 +101,7 @@ def test_what_no_program_can_fetch_is_not_offered_for_download() -> None:
     by_hand = [method for method in catalogue().values() if method.page]
     assert "rgt-x4" in {method.id for method in by_hand}
     for method in by_hand:
-        missing = LocalEngine("cpu").availability(method)
+        missing = Engine("cpu").availability(method)
         if missing.here:
             continue  # somebody has put it there
         row = present.model_row(method, missing, may_manage=True)

@@ -14,7 +14,7 @@ import pytest
 from gsr_app.core.errors import Cancelled
 from gsr_app.core.types import Progress, Scale, View
 from gsr_app.ui import zerogpu
-from gsr_app.ui.engine import LocalEngine
+from gsr_app.ui.engine import Engine
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def gpu_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_the_field_of_another_process_can_be_drawn_in_this_one(gpu_calls: list[Any]) -> None:
-    engine = LocalEngine()
+    engine = Engine()
     if not engine.availability(next(m for m in engine.methods if m.id == "swift")).here:
         pytest.skip("needs the weights of swift")
     image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -59,7 +59,7 @@ def test_the_field_of_another_process_can_be_drawn_in_this_one(gpu_calls: list[A
 def test_a_run_on_the_gpu_can_be_stopped(gpu_calls: list[Any]) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(Cancelled):
-        list(LocalEngine().stream(image, method="bicubic", scale=Scale(2, 2), cancel=lambda: True))
+        list(Engine().stream(image, method="bicubic", scale=Scale(2, 2), cancel=lambda: True))
 
 
 def test_the_requested_time_grows_with_the_work() -> None:
