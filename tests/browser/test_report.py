@@ -93,6 +93,14 @@ def test_the_figure_holds_the_crops(tmp_path: Path) -> None:
     assert figure.shape[1] == 4 * 360 + 3 * 12
 
 
+def test_the_figure_can_be_saved(open_report: Callable[..., Any]) -> None:
+    page = open_report("one.png")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="PNG").click()
+    assert download.value.suggested_filename == "figure.png"
+    assert Path(download.value.path()).read_bytes() == report_text(("one.png",))[1]
+
+
 def test_blind_mode_hides_who_made_what_and_votes_are_exported(open_report: Callable[..., Any]) -> None:
     page = open_report()
     page.get_by_role("button", name="Judge blind").click()

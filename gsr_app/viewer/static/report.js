@@ -1,10 +1,8 @@
 /* A report: the viewer over several pictures, the methods and versions, and a blind test. */
 
 import { Blind } from "./blind.js";
-import { el } from "./dom.js";
+import { download, el } from "./dom.js";
 import { Viewer } from "./viewer.js";
-
-const bytesOf = (url) => fetch(url).then((answer) => answer.blob());
 
 export function showReport(root, report) {
   for (const { scene } of report.pages) {
@@ -64,9 +62,7 @@ function save(text, url, name) {
   const link = el("a", { href: url, download: name }, text);
   link.addEventListener("click", async (event) => {
     event.preventDefault(); // some browsers do not save data: links of this size
-    const local = URL.createObjectURL(await bytesOf(url));
-    el("a", { href: local, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(local), 10_000);
+    download(name, "", await fetch(url).then((answer) => answer.blob()));
   });
   return link;
 }
