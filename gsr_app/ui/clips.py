@@ -1,4 +1,4 @@
-"""The example of the Video tab, drawn by the app itself: things that upscaling and time are hard on."""
+"""The example of the Video tab: a drawn clip with fine lines and motion, which are difficult to upscale."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COUNT, RATE = 48, Fraction(24)
 _FINER = 3  # samples per pixel and axis
 
 
-def lay_out(folder: Path) -> Path | None:
-    """The example as a file, drawn once; None where videos cannot be written."""
+def example_file(folder: Path) -> Path | None:
+    """The example as a file, made once; None where videos cannot be written."""
     path = folder / "spokes.mp4"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             write(path)
-        except Exception:  # an example is no reason not to start
+        except Exception:  # the app also starts without the example
             return None
     return path
 
@@ -42,7 +42,7 @@ def write(path: Path) -> None:
 
 
 def draw(phase: float) -> np.ndarray:  # [H, W, 3] float32
-    """A turning star of spokes, a ball on its way, lines that drift, at a moment of 0..1."""
+    """A turning star, a moving ball and drifting lines, at a phase of 0..1."""
     height, width = (side * _FINER for side in SIZE)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / _FINER
     turn = 2 * np.pi * phase

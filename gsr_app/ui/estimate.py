@@ -1,4 +1,4 @@
-"""How long a run will take, learned from the runs on this machine."""
+"""Estimates of how long a run takes, from earlier runs on this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Timing
 
-_REMEMBERED = 7  # runs per method: the newest say how the machine is now
-# Work on the input's pixels, and work on the output's.
+_RUNS = 7  # per method: only recent runs tell how fast the machine is now
+# The stages whose time grows with the input; that of all others grows with the output.
 _OF_INPUT = {"read", "encode", "decode"}
 
 
@@ -30,7 +30,7 @@ class Estimates:
                     str(k): [[float(a), float(b)] for a, b in v] for k, v in json.loads(path.read_text()).items()
                 }
             except (ValueError, TypeError, AttributeError):
-                self._runs = {}  # a broken memory is no memory
+                self._runs = {}  # a damaged file: start anew
 
     def learn(self, method: str, timing: Timing, input_pixels: int, output_pixels: int) -> None:
         if timing.cold or not input_pixels or not output_pixels:
@@ -40,7 +40,7 @@ class Estimates:
         with self._lock:
             runs = self._runs.setdefault(method, [])
             runs.append([of_input / input_pixels * 1e6, of_output / output_pixels * 1e6])
-            del runs[:-_REMEMBERED]
+            del runs[:-_RUNS]
             self._save()
 
     def _save(self) -> None:
@@ -49,7 +49,7 @@ class Estimates:
         try:
             write_whole(self._path, json.dumps(self._runs))
         except GsrError:
-            self._path = None  # a read-only home: remember for this run only
+            self._path = None  # not writable: only for this process
 
     def expected_ms(self, method: str, input_pixels: int, output_pixels: int) -> float | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""First pictures without a download: photographs that scikit-image carries, all free to use."""
+"""Example pictures: photographs of scikit-image, free to use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = {
 
 @functools.cache
 def photographs() -> dict[str, Path]:
-    """Name -> file of scikit-image, for those that are here."""
+    """Name -> file, of those that are installed."""
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
         return {}
@@ -26,13 +26,13 @@ def photographs() -> dict[str, Path]:
     return {name: folder / file for name, file in _NAMES.items() if (folder / file).is_file()}
 
 
-def lay_out(folder: Path) -> dict[str, Path]:
-    """Copies in a folder that the app may serve from, so that the package's own folder never is."""
+def copy_examples(folder: Path) -> dict[str, Path]:
+    """Copy the photographs into a folder that the app may serve; the package's own folder is not served."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    laid: dict[str, Path] = {}
+    copied: dict[str, Path] = {}
     for name, path in photographs().items():
         copy = folder / f"{name}{path.suffix}"
         if not copy.is_file() or copy.stat().st_size != path.stat().st_size:
             shutil.copyfile(path, copy)
-        laid[name] = copy
-    return laid
+        copied[name] = copy
+    return copied

@@ -1,4 +1,4 @@
-"""Files that the browser fetches: unguessable names, removed after a while."""
+"""Files that the browser fetches. Their names cannot be guessed, and they are removed after a while."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import threading
 import time
 from pathlib import Path
 
-_LOOK_EVERY_S = 60.0
+_SWEEP_EVERY_S = 60.0
 
 
 class Files:
-    """A folder of results. A name is a capability: who has it may read the file, and nobody can guess it."""
+    """A folder of results. Whoever knows a file's name may read it, so names are random."""
 
     def __init__(self, root: Path, *, keep_s: float = 3600.0, most_bytes: int = 4 << 30) -> None:
         self.root = root
         self.keep_s = keep_s
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._looked = 0.0
+        self._swept = 0.0
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def new(self, suffix: str, stem: str = "") -> Path:
@@ -39,12 +39,12 @@ class Files:
         """Remove what is older than `keep_s`, and the oldest while there is too much."""
         with self._lock:
             moment = time.time() if now is None else now
-            if now is None and moment - self._looked < _LOOK_EVERY_S:
+            if now is None and moment - self._swept < _SWEEP_EVERY_S:
                 return
-            self._looked = moment
+            self._swept = moment
             found: list[tuple[float, Path, int]] = []
             for path in self.root.glob("*/*"):
-                with contextlib.suppress(OSError):  # gone meanwhile: others remove files, too
+                with contextlib.suppress(OSError):  # removed meanwhile by another thread
                     about = path.stat()
                     if stat.S_ISREG(about.st_mode):
                         found.append((about.st_mtime, path, about.st_size))
@@ -53,20 +53,20 @@ class Files:
                 if moment - changed <= self.keep_s and total <= self.most_bytes:
                     break
                 total -= size
-                with contextlib.suppress(OSError):  # or another file lives there
+                with contextlib.suppress(OSError):  # not empty
                     path.unlink(missing_ok=True)
                     path.parent.rmdir()
 
 
 def url_of(path: Path) -> str:
-    """Where the page finds a file: relative, so that any proxy and any mount point will do."""
+    """The address of a file, relative to the page, so that it works behind any proxy and at any mount point."""
     from urllib.parse import quote
 
     return f"gradio_api/file={quote(path.as_posix())}"
 
 
 def path_of(url: str) -> Path:
-    """The file behind one of our own addresses."""
+    """The file of an address that `url_of` made."""
     from urllib.parse import unquote
 
     return Path(unquote(url.removeprefix("gradio_api/file=")))

@@ -1,4 +1,4 @@
-"""Gradio inputs that do not touch what they are given."""
+"""Gradio inputs of the app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 class PictureInput(gr.Image):
-    """An upload, a paste or a snapshot, as the file that it is: depth, profile and orientation untouched."""
+    """An upload, a paste or a snapshot as a file, with its depth, profile and orientation unchanged."""
 
     def __init__(self, value: Any = None, **options: Any) -> None:
         fixed: dict[str, Any] = {"type": "filepath", "image_mode": None, "buttons": []}
@@ -24,7 +24,7 @@ class PictureInput(gr.Image):
         return str(payload.path)
 
     def get_config(self, cls: type[Any] | None = None) -> dict[str, Any]:
-        return super().get_config(gr.Image)  # the page knows this as the image that it is
+        return super().get_config(gr.Image)  # the page has no component of this name
 
     def get_block_name(self) -> str:
         return "image"
@@ -43,7 +43,7 @@ class ModelTable(gr.HTML):
         super().__init__(value, **{**options, **fixed})
 
     def preprocess(self, payload: object) -> None:
-        """The table only shows."""
+        """The table is not an input."""
 
     def postprocess(self, value: Any) -> Any:
         return list(value or ())

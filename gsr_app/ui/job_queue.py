@@ -1,4 +1,4 @@
-"""One queue for everything heavy: one job at a time, visitors in turn, and everyone knows how many are ahead."""
+"""The queue of the app: one job at a time, visitors in rotation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ log = logging.getLogger("gsr")
 
 
 class QueuedJob:
-    """Work of one visitor. `run` gets the job and looks at `cancelled` now and then."""
+    """A job of one visitor. `run` gets the job and has to check `cancelled` regularly."""
 
     def __init__(self, visitor: str, run: Callable[[QueuedJob], None]) -> None:
         self.visitor = visitor
         self._run = run
-        self._context = contextvars.copy_context()  # whose request this is, for hosts that count by visitor
+        self._context = contextvars.copy_context()  # of the request: a host with quotas reads the visitor from it
         self._cancelled = threading.Event()
         self.finished = threading.Event()
 
@@ -36,7 +36,7 @@ class QueuedJob:
 
 
 class JobQueue:
-    """Jobs of one visitor keep their order; between visitors it is one job each, in rotation."""
+    """The jobs of one visitor keep their order; visitors take turns, one job each."""
 
     def __init__(self, workers: int = 1) -> None:
         self._waiting: OrderedDict[str, deque[QueuedJob]] = OrderedDict()
@@ -63,7 +63,7 @@ class JobQueue:
                 return 0
             place = own.index(job)
             count = place + len(self._running)
-            before = True  # the visitors whose turn comes before this one's
+            before = True  # whether the visitor's turn comes before this one's
             for visitor, jobs in self._waiting.items():
                 if visitor == job.visitor:
                     before = False
@@ -89,9 +89,9 @@ class JobQueue:
             job = self._next()
             try:
                 job.run()
-            except BaseException:  # whatever it was: the next visitor's turn comes
-                log.exception("A job ended badly")
+            except BaseException:  # the worker must survive any error
+                log.exception("A job failed")
             finally:
                 with self._changed:
                     self._running.discard(job)
-                del job  # a worker that waits holds on to nobody's picture
+                del job  # drop the reference, so that its buffers are freed while the worker waits

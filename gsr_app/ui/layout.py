@@ -1,4 +1,4 @@
-"""The page: header, tabs, and what `launch` has to be told. `build` is all that app.py calls."""
+"""The page (header and tabs), and the options that `launch` needs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build(app: AppState) -> gr.Blocks:
 
 
 def launch_options(limits: Limits | None = None) -> dict[str, Any]:
-    """What belongs to `launch()` in Gradio 6."""
+    """The options of `launch()`; in Gradio 6 theme and CSS are among them."""
     most = (limits or Limits()).input_pixels
     return {
         "theme": theme(),
@@ -57,7 +57,7 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "max_file_size": max(64 << 20, most * 8),
-        "show_error": False,  # what an unknown error says may name files of the server
+        "show_error": False,  # the text of an unexpected error may name files of the server
         "enable_monitoring": False,
         "pwa": False,
     }

@@ -1,7 +1,7 @@
-"""What the player plays: all pictures of one moment in one frame of one H.264 file.
+"""The file that the player plays: an H.264 video whose frames show all panes, one below the other.
 
-Two videos in a page have two clocks, which drift apart by pictures; this has one, and every browser plays it. The file
-grows in parts, so that the first seconds can be watched while the rest is made.
+Separate videos in a page run on separate clocks and drift apart by frames; one file keeps the panes in step, and every
+browser plays it. It is written in parts, so that the first seconds can be watched while the rest is made.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gsr_app.io import video
 from gsr_app.io.video import CODECS, Part, PartWriter, Plan, VideoInfo
 from gsr_app.io.video.color import Coding
 
-MOST_PIXELS = 8_900_000  # of one frame of the player's file: what browsers decode without a stutter
+MOST_PIXELS = 8_900_000  # of a frame: what browsers decode in real time
 _MOST_SIDE = 4096
-_ALIGN = 16  # panes begin on whole macroblocks, so that none bleeds into the next
+_ALIGN = 16  # panes begin on whole macroblocks, so that compression does not mix them
 _FIRST_PICTURES, _FIRST_S, _NEXT_S = 8, 1.0, 4.0
-_PATIENCE = 10  # the longer the file, the rarer it is put together anew: a tenth of the time at most
+_PATIENCE = 10  # assembling the file takes at most a tenth of the time
 _CODEC = replace(CODECS["h264"], options={"preset": "veryfast", "tune": "fastdecode"})
 _CRF = 8
 
@@ -42,11 +42,11 @@ class Place:
 
 
 class PlayerFile:
-    """Collects moments. Close it when nothing more comes."""
+    """Collects frames. Close it at the end."""
 
     def __init__(self, time_base: Fraction, rate: Fraction | None, info: VideoInfo) -> None:
         self.places: tuple[Place, ...] = ()
-        self.times_s: list[float] = []  # of each moment, from the first
+        self.times_s: list[float] = []  # of each frame, from the first
         self.end_s = 0.0
         self._time_base, self._rate, self._info = time_base, rate, info
         self._folder = Path(tempfile.mkdtemp(prefix="gsr-player-"))
@@ -58,7 +58,7 @@ class PlayerFile:
         self._took_s = 0.0
 
     def append(self, panes: Mapping[str, np.ndarray], pts: int, duration: int) -> None:
-        """One moment: the pictures by their names, the same names and sizes every time."""
+        """Add a frame: the pictures by pane, the same panes and sizes every time."""
         if self._plan is None:
             self._lay_out(panes)
             self._first = pts
@@ -70,7 +70,7 @@ class PlayerFile:
         self.end_s = float((pts + duration - self._first) * self._time_base)
 
     def due(self) -> bool:
-        """Whether there is enough new to be shown."""
+        """Whether enough frames are new to publish the file again."""
         if self._writer is None:
             return False
         waited = time.monotonic() - self._since
@@ -78,7 +78,7 @@ class PlayerFile:
         return first or (bool(self._parts) and waited > max(_NEXT_S, _PATIENCE * self._took_s))
 
     def publish(self, path: Path) -> int:
-        """Everything so far as a file; returns how many moments it has."""
+        """Write all frames so far as a file; returns their number."""
         if self._writer is not None:
             self._writer.close()
             self._parts.append(Part(self._writer.path, tuple(self._writer.times)))
@@ -97,7 +97,7 @@ class PlayerFile:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _lay_out(self, panes: Mapping[str, np.ndarray]) -> None:
-        """One below the other; larger ones at a fraction of their size where browsers would give up."""
+        """Place the panes one below the other; reduce them where a browser could not play the size."""
         shrunk = 1
         while True:
             top, widest, places = 0, 0, list[Place]()

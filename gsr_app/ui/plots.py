@@ -1,4 +1,4 @@
-"""What was measured, drawn: time over scale, quality over time, and how a field's Gaussians are spread."""
+"""Plots of a visitor's runs: time over scale, quality over time, and the distribution of a field's Gaussians."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _figure(title: str, x: str, y: str) -> Any:
     return figure
 
 
-def _or_say(figure: Any, why: str) -> Any:
-    """A drawing without data says what it waits for, instead of showing axes of nothing."""
+def _or_note(figure: Any, why: str) -> Any:
+    """A plot without data shows what it needs, instead of empty axes."""
     if not figure.data:
         figure.add_annotation(text=why, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
         figure.update_xaxes(visible=False)
@@ -91,7 +91,7 @@ def time_over_scale(runs: Sequence[Run]) -> Any:
             text=[run.source + (", draw only" if _is_draw_only(run.pane) else "") for run in ordered],
             hovertemplate="×%{x:.2f} · %{y:.3g} s<br>%{text}",
         )
-    return _or_say(figure, "First runs load the network and are left out: run again.")
+    return _or_note(figure, "First runs load the network and are left out: run again.")
 
 
 def _is_draw_only(pane: PaneSpec) -> bool:
@@ -115,7 +115,7 @@ def quality_over_time(runs: Sequence[Run]) -> Any:
             text=[f"{run.source} ×{run.scale:.2f}" for run in method_runs],
             hovertemplate="%{y:.2f} dB · %{x:.3g} s<br>%{text}",
         )
-    return _or_say(figure, "Needs a run with a reference or a round trip.")
+    return _or_note(figure, "Needs a run with a reference or a round trip.")
 
 
 def _array(values: Any) -> NDArray[np.float32]:
@@ -142,4 +142,4 @@ def field_spread(fields: Sequence[tuple[PaneSpec, GaussianField]]) -> tuple[Any,
                 line={"color": pane.colour, "width": 1.5, "shape": "hvh"},
                 hovertemplate="%{x:.3g} · %{y:.2f} %",
             )
-    return _or_say(sizes, _NO_FIELD), _or_say(strengths, _NO_FIELD)
+    return _or_note(sizes, _NO_FIELD), _or_note(strengths, _NO_FIELD)

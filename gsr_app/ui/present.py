@@ -20,9 +20,6 @@ KINDS = {
 }
 
 
-# ---- words ------------------------------------------------------------------------------------------------------
-
-
 def scales(method: Method) -> str:
     if method.scales is None:
         return "any scale"
@@ -121,7 +118,7 @@ def duration(ms: float) -> str:
 
 
 def small_size(size: tuple[int, int], scale: Scale, protocol: str) -> tuple[int, int]:
-    """What a round trip shrinks a picture to."""
+    """The size that a round trip shrinks a picture to."""
     from gsr_app.engine import protocols  # it imports torch
 
     return protocols.check_pair_size(size, scale, protocols.find(protocol)[0]).lr

@@ -12,7 +12,7 @@ from gsr_app.core.folders import cache_folder
 from gsr_app.core.types import FieldHandle
 from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
-from gsr_app.ui.examples import lay_out
+from gsr_app.ui.examples import copy_examples
 from gsr_app.ui.files import Files
 from gsr_app.ui.plots import Run
 from gsr_app.ui.runs import Runs
@@ -74,7 +74,7 @@ def create_app_state(
     engine: Engine, limits: Limits | None = None, *, timings: Path | None = None, may_manage: bool = False
 ) -> AppState:
     folder = results_folder()
-    examples = lay_out(folder.with_name("gsr-examples"))
+    examples = copy_examples(folder.with_name("gsr-examples"))
     return AppState(
         engine, Files(folder), estimates=Estimates(timings), limits=limits or Limits(), may_manage=may_manage,
         examples=examples,

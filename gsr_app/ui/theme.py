@@ -1,4 +1,4 @@
-"""The look: Gradio's own tokens bent to ours, and one stylesheet."""
+"""The theme: Gradio's design tokens with our values, and the stylesheet."""
 
 from __future__ import annotations
 
@@ -15,18 +15,9 @@ _MONO = ["ui-monospace", "SF Mono", "JetBrains Mono", "DejaVu Sans Mono", "Menlo
 
 def theme() -> Base:
     accent = Color(
-        "#eef6f3",
-        "#d7ebe4",
-        "#b3d8cb",
-        "#86bfad",
-        "#58b39a",
-        "#2f6f5e",
-        "#2a6455",
-        "#24564a",
-        "#1d463c",
-        "#163730",
+        "#eef6f3", "#d7ebe4", "#b3d8cb", "#86bfad", "#58b39a", "#2f6f5e", "#2a6455", "#24564a", "#1d463c", "#163730",
         "#0f2722",
-    )
+    )  # fmt: skip
     return Base(
         primary_hue=accent, secondary_hue=accent, neutral_hue="stone", font=_SANS, font_mono=_MONO, text_size="sm",
         radius_size="sm", spacing_size="sm",

@@ -1,1 +1,1 @@
-"""The viewer: its data contract, its static modules, and how a page gets them."""
+"""The viewer without Gradio: scenes, comparisons, reports, and the JavaScript that shows them."""

@@ -1,7 +1,7 @@
-"""How a page gets the viewer: the static modules as text, in the order in which they import each other.
+"""The JavaScript modules of the viewer as text that a page embeds, in the order of their imports.
 
-There is no build step and no static route: the sources travel inside the page, so that the app, behind any proxy and
-with or without server-side rendering, and a report on a disk run the same code the same way.
+There is no build step and no static route: the sources are part of the page. So the app (behind any proxy, with or
+without server-side rendering) and a report on a disk run the same code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 STATIC = Path(__file__).parent / "static"
 PLAYER = Path(__file__).parent / "player" / "static"
 _IMPORT = re.compile(r'from "\./([\w-]+\.js)"')
-# Not modules of the viewer: these start it.
+# Scripts that start the viewer; they are no modules.
 _STARTERS = {"loader.js"}
 
 
@@ -26,22 +26,22 @@ def read(name: str) -> str:
 def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
     """(name, source) of every module of the viewer, each after those that it imports.
 
-    With a folder `beside` it: that folder's modules, and those of the viewer that they need.
+    With `beside`: the modules of that folder, and those of the viewer that they import.
     """
     sources = {path.name: path for path in sorted(STATIC.glob("*.js")) if path.name not in _STARTERS}
     wanted = sorted(beside.glob("*.js")) if beside else list(sources.values())
     if beside and (twice := {path.name for path in wanted} & sources.keys()):
-        raise ImportError(f"{', '.join(sorted(twice))} is the name of a module of the viewer, too.")
+        raise ImportError(f"{', '.join(sorted(twice))} is also the name of a module of the viewer.")
     sources.update({path.name: path for path in wanted})
     ordered: dict[str, str] = {}
-    under_way: set[str] = set()
+    in_progress: set[str] = set()
 
     def place(name: str) -> None:
         if name in ordered:
             return
-        if name in under_way:
+        if name in in_progress:
             raise ImportError(f"The viewer's modules import each other in a circle at {name}.")
-        under_way.add(name)
+        in_progress.add(name)
         text = sources[name].read_text(encoding="utf-8")
         for needed in _IMPORT.findall(text):
             place(needed)
@@ -53,13 +53,13 @@ def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
 
 
 def embed(value: object) -> str:
-    """JSON that is safe inside a <script>: no text in it can end the element."""
+    """JSON that is safe inside a <script>: no text in it can close the element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def start_script(beside: Path | None = None) -> str:
-    """JavaScript that defines `modules`, a promise of everything the viewer (or what lies beside it) exports."""
+    """JavaScript that defines `modules`, a promise of everything that the viewer (or the folder `beside`) exports."""
     return f"{read('loader.js')}\nconst modules = loadModules({embed(modules(beside))});\n"
 
 

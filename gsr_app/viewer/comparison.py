@@ -1,7 +1,7 @@
 """A comparison: several methods on one picture, each result as a pane of a scene.
 
 `prepare` checks a request and reads its pictures, `first_scene` shows what is known before anything runs, `run_method`
-makes the pane of one method. Who calls them decides on the engine, the limits, and the sink that stores the pictures.
+makes the pane of one method. The caller gives the engine, the limits, and the sink that stores the pictures.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ NO_LIMITS = Limits(1 << 40, 1 << 40)
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What somebody asked for. Nothing in it has been checked."""
+    """What the user asked for. Nothing in it has been checked."""
 
     image: str | None
     methods: tuple[str, ...]
@@ -73,8 +73,8 @@ class CompareRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """The reference that results are compared with, and how."""
+class Scoring:
+    """The reference that results are scored against, and the convention."""
 
     pair: Pair
     convention: Convention
@@ -90,7 +90,7 @@ class CompareJob:
     name: str
     scale: Scale
     methods: tuple[Method, ...]
-    judged: Judged | None
+    scoring: Scoring | None
     repeats: int
     key: str  # changes with the picture
 
@@ -177,14 +177,14 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
                     hint="Choose the scale that leads from the picture to the reference, or switch the round trip on.",
                 )
             pair = protocols.Pair(source.pixels, reference, scale)
-    image, judged = source.pixels, None
+    image, scoring = source.pixels, None
     if pair is not None:
-        judged = Judged(pair, convention, request.protocol)
+        scoring = Scoring(pair, convention, request.protocol)
         if not convention.quantised or pair.lr.dtype != source.pixels.dtype:
             image = pair.float_lr
     key = hashlib.blake2b(np.ascontiguousarray(source.pixels).data, digest_size=8).hexdigest()
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
-    return CompareJob(source, image, Path(str(request.image)).name, scale, found, judged, repeats, key)
+    return CompareJob(source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key)
 
 
 def convert(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -199,8 +199,8 @@ def first_scene(job: CompareJob, sink: Sink) -> Scene:
     """Everything that is known before anything has run."""
     height, width = job.output_size
     panes = [waiting_pane(method) for method in job.methods]
-    if job.judged is not None:
-        reference = job.judged.pair.reference
+    if job.scoring is not None:
+        reference = job.scoring.pair.reference
         covered = (reference.shape[0] / job.scale.y, reference.shape[1] / job.scale.x)
         url = sink.put_still("reference", reference).url
         panes.append(
@@ -229,11 +229,11 @@ def run_method(
 ) -> PaneSpec:
     """Run a method and store its result; the finished pane."""
     result, timing = _upscale(job, method, engine, cancel, report)
-    metrics = _measure(job.judged, result.image) if job.judged else None
+    metrics = _measure(job.scoring, result.image) if job.scoring else None
     pixels = convert(result.image, job.source.pixels.dtype)
     if uses_cached_field(method, timing):
-        told = "the field was kept from an earlier run, so the time is without encoding"
-        result = replace(result, warnings=(*result.warnings, told))
+        warning = "the field was kept from an earlier run, so the time is without encoding"
+        result = replace(result, warnings=(*result.warnings, warning))
     stored = sink.put_result(method.id, pixels, job.source, f"{safe_stem(job.name)}_{method.id}_x{job.scale}")
     if stored.write_ms:
         timing = timing.including(write=stored.write_ms)
@@ -279,10 +279,10 @@ def _median(timings: list[Timing]) -> Timing:
     return replace(timings[-1], stages_ms=stages, repeats=len(timings), cold=False)
 
 
-def _measure(judged: Judged, image: NDArray[Any]) -> PaneMetrics:
+def _measure(scoring: Scoring, image: NDArray[Any]) -> PaneMetrics:
     from gsr_app.engine import protocols  # it imports torch
 
-    return metrics_of(protocols.score(image, judged.pair, judged.convention), judged.name)
+    return metrics_of(protocols.score(image, scoring.pair, scoring.convention), scoring.name)
 
 
 def compare_pictures(image: NDArray[Any], reference: NDArray[Any], name: str) -> PaneMetrics:

@@ -1,4 +1,4 @@
-"""The figure of a report: region crops by methods, as papers print them."""
+"""The figure of a report, as papers print it: a row of crops per region, a column per method."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _crop(row: Row, pane: PaneSpec, size: tuple[int, int]) -> Image.Image | None
     if box[2] <= box[0] or box[3] <= box[1]:
         return None
     cut = picture.crop(box).convert("RGB")
-    # Enlarged pixels stay pixels; only what is too large for its place is smoothed.
+    # Enlarged crops keep sharp pixels; only crops that are reduced are smoothed.
     return cut.resize(size, Image.Resampling.NEAREST if cut.width <= size[0] else Image.Resampling.LANCZOS)
 
 
 def draw_figure(rows: Sequence[Row]) -> Image.Image | None:
-    """One row per region, one column per pane, names and figures below."""
+    """One row per region, one column per pane, with its name and score below."""
     if not rows:
         return None
     font = ImageFont.load_default(15)

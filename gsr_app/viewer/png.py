@@ -1,4 +1,4 @@
-"""PNG for the screen: 8 bits, lossless, quick rather than small."""
+"""PNG files for the screen: 8 bits, lossless, written fast rather than small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # grey, RGB, RGBA
 
 
 def to_screen(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """The 8 bits that stand for an image of uint8, uint16 or float in 0..1, rounded to nearest."""
+    """An image of uint8, uint16 or float in 0..1 as 8 bits, rounded to nearest."""
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:

@@ -1,6 +1,6 @@
-"""A report: one HTML file with the viewer, the pictures, the figures and where everything came from.
+"""A report: one HTML file with the viewer, the pictures, the scores, and the weights and licences behind them.
 
-It opens from a disk without a network; nothing in it is fetched.
+It opens from a disk without a network; it fetches nothing.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def data_url(data: bytes, kind: str) -> str:
 
 
 def field_url(data: bytes) -> str:
-    """A field file as the page carries it."""
+    """A field file as a compressed data URL."""
     return data_url(gzip.compress(data, 6, mtime=0), "application/gzip")
 
 
 def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
-    """The scene with everything inside it, and the fields by the ids that it names."""
+    """The scene with its pictures as data URLs, and the fields by the ids in it."""
     fields: dict[str, str] = {}
     panes: list[PaneSpec] = []
     for pane in page.scene.panes:
@@ -58,7 +58,7 @@ def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
             if pane.id in page.fields:
                 kept = replace(kept, id=f"{number}-{pane.id}")
                 fields[kept.id] = field_url(page.fields[pane.id])
-        # What is saved is what is shown: no need to carry it twice.
+        # The download is the picture that is shown, so it is embedded once.
         panes.append(replace(pane, url=url, download_url=url and SAME, field=kept))
     return replace(page.scene, panes=tuple(panes), running=False), fields
 
@@ -97,8 +97,8 @@ def build_report(
 ) -> str:
     """The whole file as text."""
     carried = [_carried(page, number) for number, page in enumerate(pages)]
-    told = [pane for scene, _ in carried for pane in scene.panes if pane.kind == "method"]
-    machine = sorted({f"{p.timing.backend} on {p.timing.device}" for p in told if p.timing})
+    shown = [pane for scene, _ in carried for pane in scene.panes if pane.kind == "method"]
+    machine = sorted({f"{p.timing.backend} on {p.timing.device}" for p in shown if p.timing})
     digest = hashlib.blake2b(digest_size=12)
     for page in pages:
         for pane_id, png in sorted(page.pictures.items()):
@@ -110,7 +110,7 @@ def build_report(
             {"title": page.title, "scene": as_json(scene)} for page, (scene, _) in zip(pages, carried, strict=True)
         ],
         "fields": {name: url for _, fields in carried for name, url in fields.items()},
-        "methods": [_described(method, told) for method in methods],
+        "methods": [_described(method, shown) for method in methods],
         "machine": "Timed with " + "; ".join(machine) if machine else "",
         "versions": f"GSR {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "figure": figure_png
@@ -131,8 +131,8 @@ def build_report(
     )
 
 
-def _described(method: Method, told: Sequence[PaneSpec]) -> dict[str, str]:
-    mine = [pane for pane in told if pane.id == method.id]
+def _described(method: Method, shown: Sequence[PaneSpec]) -> dict[str, str]:
+    mine = [pane for pane in shown if pane.id == method.id]
     return {
         "title": method.title,
         "done": "; ".join(sorted({pane.done or (pane.error.message if pane.error else "") for pane in mine})),

@@ -14,7 +14,7 @@ from gsr_app.io.picture import Metadata
 from gsr_app.viewer.contract import PaneField
 from gsr_app.viewer.png import encode_png
 
-_LEVEL = 6  # of PNG compression: a report is made once and sent around
+_LEVEL = 6  # of PNG compression: higher than on the screen, because a report is stored and sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +41,14 @@ class Stored:
 
 
 def safe_stem(name: str) -> str:
-    """A file name's stem with nothing in it that a header, a path or a page could trip over."""
+    """The stem of a file name, without characters that are special in headers, paths or pages."""
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).stem)
     return kept.strip(".-")[:60] or "image"
 
 
 class Sink(Protocol):
     def put_still(self, pane_id: str, pixels: NDArray[Any]) -> Stored:
-        """Store a picture that is only looked at: the input or the reference."""
+        """Store a picture without a file to save: the input, the reference, a state of a fit."""
         ...
 
     def put_result(self, pane_id: str, pixels: NDArray[Any], source: StoredPicture, name: str) -> Stored:

@@ -1,4 +1,4 @@
-"""The Video tab's logic over the fake engine: wishes, states, what the player gets, the API."""
+"""The Video tab's logic over the fake engine: requests, states, what the player gets, the API."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def last(states: Iterator[Any]) -> dict[str, Any]:
         ({"format": "exe"}, "is not written here"),
     ],
 )
-def test_a_wrong_wish_is_told_in_words(app: AppState, clip: Path, change: dict[str, Any], said: str) -> None:
-    wish: dict[str, Any] = {"video": str(clip), "method": "swift", "scale": "2", **change}
+def test_a_wrong_request_is_refused_in_words(app: AppState, clip: Path, change: dict[str, Any], said: str) -> None:
+    request: dict[str, Any] = {"video": str(clip), "method": "swift", "scale": "2", **change}
     with pytest.raises(GsrError, match=said):
-        video.prepare(app, VideoRequest(**wish))
+        video.prepare(app, VideoRequest(**request))
 
 
 def test_a_run_ends_with_a_file_to_keep_and_one_to_play(app: AppState, clip: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_large_result_is_played_smaller_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_example_is_drawn_and_reads_as_a_video(tmp_path: Path) -> None:
-    path = drawn.lay_out(tmp_path)
+    path = drawn.example_file(tmp_path)
     assert path is not None
     assert len(clips.decoded(path)) == drawn.COUNT
     stored = clips.decoded(path)[10].to_ndarray(format="rgb24") / 255

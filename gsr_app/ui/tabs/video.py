@@ -21,7 +21,7 @@ _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 def build(app: AppState) -> None:
     """Lay the tab out and wire it."""
     methods = app.engine.video_methods
-    example = clips.lay_out(app.files.root.with_name("gsr-examples"))
+    example = clips.example_file(app.files.root.with_name("gsr-examples"))
 
     with gr.Row(elem_id="video"):
         with gr.Column(elem_id="videorail"):
