@@ -163,7 +163,7 @@ class Patches:
 
 
 class TaughtPatches:
-    """Patches of tiles whose targets a teacher made; every patch has all the scales of its tile."""
+    """Patches of tiles whose targets a teacher made; every patch has several scales."""
 
     def __init__(self, tiles: Sequence[Entry], data: Data, degradation: Degradation) -> None:
         self.tiles, self.data, self.degradation = tiles, data, degradation
@@ -178,15 +178,14 @@ class TaughtPatches:
             y, x, side = top * factor, left * factor, size_px * factor
             return turn(picture[:, y : y + side, x : x + side], turns, is_flipped)
 
-        scales = [int(name[1:]) for name in tile if name != "lr"]
-        weights = [self.data.taught_weights.get(f"x{scale}", 1.0) for scale in scales]
+        weights = self.data.taught_weights or {name: 1.0 for name in tile if name != "lr"}
         lr = cut(tile["lr"], 1)
         if is_degraded(rng, self.degradation):  # the teacher has answered to the clean tile
             lr = degrade(rng, lr, (size_px, size_px), self.degradation)
         return Example(
             lr[None],
-            tuple(cut(tile[f"x{scale}"], scale) for scale in scales),
-            tuple(weight / sum(weights) for weight in weights),
+            tuple(cut(tile[name], int(name[1:])) for name in weights),
+            tuple(weight / sum(weights.values()) for weight in weights.values()),
         )
 
 
@@ -210,14 +209,11 @@ class PicturePatches:
             )
 
     def draw(self, rng: np.random.Generator, scale: float) -> Example:
-        size_px = self.data.patch_px
-        if rng.random() < self.data.edge_share:
-            lr, hr = draw_edge(rng, size_px, round(scale * size_px))
+        size, hr = (self.data.patch_px, self.data.patch_px), self._draw_patch(rng, scale)
+        if is_degraded(rng, self.degradation):
+            lr = degrade(rng, hr, size, self.degradation)[None]
         else:
-            hr = self._draw_patch(rng, scale)
-            if is_degraded(rng, self.degradation):
-                return Example(degrade(rng, hr, (size_px, size_px), self.degradation)[None], (hr,), (1.0,))
-            lr = quantise(resize(hr[None], size=(size_px, size_px)))
+            lr = quantise(resize(hr[None], size=size))
         return Example(lr, (hr,), (1.0,))
 
     def _draw_patch(self, rng: np.random.Generator, scale: float) -> Tensor:  # [3, H, W] float
@@ -245,25 +241,6 @@ def draw_scale(rng: np.random.Generator, data: Data) -> float:
     if rng.random() < data.favourite_share:
         return float(rng.choice(data.favourites))
     return math.exp(rng.uniform(math.log(low), math.log(high))) if data.spread == "log" else rng.uniform(low, high)
-
-
-def draw_edge(rng: np.random.Generator, lr_px: int, hr_px: int) -> tuple[Tensor, Tensor]:
-    """A straight antialiased edge between two colours, at both resolutions."""
-    first, second = torch.from_numpy(rng.uniform(0, 1, (2, 3, 1, 1)).astype(np.float32))
-    if rng.random() < 0.5:  # parallel to the pixel grid, on a pixel boundary
-        normal = ((1.0, 0.0), (0.0, 1.0))[rng.integers(2)]
-        distance = float(rng.integers(1, lr_px)) / lr_px - 0.5
-    else:
-        angle = rng.uniform(0, 2 * math.pi)
-        normal, distance = (math.cos(angle), math.sin(angle)), rng.uniform(-0.4, 0.4)
-
-    def render(side_px: int) -> Tensor:  # [3, side, side]
-        at = (torch.arange(side_px) + 0.5) / side_px - 0.5
-        depth = (at * normal[0] + at[:, None] * normal[1] - distance) * side_px
-        cover = (depth / (abs(normal[0]) + abs(normal[1])) + 0.5).clamp(0, 1)  # the part of a pixel behind the edge
-        return first + (second - first) * cover
-
-    return quantise(render(lr_px)[None]), render(hr_px)
 
 
 def measure_detail(window: Tensor) -> float:  # [3, H, W] uint8

@@ -20,13 +20,14 @@ class Data:
     held_out: int = 0  # pictures of the folder that are not trained on, chosen by a hash of their names
     busiest_of: int = 1  # candidate windows per patch; the one with the most detail is used
     shrink_most: float = 1.0  # photographs are first shrunk by 1 to this, because they are soft at full size
-    edge_share: float = 0.0  # share of patches that are drawn straight edges instead of photographs
     scales: tuple[float, float] = (1.0, 4.0)  # range of random scales
     scale_per: Literal["patch", "batch"] = "batch"
     spread: Literal["uniform", "log"] = "uniform"
     favourites: tuple[float, ...] = ()  # scales drawn more often
     favourite_share: float = 0.0  # share of patches at one of these
-    taught_weights: Mapping[str, float] = field(default_factory=dict[str, float])  # of a teacher's scales, as x2 = 2.0
+    taught_weights: Mapping[str, float] = field(
+        default_factory=dict[str, float]
+    )  # the scales to use of taught tiles, as x2 = 2.0
     frames: int = 1  # video: frames of a window; scales are the tenths of the range,
     pairs_of: tuple[float, ...] = ()  # and pairs of two different ones of these, vertical and horizontal
     easy_epochs: int = 0  # video: first epochs, of which 4 in 10 use the largest scale and 2 in 10 whole scales

@@ -102,13 +102,20 @@ def test_drawn_pictures_have_clean_edges_and_enough_contrast() -> None:
 
 
 def test_the_targets_of_a_patch_are_cut_and_turned_like_its_low_resolution() -> None:
-    data = Data(patch_px=12, taught_weights={"x2": 3.0})
+    data = Data(patch_px=12, taught_weights={"x2": 3.0, "x3": 1.0})
     batch = Patches([Share(1.0, make_tiles(3))], data).draw(1, count=5)
     assert batch.of == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)
     assert batch.weights == (0.75, 0.25) * 5
     for index, hr in zip(batch.of, batch.hr, strict=True):
         scale = hr.shape[1] // 12
         assert torch.equal(hr, repeat(batch.lr[index], scale))
+
+
+def test_a_recipe_chooses_among_the_scales_of_its_tiles() -> None:
+    shares = [Share(1.0, make_tiles(2))]
+    assert [one.shape[1] for one in Patches(shares, Data(patch_px=12)).draw(1, count=2).hr] == [24, 36, 24, 36]
+    only = Data(patch_px=12, taught_weights={"x3": 1.0})
+    assert [one.shape[1] for one in Patches(shares, only).draw(1, count=2).hr] == [36, 36]
 
 
 def test_examples_come_from_each_place_by_its_share() -> None:
@@ -154,7 +161,7 @@ def test_what_is_held_out_depends_on_names_alone() -> None:
 
 
 def test_a_run_on_taught_tiles_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
-    data = dataclasses.replace(small_recipe().data, taught_weights={"x2": 2.0})
+    data = dataclasses.replace(small_recipe().data, taught_weights={"x2": 2.0, "x3": 1.0})
     recipe = small_recipe(data=data, schedule=Schedule(steps=30, ema=0.9), validation=Validation(every=0))
     shares = [Share(0.8, smooth_tiles()), Share(0.2, draw_pictures(2))]
 

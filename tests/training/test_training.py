@@ -16,7 +16,7 @@ from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
 from gsr_app.models.registry import architecture_ids, build
 from gsr_app.ops.resize import resize
 from gsr_app.training import losses, starts
-from gsr_app.training.data import Patches, draw_edge, load_pictures, shrink
+from gsr_app.training.data import Patches, load_pictures, shrink
 from gsr_app.training.log import CsvLog, draw_curve, read_rows
 from gsr_app.training.loop import Trainer
 from gsr_app.training.optim import build_optimizers, follow, rate_factor
@@ -65,8 +65,8 @@ def train(recipe: Recipe, out: Path, *, stop_at: int | None = None, resume: bool
 # ---- the loop ------------------------------------------------------------------------------------------------
 
 
-def test_thirty_steps_lower_the_loss(tmp_path: Path) -> None:
-    recipe = small_recipe(schedule=Schedule(steps=30, ema=0.9), validation=Validation(every=10, scales=(2.0,)))
+def test_fifty_steps_lower_the_loss(tmp_path: Path) -> None:
+    recipe = small_recipe(schedule=Schedule(steps=50, ema=0.9), validation=Validation(every=25, scales=(2.0,)))
     pictures = draw_pictures(4)
     trainer = Trainer(recipe, pictures, pictures[:1], tmp_path)
     batch = trainer.patches.draw(99, count=8)  # the same patches before and after: the run's own differ in difficulty
@@ -195,15 +195,6 @@ def test_scales_cover_their_range_and_favour_the_favourites() -> None:
     assert min(sides) <= 13
     assert max(sides) >= 38
     assert 0.4 < sum(side in (20, 30) for side in sides) / 150 < 0.7
-
-
-def test_drawn_edges_are_clean_and_agree_at_both_resolutions() -> None:
-    rng = np.random.default_rng(2)
-    for _ in range(20):
-        lr, hr = draw_edge(rng, 12, 36)
-        assert float((lr[0].amax((1, 2)) - hr.amax((1, 2))).max()) < 0.5 / 255 + 1e-6  # no halo
-        mean_of_blocks = hr.view(3, 12, 3, 12, 3).mean((2, 4))
-        assert float((mean_of_blocks - lr[0]).abs().max()) < 0.1
 
 
 def test_of_several_windows_the_busiest_is_taken() -> None:
