@@ -1,7 +1,7 @@
-"""Which files to make out of which, and what became of each.
+"""Which output belongs to which input of a batch, and the outcome of each.
 
-A finished output is the record of the work: it appears whole or not at all, so whatever is there is done, and a batch
-that was killed goes on where it stopped.
+Outputs are written whole or not at all, so one that exists is finished, and a batch that was killed continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _expand(inputs: Sequence[str], out: Path, readable: set[str]) -> list[tuple[
                 if match.is_file():
                     found.setdefault(match, Path())
         else:
-            found.setdefault(path, Path())  # a missing file fails in its turn, with its reason
+            found.setdefault(path, Path())  # a missing file is reported when its turn comes
     if not found:
         raise InvalidArgument(
             f"There is no image in {', '.join(inputs)}.", hint=f"Read: {', '.join(sorted(readable))}."
@@ -84,7 +84,7 @@ def _expand(inputs: Sequence[str], out: Path, readable: set[str]) -> list[tuple[
 
 
 def _images_below(folder: Path, out: Path, readable: set[str]) -> Iterable[tuple[Path, Path]]:
-    """The images of a folder and its folders, without what is hidden and without our own output."""
+    """The images of a folder and its subfolders, without hidden files and without our own output."""
     own = out.resolve()
     if own == folder.resolve():
         raise InvalidArgument(f"The output folder {out} is the input folder.", hint="Give another folder with -o.")

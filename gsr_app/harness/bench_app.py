@@ -1,4 +1,4 @@
-"""`gsr bench app`: the app as its visitors meet it: requests per second and latency through the HTTP API."""
+"""`gsr bench app`: requests per second and latency of the app through its HTTP API."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         Measure.of(case, "latency", ordered, "ms"),
         Measure(case, "latency, 95 %", ordered[int(0.95 * (len(ordered) - 1))], 0.0, len(ordered), "ms"),
     ]
-    bench_record.publish(
-        "app", measures, conditions, as_json=arguments.json, folder=bench_record.kept_in(arguments), detail=ordered
-    )
+    bench_record.publish("app", measures, conditions, arguments, detail=ordered)
     return 0
 
 
@@ -85,7 +83,7 @@ def serve(device: str) -> Generator[tuple[str, float]]:
         try:
             while "Running on local URL" not in log.read_text():
                 if process.poll() is not None or time.perf_counter() - began > _START_LIMIT_S:
-                    last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+                    last = (log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
                     raise GsrError(f"The app did not start: {last}")
                 time.sleep(0.05)
             yield f"http://127.0.0.1:{port}", time.perf_counter() - began

@@ -1,5 +1,5 @@
-"""`gsr bench end-to-end`: what a user waits for. Cold is a fresh process from its start to the written file; warm is
-a session that has run before, from array to array, with its stages.
+"""`gsr bench end-to-end`: how long a user waits. Cold is a new process from its start to the written file; warm is a
+session that has run before, from array to array, by stage.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             source = Path(folder) / "in.png"
             write_image(source, Picture.from_array(picture))
             measures.append(Measure.of(case, "cold process", [_cold_ms(source, method, arguments)], "ms"))
-        # Without its memory of features a session works the picture out anew each time; the network stays loaded.
+        # Without stored features a session computes the picture anew each time; the network stays loaded.
         session = Session(device=arguments.device, memory_bytes=0)
         runs = [session.upscale(picture, method=method, scale=scale) for _ in range(repeats + 1)]
         timings = [one.timing for one in runs[1:]]
@@ -65,8 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         peaks = [one.peak_bytes / 2**20 for one in timings if one.peak_bytes]
         measures += [Measure.of(case, "peak", peaks, "MiB")] if peaks else []
         detail += [{"method": method, **dataclasses.asdict(one)} for one in timings]
-    folder = bench_record.kept_in(arguments)
-    bench_record.publish("end-to-end", measures, conditions, as_json=arguments.json, folder=folder, detail=detail)
+    bench_record.publish("end-to-end", measures, conditions, arguments, detail=detail)
     return 0
 
 

@@ -59,6 +59,5 @@ def run(arguments: argparse.Namespace) -> int:
             break
         side *= 2
     conditions = bench_record.read_conditions(arguments.device)
-    folder = bench_record.kept_in(arguments)
-    bench_record.publish("memory", measures, conditions, as_json=arguments.json, folder=folder, detail=detail)
+    bench_record.publish("memory", measures, conditions, arguments, detail=detail)
     return 0 if measures else 1

@@ -1,8 +1,8 @@
 """`bench model`: where a method's time and memory go, at given input sizes and scales.
 
-Values do not change the speed of a network, so a method whose weights are not here is measured with random ones, and
-says so. Beside milliseconds stands a figure that carries over between machines: the time in units of one forward pass
-of the EDSR-baseline encoder (1.2 M parameters, plain layout) on the same input in the same run.
+The speed of a network does not depend on its weights: a method whose weights are missing is measured with random
+ones, and the table says so. Beside milliseconds there is a figure that is comparable between machines: the time in
+units of one forward pass of the EDSR-baseline encoder (1.2 M parameters) on the same input in the same run.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from gsr_app.engine.networks import Loaded
 
-SUMMARY = "measure networks: encoder, decoder, drawing, peak memory"
-
 _UNIT_SIDE = 256
 
 _Result = TypeVar("_Result")
@@ -44,7 +42,7 @@ class Row:
     edsr_encoder_ms: float
     iqr_ms: dict[str, float] = dataclasses.field(default_factory=dict[str, float])  # by stage: inter-quartile range
     macs: int | None = None  # multiply-adds of one picture; pixel networks at their own scale
-    bicubic_ms: float | None = None  # the yardstick on the same device, for the same picture
+    bicubic_ms: float | None = None  # for comparison, on the same device and picture
     times_training_form: float | None = None  # how much faster than before its layers were fused
 
     @property
@@ -120,13 +118,9 @@ def run(arguments: argparse.Namespace) -> int:
             if not arguments.json:
                 _print(rows)
     conditions = bench_record.read_conditions(arguments.device)
-    folder = bench_record.kept_in(arguments)
     measures = [measure for row in rows for measure in row.measures()]
-    if arguments.json:
-        plain = [row.plain() for row in rows]
-        bench_record.publish("model", measures, conditions, as_json=True, folder=folder, detail=plain)
-    elif folder is not None:
-        bench_record.write_csv(folder / f"model-{conditions.slug}.csv", measures, conditions)
+    plain = [row.plain() for row in rows]
+    bench_record.publish("model", measures, conditions, arguments, detail=plain, has_table=False)
     return 0
 
 
@@ -200,23 +194,18 @@ def _load(method: registry.Method, device: torch.device, given: str | None) -> t
 
 def _median(timings: list[Timing]) -> tuple[Timing, dict[str, float]]:
     """The median of each stage, and its inter-quartile range."""
-    stages = [stage for stage in STAGES if stage in timings[0].stages_ms]
-    spread: dict[str, float] = {}
-    middle: dict[str, float] = {}
-    for stage in stages:
-        values = sorted(timing.stages_ms[stage] for timing in timings)
-        middle[stage] = statistics.median(values)
-        quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-        spread[stage] = quarters[2] - quarters[0]
-    peaks = [timing.peak_bytes for timing in timings if timing.peak_bytes is not None]
-    peak = max(peaks, default=None)
-    return dataclasses.replace(timings[0], stages_ms=middle, peak_bytes=peak, repeats=len(timings)), spread
+    stages = {stage: [one.stages_ms[stage] for one in timings] for stage in STAGES if stage in timings[0].stages_ms}
+    timing = dataclasses.replace(
+        timings[0],
+        stages_ms={stage: statistics.median(values) for stage, values in stages.items()},
+        peak_bytes=max((one.peak_bytes for one in timings if one.peak_bytes is not None), default=None),
+        repeats=len(timings),
+    )
+    return timing, {stage: bench_record.quartile_distance(values) for stage, values in stages.items()}
 
 
 def _edsr_encoder_ms(lr: torch.Tensor, repeats: int) -> float:
-    """The unit: EDSR-baseline without its upsampler, written plainly. It costs the same for every pixel, so a large
-    input is stood for by a part of it.
-    """
+    """The unit: EDSR-baseline without its upsampler, timed on a part of a large input: all pixels cost the same."""
     import torch
     import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""What every benchmark hands in: measured figures with their spread, and the conditions they were taken under.
+"""The results of a benchmark: measured figures with their spread, and the conditions they were taken under.
 
 Times mean little without the machine, so each run also carries ratios to work of known size done in the same run: the
 `matmul unit` (a 1024x1024x1024 float32 product with the same threads) and, for networks, the EDSR-encoder unit.
@@ -44,8 +44,15 @@ class Measure:
     @classmethod
     def of(cls, case: str, metric: str, values: Sequence[float], unit: str) -> Measure:
         """From the values themselves."""
-        quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-        return cls(case, metric, statistics.median(values), quarters[2] - quarters[0], len(values), unit)
+        return cls(case, metric, statistics.median(values), quartile_distance(values), len(values), unit)
+
+
+def quartile_distance(values: Sequence[float]) -> float:
+    """Between the upper and the lower quartile; 0 for a single value."""
+    if len(values) < 2:
+        return 0.0
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return upper - lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ class Conditions:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None:
-    """What every benchmark can be told; `quick` says what a quick run leaves out."""
+    """The arguments that all benchmarks have; `quick` says what a quick run leaves out."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--quick", action="store_true", help=f"{quick}; keeps no CSV")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}; writes no CSV")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: assets/bench)")
 
@@ -84,11 +91,6 @@ def read_size(text: str) -> tuple[int, int]:
     if match is None or not int(match[1]) or not int(match[2]):
         raise InvalidArgument(f"Cannot read the size {text!r}.", hint="Write width x height in pixels, such as 96x96.")
     return int(match[2]), int(match[1])
-
-
-def kept_in(arguments: argparse.Namespace) -> Path | None:
-    """Where the CSV goes; a quick run is a smoke test and keeps nothing."""
-    return None if arguments.quick else arguments.out
 
 
 def read_conditions(device_name: str = "auto") -> Conditions:
@@ -113,7 +115,7 @@ def read_conditions(device_name: str = "auto") -> Conditions:
 
 
 def measure_matmul_unit(repeats: int = 7) -> float:
-    """The machine's pace: milliseconds of a 1024x1024x1024 float32 matrix product with torch's threads."""
+    """The speed of the machine: milliseconds of a 1024x1024x1024 float32 matrix product with torch's threads."""
     import torch
 
     a = torch.rand(1024, 1024)
@@ -140,15 +142,15 @@ def publish(
     name: str,
     measures: Sequence[Measure],
     conditions: Conditions,
+    arguments: argparse.Namespace,
     *,
-    as_json: bool,
-    folder: Path | None,
     detail: Sequence[Any] = (),
+    has_table: bool = True,  # False: the benchmark has printed its own
 ) -> None:
-    """Print a run, as one JSON document or a table, and keep it as CSV in a folder."""
-    if folder is not None:
-        write_csv(folder / f"{name}-{conditions.slug}.csv", measures, conditions)
-    if as_json:
+    """Print a run, as one JSON document or a table, and write its CSV; a quick run is a smoke test and writes none."""
+    if not arguments.quick:
+        write_csv(arguments.out / f"{name}-{conditions.slug}.csv", measures, conditions)
+    if arguments.json:
         document = {
             "bench": name,
             "conditions": dataclasses.asdict(conditions),
@@ -156,7 +158,7 @@ def publish(
             "detail": list(detail),
         }
         print(json.dumps(document, indent=1))
-    else:
+    elif has_table:
         print(render(name, measures, conditions))
 
 

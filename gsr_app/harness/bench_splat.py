@@ -19,7 +19,7 @@ from torch import Tensor
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.engine import devices
 from gsr_app.engine.timing import peak_bytes, reset_peak, synchronize
-from gsr_app.harness.bench_record import Measure, add_common_arguments, kept_in, publish, read_conditions
+from gsr_app.harness.bench_record import Measure, add_common_arguments, publish, read_conditions
 from gsr_app.ops import backend, cuda, reference, splat
 
 EPS = 1e-4
@@ -52,8 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if report.backend != "reference":
         sources = QUICK_GROWTH if arguments.quick else GROWTH
         measures += measure_growth(sources, device, report.backend, rounds=3 if arguments.quick else 9)
-    conditions = read_conditions(arguments.device)
-    publish("splat", measures, conditions, as_json=arguments.json, folder=kept_in(arguments))
+    publish("splat", measures, read_conditions(arguments.device), arguments)
     return 0
 
 

@@ -1,7 +1,7 @@
 """The command line: `gsr COMMAND …` or `python -m gsr_app COMMAND …`.
 
 A command is a module with `add_arguments(parser)` and `run(arguments) -> exit code`. It is imported when it is
-called, so that help and a typo answer at once. Exit codes: 0 all is well, 1 something failed, 2 it was called wrongly.
+called, so that help and a typo answer at once. Exit codes: 0 success, 1 something failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, Unknown
 # command: (module, what it does)
 COMMANDS = {
     "upscale": ("gsr_app.harness.upscale", "make images larger (or smaller), one or a whole folder"),
-    "video": ("gsr_app.harness.video", "make a video larger: sound, times and colours stay; a killed run goes on"),
-    "compare": ("gsr_app.harness.compare", "several methods side by side, as one HTML file to look at and judge"),
-    "export": ("gsr_app.harness.export", "turn a field file into a page that zooms without end, offline"),
-    "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimisation, in seconds, watched as it happens"),
+    "video": (
+        "gsr_app.harness.video",
+        "make a video larger; sound and times are kept, and a killed run continues",
+    ),
+    "compare": ("gsr_app.harness.compare", "compare several methods side by side in one HTML file"),
+    "export": ("gsr_app.harness.export", "turn a field file into an offline page that zooms without limit"),
+    "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimization, with live progress"),
     "render": ("gsr_app.harness.render", "draw a field file at any size, or any part of it"),
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
     "eval": ("gsr_app.harness.evaluate", "score methods on datasets by a published protocol"),
     "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),
     "pack": ("gsr_app.harness.pack", "put pictures, or what a teacher makes of them, into one file for train"),
     "train": ("gsr_app.harness.train", "train a network from a recipe on a folder of pictures"),
-    "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something better"),
+    "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something faster"),
 }
 
 
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `gsr models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk, a folder that may not be written: the system's words, and which file
+    except OSError as error:  # a full disk, a read-only folder: the text of the system, and which file
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         print_error(GsrError(f"{what}.", hint="Check the path, its permissions and the room on the disk."))
         return 1

@@ -1,4 +1,4 @@
-"""`gsr doctor`: what this machine runs on, and why something better was not taken."""
+"""`gsr doctor`: what this machine runs on, and why not something faster."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _gpu() -> str:
 
 
 def _drawing(device_type: str) -> dict[str, Any]:
-    """Which implementation draws Gaussians and what kept the better ones from it."""
+    """Which implementation draws Gaussians, and why not a faster one."""
     from gsr_app.ops import backend
 
     compiler = next((path for name in ("g++", "clang++") if (path := shutil.which(name))), "none found")

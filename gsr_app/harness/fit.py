@@ -143,7 +143,7 @@ def _describe(status: FitStatus) -> str:
 
 
 def _reread_psnr(path: Path, image: Any) -> float:
-    """What the file itself draws: the price of its precision is in it."""
+    """The PSNR of what is drawn from the file, so that the loss by its precision counts."""
     from gsr_app.core.types import Scale, View
     from gsr_app.fitting.losses import psnr
     from gsr_app.io.fields import load_field
@@ -154,7 +154,7 @@ def _reread_psnr(path: Path, image: Any) -> float:
 
 
 def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
-    """What the original's output folder holds."""
+    """Write the files that the original program writes."""
     import numpy as np
 
     from gsr_app.core.types import Scale, View
@@ -182,7 +182,7 @@ def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    """PSNR and loss over steps and seconds, several runs in one page."""
+    """Plot PSNR and loss of several runs over steps and seconds, in one page."""
     import numpy as np
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots

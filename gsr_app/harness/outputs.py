@@ -16,7 +16,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_output(path: Path, suffix: str) -> None:
-    """The name ends as it must, and its folder is there: a page never lands on a picture because of a slip."""
+    """Check the suffix, so that a mistyped name never overwrites another kind of file, and make the folder."""
     if path.suffix.lower() != suffix:
         raise InvalidArgument(
             f"The output {path} must end in {suffix}.", hint=f"For example {path.with_suffix(suffix).name}."

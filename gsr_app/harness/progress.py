@@ -1,4 +1,4 @@
-"""One line at the bottom of a terminal that says how far the work is and how long it will take."""
+"""A progress line at the bottom of a terminal: how much is done and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class ProgressLine:
-    """Rewrites itself in a terminal, stays silent elsewhere. Printing goes through it, so that nothing gets mixed."""
+    """Redraws itself in a terminal and prints nothing elsewhere. Print other output by its `print`."""
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self.total = total
@@ -20,7 +20,7 @@ class ProgressLine:
         self._drawn = 0.0
 
     def update(self, done: float, text: str) -> None:
-        """`done` of `total` units, and what is being done."""
+        """Show that `done` of `total` units are finished, and what is being done."""
         self.done = done
         now = time.monotonic()
         if self._shown and now - self._drawn > 0.05:
@@ -28,14 +28,14 @@ class ProgressLine:
             self._write(self._line(text, now - self._start))
 
     def show(self, share: float, text: str) -> None:
-        """Work that is not counted in units and brings its own words."""
+        """Show work that is not counted in units, with a text of its own."""
         now = time.monotonic()
         if self._shown and now - self._drawn > 0.05:
             self._drawn = now
             self._write(f"[{('#' * int(share * 20)).ljust(20, '-')}] {text}")
 
     def print(self, text: str, stream: TextIO | None = None) -> None:
-        """A line that stays."""
+        """Print a line above the progress line."""
         self.clear()
         print(text, file=stream or self._stream, flush=True)
 

@@ -77,7 +77,7 @@ def read_view(source_size: tuple[int, int], view: str | None, size: str | None, 
 
 
 def as_ellipses(field: GaussianField) -> str:
-    """An SVG with an ellipse per Gaussian; additive light has no SVG, so this is a drawing of where they lie."""
+    """An SVG with an ellipse per Gaussian: SVG cannot add colours, so this shows positions and shapes only."""
     if len(field) > _MOST_ELLIPSES:
         raise InvalidArgument(f"An SVG holds up to {_MOST_ELLIPSES:,} ellipses, the field has {len(field):,}.")
     axes, tilt = to_axes(np.asarray(field.sigma), np.asarray(field.rho))

@@ -1,4 +1,4 @@
-"""One session per worker process, kept between its jobs, and the arguments that say which."""
+"""One session per worker process, kept between its jobs, and the arguments that configure it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_session(
     weights: str | None = None,
     tile: int | None = None,
 ) -> Session:
-    """This process's session for these settings; `threads`, when given, is what it computes with."""
+    """The session of this process for these settings; `threads`, when given, is set for torch."""
     import torch
 
     from gsr_app.engine.session import Session

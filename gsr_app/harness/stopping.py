@@ -1,4 +1,4 @@
-"""Ctrl-C, without cutting anything in half."""
+"""Ctrl-C ends work at the next safe point."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import FrameType
 
 @contextmanager
 def stop_on_interrupt() -> Generator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only makes the token true, for work to end where it is whole; the second interrupts.
+    """Yields a function that is true after the first Ctrl-C, for work to check; the second one interrupts.
 
-    An exception thrown into the middle of a native callback would get lost; a token cannot.
+    An exception raised inside a native callback would be lost; a flag is not.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals

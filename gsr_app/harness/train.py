@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
     )
-    parser.add_argument("--out", type=Path, help="where the run lives (default: runs/RECIPE)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--steps", type=int, help="length of the run, instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="anneal by the clock, to end after so many minutes of training")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")

@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
         make_folder(folder)
     remove_abandoned(folders)
 
-    report = _Report(method, wanted, len(tasks), as_json=arguments.json)
+    report = Report(method, wanted, len(tasks), as_json=arguments.json)
     together = arguments.engine != "local" or arguments.workers != 1
     with stop_on_interrupt() as stopped:
-        ended = (_run_together if together else _run_in_turn)(tasks, method, arguments, report, stopped)
+        ended = (_run_in_parallel if together else _run_serially)(tasks, method, arguments, report, stopped)
         try:
             for outcome, saved in ended:
                 report.end(outcome, saved)
@@ -91,12 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 130
 
 
-_Ended = Generator["tuple[Outcome, Saved | None]", None, None]
+Outcomes = Generator["tuple[Outcome, Saved | None]", None, None]
 
 
-def _run_in_turn(
-    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, report: _Report, stopped: Callable[[], bool]
-) -> _Ended:
+def _run_serially(
+    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, report: Report, stopped: Callable[[], bool]
+) -> Outcomes:
     """Here, one after the other, with progress within each."""
     upscaler = FileUpscaler(method, arguments, threads=None)
     for task in tasks:
@@ -104,9 +104,9 @@ def _run_in_turn(
         yield upscaler.upscale(task, report.show, stopped)
 
 
-def _run_together(
-    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, _report: _Report, _stopped: Callable[[], bool]
-) -> _Ended:
+def _run_in_parallel(
+    tasks: Sequence[Task], method: str, arguments: argparse.Namespace, _report: Report, _stopped: Callable[[], bool]
+) -> Outcomes:
     """Several at a time, in processes or on a cluster."""
     upscaler = FileUpscaler(method, arguments, threads_per_worker(arguments.workers))
     for task, result in run_jobs(upscaler, tasks, engine=arguments.engine, workers=arguments.workers):
@@ -219,7 +219,7 @@ def check_scale(text: str, *, in_pixels: bool) -> None:
         parse(text, (1000, 1000))
 
 
-class _Report:
+class Report:
     """What the user sees: a line per file, progress in between, a summary at the end; or one JSON document."""
 
     def __init__(self, method: str, wanted: str, total: int, *, as_json: bool) -> None:
