@@ -82,7 +82,7 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     assert state_of(page)["state"] == "running"
     page.locator("#videostop").click()
     wait_for(page, "player.state.state === 'cancelled' && player.playback.index >= 0")
-    assert page.locator("#videorun").is_visible()
+    page.locator("#videorun").wait_for()
     assert 0 < state_of(page)["count"] < 75
 
 
