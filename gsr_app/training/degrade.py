@@ -1,4 +1,4 @@
-"""What happens to a photograph before it is enlarged: blur, shrinking, sensor noise, JPEG once or twice, WebP."""
+"""Degradations of real photographs: blur, resizing by other programs, sensor noise, JPEG once or twice, WebP."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def degrade(rng: np.random.Generator, hr: Tensor, size: tuple[int, int], how: De
     if rng.random() < how.blur_share:
         hr = blur(hr, *_draw_sigmas(rng, hr.shape[1] / size[0], how), angle=rng.uniform(0, math.pi))
     lr = resize(hr[None], size=size)[0]
+    if rng.random() < how.resized_share:
+        lr = resize_twice(rng, lr, rng.uniform(*how.resized))
     if rng.random() < how.noise_share:
         lr = add_noise(rng, lr, level=rng.uniform(*how.noise), grey_share=float(rng.random()))
     lr = (lr.clamp(0, 1) * 255).round()
@@ -53,6 +55,16 @@ def blur(picture: Tensor, along: float, across: float, angle: float) -> Tensor: 
     kernel = torch.exp(-0.5 * ((u / max(along, 1e-3)) ** 2 + (v / max(across, 1e-3)) ** 2))
     padded = F.pad(picture[:, None], (reach,) * 4, mode="reflect")
     return F.conv2d(padded, (kernel / kernel.sum())[None, None])[:, 0]
+
+
+def resize_twice(rng: np.random.Generator, picture: Tensor, factor: float) -> Tensor:
+    """By a factor and back, each time with a filter that programs use; shrinking without antialiasing is among them."""
+    size = (picture.shape[1], picture.shape[2])
+    other = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    for target in (other, size):
+        mode = str(rng.choice(["bilinear", "bicubic"]))
+        picture = F.interpolate(picture[None], target, mode=mode, antialias=bool(rng.random() < 0.7))[0]
+    return picture
 
 
 def add_noise(rng: np.random.Generator, picture: Tensor, level: float, grey_share: float) -> Tensor:

@@ -41,6 +41,8 @@ class Degradation:
     share: float = 0.0  # patches that are degraded at all
     blur_share: float = 0.5
     blur: tuple[float, float] = (0.2, 1.2)  # sigma, pixels of the low resolution
+    resized_share: float = 0.3
+    resized: tuple[float, float] = (0.6, 1.5)  # by this factor and back, with the filters of other programs
     noise_share: float = 0.6
     noise: tuple[float, float] = (0.0, 12.0)  # sigma at mid-grey, levels of 255
     compressed_share: float = 0.85

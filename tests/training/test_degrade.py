@@ -12,11 +12,11 @@ from torch import Tensor
 
 from gsr_app.ops.resize import resize
 from gsr_app.training.data import Patches, Share
-from gsr_app.training.degrade import add_noise, blur, compress, degrade
+from gsr_app.training.degrade import add_noise, blur, compress, degrade, resize_twice
 from gsr_app.training.recipe import Data, Degradation
 from tests.training.test_training import draw_pictures
 
-NOTHING = Degradation(share=1.0, blur_share=0, noise_share=0, compressed_share=0)
+NOTHING = Degradation(share=1.0, blur_share=0, resized_share=0, noise_share=0, compressed_share=0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -50,6 +50,18 @@ def test_a_blur_has_the_widths_and_the_angle_that_it_is_asked_for() -> None:
     assert float(spread.sum()) == pytest.approx(1, abs=1e-4)
     assert float((spread.sum(1) * at**2).sum().sqrt()) == pytest.approx(4, abs=0.15)  # vertical
     assert float((spread.sum(0) * at**2).sum().sqrt()) == pytest.approx(1, abs=0.05)
+
+
+def test_resizing_by_other_programs_keeps_size_and_light_and_loses_detail() -> None:
+    clean = picture()
+    for factor in (0.6, 1.5):
+        spoiled = resize_twice(rng(1), clean, factor)
+        assert spoiled.shape == clean.shape
+        assert float((spoiled.mean((1, 2)) - clean.mean((1, 2))).abs().max()) < 2 / 255
+        for shift in (1, -1):
+            assert float((spoiled - clean).abs().mean()) < float((spoiled.roll(shift, 1) - clean).abs().mean())
+    lost = [float((resize_twice(rng(1), clean, factor) - clean).abs().mean()) for factor in (0.5, 1.5)]
+    assert lost[0] > lost[1] > 0
 
 
 def test_noise_has_its_level_at_mid_grey_and_grows_with_the_light() -> None:
