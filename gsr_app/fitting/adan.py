@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Adan:
-    """Moves tensors in place by gradients that the caller hands over; each tensor has its own rate."""
+    """Updates tensors in place from the caller's gradients; each tensor has its own learning rate."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Adan:
             x.addcdiv_(self.change[k], scale, value=-rate * b2 / (1 - b2**self.steps))
             self.before[k].copy_(g)
 
-    def forget(self, rows: Tensor) -> None:
-        """Let rows that now mean something else start afresh; their scale of gradients is kept."""
+    def reset(self, rows: Tensor) -> None:
+        """Clear the momentum of rows that now hold other Gaussians; the second moments are kept."""
         for moments in (self.mean, self.change, self.before):
             for one in moments:
                 one[rows] = 0

@@ -1,10 +1,10 @@
-"""How numbers become Gaussians, how gradients come back, and along what an optimiser moves them.
+"""The parameters of a fit, the Gaussians that they stand for, and the coordinates that the optimizer steps in.
 
-It moves every Gaussian in that one's own measure: a place in its own widths along its own axes, a covariance as a
-factor on itself. So one rate fits all, large or small, round or a long edge at any angle.
+The steps of each Gaussian are whitened by its covariance: the mean moves in units of the widths along its own axes, the
+covariance by a factor on itself. So one learning rate fits all, large or small, round or a long edge at any angle.
 
-A covariance is what was learnt plus the square of a least width on its diagonal, so that no Gaussian is thinner than
-that in any direction: what is drawn between the pixels was never seen by the fit, and a thin one would show there.
+A covariance is the learnt one plus the square of a least width on its diagonal, so that no Gaussian is thinner than
+that in any direction: the fit never sees what lies between the pixels, where a thin Gaussian would show.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-LEAST_WIDTH_PX = 0.4  # neighbours one pixel apart still melt into each other
+LEAST_WIDTH_PX = 0.4  # neighbours one pixel apart still overlap without a visible gap
 _LOG_LEAST, _LOG_MOST = math.log(0.05), math.log(512.0)
 _MOST_TANH = 0.99
 
 
 @dataclass
-class Raw:
-    """The numbers of a fit."""
+class Parameters:
+    """The parameters of a fit."""
 
     mean: Tensor  # [N, 2] (x, y), pixel i has its centre at i
     log_sigma: Tensor  # [N, 2]
@@ -33,8 +33,8 @@ class Raw:
     steps: list[Tensor] = field(default_factory=list[Tensor], init=False, repr=False)
 
     @classmethod
-    def from_gaussians(cls, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor) -> Raw:
-        """The least width is taken off again, as far as there is something to take it from."""
+    def from_gaussians(cls, mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor) -> Parameters:
+        """The inverse of `footprints`: subtracts the least width, as far as the Gaussians are wider."""
         least = LEAST_WIDTH_PX**2
         square = (sigma.square() - least).clamp(min=0.1 * least)
         tilt = (rho * sigma.prod(1) / square.prod(1).sqrt()).clamp(-0.95, 0.95).atanh()
@@ -47,37 +47,37 @@ class Raw:
     def __len__(self) -> int:
         return len(self.mean)
 
-    def clone(self) -> Raw:
+    def clone(self) -> Parameters:
         return self.with_tensors([x.clone() for x in self.tensors])
 
-    def with_tensors(self, tensors: Sequence[Tensor]) -> Raw:
-        return Raw(*tensors)
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Parameters:
+        return Parameters(*tensors)
 
-    def moved(self) -> list[Tensor]:
-        """What an optimiser moves: steps of place [N, 2], covariance [N, 3] and colour [N, C], zero between two."""
+    def trained(self) -> list[Tensor]:
+        """What the optimizer updates: steps, from zero, of mean [N, 2], covariance [N, 3] and colour [N, C]."""
         count = len(self.mean)
         self.steps = [*(self.mean.new_zeros(count, n) for n in (2, 3)), torch.zeros_like(self.color)]
         return self.steps
 
-    def settle(self, shape: Shape) -> None:
-        """Go the steps that the optimiser has made from `shape`, and keep what nothing else bounds within reason."""
+    def apply_steps(self, footprints: Footprints) -> None:
+        """Apply the steps that were made from `footprints`, clamp the widths, and reset the steps to zero."""
         place, form, color = self.steps
-        for own, new in zip(self.tensors[:3], shape.move(place, form), strict=True):
+        for own, new in zip(self.tensors[:3], footprints.move(place, form), strict=True):
             own.copy_(new)
         self.log_sigma.clamp_(_LOG_LEAST, _LOG_MOST)
         self.color += color
         for step in self.steps:
             step.zero_()
 
-    def shape(self) -> Shape:
+    def footprints(self) -> Footprints:
         sigma, th = self.log_sigma.exp(), self.tilt.tanh()
         wide = (sigma.square() + LEAST_WIDTH_PX**2).sqrt()
-        return Shape(self.mean, wide, th * (sigma / wide).prod(1), sigma, th)
+        return Footprints(self.mean, wide, th * (sigma / wide).prod(1), sigma, th)
 
 
 @dataclass
-class Shape:
-    """What is drawn, and the way back to what the optimiser moves."""
+class Footprints:
+    """The Gaussians as they are drawn, and the chain rule from them to the steps of the optimizer."""
 
     mean: Tensor  # [N, 2]
     sigma: Tensor  # [N, 2]
@@ -93,15 +93,15 @@ class Shape:
     def learnt_root(self) -> tuple[Tensor, Tensor, Tensor]:
         return _find_root(self.learnt, self.tanh)
 
-    def pull_back(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
+    def backward(self, by_mean: Tensor, by_sigma: Tensor, by_rho: Tensor) -> list[Tensor]:
         """Gradients of the steps of `move`, at zero, from those of mean, sigma and rho."""
-        # Whole columns: torch is slow at every second number.
+        # Contiguous columns: torch is slow on strided ones.
         (sigma_x, sigma_y), (by_sigma_x, by_sigma_y), (by_x, by_y) = (
             x.T.contiguous().unbind(0) for x in (self.sigma, by_sigma, by_mean)
         )
         a, b, c = self.root
         by_place = torch.stack([a * by_x + b * by_y, c * by_y], 1)
-        # From sigma and rho to the covariance, and from there into its own measure: root' G root.
+        # From sigma and rho to the covariance, then whitened: root' G root.
         by_xx = 0.5 * (by_sigma_x - by_rho * self.rho / sigma_x) / sigma_x
         by_yy = 0.5 * (by_sigma_y - by_rho * self.rho / sigma_y) / sigma_y
         by_xy = 0.5 * by_rho / (sigma_x * sigma_y)
@@ -130,5 +130,5 @@ def _find_root(sigma: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # 
     return one, rho * other, other * (1 - rho * rho).clamp(min=1e-4).sqrt()
 
 
-def join(one: Raw, other: Raw) -> Raw:
-    return Raw(*(torch.cat(pair) for pair in zip(one.tensors, other.tensors, strict=True)))
+def join(one: Parameters, other: Parameters) -> Parameters:
+    return Parameters(*(torch.cat(pair) for pair in zip(one.tensors, other.tensors, strict=True)))

@@ -1,4 +1,4 @@
-"""How densely a fitted picture is covered: what a start network learns to foresee."""
+"""The density of a fit's Gaussians: the training target of a start network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NEIGHBOURS = 10
 
 
 def measure_density(centres_px: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:  # [N, 2] -> [H, W]
-    """Per pixel 1 over the root of the distance to the tenth nearest centre, within three deviations, from 0 to 1."""
+    """1 over the root of the distance to the tenth nearest centre, clipped to three deviations, scaled to 0..1."""
     height, width = size
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x.ravel(), y.ravel()], 1)

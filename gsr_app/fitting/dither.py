@@ -1,4 +1,4 @@
-"""From a map of how likely a pixel is to hold a point to the points themselves, by error diffusion."""
+"""Points from a map of their probability per pixel, by error diffusion."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SHARES = {
 
 
 def dither(field: Floats) -> NDArray[np.int32]:  # [H, W] -> [N, 2] (x, y)
-    """Floyd and Steinberg's error diffusion, left to right in every row; the places of the ones in raster order.
+    """Floyd and Steinberg's error diffusion, left to right in every row; the positions of the ones in raster order.
 
-    Pixels with one value of x + 2y do not depend on each other, so that each such slanted front is one step. Every
-    pixel receives its neighbours' errors in the order in which a serial loop would add them.
+    Pixels with the same x + 2y do not depend on each other, so each such diagonal front is one step. Every pixel
+    receives its neighbours' errors in the order in which a serial loop would add them.
     """
     height, width = field.shape
-    # What is passed to beyond the picture lands in a column on either side and a row below. So padded, a front's pixels
-    # lie `width` apart in memory: a front is a slice.
+    # Errors that leave the image go to a padding column on either side and a row below. With this padding a front's
+    # pixels are `width` apart in memory: a front is a slice.
     row = width + 2
     value, is_one = np.zeros((height + 1, row), np.float32), np.zeros((height + 1, row), bool)
     value[:-1, 1:-1] = field
@@ -47,14 +47,14 @@ def dither(field: Floats) -> NDArray[np.int32]:  # [H, W] -> [N, 2] (x, y)
             passed[:, :1] = (last if width > 1 else alone) * error[:1]
         if bottom == height - 1:
             passed[:, -1:] = lowest * error[-1:]
-        for part, ahead in zip(passed, (row - 1, 1, row, row + 1), strict=True):
-            values[start + ahead : end + ahead : width] += part
+        for share, ahead in zip(passed, (row - 1, 1, row, row + 1), strict=True):
+            values[start + ahead : end + ahead : width] += share
     y, x = np.nonzero(is_one[:-1, 1:-1])
     return np.stack([x, y], 1).astype(np.int32)
 
 
 def sample_cells(field: Floats, cell_px: int) -> NDArray[np.float32]:  # [H, W] -> [N, 2] (x, y)
-    """Points of a probability map, at most one per cell: the likeliest pixel speaks for its cell."""
+    """Points of a probability map, at most one per cell: a cell has the probability of its likeliest pixel."""
     height, width = field.shape
     padded = np.pad(field, ((0, -height % cell_px), (0, -width % cell_px)), mode="edge")
     rows, columns = padded.shape[0] // cell_px, padded.shape[1] // cell_px

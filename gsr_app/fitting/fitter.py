@@ -1,4 +1,4 @@
-"""A fit on its way: one image, Gaussians, an optimiser, and what has been reached."""
+"""The fit of Gaussians to one image: starting, stepping, relocating Gaussians, and keeping the best."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from torch import Tensor
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField
 from gsr_app.fitting.adan import Adan
-from gsr_app.fitting.covariance import Raw, Shape, join
-from gsr_app.fitting.initial_count import count_by_content
-from gsr_app.fitting.losses import find_loss, psnr
-from gsr_app.fitting.optimizers import Mover, build_mover
+from gsr_app.fitting.covariance import Footprints, Parameters, join
+from gsr_app.fitting.initial_count import count_from_content
+from gsr_app.fitting.losses import loss_function, psnr
+from gsr_app.fitting.optimizers import Optimizer, build_optimizer
 from gsr_app.fitting.options import FitOptions
-from gsr_app.fitting.published import PublishedRaw
-from gsr_app.fitting.starts import begin
+from gsr_app.fitting.published import PublishedParameters
+from gsr_app.fitting.starts import initial_gaussians
 from gsr_app.ops import backend
 from gsr_app.ops.drawing import DEFAULT_EPS
 
-# Rates per step of a Gaussian's place (in its own widths), its covariance (as a factor on itself) and its colour.
+# Learning rates of the mean (in the Gaussian's own widths), the covariance (as a factor on itself) and the colour.
 _RATES = (0.2, 0.15, 0.035)
 _WARM_STEPS, _LAST_RATE = 10, 0.03
-_COARSE_EPS, _COARSE_UNTIL = 1e-3, 0.8  # until then the faintest tails are not worth their time
+_COARSE_EPS, _COARSE_UNTIL = 1e-3, 0.8  # until then the faintest tails cost more time than they gain
 _SOLVER_STEPS, _RIDGE = 8, 0.02
-_MOVE_EVERY, _MOVE_SHARE, _MOVE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
+_RELOCATE_EVERY, _RELOCATE_SHARE, _RELOCATE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
 _GROW_EVERY, _GROW_SHARE, _GROW_UNTIL = 100, 0.15, 0.5  # while a wanted PSNR is far
 _PUBLISHED_RATE, _PUBLISHED_HALVE_EVERY = 1e-3, 10_000
 _NEW_WIDTH = 0.27  # of the distance between Gaussians
 _DEFAULT_SECONDS = 20.0
-_SMALL_PIXELS = 1 << 19  # below this, a second thread costs more than it brings wherever other work runs, too
+_SMALL_PIXELS = 1 << 19  # below this, a second thread costs more than it saves while other work runs
 
 
 @dataclass(frozen=True)
 class FitStatus:
-    """Where a fit stands."""
+    """The progress of a fit."""
 
     step: int
     seconds: float
@@ -62,7 +62,7 @@ class FitStatus:
 
 @dataclass
 class Curve:
-    """What was measured on the way, one entry per report."""
+    """The measurements of a fit, one entry per report."""
 
     step: list[int] = field(default_factory=list[int])
     seconds: list[float] = field(default_factory=list[float])
@@ -76,7 +76,7 @@ class Curve:
 
 
 class Fitter:
-    """Fits one image. `run` yields a FitStatus now and then; it can be closed at any of them and run again."""
+    """Fits one image. `run` yields a FitStatus at intervals; it can be closed at any of them and run again."""
 
     def __init__(self, image: Tensor | np.ndarray[Any, Any], options: FitOptions | None = None) -> None:
         """image: [3, H, W] float32 in 0..1."""
@@ -91,93 +91,93 @@ class Fitter:
         self.step, self.seconds = 0, 0.0
         self.curve = Curve()
         self.position_map: Tensor | None = None
-        self.first: GaussianField | None = None  # as it was before the first step
+        self.first: GaussianField | None = None  # before the first step
         self.best_psnr = -math.inf
-        self.best: Raw | None = None
+        self.best: Parameters | None = None
         self._goal_reached = False
-        self._loss = find_loss(options.loss)
+        self._loss = loss_function(options.loss)
         self.random = torch.Generator().manual_seed(options.seed)
-        self.raw: Raw | None = None
-        self.mover: Mover | None = None
+        self.parameters: Parameters | None = None
+        self.optimizer: Optimizer | None = None
 
-    # ---- what there is ---------------------------------------------------------------------------------------
+    # ---- results ---------------------------------------------------------------------------------------------
 
     @property
     def field(self) -> GaussianField:
         """The best Gaussians so far."""
-        found = self.best or self.raw
+        found = self.best or self.parameters
         if found is None:
             raise InvalidArgument("The fit has not begun: there are no Gaussians yet.")
         return self._as_field(found)
 
-    def _as_field(self, raw: Raw) -> GaussianField:
-        shape = raw.shape()
-        arrays = (shape.mean + 0.5, shape.sigma, shape.rho, raw.color)
+    def _as_field(self, parameters: Parameters) -> GaussianField:
+        footprints = parameters.footprints()
+        arrays = (footprints.mean + 0.5, footprints.sigma, footprints.rho, parameters.color)
         return GaussianField(*(x.clone().numpy() for x in arrays), source_size=self.size)
 
     @property
     def digest(self) -> str:
-        """Names the image, so that a state is not taken up with another one."""
+        """A hash of the image, so that a state is not resumed with another one."""
         return hashlib.sha256(self.image.numpy().tobytes()).hexdigest()[:16]
 
     @property
     def spacing_px(self) -> float:
-        """How far apart Gaussians lie on average."""
-        return math.sqrt(self.size[0] * self.size[1] / max(1, len(self.raw or ())))
+        """The mean distance between neighbouring Gaussians."""
+        return math.sqrt(self.size[0] * self.size[1] / max(1, len(self.parameters or ())))
 
     def draw(self) -> Tensor:  # [3, H, W]
-        """What the best Gaussians look like at the image's own size."""
-        raw = self.best or self.raw
-        assert raw is not None
-        shape = raw.shape()
-        return self._splat(shape, raw.color)
+        """The best Gaussians, drawn at the size of the image."""
+        parameters = self.best or self.parameters
+        assert parameters is not None
+        footprints = parameters.footprints()
+        return self._splat(footprints, parameters.color)
 
     def extend(
         self, *, seconds: float | None = None, steps: int | None = None, target_psnr: float | None = None
     ) -> None:
-        """Go on after the end, with another budget."""
+        """Allow more steps or time after the end."""
         seconds = None if seconds is None else self.seconds + seconds
         steps = None if steps is None else self.step + steps
         self.options = replace(self.options, seconds=seconds, steps=steps, target_psnr=target_psnr)
         self._budget_from = self._anneal_from = self._elapsed()
         self._goal_reached = False
 
-    def take_up(
+    def restore(
         self,
-        raw: Raw,
-        best: Raw,
+        parameters: Parameters,
+        best: Parameters,
         best_psnr: float,
         step: int,
         seconds: float,
         curve: Curve,
-        mover: dict[str, Any],
+        optimizer: dict[str, Any],
         random: Tensor,
     ) -> None:
-        """Go on from what an earlier fit of the same image has reached."""
-        self.raw, self.best, self.best_psnr, self.curve = raw, best, best_psnr, curve
+        """Continue an earlier fit of the same image."""
+        self.parameters, self.best, self.best_psnr, self.curve = parameters, best, best_psnr, curve
         self.step, self.seconds = step, seconds
-        self.first = self._as_field(raw)
-        self._build_mover()
-        assert self.mover is not None
-        self.mover.restore(mover)
+        self.first = self._as_field(parameters)
+        self._build_optimizer()
+        assert self.optimizer is not None
+        self.optimizer.restore(optimizer)
         self.random.set_state(random)
 
     # ---- running ---------------------------------------------------------------------------------------------
 
-    _beginning: Iterator[None] | None = None  # what is left of the start
+    _start_steps: Iterator[None] | None = None  # the rest of the start
     _budget_from: tuple[float, int] = (0.0, 0)  # seconds and steps
-    _anneal_from: tuple[float, int] = (0.0, 0)  # likewise; the start, which takes no steps, is over
+    _anneal_from: tuple[float, int] = (0.0, 0)  # likewise, when the start ended: it takes no steps
 
     def _elapsed(self) -> tuple[float, int]:
         return self.seconds, self.step
 
     @property
     def progress(self) -> float:
-        """Of the present budget, by whichever limit comes first."""
+        """Of the present budget, by the limit that is closest."""
         return self._share_since(*self._budget_from)
 
     def _share_since(self, seconds: float, step: int) -> float:
-        """Of what the budget held at that time."""
+        """The fraction that is used of what remained of the budget then."""
         shares = [0.0]
         if self.options.seconds is not None:
             shares.append((self.seconds - seconds) / max(1e-6, self.options.seconds - seconds))
@@ -187,7 +187,7 @@ class Fitter:
 
     @property
     def is_done(self) -> bool:
-        return self._goal_reached or (self.raw is not None and self.progress >= 1)
+        return self._goal_reached or (self.parameters is not None and self.progress >= 1)
 
     def run(self, *, report_seconds: float = 0.5, stop: Callable[[], bool] = lambda: False) -> Iterator[FitStatus]:
         """Fit until a limit is reached or `stop` says so."""
@@ -200,23 +200,23 @@ class Fitter:
 
     def _run_for(self, report_seconds: float, stop: Callable[[], bool]) -> FitStatus:
         began, before = time.monotonic(), self.seconds
-        if self.raw is None:
-            self._beginning = self._begin()
+        if self.parameters is None:
+            self._start_steps = self._start()
         loss = math.nan
-        while self.raw is None or not self.is_done:
-            if self._beginning is not None:
-                if next(self._beginning, True):  # it has ended
-                    self._beginning, self._anneal_from = None, (before + time.monotonic() - began, self.step)
+        while self.parameters is None or not self.is_done:
+            if self._start_steps is not None:
+                if next(self._start_steps, True):  # it has ended
+                    self._start_steps, self._anneal_from = None, (before + time.monotonic() - began, self.step)
             else:
                 loss = self._take_step()
             self.seconds = before + time.monotonic() - began
             if self.seconds - before >= report_seconds or stop():
                 break
-        reached = self._judge()
+        reached = self._measure()
         self.seconds = before + time.monotonic() - began
         left = self.seconds * (1 / self.progress - 1) if self.progress > 0 else math.inf
         return FitStatus(
-            self.step, self.seconds, reached, self.best_psnr, loss, len(self.raw or ()), self.progress, left,
+            self.step, self.seconds, reached, self.best_psnr, loss, len(self.parameters or ()), self.progress, left,
             self.options.start,
         )  # fmt: skip
 
@@ -225,7 +225,7 @@ class Fitter:
         before = torch.get_num_threads()
         if self.image.shape[1] * self.image.shape[2] < _SMALL_PIXELS:
             torch.set_num_threads(1)
-            # It also is what threads begin with that come to torch meanwhile, and keep for good: not for them.
+            # set_num_threads also seeds new threads; restore it for them.
             others = threading.Thread(target=torch.set_num_threads, args=(before,))
             others.start()
             others.join()
@@ -234,58 +234,58 @@ class Fitter:
         finally:
             torch.set_num_threads(before)
 
-    def _begin(self) -> Iterator[None]:
-        """Piece by piece, so that the start of a large picture can be watched and stopped."""
-        count = self.options.gaussians or count_by_content(self.image)
-        self.raw = self._place(count)
-        self._build_mover()
-        self.first = self._as_field(self.raw)
+    def _start(self) -> Iterator[None]:
+        """In several steps, so that the start of a large image reports progress and can be stopped."""
+        count = self.options.gaussians or count_from_content(self.image)
+        self.parameters = self._place(count)
+        self._build_optimizer()
+        self.first = self._as_field(self.parameters)
         if self.options.solves_colors:
             yield
             yield from self.solve_colors()
-            self.first = self._as_field(self.raw)
+            self.first = self._as_field(self.parameters)
 
-    def _place(self, count: int) -> Raw:
+    def _place(self, count: int) -> Parameters:
         options = self.options
         if options.rule == "published" and options.start == "random":
-            return PublishedRaw.at_random(count, self.size, options.seed)
-        begun = begin(self.image, options.start, count, options.seed, weights=options.weights)
-        self.position_map = begun.position_map
+            return PublishedParameters.at_random(count, self.size, options.seed)
+        initial = initial_gaussians(self.image, options.start, count, options.seed, weights=options.weights)
+        self.position_map = initial.position_map
         if options.rule == "published":
-            return PublishedRaw.from_begun(begun, self.size)
-        return Raw.from_gaussians(begun.mean, begun.sigma.clamp(min=0.3), begun.rho, begun.color)
+            return PublishedParameters.from_initial(initial, self.size)
+        return Parameters.from_gaussians(initial.mean, initial.sigma.clamp(min=0.3), initial.rho, initial.color)
 
-    def as_raw(self, tensors: Sequence[Tensor]) -> Raw:
-        """The optimiser's numbers, as this fit's rule reads them."""
+    def as_parameters(self, tensors: Sequence[Tensor]) -> Parameters:
+        """Parameters of this fit's kind from their tensors."""
         if self.options.rule == "published":
-            return PublishedRaw(*tensors, size=self.size, from_scratch=self.options.start == "random")
-        return Raw(*tensors)
+            return PublishedParameters(*tensors, size=self.size, from_scratch=self.options.start == "random")
+        return Parameters(*tensors)
 
-    def _build_mover(self) -> None:
-        assert self.raw is not None
+    def _build_optimizer(self) -> None:
+        assert self.parameters is not None
         if self.options.rule == "published":
-            self.mover = Adan(self.raw.tensors, _PUBLISHED_RATE)
+            self.optimizer = Adan(self.parameters.tensors, _PUBLISHED_RATE)
             return
         rates = [self.options.rate * rate for rate in _RATES]
-        self.mover = build_mover(self.options.optimizer, self.raw.moved(), rates)
+        self.optimizer = build_optimizer(self.options.optimizer, self.parameters.trained(), rates)
 
     def _take_step(self) -> float:
-        assert self.raw is not None
-        raw = self.raw
-        shape = raw.shape()
+        assert self.parameters is not None
+        parameters = self.parameters
+        footprints = parameters.footprints()
         eps = DEFAULT_EPS
         if self.options.rule == "ours" and self._share_since(*self._anneal_from) < _COARSE_UNTIL:
             eps = _COARSE_EPS
-        drawn = self._splat(shape, raw.color, eps)
-        loss, wanted = self._loss(drawn, self.image)
-        *by_shape, by_color = self._pull(wanted, shape, raw.color, eps)
-        assert self.mover is not None
-        self.mover.step([*shape.pull_back(*by_shape), by_color], self._rate_factor())
-        raw.settle(shape)
+        drawn = self._splat(footprints, parameters.color, eps)
+        loss, grad = self._loss(drawn, self.image)
+        *by_footprints, by_color = self._splat_backward(grad, footprints, parameters.color, eps)
+        assert self.optimizer is not None
+        self.optimizer.step([*footprints.backward(*by_footprints), by_color], self._rate_factor())
+        parameters.apply_steps(footprints)
         self.step += 1
         if self.options.target_psnr is not None and self.step % 25 == 0:
-            self._goal_reached = self._judge() >= self.options.target_psnr
-        self._reshape(drawn)
+            self._goal_reached = self._measure() >= self.options.target_psnr
+        self._adapt(drawn)
         return loss
 
     def _rate_factor(self) -> float:
@@ -296,98 +296,102 @@ class Fitter:
         along = self._share_since(*self._anneal_from)
         return warm * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * along)))
 
-    def _judge(self) -> float:
-        """PSNR of the present Gaussians; they are kept if they are the best."""
-        assert self.raw is not None
-        shape = self.raw.shape()
-        reached = psnr(self._splat(shape, self.raw.color), self.image)
+    def _measure(self) -> float:
+        """PSNR of the present Gaussians, which are kept if they are the best so far."""
+        assert self.parameters is not None
+        footprints = self.parameters.footprints()
+        reached = psnr(self._splat(footprints, self.parameters.color), self.image)
         if reached > self.best_psnr:
-            self.best_psnr, self.best = reached, self.raw.clone()
+            self.best_psnr, self.best = reached, self.parameters.clone()
         return reached
 
-    def _splat(self, at: Shape, color: Tensor, eps: float = DEFAULT_EPS) -> Tensor:
-        # The op itself: what `ops.splat` checks at every call holds here by construction.
+    def _splat(self, at: Footprints, color: Tensor, eps: float = DEFAULT_EPS) -> Tensor:
+        # The op itself: the conditions that `ops.splat` checks at every call hold here by construction.
         frame = (*self.size, 0, 0, math.inf, math.inf, eps)
         return torch.ops.gsr.splat(at.mean, at.sigma, at.rho, color, *frame)
 
-    def _pull(self, wanted: Tensor, at: Shape, color: Tensor, eps: float = DEFAULT_EPS) -> tuple[Tensor, ...]:
+    def _splat_backward(
+        self, grad: Tensor, at: Footprints, color: Tensor, eps: float = DEFAULT_EPS
+    ) -> tuple[Tensor, ...]:
         frame = (*self.size, 0, 0, math.inf, math.inf, eps)
-        return torch.ops.gsr.splat_backward(wanted, at.mean, at.sigma, at.rho, color, *frame)
+        return torch.ops.gsr.splat_backward(grad, at.mean, at.sigma, at.rho, color, *frame)
 
-    # ---- larger moves ----------------------------------------------------------------------------------------
+    # ---- changes beyond gradient steps -----------------------------------------------------------------------
 
     def solve_colors(self) -> Iterator[None]:
-        """The colours that bring the drawing closest to the image, by a few steps of conjugate gradients."""
-        assert self.raw is not None
-        raw = self.raw
-        shape = raw.shape()
+        """Least squares for the colours, by a few steps of conjugate gradients."""
+        assert self.parameters is not None
+        parameters = self.parameters
+        footprints = parameters.footprints()
 
         def normal(color: Tensor) -> Tensor:  # (A'A + ridge) color
-            return self._pull(self._splat(shape, color), shape, color)[3] + _RIDGE * color
+            return self._splat_backward(self._splat(footprints, color), footprints, color)[3] + _RIDGE * color
 
-        weight = math.pi * shape.sigma.prod(1) * (1 - shape.rho.square()).sqrt()  # a Gaussian's sum of squares
+        weight = (
+            math.pi * footprints.sigma.prod(1) * (1 - footprints.rho.square()).sqrt()
+        )  # a Gaussian's sum of squares
         scale = (weight + _RIDGE)[:, None]
-        rest = self._pull(self.image, shape, raw.color)[3] - normal(raw.color)
-        way = rest / scale
-        energy = (rest * way).sum()
+        residual = self._splat_backward(self.image, footprints, parameters.color)[3] - normal(parameters.color)
+        direction = residual / scale
+        energy = (residual * direction).sum()
         for _ in range(_SOLVER_STEPS):
             if energy <= 0:
                 break
-            bent = normal(way)
-            length = energy / (way * bent).sum()
-            raw.color += length * way
-            rest = rest - length * bent
-            ahead = rest / scale
-            energy, before = (rest * ahead).sum(), energy
-            way = ahead + energy / before * way
+            image = normal(direction)
+            length = energy / (direction * image).sum()
+            parameters.color += length * direction
+            residual = residual - length * image
+            preconditioned = residual / scale
+            energy, before = (residual * preconditioned).sum(), energy
+            direction = preconditioned + energy / before * direction
             yield
 
-    def _reshape(self, drawn: Tensor) -> None:
-        assert self.raw is not None
+    def _adapt(self, drawn: Tensor) -> None:
+        assert self.parameters is not None
         options, progress = self.options, self._share_since(*self._anneal_from)
         may_grow = options.target_psnr is not None and options.gaussians is None and not self._goal_reached
         may_grow = may_grow and options.rule == "ours"
         if may_grow and self.step % _GROW_EVERY == 0 and progress < _GROW_UNTIL:
             self._grow(drawn)
-        if options.moves_idle and self.step % _MOVE_EVERY == 0 and progress < _MOVE_UNTIL:
-            self._move_idle(drawn)
+        if options.moves_idle and self.step % _RELOCATE_EVERY == 0 and progress < _RELOCATE_UNTIL:
+            self._relocate_idle(drawn)
 
-    def _move_idle(self, drawn: Tensor) -> None:
-        """Take the Gaussians that show least and put them where the error is largest."""
-        assert self.raw is not None
-        raw = self.raw
-        count = int(len(raw) * _MOVE_SHARE)
+    def _relocate_idle(self, drawn: Tensor) -> None:
+        """Move the least visible Gaussians to where the error is largest."""
+        assert self.parameters is not None
+        parameters = self.parameters
+        count = int(len(parameters) * _RELOCATE_SHARE)
         if count == 0:
             return
-        shape = raw.shape()
-        shows = raw.color.abs().sum(1) * shape.sigma.prod(1) * (1 - shape.rho.square()).sqrt()
-        idle = shows.topk(count, largest=False).indices
-        fresh = self._make_fresh(drawn, count)
-        for old, new in zip(raw.tensors, fresh.tensors, strict=True):
+        footprints = parameters.footprints()
+        visibility = parameters.color.abs().sum(1) * footprints.sigma.prod(1) * (1 - footprints.rho.square()).sqrt()
+        idle = visibility.topk(count, largest=False).indices
+        fresh = self._new_gaussians(drawn, count)
+        for old, new in zip(parameters.tensors, fresh.tensors, strict=True):
             old[idle] = new
-        assert self.mover is not None
-        self.mover.forget(idle)
+        assert self.optimizer is not None
+        self.optimizer.reset(idle)
 
     def _grow(self, drawn: Tensor) -> None:
         """Add Gaussians where the error is largest."""
-        assert self.raw is not None
+        assert self.parameters is not None
         most = self.size[0] * self.size[1] // 2
-        count = min(int(len(self.raw) * _GROW_SHARE) + 1, most - len(self.raw))
+        count = min(int(len(self.parameters) * _GROW_SHARE) + 1, most - len(self.parameters))
         if count > 0:
-            self.raw = join(self.raw, self._make_fresh(drawn, count))
-            self._build_mover()
+            self.parameters = join(self.parameters, self._new_gaussians(drawn, count))
+            self._build_optimizer()
 
-    def _make_fresh(self, drawn: Tensor, count: int) -> Raw:
-        """Small round Gaussians at random, more where more is wrong, in the colour that is missing there."""
+    def _new_gaussians(self, drawn: Tensor, count: int) -> Parameters:
+        """Small round Gaussians, placed at random in proportion to the error, in the colour of the residual there."""
         missing = self.image - drawn
         error = missing.square().sum(0)
         near = torch.nn.functional.avg_pool2d(error[None], 3, 1, 1, count_include_pad=False)[0]
-        at = self._draw_places((near + 1e-12).flatten(), count)
+        at = self._sample_pixels((near + 1e-12).flatten(), count)
         mean = torch.stack([at % self.size[1], at // self.size[1]], 1).float()
         sigma = torch.full((count, 2), max(0.5, _NEW_WIDTH * self.spacing_px))
-        return Raw.from_gaussians(mean, sigma, torch.zeros(count), missing.flatten(1)[:, at].T)
+        return Parameters.from_gaussians(mean, sigma, torch.zeros(count), missing.flatten(1)[:, at].T)
 
-    def _draw_places(self, weight: Tensor, count: int) -> Tensor:
+    def _sample_pixels(self, weight: Tensor, count: int) -> Tensor:
         sums = weight.double().cumsum(0)
         draws = torch.rand(count, generator=self.random, dtype=torch.float64) * sums[-1]
         return torch.searchsorted(sums, draws).clamp(max=len(weight) - 1)

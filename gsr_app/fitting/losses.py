@@ -1,4 +1,4 @@
-"""What a fit makes small. Each loss hands back its gradient with respect to the drawing: the splat does the rest."""
+"""The losses of a fit. Each returns its value and its gradient with respect to the drawing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from gsr_app.core.errors import UnknownName
 
-_WINDOW, _SIGMA = 11, 1.5
+_SSIM_TAPS, _SSIM_SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 _SSIM_SHARE = 0.3
 
 
 def ssim_map(one: Tensor, other: Tensor) -> Tensor:  # [B, C, H, W] -> the same; zeros beyond the border
-    offset = torch.arange(_WINDOW, dtype=one.dtype, device=one.device) - _WINDOW // 2
-    kernel = torch.exp(-offset.square() / (2 * _SIGMA**2))
+    offset = torch.arange(_SSIM_TAPS, dtype=one.dtype, device=one.device) - _SSIM_TAPS // 2
+    kernel = torch.exp(-offset.square() / (2 * _SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
-    channels, pad = one.shape[1], _WINDOW // 2
+    channels, pad = one.shape[1], _SSIM_TAPS // 2
 
     def blur(x: Tensor) -> Tensor:
         column = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
@@ -38,14 +38,14 @@ def _l2(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
 
 
 def _l2_clamped(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
-    """The published one: what is out of range costs nothing more, and the gradient has its true size."""
+    """The published loss: values out of range are clamped, and the gradient is that of the mean square."""
     difference = drawn.clamp(0, 1) - image
     is_seen = (drawn >= 0) & (drawn <= 1)
     return float(difference.square().mean()), difference * is_seen * (2 / image.numel())
 
 
 def _l1(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
-    # Round below half a level: a sign that flips at every step would keep the last decibel from coming.
+    # Smooth below half a level: a sign that flips at every step would cost the last decibel.
     difference = drawn - image
     return float(difference.abs().mean()), difference / (difference.abs() + 0.5 / 255)
 
@@ -67,7 +67,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[float, Tensor]]] = {
 }
 
 
-def find_loss(name: str) -> Callable[[Tensor, Tensor], tuple[float, Tensor]]:
+def loss_function(name: str) -> Callable[[Tensor, Tensor], tuple[float, Tensor]]:
     if name not in LOSSES:
         raise UnknownName(name, LOSSES, what="Loss", where="gsr_app/fitting/losses.py")
     return LOSSES[name]

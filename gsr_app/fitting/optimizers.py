@@ -1,4 +1,4 @@
-"""What moves the numbers of a fit, behind one interface: step, forget, state, restore."""
+"""The optimizers of a fit, behind one interface: step, reset, state, restore."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gsr_app.fitting.adan import Adan
 _BETAS, _EPS = (0.9, 0.99), 1e-12
 
 
-class Mover(Protocol):
+class Optimizer(Protocol):
     def step(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None: ...
-    def forget(self, rows: Tensor) -> None: ...
+    def reset(self, rows: Tensor) -> None: ...
     def state(self) -> dict[str, Any]: ...
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
 class Adam:
-    """Adam on a handful of tensors, each with its own rate, in few and large operations."""
+    """Adam on a few tensors, each with its own learning rate, in few and large operations."""
 
     def __init__(self, tensors: Sequence[Tensor], rates: Sequence[float]) -> None:
         self.tensors, self.rates = list(tensors), list(rates)
@@ -37,8 +37,8 @@ class Adam:
             v.mul_(b2).addcmul_(g, g, value=1 - b2)
             x.addcdiv_(m, v.sqrt().add_(_EPS), value=-rate * factor * root / (1 - b1**self.steps))
 
-    def forget(self, rows: Tensor) -> None:
-        """Let rows that now mean something else start afresh; their scale of gradients is kept."""
+    def reset(self, rows: Tensor) -> None:
+        """Clear the momentum of rows that now hold other Gaussians; the second moments are kept."""
         for one in self.mean:
             one[rows] = 0
 
@@ -49,8 +49,8 @@ class Adam:
         self.steps, self.mean, self.square = state["steps"], state["mean"], state["square"]
 
 
-def build_mover(name: Literal["adam", "adan"], tensors: Sequence[Tensor], rates: Sequence[float]) -> Mover:
+def build_optimizer(name: Literal["adam", "adan"], tensors: Sequence[Tensor], rates: Sequence[float]) -> Optimizer:
     if name == "adan":
-        # Adan adds its gradient's change, and so takes about three of Adam's steps at one rate.
+        # Adan adds the change of the gradient, and so moves about three times as far as Adam at the same rate.
         return Adan(tensors, [rate / 3 for rate in rates], betas=(0.9, 0.9, 0.99), eps=_EPS)
     return Adam(tensors, rates)

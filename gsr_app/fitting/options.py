@@ -1,4 +1,4 @@
-"""What can be asked of a fit."""
+"""The options of a fit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_GAUSSIANS = 2_000_000
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit. At least one limit ends it; several end it at the first that is reached."""
+    """How to fit. The first limit that is reached ends the fit."""
 
     start: Start = "network"
-    gaussians: int | None = None  # None: by what the picture holds
+    gaussians: int | None = None  # None: from the content of the image
     seconds: float | None = None
     steps: int | None = None
     target_psnr: float | None = None
@@ -26,10 +26,10 @@ class FitOptions:
     optimizer: Literal["adam", "adan"] = "adam"
     rate: float = 1.0  # factor on all learning rates
     solves_colors: bool = True  # least squares for the colours before the first step
-    moves_idle: bool = True  # Gaussians that do little are moved to where the error is
+    moves_idle: bool = True  # Gaussians that are hardly visible are moved to where the error is largest
     seed: int = 0
-    weights: str | None = None  # of the network that it starts from, instead of those that ship or are fetched
-    rule: Rule = "ours"  # how numbers become Gaussians and at what rates they move
+    weights: str | None = None  # of the start's network, instead of the packaged or downloaded ones
+    rule: Rule = "ours"  # the parametrisation and its learning rates
 
     def __post_init__(self) -> None:
         if self.start not in get_args(Start):
@@ -46,11 +46,11 @@ class FitOptions:
 PUBLISHED_STEPS, PUBLISHED_GAUSSIANS = 50_000, 20_000
 
 
-def as_published(**wishes: Any) -> FitOptions:
-    """GaussianImage's own fit as Instant-GI runs it, but with true gradients and every Gaussian drawn."""
-    if wishes.get("seconds") is None and wishes.get("steps") is None:
-        wishes["steps"] = PUBLISHED_STEPS
-    if wishes.get("start") == "random" and wishes.get("gaussians") is None:
-        wishes["gaussians"] = PUBLISHED_GAUSSIANS
+def as_published(**options: Any) -> FitOptions:
+    """GaussianImage's fit as Instant-GI runs it, but with true gradients and every Gaussian drawn."""
+    if options.get("seconds") is None and options.get("steps") is None:
+        options["steps"] = PUBLISHED_STEPS
+    if options.get("start") == "random" and options.get("gaussians") is None:
+        options["gaussians"] = PUBLISHED_GAUSSIANS
     fixed: dict[str, Any] = {"loss": "l2-clamped", "optimizer": "adan", "solves_colors": False, "moves_idle": False}
-    return FitOptions(**wishes, **fixed, rule="published")
+    return FitOptions(**options, **fixed, rule="published")

@@ -1,4 +1,4 @@
-"""Where Gaussians should lie by a quad-tree: small cells where the picture is busy, large ones where it is flat."""
+"""Positions of Gaussians from a quad-tree: small cells where the image is busy, large ones where it is flat."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Cell = tuple[int, int, int, int]  # left, top, width, height
 
 
 class _Sums:
-    """Deviation of any rectangle of a square from prefix sums."""
+    """The standard deviation within any rectangle, from prefix sums."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:  # [H, W, C]
         side = max(image.shape[:2])
@@ -42,7 +42,7 @@ class _Sums:
 
 
 def split(image: NDArray[np.uint8], *, tolerance: float = 1.0) -> NDArray[np.float64]:  # [H, W, 3] -> [P, 2]
-    """Centres (x, y) of the cells; `tolerance` scales the deviation below which a cell is one."""
+    """Centres (x, y) of the cells; `tolerance` scales the deviation below which a cell is not split."""
     blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(1)))
     return split_blurred(blurred, tolerance=tolerance)
 
@@ -81,7 +81,7 @@ def split_blurred(image: NDArray[np.uint8], *, tolerance: float = 1.0) -> NDArra
 
 
 def place(points: Floats, size: tuple[int, int]) -> Floats:  # [P, 2] -> [N, 5]
-    """Rows of x and y (-1..1), two axes in pixels, turn (0..1): an ellipse per triangle, circles where it is thin."""
+    """Rows of x and y (-1..1), two axes in pixels, turn (0..1): an ellipse per triangle, a circle at wide vertices."""
     height, width = size
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
     return place_triangles(triangulate(np.concatenate([points, corners])), size)

@@ -1,6 +1,6 @@
-"""Where a fit begins: Gaussians at random, by a quad-tree, or as a network foresees them.
+"""The initial Gaussians of a fit: random, from a quad-tree, or predicted by a network.
 
-Every start answers in output pixels with pixel i's centre at i, and with as many Gaussians as it was asked for.
+Every start is in output pixels with pixel i's centre at i. All but `initnet` return the requested number of Gaussians.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from gsr_app.fitting.triangles import Triangles, add_border, triangulate
 from gsr_app.models import checkpoint, registry, weights
 from gsr_app.models.initnet import InitNet, Shapes
 
-_MOST_SEEN_PIXELS = 1 << 20  # a network looks at a smaller copy of what is larger: density is smooth
-_LEAST_SHARE = 0.02  # of the mean density: even an empty sky gets some Gaussians
+_MOST_SEEN_PIXELS = 1 << 20  # a larger image is shrunk for the network: density is smooth
+_LEAST_SHARE = 0.02  # of the mean density: flat areas get some Gaussians, too
 _MOST_PER_PIXEL = 0.9
-_POINTS_PER_CELL = 0.1  # on average, in what is dithered
+_POINTS_PER_CELL = 0.1  # on average, of the dithered map
 _BITS = 255
 
 
 @dataclass
-class Begun:
-    """A start: Gaussians, and the map that they were drawn from if there was one."""
+class InitialGaussians:
+    """The Gaussians of a start, and the density map that they were sampled from, if any."""
 
     mean: Tensor  # [N, 2] (x, y), pixel i has its centre at i
     sigma: Tensor  # [N, 2]
@@ -42,37 +42,37 @@ class Begun:
     position_map: Tensor | None = None  # [H, W]
 
 
-def begin(
+def initial_gaussians(
     image: Tensor,  # [3, H, W], 0..1
     start: Start,
     count: int,
     seed: int = 0,
     *,
-    weights: str | None = None,  # of the start's network, instead of those that ship or are fetched
-) -> Begun:
+    weights: str | None = None,  # of the start's network, instead of the packaged or downloaded ones
+) -> InitialGaussians:
     if weights is not None and start not in ("network", "initnet"):
-        raise InvalidArgument(f"The start {start!r} has no network to give weights to.")
+        raise InvalidArgument(f"The start {start!r} has no network to load weights into.")
     if start == "random":
-        return begin_at_random(image, count, seed)
+        return random_start(image, count, seed)
     if start == "quadtree":
-        return begin_by_quadtree(image, count, seed)
+        return quadtree_start(image, count, seed)
     if start == "network":
-        return begin_by_network(image, count, seed, weights)
+        return network_start(image, count, seed, weights)
     if start == "initnet":
-        return begin_by_initnet(image, weights)
+        return initnet_start(image, weights)
     raise UnknownName(start, get_args(Start), what="Start", where="the list of starts")
 
 
-def begin_at_random(image: Tensor, count: int, seed: int) -> Begun:
-    """The published random start: uniform places and colours, widths from a half to one and a half pixels."""
+def random_start(image: Tensor, count: int, seed: int) -> InitialGaussians:
+    """The published random start: uniform positions and colours, widths from a half to one and a half pixels."""
     generator = torch.Generator().manual_seed(seed)
     place, sigma, color = (torch.rand(count, n, generator=generator) for n in (2, 2, 3))
     extent = torch.tensor([image.shape[2], image.shape[1]])
-    return Begun(place * extent - 0.5, sigma + 0.5, torch.zeros(count), color)
+    return InitialGaussians(place * extent - 0.5, sigma + 0.5, torch.zeros(count), color)
 
 
-def begin_by_quadtree(image: Tensor, count: int, seed: int) -> Begun:
-    """The published quad-tree, its tolerance chosen so that it comes close to the count from below."""
+def quadtree_start(image: Tensor, count: int, seed: int) -> InitialGaussians:
+    """The published quad-tree, with the tolerance that gives the most Gaussians up to the count."""
     pixels = (image * _BITS).round().byte().permute(1, 2, 0).numpy()
     size = (image.shape[1], image.shape[2])
     low, high = -6.0, 6.0  # log2 of the tolerance
@@ -80,7 +80,7 @@ def begin_by_quadtree(image: Tensor, count: int, seed: int) -> Begun:
     for _ in range(9):
         middle = (low + high) / 2
         points = quadtree.split(pixels, tolerance=2**middle)
-        # A triangulation has about twice as many triangles as points: no need to make it to see that it is too much.
+        # A triangulation has about twice as many triangles as points, so a count far too high needs no triangulation.
         found = quadtree.place(points, size) if len(points) < 0.75 * count else None
         if found is not None and len(found) <= count:
             rows, high = found, middle
@@ -92,11 +92,11 @@ def begin_by_quadtree(image: Tensor, count: int, seed: int) -> Begun:
     values = torch.from_numpy(rows).float()
     mean = (values[:, :2] + 1) * scale - 0.5
     sigma, rho = from_turned(values[:, 2:4].clamp(min=0.5), 2 * math.pi * values[:, 4])
-    return fill_up(Begun(mean, sigma, rho, sample(image, mean)), image, count, seed)
+    return fill_to_count(InitialGaussians(mean, sigma, rho, sample(image, mean)), image, count, seed)
 
 
-def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = None) -> Begun:
-    """Places dithered from the density that our small network foresees, shapes as it foresees them there."""
+def network_start(image: Tensor, count: int, seed: int, path: str | None = None) -> InitialGaussians:
+    """Positions dithered from the density that the small network predicts, with the shapes that it predicts there."""
     height, width = image.shape[1:]
     with torch.no_grad():
         net = _quickstart(path)
@@ -107,7 +107,7 @@ def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = No
         found = net(seen)
         share = (found.log_density - found.log_density.amax())[:, None].exp()
         maps = torch.cat([share, found.log_size[:, None], found.stretch], 1)
-        # Error diffusion places few points unevenly: where they are few, pixels are taken together.
+        # Error diffusion places sparse points unevenly: for few points, pixels are pooled into cells.
         cell = max(1, round(math.sqrt(_POINTS_PER_CELL * height * width / count)))
         grid = (-(-height // cell), -(-width // cell))
         if grid != maps.shape[2:]:
@@ -116,7 +116,7 @@ def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = No
         maps = maps[0].clone()
     area_px = (height * width) / (grid[0] * grid[1])
     share = maps[0] / maps[0].sum() * (1 - _LEAST_SHARE) + _LEAST_SHARE / (grid[0] * grid[1])
-    density = spread(share, count)  # per cell
+    density = cap_density(share, count)  # per cell
     generator = torch.Generator().manual_seed(seed)
     points = torch.from_numpy(dither(density.numpy())).long()
     points = points[torch.randperm(len(points), generator=generator)[:count]]
@@ -130,11 +130,11 @@ def begin_by_network(image: Tensor, count: int, seed: int, path: str | None = No
     mean = spot * torch.tensor([width / grid[1], height / grid[0]]) - 0.5
     if grid != (height, width):
         density = F.interpolate(density[None, None] / area_px, size=(height, width))[0, 0]
-    return fill_up(Begun(mean, sigma, rho, sample(image, mean), density), image, count, seed)
+    return fill_to_count(InitialGaussians(mean, sigma, rho, sample(image, mean), density), image, count, seed)
 
 
-def begin_by_initnet(image: Tensor, path: str | Path | None = None) -> Begun:
-    """The published pipeline, with the published network's weights. It chooses the count itself."""
+def initnet_start(image: Tensor, path: str | Path | None = None) -> InitialGaussians:
+    """The published pipeline, with the published network's weights. It determines the count itself."""
     net = _initnet(path)
     size = (image.shape[1], image.shape[2])
     with torch.no_grad():
@@ -144,11 +144,11 @@ def begin_by_initnet(image: Tensor, path: str | Path | None = None) -> Begun:
         placed = net.place(image[None], features, as_shapes(found, size))
     half = torch.tensor([size[1] / 2, size[0] / 2])
     sigma, rho = from_turned(placed.scaling_px, 2 * math.pi * placed.turn[:, 0])
-    return Begun(placed.xy * half + half, sigma, rho, placed.color, probability[0].clone())
+    return InitialGaussians(placed.xy * half + half, sigma, rho, placed.color, probability[0].clone())
 
 
 def as_shapes(found: Triangles, size: tuple[int, int]) -> Shapes:
-    """Triangles as the published network sees them."""
+    """Triangles in the coordinates of the published network."""
     extent = np.array([size[1], size[0]], np.float32)
 
     def tensor(values: Any) -> Tensor:
@@ -163,11 +163,11 @@ def as_shapes(found: Triangles, size: tuple[int, int]) -> Shapes:
     )
 
 
-# ---- pieces -----------------------------------------------------------------------------------------------------
+# ---- helpers ----------------------------------------------------------------------------------------------------
 
 
-def spread(share: Tensor, count: int) -> Tensor:  # [H, W] with sum 1 -> the expected number per pixel
-    """As many as asked for where a pixel can only hold one; what is over goes to the others."""
+def cap_density(share: Tensor, count: int) -> Tensor:  # [H, W] with sum 1 -> the expected number per pixel
+    """The requested number with at most one Gaussian per pixel; the excess is spread over the other pixels."""
     density = share * count
     for _ in range(4):
         is_full = density > _MOST_PER_PIXEL
@@ -179,15 +179,15 @@ def spread(share: Tensor, count: int) -> Tensor:  # [H, W] with sum 1 -> the exp
     return density.clamp(max=1)
 
 
-def fill_up(begun: Begun, image: Tensor, count: int, seed: int) -> Begun:
-    """As many as were asked for: what is missing is added as small ones at random."""
-    missing = count - len(begun.mean)
+def fill_to_count(initial: InitialGaussians, image: Tensor, count: int, seed: int) -> InitialGaussians:
+    """The requested number: missing Gaussians are added at random positions, small and black."""
+    missing = count - len(initial.mean)
     if missing <= 0:
-        return begun
-    extra = begin_at_random(image, missing, seed)
+        return initial
+    extra = random_start(image, missing, seed)
     added = (extra.mean, extra.sigma, extra.rho, torch.zeros_like(extra.color))
-    parts = zip((begun.mean, begun.sigma, begun.rho, begun.color), added, strict=True)
-    return Begun(*(torch.cat(pair) for pair in parts), position_map=begun.position_map)
+    parts = zip((initial.mean, initial.sigma, initial.rho, initial.color), added, strict=True)
+    return InitialGaussians(*(torch.cat(pair) for pair in parts), position_map=initial.position_map)
 
 
 def from_turned(axes: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:  # [N, 2], [N] radians of the first axis

@@ -1,4 +1,4 @@
-"""A fit on the disk: whole at any moment, so that a killed process goes on from there."""
+"""The state of a fit on disk, written atomically, so that a killed process can be resumed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _VERSION = 2
 
 
 def save_state(fitter: Fitter, path: Path) -> None:
-    """Everything that a later process needs. What was there stays until the new state is whole."""
-    if fitter.raw is None or fitter.mover is None:
+    """Save everything that another process needs to resume the fit."""
+    if fitter.parameters is None or fitter.optimizer is None:
         return
-    best = fitter.best or fitter.raw
+    best = fitter.best or fitter.parameters
     state: dict[str, Any] = {
         "version": _VERSION,
         "about": json.dumps(
@@ -36,20 +36,20 @@ def save_state(fitter: Fitter, path: Path) -> None:
                 "curve": dataclasses.asdict(fitter.curve),
             }
         ),
-        "raw": fitter.raw.tensors,
+        "raw": fitter.parameters.tensors,
         "best": best.tensors,
-        "mover": fitter.mover.state(),
+        "mover": fitter.optimizer.state(),
         "random": fitter.random.get_state(),
     }
     with replacing(path, error=FieldFileError) as temporary:
         try:
             torch.save(state, temporary)
         except RuntimeError as error:  # what torch raises when the disk is full
-            raise OSError("the file system took only a part of it") from error
+            raise OSError("the file system accepted only part of it") from error
 
 
 def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) -> Fitter:
-    """The fit of an image as it was saved; limits may be given anew, but not what its numbers mean."""
+    """The saved fit of an image; `options` may change its limits, but not its parametrisation or optimizer."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = json.loads(state["about"])
@@ -69,8 +69,9 @@ def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) 
     fitter = Fitter(image, dataclasses.replace(options, start=kept.start))
     if fitter.digest != about["image"]:
         raise InvalidArgument(f"{path.name} belongs to another image.", hint="Leave --resume out to start afresh.")
-    fitter.take_up(
-        fitter.as_raw(state["raw"]), fitter.as_raw(state["best"]), about["best_psnr"], about["step"], about["seconds"],
-        Curve(**about["curve"]), state["mover"], state["random"],
+    parameters, best = (fitter.as_parameters(state[name]) for name in ("raw", "best"))
+    fitter.restore(
+        parameters, best, about["best_psnr"], about["step"], about["seconds"], Curve(**about["curve"]), state["mover"],
+        state["random"],
     )  # fmt: skip
     return fitter

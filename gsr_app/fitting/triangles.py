@@ -1,4 +1,4 @@
-"""From points to triangles, and from each triangle to the ellipse that stands for it."""
+"""Delaunay triangulation of points, and the ellipse of each triangle."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
                 save_state(fitter, state)
                 saved = status.seconds
         is_stopped = stopped()
-    if fitter.raw is None:
+    if fitter.parameters is None:
         return 130
     save_state(fitter, state)
     line.clear()

@@ -1,4 +1,4 @@
-"""Our own fit: gradients, limits, odd pictures, stopping and going on."""
+"""Our own fit: gradients, limits, unusual images, stopping and resuming."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import View
 from gsr_app.fitting import fitter as fitter_module
 from gsr_app.fitting.adan import Adan
-from gsr_app.fitting.covariance import LEAST_WIDTH_PX, Raw
+from gsr_app.fitting.covariance import LEAST_WIDTH_PX, Parameters
 from gsr_app.fitting.fitter import Curve, FitStatus, Fitter
-from gsr_app.fitting.initial_count import count_by_content
+from gsr_app.fitting.initial_count import count_from_content
 from gsr_app.fitting.options import FitOptions, as_published
-from gsr_app.fitting.starts import begin
+from gsr_app.fitting.starts import initial_gaussians
 from gsr_app.fitting.state import load_state, save_state
 from gsr_app.models import registry
 from gsr_app.ops import render
@@ -42,20 +42,20 @@ def run(image: Tensor, **options: object) -> tuple[Fitter, FitStatus]:
 
 def test_gradients_are_those_of_autograd() -> None:
     torch.manual_seed(0)
-    raw = Raw(*(0.7 * torch.randn(50, n, dtype=torch.float64).squeeze(1) for n in (2, 2, 1, 3)))
+    parameters = Parameters(*(0.7 * torch.randn(50, n, dtype=torch.float64).squeeze(1) for n in (2, 2, 1, 3)))
     steps = [torch.zeros(50, n, dtype=torch.float64, requires_grad=True) for n in (2, 3)]
-    shape = raw.shape()
-    ahead = Raw(*shape.move(*steps), raw.color).shape()
+    shape = parameters.footprints()
+    ahead = Parameters(*shape.move(*steps), parameters.color).footprints()
     for one, other in ((ahead.mean, shape.mean), (ahead.sigma, shape.sigma), (ahead.rho, shape.rho)):
-        torch.testing.assert_close(one, other)  # no step leads nowhere
-    pulls = [torch.randn_like(one) for one in (ahead.mean, ahead.sigma, ahead.rho)]
-    loss = sum((one * pull).sum() for one, pull in zip((ahead.mean, ahead.sigma, ahead.rho), pulls, strict=True))
-    for found, right in zip(shape.pull_back(*pulls), torch.autograd.grad(loss, steps), strict=True):
+        torch.testing.assert_close(one, other)  # a step of zero changes nothing
+    gradients = [torch.randn_like(one) for one in (ahead.mean, ahead.sigma, ahead.rho)]
+    loss = sum((one * g).sum() for one, g in zip((ahead.mean, ahead.sigma, ahead.rho), gradients, strict=True))
+    for found, right in zip(shape.backward(*gradients), torch.autograd.grad(loss, steps), strict=True):
         torch.testing.assert_close(found, right)
 
 
-def test_a_step_is_measured_by_the_gaussian_itself() -> None:
-    """Turned and stretched with all it is made of, a Gaussian goes the same way by the same numbers."""
+def test_steps_are_whitened_by_the_covariance() -> None:
+    """In its own coordinates, a rotated and stretched Gaussian takes the same step as a round one."""
     place, form = torch.tensor([[0.3, -0.2]]), torch.tensor([[0.1, -0.3, 0.2]])
 
     def covariance(sigma: Tensor, rho: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ def test_a_step_is_measured_by_the_gaussian_itself() -> None:
         return torch.stack([sigma[:, 0] ** 2, cross, cross, sigma[:, 1] ** 2], 1).view(-1, 2, 2)
 
     def move(sigma: tuple[float, float], tilt: float) -> tuple[Tensor, Tensor, Tensor]:
-        raw = Raw(torch.zeros(1, 2), torch.tensor([sigma]).log(), torch.tensor([tilt]), torch.zeros(1, 3))
-        shape = raw.shape()
+        parameters = Parameters(torch.zeros(1, 2), torch.tensor([sigma]).log(), torch.tensor([tilt]), torch.zeros(1, 3))
+        shape = parameters.footprints()
         mean, log_sigma, new_tilt = shape.move(place, form)
         root = torch.linalg.cholesky(covariance(shape.sigma, shape.rho))
         learnt = torch.linalg.cholesky(covariance(shape.learnt, shape.tanh))
@@ -80,7 +80,9 @@ def test_a_step_is_measured_by_the_gaussian_itself() -> None:
 
 def test_no_gaussian_is_thinner_than_the_least_width() -> None:
     torch.manual_seed(0)
-    shape = Raw(torch.zeros(200, 2), 3 * torch.randn(200, 2), 3 * torch.randn(200), torch.zeros(200, 3)).shape()
+    shape = Parameters(
+        torch.zeros(200, 2), 3 * torch.randn(200, 2), 3 * torch.randn(200), torch.zeros(200, 3)
+    ).footprints()
     sx, sy = shape.sigma.double().unbind(1)
     cross = shape.rho.double() * sx * sy
     covariance = torch.stack([sx * sx, cross, cross, sy * sy], 1).view(-1, 2, 2)
@@ -88,7 +90,7 @@ def test_no_gaussian_is_thinner_than_the_least_width() -> None:
 
 
 @pytest.mark.parametrize("start", ["random", "quadtree", "network"])
-def test_every_start_keeps_its_count_and_becomes_sharp(start: str) -> None:
+def test_every_start_keeps_its_count_and_converges(start: str) -> None:
     fitter, status = run(picture(), start=start, gaussians=500, steps=150)
     assert len(fitter.field) == status.gaussians == 500
     assert status.psnr > 33
@@ -97,7 +99,7 @@ def test_every_start_keeps_its_count_and_becomes_sharp(start: str) -> None:
     assert torch.allclose(drawn, fitter.draw(), atol=1e-4)
 
 
-def test_the_networks_start_is_ahead_of_the_others_at_equal_count_and_steps() -> None:
+def test_the_network_start_beats_the_random_one_at_equal_count_and_steps() -> None:
     reached = {start: run(picture(96), start=start, gaussians=700, steps=60)[1].psnr for start in ("random", "network")}
     assert reached["network"] > reached["random"] + 1
 
@@ -120,7 +122,7 @@ def test_tiny_and_thin_pictures_fit(size: tuple[int, int]) -> None:
 
 def test_a_flat_picture_needs_few_and_stays_flat_when_enlarged() -> None:
     image = torch.full((3, 64, 64), 0.4)
-    assert count_by_content(image) == 64
+    assert count_from_content(image) == 64
     fitter, status = run(image, steps=200)
     assert status.psnr > 40
     drawn = render(fitter.field, View((16.0, 16.0), (32, 32), (128, 128)))
@@ -129,7 +131,7 @@ def test_a_flat_picture_needs_few_and_stays_flat_when_enlarged() -> None:
 
 def test_noise_needs_more_gaussians_than_a_photograph_and_stays_finite() -> None:
     noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(2))
-    assert count_by_content(noise) > 4 * count_by_content(
+    assert count_from_content(noise) > 4 * count_from_content(
         picture()[:, :32, :32].mean((1, 2), keepdim=True).expand(3, 64, 64)
     )
     _, status = run(noise, steps=60)
@@ -149,7 +151,7 @@ def test_a_field_drawn_larger_has_no_holes() -> None:
     assert (outside > 0.08).float().mean() < 0.01
 
 
-def test_closing_a_fit_keeps_the_best_and_it_goes_on_from_there() -> None:
+def test_closing_a_fit_keeps_the_best_and_running_continues_it() -> None:
     fitter = Fitter(picture(), FitOptions(gaussians=300, steps=400))
     first = next(iter(fitter.run(report_seconds=0.01)))
     assert first.step < 400
@@ -168,7 +170,7 @@ def test_stopping_ends_at_the_next_step() -> None:
     assert 0 < fitter.step < 30
 
 
-def test_a_fit_takes_no_threads_from_others() -> None:
+def test_a_fit_on_one_thread_leaves_other_threads_their_setting() -> None:
     before, seen = torch.get_num_threads(), {"own": set[int](), "other": set[int]()}
 
     def look() -> bool:
@@ -187,10 +189,10 @@ def test_a_fit_takes_no_threads_from_others() -> None:
     assert seen == {"own": {3, 1}, "other": {3}}
 
 
-def test_the_start_is_done_piece_by_piece_and_can_be_stopped_and_gone_on_from() -> None:
+def test_the_start_runs_in_steps_and_can_be_stopped_and_continued() -> None:
     fitter, whole = (Fitter(picture(), FitOptions(gaussians=300, steps=60)) for _ in range(2))
     first = next(iter(fitter.run(report_seconds=0)))
-    assert first.step == 0  # placed: there is something to look at
+    assert first.step == 0  # placed: there is a field to show
     assert len(fitter.field) == 300
     asked = itertools.count()
     for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 2):
@@ -200,13 +202,13 @@ def test_the_start_is_done_piece_by_piece_and_can_be_stopped_and_gone_on_from() 
     assert seen[1] > first.psnr
     assert fitter.step == 60
     list(whole.run(report_seconds=60))
-    assert fitter.raw is not None
-    assert whole.raw is not None
-    for one, other in zip(fitter.raw.tensors, whole.raw.tensors, strict=True):
+    assert fitter.parameters is not None
+    assert whole.parameters is not None
+    for one, other in zip(fitter.parameters.tensors, whole.parameters.tensors, strict=True):
         assert torch.equal(one, other)
 
 
-def test_a_start_that_takes_long_leaves_the_steps_their_full_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_start_does_not_lower_the_learning_rate_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count()  # every look at the clock takes a second
     monkeypatch.setattr(fitter_module, "time", types.SimpleNamespace(monotonic=lambda: float(next(now))))
     fitter = Fitter(picture(), FitOptions(gaussians=300, seconds=60))
@@ -242,13 +244,13 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "instantgi"
 
 
 @pytest.mark.parametrize("name", ["init8_truegrad", "random"])
-def test_the_published_preset_goes_the_published_way(name: str) -> None:
+def test_the_published_preset_reproduces_the_published_losses(name: str) -> None:
     z = np.load(GOLDEN / f"igi_fit_{name}.npz")
     image = torch.tensor(z["gt"])[0]
     parts = [torch.tensor(z[f"start_{part}"]) for part in ("xyz", "scaling", "rotation", "features_dc")]
     fitter = Fitter(image, as_published(start="random" if name == "random" else "quadtree", gaussians=9, steps=25))
-    fitter.take_up(
-        fitter.as_raw(parts), fitter.as_raw(parts), -np.inf, 0, 0.0, Curve(), Adan(parts, 1e-3).state(),
+    fitter.restore(
+        fitter.as_parameters(parts), fitter.as_parameters(parts), -np.inf, 0, 0.0, Curve(), Adan(parts, 1e-3).state(),
         torch.Generator().get_state(),
     )  # fmt: skip
     steps = min(25, len(z["log_loss_psnr"]))
@@ -258,7 +260,7 @@ def test_the_published_preset_goes_the_published_way(name: str) -> None:
     np.testing.assert_allclose(losses, z["log_loss_psnr"][:steps, 0], rtol=0.02)
 
 
-def test_the_published_preset_is_kept_by_a_state_and_from_every_start(tmp_path: Path) -> None:
+def test_the_published_preset_runs_from_every_start_and_is_saved_in_a_state(tmp_path: Path) -> None:
     assert as_published().steps == 50_000
     assert as_published(start="random").gaussians == 20_000
     for start in ("random", "quadtree", "network"):
@@ -284,32 +286,34 @@ def test_a_state_is_not_read_by_another_rule(tmp_path: Path, other: FitOptions) 
         load_state(image, path, options=FitOptions(steps=5))
 
 
-def test_a_start_takes_the_weights_that_it_is_given(tmp_path: Path) -> None:
-    net = registry.build("quickstart")  # fresh: it foresees nothing
+def test_a_start_loads_the_given_weights(tmp_path: Path) -> None:
+    net = registry.build("quickstart")  # fresh: it predicts a constant
     torch.save(net.state_dict(), tmp_path / "fresh.pth")
     image = picture()
-    ours, given = (begin(image, "network", 300, weights=path) for path in (None, str(tmp_path / "fresh.pth")))
+    ours, given = (
+        initial_gaussians(image, "network", 300, weights=path) for path in (None, str(tmp_path / "fresh.pth"))
+    )
     assert len(ours.mean) == len(given.mean) == 300
     assert given.position_map is not None
     assert given.position_map.std() < 1e-4
     assert ours.position_map is not None
     assert ours.position_map.std() > 1e-2
     with pytest.raises(InvalidArgument, match="no network"):
-        begin(image, "random", 300, weights="any.pth")
+        initial_gaussians(image, "random", 300, weights="any.pth")
     with pytest.raises(WeightsError):
-        begin(image, "initnet", 300, weights=str(tmp_path / "none.pth"))
+        initial_gaussians(image, "initnet", 300, weights=str(tmp_path / "none.pth"))
 
 
 @pytest.mark.parametrize("count", [60, 160, 1000])
-def test_few_gaussians_lie_evenly_where_nothing_asks_for_more(count: int) -> None:
+def test_few_gaussians_are_placed_evenly_in_a_flat_image(count: int) -> None:
     side = 128
-    begun = begin(torch.full((3, side, side), 0.4), "network", count)
-    assert len(begun.mean) == count
-    assert begun.position_map is not None
-    assert begun.position_map.shape == (side, side)
-    assert begun.position_map.sum().item() == pytest.approx(count, rel=0.05)
+    initial = initial_gaussians(torch.full((3, side, side), 0.4), "network", count)
+    assert len(initial.mean) == count
+    assert initial.position_map is not None
+    assert initial.position_map.shape == (side, side)
+    assert initial.position_map.sum().item() == pytest.approx(count, rel=0.05)
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    to_nearest = torch.cdist(torch.stack([x, y], -1).view(-1, 2).float(), begun.mean).amin(1)
+    to_nearest = torch.cdist(torch.stack([x, y], -1).view(-1, 2).float(), initial.mean).amin(1)
     spacing_px = side / count**0.5
     assert to_nearest.max() < 1.5 * spacing_px
     assert to_nearest.mean() < 0.45 * spacing_px  # at random it is half; on a square lattice 0.38

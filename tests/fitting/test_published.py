@@ -65,7 +65,7 @@ def test_without_the_cap_every_gaussian_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("name", ["default", "wd_clip", "wd_noprox"])
-def test_adan_moves_as_published(name: str) -> None:
+def test_adan_steps_as_published(name: str) -> None:
     z = load(f"igi_adan_{name}")
     tensors = [torch.tensor(z[f"p{k}_0"]) for k in range(3)]
     rate, decay, largest_norm = (float(z[key]) for key in ("lr", "weight_decay", "max_grad_norm"))
@@ -86,7 +86,7 @@ def test_adan_moves_as_published(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["init8", "init8_truegrad", "random"])
-def test_a_fit_goes_the_published_way(name: str) -> None:
+def test_a_fit_reproduces_the_published_one(name: str) -> None:
     z = load(f"igi_fit_{name}")
     image = torch.tensor(z["gt"])[0]
     start = gaussian_image.GaussianImage(

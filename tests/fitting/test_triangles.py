@@ -40,7 +40,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert isinstance(points, OnDevice)
         assert points.dtype == np.float64
         asked.append("Delaunay")
-        # The GPU's triangles come in an order of their own and begin at any corner.
+        # The GPU's triangles come in an order of their own and initial_gaussians at any corner.
         found = np.random.default_rng(1).permutation(Delaunay(np.array(points)).simplices)
         return types.SimpleNamespace(simplices=np.roll(found, 1, axis=1).view(OnDevice))
 
