@@ -1,4 +1,4 @@
-"""What the native code is built from and with: the one list, for `setup.py` and for the build at first use alike.
+"""The sources and flags of the native code, for `setup.py` and for the build at first use.
 
 Standard library only; `gsr_app/ops/build.py` loads this file by its path.
 """
@@ -14,20 +14,20 @@ CSRC = Path(__file__).resolve().parent / "csrc"
 CPU_SOURCES = ("cpu/draw.cpp", "cpu/backward.cpp", "cpu/preprocess.cpp", "cpu/register.cpp")
 CPU_HEADERS = ("splat.h", "cpu/column_eval.h", "cpu/kernels.h", "cpu/lanes.h", "cpu/scratch.h")
 
-# Not -ffast-math: kernels mean the order in which they add, and linking with it would flip flush-to-zero for the whole
-# process. These two let square roots and comparisons become vector instructions; results do not change.
+# Not -ffast-math: the kernels depend on their order of additions, and linking with it would set flush-to-zero for the
+# whole process. The last two flags let square roots and comparisons be vectorised without changing results.
 CPU_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 
-# The oldest torch whose stable ABI has all that is used: 2.10.
+# The oldest torch whose stable ABI has every function that is used: 2.10.
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
 
-# What a processor needs to run a library that was built for a level rather than for one machine.
+# The processor features that a library built for a level, rather than for one machine, requires.
 LEVELS = {"x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}}
 
 CUDA_SOURCE = "cuda/splat.cu"
 CUDA_HEADERS = {"../splat.h": "splat.h"}  # as the source includes it: where it lies
 
-# For nvcc and NVRTC alike. Denormals are flushed, so that exp2f is one instruction; division and square root are good
+# For both nvcc and NVRTC. Denormals are flushed, so that exp2f is one instruction; division and square root are good
 # to two units in the last place, without a call to a slow path.
 CUDA_FLAGS = ("-std=c++17", "-ftz=true", "-prec-div=false", "-prec-sqrt=false")
 
@@ -45,7 +45,7 @@ def source_key() -> str:
 
 
 def processor_features() -> frozenset[str]:
-    """What this processor can do, as far as the system says."""
+    """The features of this processor, as far as the system lists them."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.lower().startswith(("flags", "features")):
@@ -66,7 +66,7 @@ def library_name(target: str) -> str:
 
 
 def compile_command(compiler: str, output: Path, torch_root: Path, level: str = "") -> list[str]:
-    """One plain compiler call, for this very machine or for a level such as x86-64-v3."""
+    """One compiler call, for this machine or for a level such as x86-64-v3."""
     native = "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native"
     shared = ["-dynamiclib", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
     return [
@@ -91,7 +91,7 @@ def cuda_library_name() -> str:
 
 
 def cuda_command(nvcc: str, output: Path, targets: tuple[int, ...] = CUDA_TARGETS, channels: int = 0) -> list[str]:
-    """One nvcc call for all targets; of the kernels for one number of channels, or 0 for those of all."""
+    """One nvcc call for all targets; for one number of channels, or with 0 for all of them."""
     return [
         nvcc,
         "-fatbin",

@@ -3,7 +3,7 @@
     pip install --no-build-isolation ./ext
 
 Without this the app builds them itself at first use. `--no-build-isolation` uses the torch that is installed; an
-isolated build would fetch it again. GSR_MARCH=x86-64-v3 builds for that level instead of for this very machine.
+isolated build would fetch it again. GSR_MARCH=x86-64-v3 builds for that level instead of for this machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BuildKernels(build_py):
             self.build_cuda(nvcc, package)
 
     def build_cuda(self, nvcc: str, package: Path) -> None:
-        """For as many GPUs as this nvcc knows. Without them the app still has NVRTC at first use: no reason to fail."""
+        """For the GPUs that this nvcc supports. A failure is only a warning: NVRTC compiles at first use."""
         listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True, check=False).stdout.split()
         targets = tuple(target for target in flags.CUDA_TARGETS if f"sm_{target}" in listed)
         library = package / flags.cuda_library_name()

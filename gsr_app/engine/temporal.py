@@ -22,7 +22,7 @@ from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.cancellation import stop_if_cancelled
 from gsr_app.engine.rows import Give
 from gsr_app.engine.runners import QUERY_PIXELS, Job, Steps, shrinking
-from gsr_app.models.savsr_upsample import Patch
+from gsr_app.models.savsr_upsample import OutputRegion
 
 REACH = 3  # frames that a window sees to each side of its middle
 
@@ -111,7 +111,7 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
         for step, (start, stop) in enumerate(strips):
             yield Progress("decode", step, len(strips))
             stop_if_cancelled()
-            patch = Patch(
+            patch = OutputRegion(
                 job.scale,
                 size,
                 (rows.start + start, rows.start + stop),
@@ -148,7 +148,7 @@ def _look(job: Job, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:
     return [seen[numbers] for numbers in in_order]
 
 
-def _locate(job: Job, patch: Patch) -> Any:
+def _locate(job: Job, patch: OutputRegion) -> Any:
     key = f"places {patch}"
     places = job.memory.get(key)
     if places is None:

@@ -1,11 +1,11 @@
-"""CiaoSR: attention among the four nearest features, and from every feature to the whole picture at half size.
+"""CiaoSR: attention among the four nearest features, and from every feature to the whole image at half size.
 
 Cao, Wang, Xian, Li, Ni, Pi, Zhang, Zhang, Timofte, Van Gool, "CiaoSR: Continuous Implicit Attention-in-Attention
 Network for Arbitrary-Scale Image Super-Resolution", CVPR 2023, arXiv 2212.04362.
 Original: github.com/caojiezhang/CiaoSR, CC BY-NC 4.0: non-commercial. This file is written from a description.
 
-The same numbers with less memory: attention over the picture goes band by band, 3x3 neighbourhoods are made only for
-the part of the picture in work, and the first layers of the decoders are convolutions, as in `liif`.
+The same results with less memory: attention over the image goes band by band, 3x3 neighbourhoods are unfolded only for
+the tile being decoded, and the first layers of the decoders are computed once per source pixel, as in `liif`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, NamedEDSR, NamedRDN, RootEncoder
-from gsr_app.models.layers.lattice import Axis, Window, axes, strips, whole
+from gsr_app.models.layers.lattice import Axis, SourceTile, axes, row_views, whole
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -27,8 +27,8 @@ _NUDGE = 1e-6
 _TAPS = 9
 _KEY = CHANNELS * _TAPS
 _VALUE = _KEY + CHANNELS
-CHUNK = 8192  # output pixels decoded at once
-_SCORES = 1 << 21  # attention scores held at once
+PIXELS_AT_ONCE = 8192  # output pixels decoded at a time
+_SCORES_AT_ONCE = 1 << 21  # attention scores in memory at a time
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Fetch(nn.Module):
-    """What stands where the picture is alike. A layer of its own: between layers, a run can be stopped."""
+    """Attention-weighted values of similar places. A module, because a run can be cancelled between modules."""
 
     def __init__(self, sharpness: float) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Fetch(nn.Module):
 
 
 class CrossScaleAttention(nn.Module):
-    """For every pixel: where in the half-size picture is it alike? What stands there at full size is fetched."""
+    """For every pixel, the full-size features of similar places, found in the half-size image."""
 
     escape_NaN: torch.Tensor  # noqa: N815  # the checkpoints' name
 
@@ -73,20 +73,20 @@ class CrossScaleAttention(nn.Module):
         height, width = features.shape[2:]
         x = F.pad(features, (0, width % 2, 0, height % 2), mode="reflect")
         half = F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
-        # Patches at half size, 3x3, lie over patches at full size, 6x6: [L, D]
+        # Each 3x3 neighbourhood at half size covers a 6x6 one at full size: [L, D]
         keys = F.unfold(self.conv_match_2(half), 3, padding=1)[0].t()
         keys = keys / torch.maximum(keys.norm(dim=1, keepdim=True), self.escape_NaN)
         values = F.unfold(self.conv_assembly(x), 6, stride=2, padding=2)[0].t()
-        queries = F.pad(self.conv_match_1(x), (1, 1, 1, 1))
+        padded = F.pad(self.conv_match_1(x), (1, 1, 1, 1))
         rows, columns = x.shape[2:]
         fetched = x.new_zeros(1, CHANNELS, 2 * rows + 4, 2 * columns + 4)
-        step = max(1, _SCORES // (columns * len(keys)))
+        step = max(1, _SCORES_AT_ONCE // (columns * len(keys)))
         for top in range(0, rows, step):
             count = min(step, rows - top)
-            band = F.unfold(queries[:, :, top : top + count + 2], 3)[0].t()  # [count*columns, D]
-            parts = [self.fetch(part, keys, values) for part in band.split(max(1, _SCORES // len(keys)))]
+            band = F.unfold(padded[:, :, top : top + count + 2], 3)[0].t()  # [count*columns, D]
+            found = [self.fetch(queries, keys, values) for queries in band.split(max(1, _SCORES_AT_ONCE // len(keys)))]
             size = (2 * count + 4, 2 * columns + 4)
-            fetched[:, :, 2 * top : 2 * top + size[0]] += F.fold(torch.cat(parts).t()[None], size, 6, stride=2)
+            fetched[:, :, 2 * top : 2 * top + size[0]] += F.fold(torch.cat(found).t()[None], size, 6, stride=2)
         return self.down(fetched[:, :, 2:-2, 2:-2])[:, :, :height, :width] / 6
 
 
@@ -106,14 +106,14 @@ class CiaoSR(RootEncoder):
         return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
-        """[1, 3, h, w] in 0..1 -> [1, 131, h, w]: features, what attention fetched, and the picture."""
+        """[1, 3, h, w] in 0..1 -> [1, 131, h, w]: features, fetched features, and the image."""
         image = lr - lr.new_tensor(_MEAN).view(1, 3, 1, 1)
         features = self.extract(image)
         return torch.cat([features, self.cs_attn(features), image], dim=1)
 
-    def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = PIXELS_AT_ONCE) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = torch.cat([self.decode(features, strip) for strip in strips(view, chunk)])
+        decoded = torch.cat([self.decode(features, rows) for rows in row_views(view, pixels_at_once)])
         return (decoded + decoded.new_tensor(_MEAN)).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
@@ -121,32 +121,32 @@ class CiaoSR(RootEncoder):
         y, x = axes(view, (features.shape[2], features.shape[3]))
         row, column = y.nearest(), x.nearest()
         rows, columns = _corners(y), _corners(x)
-        window = Window.around([*rows, row], [*columns, column])
+        tile = SourceTile.around([*rows, row], [*columns, column])
         trunk, fetched, _ = features.split([CHANNELS, CHANNELS, 3], dim=1)
-        near = window.cut(trunk, 1)
+        near = tile.cut(trunk, 1)
         table = F.unfold(near, 3)[0].t()  # [h*w, 576]
-        table = torch.cat([table, window.cut(fetched, 0)[0].flatten(1).t()], dim=1)  # [h*w, 640]
+        table = torch.cat([table, tile.cut(fetched, 0)[0].flatten(1).t()], dim=1)  # [h*w, 640]
         first_k, first_v = _first_layer(self.imnet_k, table[:, :_KEY]), _first_layer(self.imnet_v, table)
         cell = table.new_tensor([y.cell * y.count, x.cell * x.count])
 
-        query = window.gather(table[:, :_KEY], row, column)
+        query = tile.gather(table[:, :_KEY], row, column)
         corners = [(r, c) for r in rows for c in columns]
         scores: list[torch.Tensor] = []
         for r, c in corners:
             where = _where(y, x, r, c, cell)
-            key = window.gather(table[:, :_KEY], r, c) * _rest(self.imnet_k, window.gather(first_k, r, c), where)
+            key = tile.gather(table[:, :_KEY], r, c) * _rest(self.imnet_k, tile.gather(first_k, r, c), where)
             scores.append((query * key).sum(-1))
         weights = torch.stack(scores, dim=-1).softmax(-1)
-        mixed = torch.zeros_like(window.gather(table, row, column))
+        mixed = torch.zeros_like(tile.gather(table, row, column))
         for number, (r, c) in enumerate(corners):
             where = _where(y, x, r, c, cell)
-            value = window.gather(table, r, c) * _rest(self.imnet_v, window.gather(first_v, r, c), where)
+            value = tile.gather(table, r, c) * _rest(self.imnet_v, tile.gather(first_v, r, c), where)
             mixed = mixed + weights[..., number, None] * value
         return self.imnet_q(mixed) + _bilinear(features[:, -3:], y, x)
 
 
 def _corners(axis: Axis) -> list[torch.Tensor]:
-    """The source pixels on either side: about half a source pixel away, less for large output pixels."""
+    """The nearest source pixels on either side: about half a source pixel away, less for large output pixels."""
     away = (1 - axis.cell) / (axis.count - 1) * axis.count if axis.count > 1 else 0.0
     return [axis.nearest(side * away, _NUDGE) for side in (-1, 1)]
 
@@ -172,7 +172,7 @@ def _rest(net: MLP, hidden: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 
 
 def _bilinear(image: torch.Tensor, y: Axis, x: Axis) -> torch.Tensor:
-    """[H, W, 3] of the picture between its pixels' centres; constant beyond the outermost."""
+    """[H, W, 3] of the image, interpolated between pixel centres; constant beyond the outermost."""
     grid = torch.stack(torch.meshgrid(x.coord, y.coord, indexing="xy"), dim=-1).to(image)[None]
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
 

@@ -1,11 +1,11 @@
-"""GaussianSR: some feature channels drawn as Gaussians, one for each place in a 7x7 patch, then decoded per pixel.
+"""GaussianSR: some feature channels drawn as Gaussians, one for each position in a 7x7 patch, then decoded per pixel.
 
 Hu, Xia, Chen, Yang, Zhang, "GaussianSR: High Fidelity 2D Gaussian Splatting for Arbitrary-Scale Image
 Super-Resolution", AAAI 2025, arXiv 2407.18046. Original: github.com/tljxyys/GaussianSR, BSD-3-Clause.
 
-Every source pixel draws one of 100 classes of Gaussians at random, so the original never answers the same twice. Here
-the draw has a fixed seed, and the drawn classes can be given. The Gaussians' shapes are averages over the whole input:
-a tile's shapes are its own.
+Every source pixel samples one of 100 classes of Gaussians at random, so the original never returns the same image
+twice. Here sampling has a fixed seed, and the classes can be given. The shapes of the Gaussians are averages over the
+whole input, so those of a tile differ from those of the image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gsr_app.models.registry import Architecture
 _PATCH = 7
 _KERNEL, _REACH = 5, 5.0  # a Gaussian is sampled at 5x5 points over -5..5
 _LEAST_VARIANCE = 1e-5
-_CHUNK = 8192  # output pixels decoded at once
+_PIXELS_AT_ONCE = 8192  # output pixels decoded at a time
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Features:
     """An encoded picture."""
 
     map: torch.Tensor  # [1, 64, h, w]
-    patches: torch.Tensor  # [rows, columns, 49, 8] what each place in each 7x7 patch draws, opacity multiplied in
-    shapes: torch.Tensor  # [49, 3] sigma x, sigma y, rho of each place
+    patches: torch.Tensor  # [rows, columns, 49, 8] feature times opacity of each position in each 7x7 patch
+    shapes: torch.Tensor  # [49, 3] sigma x, sigma y, rho of each position
 
 
 class _Encoder(nn.Module):
@@ -74,13 +74,13 @@ class GaussianSR(nn.Module):
         view, drawn = whole((lr.shape[2], lr.shape[3]), size), [None] * len(lr) if classes is None else classes
         return torch.cat([self.query(self.encode(one[None], own), view) for one, own in zip(lr, drawn, strict=True)])
 
-    # ---- what depends on the picture alone ----------------------------------------------------------------------
+    # ---- independent of the scale -------------------------------------------------------------------------------
 
     def encode(self, lr: torch.Tensor, classes: torch.Tensor | None = None) -> Features:
         """[1, 3, h, w] in 0..1 -> features; classes [h, w] are drawn unless given."""
         features = self.encoder.edsr((lr - 0.5) / 0.5)
         classes = self.draw(self.encoder.segmentation_head(features))[0] if classes is None else classes
-        # The picture is resized to whole patches; each place in a patch has the mean shape over all patches.
+        # The image is resized to whole patches; each position in a patch has the mean shape over all patches.
         down, across = (_stretch(side, _whole_patches(side)).to(features) for side in lr.shape[2:])
         by_place = [axis.unflatten(0, (-1, _PATCH)).mean(0) for axis in (down, across)]  # [7, h], [7, w]
         places = torch.einsum("ih,jw->hwij", *by_place).reshape(-1, _PATCH**2)  # [h*w, 49]
@@ -93,18 +93,20 @@ class GaussianSR(nn.Module):
         return Features(features, patches * opacity[:, None], torch.stack(shapes, dim=1))
 
     def draw(self, logits: torch.Tensor) -> torch.Tensor:
-        """[B, classes, h, w] -> [B, h, w] one class each, as likely as its logit says; always the same draw."""
+        """[B, classes, h, w] -> [B, h, w] one class each, sampled by the logits; always the same sample."""
         generator = torch.Generator().manual_seed(self.config.seed)
         uniform = torch.rand(logits.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
         return (logits - (-uniform.log()).log().to(logits)).argmax(1)
 
-    # ---- what depends on the scale ------------------------------------------------------------------------------
+    # ---- at one scale -------------------------------------------------------------------------------------------
 
-    def query(self, features: Features, view: View, *, chunk: int = _CHUNK) -> torch.Tensor:
+    def query(self, features: Features, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        return (self.decode(features, view, chunk=chunk) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+        return (
+            (self.decode(features, view, pixels_at_once=pixels_at_once) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+        )
 
-    def decode(self, features: Features, view: View, *, chunk: int = _CHUNK) -> torch.Tensor:
+    def decode(self, features: Features, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
         """[*view.size, 3], as the decoder was trained: -1..1, unclamped."""
         kernels = self._kernels(features.shapes, view)
         source = features.map.shape[2], features.map.shape[3]
@@ -115,12 +117,12 @@ class GaussianSR(nn.Module):
         )
         offset_y, offset_x = (_offsets(view, axis, source).to(features.map) for axis in range(2))
         cell = offset_y.new_tensor([2 / view.scale.y, 2 / view.scale.x])
-        rows = max(1, chunk // view.size[1])
+        rows = max(1, pixels_at_once // view.size[1])
         decoded: list[torch.Tensor] = []
         for top in range(0, view.size[0], rows):
-            part = slice(top, top + rows + 2)  # with the pixel around it that the 3x3 convolutions see
-            drawn = _draw(features.patches, kernels, onto_canvas[0][part], onto_canvas[1])
-            resized = _sample(features.map[0, self.config.splatted :], onto_source[0][part], onto_source[1])
+            margin = slice(top, top + rows + 2)  # with one pixel on either side for the 3x3 convolutions
+            drawn = _draw(features.patches, kernels, onto_canvas[0][margin], onto_canvas[1])
+            resized = _sample(features.map[0, self.config.splatted :], onto_source[0][margin], onto_source[1])
             mixed = torch.cat([drawn, resized])[None]
             coef, freq = F.conv2d(mixed, self.coef.weight, self.coef.bias), self.freq
             freq = F.conv2d(mixed, freq.weight, freq.bias)[0].permute(1, 2, 0).unflatten(-1, (-1, 2))
@@ -131,7 +133,7 @@ class GaussianSR(nn.Module):
         return torch.cat(decoded)
 
     def _kernels(self, shapes: torch.Tensor, view: View) -> torch.Tensor:
-        """[49, Ky, Kx] the Gaussian of each place of a patch, at its place in the enlarged patch."""
+        """[49, Ky, Kx] the Gaussian of each position of a patch, shifted to that position in the enlarged patch."""
         x, y, rho = shapes.unbind(1)
         covariance = torch.stack([x**2, rho * x * y, rho * x * y, y**2], dim=1).unflatten(1, (2, 2))
         precision = torch.linalg.inv(covariance + _LEAST_VARIANCE * torch.eye(2).to(shapes))
@@ -155,10 +157,10 @@ class GaussianSR(nn.Module):
 
 
 def _draw(patches: torch.Tensor, kernels: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """[8, N, M] samples of the enlarged patches, of which only those that are looked at are drawn."""
+    """[8, N, M] samples of the enlarged patches; rows of patches that are not sampled are not drawn."""
     side = kernels.shape[1]
-    looked_at = rows.any(0).unflatten(0, (-1, side)).any(1).nonzero().flatten()
-    first, last = int(looked_at[0]), int(looked_at[-1]) + 1
+    sampled = rows.any(0).unflatten(0, (-1, side)).any(1).nonzero().flatten()
+    first, last = int(sampled[0]), int(sampled[-1]) + 1
     drawn = torch.einsum("rcpk,pyx->krycx", patches[first:last], kernels).clamp(0, 1)
     return rows[:, first * side : last * side] @ drawn.flatten(3, 4).flatten(1, 2) @ columns.t()
 
@@ -182,7 +184,7 @@ def _sampling(view: View, axis: int, source: tuple[int, int], count: int) -> tor
     at = start + (torch.arange(-1, size + 1, dtype=torch.float64) + 0.5) * step
     inside = (at > 0) & (at < length)
     if (start, view.span[axis]) == (0.0, length):
-        weights = F.pad(_stretch(count, size), (0, 0, 1, 1))  # to the last bit, for the reason that `_offsets` gives
+        weights = F.pad(_stretch(count, size), (0, 0, 1, 1))  # bit for bit as torch, for the reason given in `_offsets`
     else:
         weights = _cubic(at * (count / length) - 0.5, count).float()
     return weights * inside[:, None]
@@ -211,7 +213,7 @@ def _sample(image: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> t
 def _offsets(view: View, axis: int, source: tuple[int, int]) -> torch.Tensor:
     """[N] from the nearest source pixel's centre, in source half-pixels.
 
-    In float32 from the coordinates on, as in training: frequencies of thirty make its rounding errors felt.
+    In float32 from the coordinates on, as in training: frequencies of thirty amplify their rounding errors.
     """
     count = source[axis]
     step, start = view.span[axis] / view.size[axis], view.origin[1 - axis]
@@ -231,6 +233,6 @@ ARCHS = (
         build=lambda: GaussianSR(config=GaussianSRConfig()),
         kind="continuous",
         overlap=32,
-        full_precision=True,  # its frequencies, and its shares, which are sums over all pixels
+        full_precision=True,  # for its frequencies, and its shares, which are sums over all pixels
     ),
 )

@@ -4,8 +4,8 @@ Chen et al., "Generalized and Efficient 2D Gaussian Splatting for Arbitrary-scal
 arXiv 2501.06838. Code and weights: https://github.com/ChrisDud0257/GSASR, Apache-2.0.
 
 Four encoders (EDSR-baseline, RDN, SwinIR, HAT-L) in two generations: the decoder of the paper, and the enhanced one.
-What differs from the original program: the field lives in source pixels and is drawn at the exact scale, where the
-original draws it into floor(scale · padded size) pixels and so bends the scale a little when that is not whole.
+Unlike the original program, the field is in source pixels and is drawn at the exact scale. The original draws it into
+floor(scale · padded size) pixels, which changes the scale slightly when that is not an integer.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gsr_app.models.gsasr_swinir import SwinIREncoder
 from gsr_app.models.layers.encoders import RDN, NamedEDSR
 from gsr_app.models.registry import Architecture
 
-# A raw sigma of 1 is this part of a source pixel.
+# A raw sigma of 1 is 1 / 1.2 source pixels.
 SIGMA_STEP = 1.2
 
 
 def activate(raw: Tensor, source_size: tuple[int, int]) -> GaussianField:
-    """Raw decoder output [N, 9] -> the field that it stands for, in source pixels."""
+    """Raw decoder output [N, 9] -> a field in source pixels."""
     height, width = source_size
     sigma = 0.99999 * raw[:, 0:2].sigmoid() + 1e-6
     return GaussianField(
@@ -57,7 +57,7 @@ class GSASR(nn.Module):
         return self.encoder(lr)
 
     def field(self, features: Tensor, scale: Scale) -> GaussianField:
-        """The Gaussians of one image. One scale for both axes was trained; of two, the decoder gets the mean."""
+        """The Gaussians of one image. Training used one scale for both axes; of two, the decoder gets the mean."""
         raw = self.decoder(features, scale)[0]
         return activate(raw, (features.shape[2], features.shape[3]))
 

@@ -3,17 +3,17 @@
 Chen et al., "Generalized and Efficient 2D Gaussian Splatting for Arbitrary-scale Super-Resolution", ICCV 2025,
 arXiv 2501.06838. https://github.com/ChrisDud0257/GSASR, Apache-2.0. Parameter names follow its checkpoints.
 
-Learned seeds, one per pixel of a window, look at the image features of their window (cross blocks), then at each other
-(self blocks), always conditioned on the scale. The result is upsampled 4 × 4 and read out by five small heads. The
-enhanced decoder has rotary positions and a convolution at the end of each block; the paper's has learned biases.
+Learned seeds, one per pixel of a window, attend to the image features of their window (cross blocks), then to each
+other (self blocks), always conditioned on the scale. The result is upsampled 4 × 4 and read out by five small heads.
+The enhanced decoder has rotary positions and a convolution at the end of each block; the paper's has learned biases.
 
-What differs from the original program, with equal results: every key and value of the scale attention is one and the
-same vector, so its softmax is uniform and it adds `out_proj(W_v e + b_v)` whatever the query; the seeds are one window
-until the features tell windows apart; and upsampling and heads run strip by strip, as their intermediates would be
-16 · 768 floats per source pixel and head.
+Differences from the original program that do not change the results: all keys and values of the scale attention are
+the same vector, so its softmax is uniform and it adds `out_proj(W_v e + b_v)` for every query; the seeds are one window
+until the first cross attention; and upsampling and heads run on a few rows at a time, because their intermediates would
+be 16 · 768 floats per source pixel and head.
 
-Quirks that the weights need: only the features shift in cross attention, nothing shifts back; no attention is masked;
-the steps of a self layer use its norms in the order 3, 4, 1, 2; the reciprocal of the scale enters.
+Quirks that the weights need: only the features shift in cross attention, and nothing shifts back; no attention is
+masked; the steps of a self layer use its norms in the order 3, 4, 1, 2; the input is the reciprocal of the scale.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relat
 LATTICE = 4  # Gaussians per source pixel and axis
 HEADS = (("sigma", 2), ("rho", 1), ("alpha", 1), ("rgb", 3), ("mean", 2))  # the columns of the raw output
 
-# Rows that upsampling and heads handle at a time: large enough for full speed, small enough to stay in the cache.
+# Tokens of the heads and source pixels of upsampling at a time: enough for full speed, few enough for the cache.
 ROWS_PER_READOUT = 8192
 PIXELS_PER_STRIP = 4096
 
@@ -57,7 +57,7 @@ class DecoderConfig:
 
 
 class ScaleAttention(nn.Module):
-    """Attention to copies of one vector: a constant. The checkpoints carry query and key weights that cannot matter."""
+    """Attention to copies of one vector: a constant. The query and key weights of the checkpoints have no effect."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ScaleAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, e: Tensor) -> Tensor:
-        """The scale's vector [b, C] -> what every token of that image gets [b, 1, 1, C]"""
+        """The scale's vector [b, C] -> the constant that is added to every token [b, 1, 1, C]"""
         channels = e.shape[-1]
         value = F.linear(e, self.in_proj_weight[2 * channels :], self.in_proj_bias[2 * channels :])
         return self.out_proj(value)[:, None, None]
@@ -143,7 +143,7 @@ class CrossLayer(nn.Module):
 
 
 class SelfLayer(nn.Module):
-    """Seeds attend to the scale, then to each other; with `shift`, in windows half a window further on."""
+    """Seeds attend to the scale, then to each other; with `shift`, in windows shifted by half a window."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -163,23 +163,23 @@ class SelfLayer(nn.Module):
         if shift is None:
             y = y + self.gs_self_attn(seeds, seeds)
         else:
-            there, back = shift
-            seeds = gather(seeds, there).view_as(y)
+            order, back = shift
+            seeds = gather(seeds, order).view_as(y)
             y = y + gather(self.gs_self_attn(seeds, seeds), back).view_as(y)
         return y + self.mlp_selfattn(self.norm2(y))
 
 
 @dataclass(frozen=True)
 class SeedPlane:
-    """How seeds in windows [b, windows, S, C] lie on the plane of source pixels [b, h, w, C]."""
+    """The permutations between seeds in windows [b, windows, S, C] and the plane of source pixels [b, h, w, C]."""
 
     batch: int
     height: int
     width: int
     side: int
     order: Tensor  # for every seed in window order, its row on the plane
-    home: Tensor  # the inverse
-    shifted: Tensor  # like `order`, for windows half a window further on
+    inverse: Tensor
+    shifted: Tensor  # like `order`, for windows shifted by half a window
 
     @classmethod
     def of(cls, features: Tensor, side: int) -> SeedPlane:
@@ -191,7 +191,7 @@ class SeedPlane:
         return gather(plane, order).view(self.batch, -1, self.side**2, plane.shape[-1])
 
     def join(self, seeds: Tensor) -> Tensor:
-        return gather(seeds, self.home).view(self.batch, self.height, self.width, -1)
+        return gather(seeds, self.inverse).view(self.batch, self.height, self.width, -1)
 
     def convolve(self, seeds: Tensor, conv: nn.Module) -> Tensor:
         return self.cut(to_plane(conv(to_image(self.join(seeds)))), self.order)
@@ -209,7 +209,7 @@ class SeedBlock(nn.Module):
         self.conv = None if config.paper else nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, seeds: Tensor, plane: SeedPlane, given: tuple[Tensor, ...], alternating: Sequence[Any]) -> Tensor:
-        """`given` goes to every layer, the items of `alternating` to even and odd ones."""
+        """`given` are arguments of every layer, the items of `alternating` those of even and odd layers."""
         y = self.norm(seeds)
         for i, layer in enumerate(self.blocks):
             y = layer(y, *given, alternating[i % 2])
@@ -271,7 +271,7 @@ class GaussianDecoder(nn.Module):
         They go row by row over the 4h × 4w lattice. Columns: sigma (vertical, horizontal), rho, alpha, red, green,
         blue, all before their activations, and the mean (x, y) as a fraction of the frame.
         """
-        if isinstance(scale, Scale):  # one scale for both axes was trained; two differing ones count as their mean
+        if isinstance(scale, Scale):  # training used one scale for both axes: two become their mean
             scale = scale.y if scale.is_uniform else math.sqrt(scale.y * scale.x)
         scales = torch.as_tensor(scale, dtype=torch.float32, device=features.device).expand(len(features))
         plane = self._refine(features, scales)
@@ -289,32 +289,32 @@ class GaussianDecoder(nn.Module):
         """Seeds after all blocks, on the plane of source pixels [b, h, w, C]."""
         plane = SeedPlane.of(features, self.window)
         e = self.scale_mlp(scale.reciprocal()[:, None])  # [b, C]
-        seeds = looked = self._look(features, plane, e)
-        there = plane.home[plane.shifted]  # from windows to shifted windows
-        shift = there, inverse(there)
+        seeds = crossed = self._cross(features, plane, e)
+        to_shifted = plane.inverse[plane.shifted]
+        shift = to_shifted, inverse(to_shifted)
         for block in self.gs_selfattn_blocks:
             seeds = block(seeds, plane, (e,), (None, shift))
         if self.conv_final is not None:
             seeds = plane.convolve(seeds, self.conv_final)
-        return plane.join(seeds + looked)
+        return plane.join(seeds + crossed)
 
-    def _look(self, features: Tensor, plane: SeedPlane, e: Tensor) -> Tensor:
+    def _cross(self, features: Tensor, plane: SeedPlane, e: Tensor) -> Tensor:
         """Seeds after the cross blocks [b, windows, S, C]."""
         projected = to_plane(self.img_feat_proj(features.contiguous(memory_format=torch.channels_last)))
         contexts = plane.cut(projected, plane.order), plane.cut(projected, plane.shifted)
-        seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are alike until they see the features
+        seeds = self.gs_embedding[None, None]  # [1, 1, S, C]: all windows are equal before the first cross attention
         for block in self.window_crossattn_blocks:
             seeds = block(seeds, plane, (e, self.pos_embedding), contexts)
         return seeds
 
     def _upsample(self, plane: Tensor) -> Iterator[Tensor]:
-        """[b, h, w, C] -> strips [b, rows, 4w, C] from top to bottom."""
+        """[b, h, w, C] -> rows [b, rows, 4w, C] from top to bottom."""
         height, width = plane.shape[1:3]
         step = max(4, PIXELS_PER_STRIP // (width * len(plane)))
         first, shuffle, second, _ = self.UPNet
         for top in range(0, height, step):
             bottom = min(top + step, height)
-            # One row of context at twice the size is one source row; that row's own context is another one.
+            # The second convolution needs one row of context at twice the size, so the first needs two source rows.
             above, below = min(top, 2), min(height - bottom, 2)
             x = shuffle(first(to_image(plane[:, top - above : bottom + below])))  # [b, C, 2·rows, 2w]
             x = x[:, :, 2 * above - (above > 0) : x.shape[2] - 2 * below + (below > 0)]
@@ -323,7 +323,7 @@ class GaussianDecoder(nn.Module):
             yield to_plane(shuffle(x))
 
     def _read_out(self, strip: Tensor) -> Tensor:
-        """The five heads at every position of a strip [..., C] -> [..., 9], float32."""
+        """The five heads at every position [..., C] -> [..., 9], float32."""
         heads = [self.get_submodule(f"mlp_block_{name}") for name, _ in HEADS]
         weight, bias = (torch.cat([head.get_parameter(f"0.{name}") for head in heads]) for name in ("weight", "bias"))
         after_first = [nn.Sequential(*list(head.children())[2:]) for head in heads]

@@ -2,9 +2,9 @@
 
 Chen et al., "Activating More Pixels in Image Super-Resolution Transformer", CVPR 2023, arXiv 2205.04437.
 Parameter names follow the checkpoints of GSASR, https://github.com/ChrisDud0257/GSASR, Apache-2.0.
-What the weights need and a reader might not expect:
+Quirks that the weights need:
 shifted windows are not masked; queries of the overlapping attention take their positions from the 24-wide table of the
-keys; keys and values beyond the border are exactly zero and take part in the softmax; the final LeakyReLU has slope
+keys; keys and values beyond the border are exactly zero and are part of the softmax; the final LeakyReLU has slope
 0.01; no mean is subtracted. The channel attention averages over the whole image, so a tile differs a little from the
 same place in the untiled image, however large the overlap.
 """
@@ -20,16 +20,16 @@ from gsr_app.models.layers.rope import fresh_frequencies, raster_positions, rota
 from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relative_positions, to_image, to_plane
 
 WINDOW = 16
-OVERLAPPED = 24  # side of the windows that keys and values of the overlapping attention come from
+OVERLAPPED = 24  # side of the windows of keys and values in the overlapping attention
 MARGIN = (OVERLAPPED - WINDOW) // 2
 BRANCH_WEIGHT = 0.01  # of the channel branch
 
-# For straight and for shifted layers: the way to the windows and the way back.
-Routes = tuple[tuple[Tensor, Tensor], ...]
+# For unshifted and for shifted layers: the order of the tokens in windows, and its inverse.
+Orders = tuple[tuple[Tensor, Tensor], ...]
 
 
 class RotaryAttention(nn.Module):
-    """What the two attentions share: rotary positions over a square raster, one packed projection in, one out."""
+    """The common part of both attentions: rotary positions over a square raster, input and output projections."""
 
     rope_t_x: Tensor
     rope_t_y: Tensor
@@ -101,7 +101,7 @@ class Layer(nn.Module):
         self.mlp = FeedForward(channels, hidden)
 
     def forward(self, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        """x [b, h, w, C]; `order` and `back` lead to this layer's windows and home again."""
+        """x [b, h, w, C]; `order` and `back` permute the tokens to this layer's windows and back."""
         u = self.norm1(x)
         branch = to_plane(self.conv_block(to_image(u)))
         windows = gather(u, order).unflatten(0, (-1, WINDOW * WINDOW))
@@ -123,7 +123,7 @@ class OverlapAttention(RotaryAttention):
         super()._add_projections(channels)
 
     def forward(self, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        """x [b, h, w, C]; `order` and `back` lead to the unshifted windows and home again."""
+        """x [b, h, w, C]; `order` and `back` permute the tokens to the unshifted windows and back."""
         q, kv = self.qkv(self.norm1(x)).split((x.shape[-1], 2 * x.shape[-1]), dim=-1)
         q = gather(q, order).unflatten(0, (-1, WINDOW * WINDOW))
         # Zeros after the projection: keys and values beyond the border are exactly 0.
@@ -140,10 +140,10 @@ class ResidualGroup(nn.Module):
         self.blocks = nn.ModuleList(Layer(channels, heads, hidden) for _ in range(layers))
         self.overlap_attn = OverlapAttention(channels, heads, hidden)
 
-    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+    def forward(self, x: Tensor, orders: Orders) -> Tensor:
         for i, layer in enumerate(self.blocks):
-            x = layer(x, *routes[i % 2])
-        return self.overlap_attn(x, *routes[0])
+            x = layer(x, *orders[i % 2])
+        return self.overlap_attn(x, *orders[0])
 
 
 class Stage(nn.Module):
@@ -152,12 +152,12 @@ class Stage(nn.Module):
         self.residual_group = ResidualGroup(channels, heads, hidden, layers)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, routes: Routes) -> Tensor:
-        return x + to_plane(self.conv(to_image(self.residual_group(x, routes))))
+    def forward(self, x: Tensor, orders: Orders) -> Tensor:
+        return x + to_plane(self.conv(to_image(self.residual_group(x, orders))))
 
 
 class PatchEmbedding(nn.Module):
-    """One patch per pixel: all that is left of it is a norm."""
+    """Patches of one pixel: only the norm is left."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class PatchEmbedding(nn.Module):
 
 
 def overlapped_positions() -> Tensor:
-    """The index of a bias that HAT had before rotary positions [256, 576]; in the checkpoints, otherwise unused."""
+    """The index of the bias that rotary positions replaced [256, 576]; in the checkpoints, but unused."""
     inner, outer = (torch.arange(side) for side in (WINDOW, OVERLAPPED))
     (qy, qx), (ky, kx) = (torch.meshgrid(a, a, indexing="ij") for a in (inner, outer))
     dy = ky.flatten()[None, :] - qy.flatten()[:, None]
@@ -195,11 +195,11 @@ class HATEncoder(nn.Module):
         shallow = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
         b, _, h, w = shallow.shape
         grid = WindowGrid(b, h, w, WINDOW, lr.device)
-        straight, shifted = grid.order(), grid.order(WINDOW // 2)
-        routes = ((straight, inverse(straight)), (shifted, inverse(shifted)))
+        unshifted, shifted = grid.order(), grid.order(WINDOW // 2)
+        orders = ((unshifted, inverse(unshifted)), (shifted, inverse(shifted)))
 
         x = self.patch_embed.norm(to_plane(shallow))  # [b, h, w, C]
         for stage in self.layers:
-            x = stage(x, routes)
+            x = stage(x, orders)
         deep = self.conv_after_body(to_image(self.norm(x)))
         return self.conv_before_upsample(deep + shallow)

@@ -2,7 +2,7 @@
 
 Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCVW 2021, arXiv 2108.10257.
 Parameter names follow the checkpoints of GSASR, https://github.com/ChrisDud0257/GSASR, Apache-2.0.
-What the weights need and a reader might not expect:
+Quirks that the weights need:
 the final LeakyReLU has slope 0.01, and no mean is subtracted from the image.
 """
 
@@ -23,11 +23,11 @@ from gsr_app.models.layers.window_grid import (
 )
 
 WINDOW = 8
-# The checkpoints carry the shift mask of an image of this side. Four of its windows hold all that there is to know.
+# The checkpoints hold the shift mask of an image of this side. Four of its windows contain all distinct masks.
 MASKED_SIDE = 48
 
-# For straight and for shifted layers: the way to the windows, the way back, and how many windows take each mask.
-Routes = tuple[tuple[Tensor, Tensor, tuple[int, ...]], ...]
+# For unshifted and for shifted layers: the order of the tokens in windows, its inverse, and the windows of each mask.
+Orders = tuple[tuple[Tensor, Tensor, tuple[int, ...]], ...]
 
 
 class WindowAttention(nn.Module):
@@ -46,9 +46,8 @@ class WindowAttention(nn.Module):
         """[windows, 64, C]; `counts` windows take each of `masks` [kinds, 64, 64], in this order."""
         # [3, windows, heads, 64, C/heads]
         q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[
-            None
-        ]  # [1, heads, 64, 64]
+        bias = self.relative_position_bias_table[self.relative_position_index]
+        bias = bias.permute(2, 0, 1)[None]  # [1, heads, 64, 64]
         biases = (bias,) if masks is None else tuple(bias + mask for mask in masks)
         parts = [
             F.scaled_dot_product_attention(q_, k_, v_, attn_mask=bias_.to(q.dtype))
@@ -59,7 +58,7 @@ class WindowAttention(nn.Module):
 
 
 def shift_mask(side: int, shift: int) -> Tensor:
-    """-100 between a window's tokens that the rolling brought together [windows of side × side pixels, 64, 64]."""
+    """-100 between tokens of a window that the shift brings together [windows of side × side pixels, 64, 64]."""
     region = torch.zeros(side, dtype=torch.long)
     region[-WINDOW:] = 1
     region[-shift:] = 2
@@ -88,7 +87,7 @@ class Layer(nn.Module):
         return self.get_buffer("attn_mask")[[0, n - 1, n * (n - 1), n * n - 1]]
 
     def forward(self, x: Tensor, order: Tensor, back: Tensor, counts: tuple[int, ...]) -> Tensor:
-        """x [b·h·w, C] in raster order; `order` and `back` lead to this layer's windows and home again."""
+        """x [b·h·w, C] in raster order; `order` and `back` permute the tokens to this layer's windows and back."""
         windows = gather(self.norm1(x), order).unflatten(0, (-1, WINDOW * WINDOW))
         x = x + gather(self.attn(windows, self.edge_masks(), counts), back)
         return x + self.mlp(self.norm2(x))
@@ -99,9 +98,9 @@ class ResidualGroup(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Layer(channels, heads, hidden, shifted=i % 2 == 1) for i in range(layers))
 
-    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+    def forward(self, x: Tensor, orders: Orders) -> Tensor:
         for i, layer in enumerate(self.blocks):
-            x = layer(x, *routes[i % 2])
+            x = layer(x, *orders[i % 2])
         return x
 
 
@@ -111,14 +110,14 @@ class Stage(nn.Module):
         self.residual_group = ResidualGroup(channels, heads, hidden, layers)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, size: tuple[int, ...], routes: Routes) -> Tensor:
+    def forward(self, x: Tensor, size: tuple[int, ...], orders: Orders) -> Tensor:
         """x [b·h·w, C], size (b, h, w, C)"""
-        y = self.residual_group(x, routes)
+        y = self.residual_group(x, orders)
         return x + to_plane(self.conv(to_image(y.view(size)))).view_as(x)
 
 
 class PatchEmbedding(nn.Module):
-    """One patch per pixel: all that is left of it is a norm."""
+    """Patches of one pixel: only the norm is left."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -144,11 +143,11 @@ class SwinIREncoder(nn.Module):
         shallow = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
         b, _, h, w = shallow.shape
         grid = WindowGrid(b, h, w, WINDOW, lr.device)
-        straight, (shifted, kinds) = grid.order(), grid.order_by_edge(WINDOW // 2)
-        routes = ((straight, inverse(straight), (grid.windows,)), (shifted, inverse(shifted), kinds))
+        unshifted, (shifted, kinds) = grid.order(), grid.order_by_edge(WINDOW // 2)
+        orders = ((unshifted, inverse(unshifted), (grid.windows,)), (shifted, inverse(shifted), kinds))
 
         x = self.patch_embed.norm(to_plane(shallow)).flatten(0, 2)  # [b·h·w, C]
         for stage in self.layers:
-            x = stage(x, (b, h, w, x.shape[-1]), routes)
+            x = stage(x, (b, h, w, x.shape[-1]), orders)
         deep = self.conv_after_body(to_image(self.norm(x).view(b, h, w, -1)))
         return self.conv_before_upsample(deep + shallow)

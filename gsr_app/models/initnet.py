@@ -2,10 +2,9 @@
 
 Zeng et al., Instant GaussianImage, ICCV 2025, arXiv:2506.23479; github.com/whoiszzj/Instant-GI (MIT).
 
-A ConvNeXt-UNet makes features of every pixel; one small field turns them into the probability of a point there, and
-others, once the points have become triangles, into each triangle's Gaussian. What lies between the two halves
-(dithering, Delaunay, ellipses) is geometry and lives in fitting. The backbone's weights for ImageNet are not
-needed: a checkpoint holds everything.
+A ConvNeXt-UNet computes features of every pixel; one small network predicts from them the probability of a point, and
+others predict a Gaussian for each triangle of the points. The steps between (dithering, Delaunay, ellipses) are
+geometry and are in `fitting`. The backbone's ImageNet weights are not needed: a checkpoint holds everything.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class ConvNeXt(nn.Module):
         self.downsample_layers = nn.ModuleList()
         for before, dim in zip((stem, *dims), dims, strict=False):
             halve, norm = nn.Conv2d(before, dim, 2, stride=2), functools.partial(ChannelNorm, eps=1e-6)
-            is_first = len(self.downsample_layers) == 0  # it normalises what comes out, the others what goes in
+            is_first = len(self.downsample_layers) == 0  # it normalises its output, the others their input
             self.downsample_layers.append(
                 nn.Sequential(halve, norm(dim)) if is_first else nn.Sequential(norm(before), halve)
             )
@@ -67,7 +66,7 @@ class ConvNeXt(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The deepest features, and what went into each halving."""
+        """The deepest features, and the inputs of all downsampling layers."""
         skips: list[Tensor] = []
         for halve, stage in zip(self.downsample_layers, self.stages, strict=True):
             skips.append(x)
@@ -147,7 +146,7 @@ class FeatureNet(nn.Module):
 
 @dataclass(frozen=True)
 class Shapes:
-    """The triangles that the second half of the network looks at."""
+    """The triangles that are the input of the second half of the network."""
 
     triangles: Tensor  # [N, 3, 2] (x, y), -1..1
     centre: Tensor  # [N, 2] of the ellipse, -1..1
@@ -158,7 +157,7 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Gaussians:
-    """What a fit starts from, in the terms of the paper."""
+    """The initial Gaussians of a fit, in the parametrisation of the paper."""
 
     xy: Tensor  # [N, 2], -1..1
     scaling_px: Tensor  # [N, 2]
@@ -224,14 +223,14 @@ def normalize_triangles(triangles: Tensor) -> Tensor:  # [N, 3, 2] -> [N, 6]
 
 
 def activate_scaling(x: Tensor) -> Tensor:
-    """From any number to a factor between 0 and 3; the small step at 2 is the published one."""
+    """Maps any number to a factor between 0 and 3; the small discontinuity at 2 is in the original, too."""
     t = 50 * (x / 50).tanh()
     low, high = 0.5 * (0.5 * t.clamp(max=0)).exp(), 3 - 0.5 * (1 + (5 - 0.5 * t.clamp(min=2)).exp()).log()
     return torch.where(t < 0, low, torch.where(t < 2, 0.5 + 0.25 * t, high))
 
 
 def start_afresh(module: InitNet) -> None:
-    """The published start of a training: kernels from a narrow normal distribution, no biases."""
+    """The published initialisation: weights from a narrow normal distribution, zero biases."""
     for one in module.modules():
         if isinstance(one, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(one.weight, std=0.02)

@@ -1,10 +1,10 @@
-"""LIIF: a pixel of any scale is what a small network makes of the four nearest feature vectors.
+"""LIIF: a small network decodes each output pixel, at any scale, from the four nearest feature vectors.
 
 Chen, Liu, Wang, "Learning Continuous Image Representation with Local Implicit Image Function", CVPR 2021,
 arXiv 2012.09161. Original: github.com/yinboc/liif, BSD-3-Clause.
 
-The same numbers with less work: the first layer of the decoder is linear in the 3x3 neighbourhood of features, so it
-is one convolution of the feature map, done once per source pixel instead of four times per output pixel.
+The same results with less work: the first layer of the decoder is linear in the 3x3 neighbourhood of features, so it
+is one convolution of the feature map, computed once per source pixel instead of four times per output pixel.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
-from gsr_app.models.layers.lattice import Window, axes, strips, whole
+from gsr_app.models.layers.lattice import SourceTile, axes, row_views, whole
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
-# Output pixels decoded at once: their hidden layers take some 30 MB, whatever the picture's size.
-CHUNK = 16384
+# Output pixels decoded at a time: their hidden layers take about 30 MB, whatever the size of the image.
+PIXELS_AT_ONCE = 16384
 
-# The shifted coordinates are moved off the borders between cells, where rounding would decide.
+# Moves the shifted coordinates off the borders between cells, where rounding would choose the cell.
 _NUDGE = 1e-6
 _LEAST_AREA = 1e-9
 
@@ -37,7 +37,7 @@ class LIIFConfig:
     hidden: tuple[int, ...] = (256, 256, 256, 256)
     local_ensemble: bool = True  # four neighbours, weighted by the areas opposite to them
     feat_unfold: bool = True  # 3x3 neighbourhoods of features
-    cell_decode: bool = True  # tell the decoder how large a pixel is
+    cell_decode: bool = True  # give the decoder the size of an output pixel
 
 
 class LIIF(nn.Module):
@@ -58,9 +58,9 @@ class LIIF(nn.Module):
         """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
         return self.encoder(((lr - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
 
-    def query(self, features: torch.Tensor, view: View, *, chunk: int = CHUNK) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = PIXELS_AT_ONCE) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = [self.decode(features, strip) for strip in strips(view, chunk)]
+        decoded = [self.decode(features, rows) for rows in row_views(view, pixels_at_once)]
         return (torch.cat(decoded) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
@@ -69,27 +69,27 @@ class LIIF(nn.Module):
         shifts = (-1, 1) if self.config.local_ensemble else (0,)
         nudge = _NUDGE if self.config.local_ensemble else 0.0
         rows, columns = ([axis.nearest(shift, nudge) for shift in shifts] for axis in (y, x))
-        window = Window.around(rows, columns)
-        table = self._project(window.cut(features, self.taps // 2))
+        tile = SourceTile.around(rows, columns)
+        table = self._project(tile.cut(features, self.taps // 2))
         weight = self._first.weight[:, CHANNELS * self.taps**2 :]  # [D, 2 or 4]: of the offset, of the cell
         shared = table.new_zeros(len(weight))
         if self.config.cell_decode:
             shared = weight[:, 2:] @ table.new_tensor([y.cell * y.count, x.cell * x.count])
-        answers: list[torch.Tensor] = []
+        outputs: list[torch.Tensor] = []
         areas: list[torch.Tensor] = []
         for row in rows:
             away_y = y.offset(row).to(table)
             for column in columns:
                 away_x = x.offset(column).to(table)
-                # The decoder's first layer: gathered features, plus the offset's share, plus what all have in common.
-                hidden = window.gather(table, row, column)  # [H, W, D]
+                # The decoder's first layer: gathered features, the terms of the offset, and what all pixels share.
+                hidden = tile.gather(table, row, column)  # [H, W, D]
                 hidden = hidden + (away_y[:, None] * weight[:, 0] + shared)[:, None] + away_x[:, None] * weight[:, 1]
-                answers.append(self.imnet.layers[1:](hidden))
+                outputs.append(self.imnet.layers[1:](hidden))
                 areas.append((away_y[:, None] * away_x).abs() + _LEAST_AREA)
         total = torch.stack(areas).sum(0)
-        # Each answer is weighted by the area of the diagonally opposite one: a bilinear mix.
+        # Each output is weighted by the area of the diagonally opposite one: bilinear interpolation.
         opposite = [(area / total)[..., None] for area in reversed(areas)]
-        return torch.stack([a * w for a, w in zip(answers, opposite, strict=True)]).sum(0)
+        return torch.stack([a * w for a, w in zip(outputs, opposite, strict=True)]).sum(0)
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:
         """The decoder's first layer on every 3x3 neighbourhood: [1, 64, h+2, w+2] -> [h*w, D]"""
@@ -107,7 +107,7 @@ def _build(encoder: Literal["edsr", "rdn"]) -> LIIF:
     return LIIF(config=LIIFConfig(encoder=encoder))
 
 
-# The trunks see 35 (EDSR) and 148 (RDN) pixels far at most, but hardly weigh what is more than 32 away.
+# The receptive fields reach 35 (EDSR) and 148 (RDN) pixels, but the weight of pixels beyond 32 is negligible.
 ARCHS = tuple(
     Architecture(
         id=f"liif-{encoder}", build=partial(_build, encoder), kind="continuous", overlap=32, bytes_per_pixel=10_000

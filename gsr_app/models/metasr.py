@@ -1,8 +1,8 @@
-"""MetaSR: a small network writes, for each output pixel, the filter that makes it from the nearest features.
+"""MetaSR: a small network predicts, for each output pixel, the filter that is applied to the nearest features.
 
 Hu, Mu, Zhang, Wang, Sun, Tan, "Meta-SR: A Magnification-Arbitrary Network for Super-Resolution", CVPR 2019,
-arXiv 1903.00875, in the form that github.com/yinboc/liif (BSD-3-Clause) compares itself with.
-No weights are published in this form; it is here to train and to compare.
+arXiv 1903.00875, in the variant that github.com/yinboc/liif (BSD-3-Clause) uses as a baseline.
+No weights of this variant are published; it is here for training and comparison.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR
-from gsr_app.models.layers.lattice import Axis, Window, axes, strips, whole
+from gsr_app.models.layers.lattice import Axis, SourceTile, axes, row_views, whole
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
 _TAPS = 9
 _NUDGE = 1e-6
-_CHUNK = 4096  # output pixels at once: each has a filter of 576 x 3
+_PIXELS_AT_ONCE = 4096  # output pixels: each has a filter of 576 x 3
 
 
 class MetaSR(nn.Module):
@@ -37,23 +37,23 @@ class MetaSR(nn.Module):
         """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
         return self.encoder(((lr - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
 
-    def query(self, features: torch.Tensor, view: View, *, chunk: int = _CHUNK) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = torch.cat([self.decode(features, strip) for strip in strips(view, chunk)])
+        decoded = torch.cat([self.decode(features, rows) for rows in row_views(view, pixels_at_once)])
         return (decoded * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[*view.size, 3], as trained: -1..1, unclamped. All of it at once."""
         y, x = axes(view, (features.shape[2], features.shape[3]))
         row, column = _corner(y), _corner(x)
-        window = Window.around([row], [column])
-        table = F.unfold(window.cut(features, 1), 3)[0].t()  # [h*w, 576]
+        tile = SourceTile.around([row], [column])
+        table = F.unfold(tile.cut(features, 1), 3)[0].t()  # [h*w, 576]
         away_y, away_x = _from_corner(y, row).to(table), _from_corner(x, column).to(table)
-        # The network is told the vertical size of an output pixel alone.
+        # The network gets the vertical size of an output pixel only.
         size = torch.full(view.size, y.cell * y.count / 2).to(table)
         where = torch.stack([away_y[:, None].expand(view.size), away_x.expand(view.size), size], dim=-1)
         filters = self.imnet(where).unflatten(-1, (-1, 3))  # [H, W, 576, 3]
-        return (window.gather(table, row, column)[..., None, :] @ filters)[..., 0, :]
+        return (tile.gather(table, row, column)[..., None, :] @ filters)[..., 0, :]
 
 
 def _corner(axis: Axis) -> torch.Tensor:

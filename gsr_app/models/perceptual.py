@@ -1,9 +1,9 @@
-"""LPIPS and DISTS: distances between pictures as deep features see them.
+"""LPIPS and DISTS: distances between images in deep features.
 
 LPIPS: Zhang et al., CVPR 2018, arXiv 1801.03924, richzhang/PerceptualSimilarity (BSD-2), v0.1 with AlexNet.
 DISTS: Ding et al., TPAMI 2020, arXiv 2004.07728, dingkeyan93/DISTS (MIT), with VGG16.
 Written from the papers. The trunks are the ImageNet networks of torchvision (BSD-3): only their convolutions are
-needed, under their published parameter names; the classifiers in the official files are left unread.
+needed, with their published parameter names; the classifiers in the official files are ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _L2_POOL_EPSILON = 1e-12  # keeps the square root's slope finite at zero
 
 
 class AlexNetFeatures(nn.Module):
-    """The five convolutions of AlexNet; returns what leaves each ReLU."""
+    """The five convolutions of AlexNet; returns the output of each ReLU."""
 
     widths = (64, 192, 384, 256, 256)
 
@@ -83,7 +83,7 @@ def _unit_length(x: Tensor) -> Tensor:
 
 
 class Vgg16Features(nn.Module):
-    """VGG16's convolutions in five stages, with L2 pooling in place of max pooling, as DISTS uses them."""
+    """VGG16's convolutions in five stages, with L2 pooling instead of max pooling, as in DISTS."""
 
     stages = (("0", "2"), ("5", "7"), ("10", "12", "14"), ("17", "19", "21"), ("24", "26", "28"))
     widths = (64, 128, 256, 512, 512)
@@ -144,7 +144,7 @@ class DISTS(nn.Module):
         return 1 - ((alpha * texture + beta * structure).sum(1) / (alpha.sum() + beta.sum()))
 
 
-# The trunk's file and the metric's own few weights are published apart.
+# The weights of the trunk and those of the metric are published in separate files.
 ARCHS = (
     Architecture(id="perceptual-lpips", build=LPIPS, kind="metric", parts=("trunk", "linear"), tileable=False),
     Architecture(id="perceptual-dists", build=DISTS, kind="metric", parts=("trunk", "linear"), tileable=False),

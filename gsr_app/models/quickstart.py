@@ -1,9 +1,9 @@
-"""Quickstart: where the Gaussians of a fit should begin, foreseen by a small network.
+"""Quickstart: a small network that predicts the initial Gaussians of a fit.
 
-The idea is Instant-GI's (arXiv:2506.23479): a network that has seen finished fits says where Gaussians are needed and
-how they lie, and error diffusion turns its map into points. What differs: it is 250 times smaller, so that it
-costs a tenth of a second on a CPU; it says everything per pixel, without triangles; the map is a density, fit to
-finished fits by likelihood, so that any number of Gaussians can be drawn from it.
+The idea is Instant-GI's (arXiv:2506.23479): a network trained on finished fits predicts the density and the shapes of
+Gaussians, and error diffusion turns the density into points. Differences: it is 250 times smaller, which takes a tenth
+of a second on a CPU; all predictions are per pixel, without triangles; and the density is trained by likelihood, so
+that any number of Gaussians can be sampled from it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Block(nn.Module):
 
 
 @dataclass(frozen=True)
-class Foresight:
-    """What the network says of every pixel."""
+class Prediction:
+    """The outputs of the network for every pixel."""
 
     log_density: Tensor  # [B, H, W] up to a constant
     log_size: Tensor  # [B, H, W] of sqrt(sigma1 * sigma2), over the distance between Gaussians there
@@ -60,14 +60,14 @@ class Quickstart(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def forward(self, image: Tensor) -> Foresight:  # [B, 3, H, W] in 0..1, of any size
+    def forward(self, image: Tensor) -> Prediction:  # [B, 3, H, W] in 0..1, of any size
         height, width = image.shape[2:]
         padded = F.pad(image, (0, -width % 4, 0, -height % 4), mode="replicate")
         x = self.before(self.enter(F.pixel_unshuffle(4 * (padded - 0.5), 2)))
         y = self.deep(self.down(x))
         x = self.after(x + F.pixel_shuffle(self.up(y), 2))
         out = F.pixel_shuffle(self.leave(F.silu(x)), 2)[..., :height, :width]
-        return Foresight(out[:, 0], out[:, 1], out[:, 2:4])
+        return Prediction(out[:, 0], out[:, 1], out[:, 2:4])
 
 
 ARCHS: tuple[Architecture, ...] = (

@@ -1,11 +1,11 @@
-"""RGT and RGT-S: local window attention alternating with attention to a recursively shrunk picture.
+"""RGT and RGT-S: local window attention alternating with attention to a recursively downsampled image.
 
 Chen, Zhang, Gu, Kong, Yang, "Recursive Generalization Transformer for Image Super-Resolution", ICLR 2024,
 arXiv 2303.06373. Original: github.com/zhengchen1999/RGT, Apache-2.0.
 
 Maps are [B, H, W, C] throughout. The masks of shifted windows depend only on whether a window touches the bottom or
-the right edge, so four of them serve every picture size; the ones in the checkpoints are accepted and left alone.
-Sizes at which the original shrinks its summary to nothing (1024 by less than 64) stop one step earlier here.
+the right edge, so four of them serve every image size; those in the checkpoints are loaded and not used.
+Where the original would downsample its summary to an empty one (1024 by less than 64), it stops one step earlier here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RGTConfig:
     channels: int = 180
     heads: int = 6
     mlp_ratio: int = 2
-    window: tuple[int, int] = (8, 32)  # half of the heads look through 8x32, the other half through 32x8
+    window: tuple[int, int] = (8, 32)  # half of the heads use windows of 8x32, the other half 32x8
     attention_ratio: float = 0.5  # channels of the summary's queries and keys, over all
     drop_path: float = 0.1  # of the last block; training only
 
@@ -106,7 +106,7 @@ class _Window:
         token = torch.cartesian_prod(torch.arange(height), torch.arange(width))
         between = token[:, None] - token[None]  # [N, N, 2]
         index = (between[..., 0] + height - 1) * (2 * width - 1) + between[..., 1] + width - 1
-        # After the shift, a window at the bottom or right edge holds tokens from two sides of the picture.
+        # After the shift, a window at the bottom or right edge holds tokens from opposite sides of the image.
         beyond = (token >= torch.tensor([height, width]) - torch.tensor([height // 2, width // 2])).int()
         apart = (beyond[:, None] != beyond[None]).movedim(-1, 0)  # [2, N, N] by rows, by columns
         masks = torch.zeros(2, 2, *index.shape)
@@ -151,12 +151,12 @@ class _WindowAttention(nn.Module):
 
     def _attend_by_edge(self, windows: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         seen = torch.empty_like(windows[0])
-        parts = (slice(0, -1), slice(-1, None))
-        for at_bottom, rows in enumerate(parts):
-            for at_right, columns in enumerate(parts):
-                part = windows[:, rows, columns]
-                if part.numel():
-                    seen[rows, columns] = _attend(part, bias + self.edge_masks[at_bottom, at_right])
+        inner_and_edge = (slice(0, -1), slice(-1, None))
+        for at_bottom, rows in enumerate(inner_and_edge):
+            for at_right, columns in enumerate(inner_and_edge):
+                some = windows[:, rows, columns]
+                if some.numel():
+                    seen[rows, columns] = _attend(some, bias + self.edge_masks[at_bottom, at_right])
         return seen
 
 
@@ -167,7 +167,7 @@ def _attend(windows: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
 
 
 class _LocalAttention(nn.Module):
-    """Half of the channels through flat windows, half through tall ones, plus a depthwise view of the values."""
+    """Half of the channels in flat windows, half in tall ones, plus a depthwise convolution of the values."""
 
     def __init__(self, config: RGTConfig, windows: tuple[_Window, _Window], *, shifted: bool) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class _LocalAttention(nn.Module):
         height, width = x.shape[1:3]
         qkv = self.qkv(x).unflatten(-1, (3, 2, -1))  # [B, H, W, 3, 2, C/2]
         value = _apply(self.get_v, qkv[..., 2, :, :].flatten(3))
-        # Padded tokens are exact zeros and still take part in the softmax.
+        # Padded tokens are exact zeros and are part of the softmax.
         below, beside = -height % self.period, -width % self.period
         if below or beside:
             qkv = F.pad(qkv, (0, 0, 0, 0, 0, 0, 0, beside, 0, below))
@@ -194,7 +194,7 @@ class _LocalAttention(nn.Module):
 
 
 class _SummaryAttention(nn.Module):
-    """Every pixel attends to a summary of the whole picture, shrunk by one strided convolution, again and again."""
+    """Every pixel attends to a summary of the whole image: one strided convolution, applied repeatedly."""
 
     def __init__(self, config: RGTConfig) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class _SummaryAttention(nn.Module):
         value = self.v(summary)
         value = value + _apply(self.cpe, value)
         q, k, v = (self._by_head(tokens) for tokens in (self.q(x), self.k(summary), value))
-        # One head dimension for all three is what the fused attention takes; zeros add nothing to a dot product.
+        # The fused attention requires the same head dimension for all three; zeros do not change a dot product.
         q, k = (F.pad(tokens, (0, v.shape[-1] - tokens.shape[-1])) for tokens in (q, k))
         seen = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         return self.proj(seen.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
@@ -231,7 +231,7 @@ class _SummaryAttention(nn.Module):
 
 
 def _reductions(height: int, width: int, *, training: bool) -> int:
-    """How often the summary shrinks by 4: once per factor of 4 of the longer side, and twice at least."""
+    """How often the summary is downsampled by 4: once per factor of 4 of the longer side, at least twice."""
     floor = 4 if training else 16
     times = max(int(math.log(max(side // floor, 1), 4)) for side in (height, width))
     most = int(math.log(min(height, width), 4))
@@ -253,7 +253,7 @@ class _Block(nn.Module):
         return torch.addcmul(y, self.gamma, x)
 
     def _drop(self, branch: torch.Tensor) -> torch.Tensor:
-        """Stochastic depth: leaves the branch out of some samples while training."""
+        """Stochastic depth: drops the branch of some samples during training."""
         if not (self.training and self.drop):
             return branch
         kept = torch.rand(len(branch), 1, 1, 1, device=branch.device, dtype=branch.dtype) >= self.drop
@@ -264,7 +264,7 @@ class _Group(nn.Module):
     def __init__(self, config: RGTConfig, number: int, windows: tuple[_Window, _Window]) -> None:
         super().__init__()
         last = max(1, config.groups * config.blocks - 1)
-        # Of every second local attention one is shifted; which one alternates between the groups.
+        # Every second local attention is shifted; which ones alternates between the groups.
         shifted = {0, 4} if number % 2 else {2}
         self.blocks = nn.ModuleList(
             _Block(
@@ -317,7 +317,7 @@ def _build(scale: int, groups: int) -> RGT:
     return RGT(config=RGTConfig(scale=scale, groups=groups))
 
 
-# The summary sees the whole tile, so tiles are never exact; the authors' own tiles overlap by 16.
+# The summary covers the whole tile, so tiles are never exact; the authors' tiles overlap by 16.
 ARCHS = tuple(
     Architecture(
         id=f"{name}-x{scale}",

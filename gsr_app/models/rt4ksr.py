@@ -47,7 +47,7 @@ class ExpandReduce(nn.Module):
         self.reduce_conv = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Padding before the 1x1 gives a border of its bias: what one zero-padded 3x3 convolution sees, too.
+        # Padding before the 1x1 makes the border its bias, which one zero-padded 3x3 convolution reproduces exactly.
         wide = self.expand_conv(F.pad(x, (1, 1, 1, 1)))
         return x + self.reduce_conv(self.fea_conv(wide) + wide[..., 1:-1, 1:-1])
 
@@ -69,7 +69,7 @@ class ExpandReduce(nn.Module):
 
 
 class FoldedConv(nn.Module):
-    """What `ExpandReduce` folds into."""
+    """The fused form of `ExpandReduce`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class RT4KSR(nn.Module):
         return self.upsample(self.tail(self.body(self.head(x))))
 
     def fuse(self) -> RT4KSR:
-        """The inference form as a network of its own; this one stays as it is."""
+        """A new network in the inference form; this one does not change."""
         fused = RT4KSR(config=replace(self.config, fused=True)).to(self.head[0].weight)  # type: ignore[arg-type]
         state = dict(self.state_dict())
         for name, module in self.named_modules():
@@ -131,7 +131,7 @@ def _build(scale: int) -> RT4KSR:
     return RT4KSR(config=RT4KSRConfig(scale=scale))
 
 
-# Seven 3x3 convolutions on the halved grid see 14 source pixels to each side; tiles that overlap by 16 are exact.
+# Seven 3x3 convolutions on the halved grid reach 14 source pixels to each side; tiles that overlap by 16 are exact.
 ARCHS = tuple(
     Architecture(
         id=f"rt4ksr-x{scale}",

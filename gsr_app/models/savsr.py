@@ -1,11 +1,11 @@
-"""SAVSR: video super-resolution at any scale, a scale of its own per axis, seven frames for one.
+"""SAVSR: video super-resolution at any scale, also different ones per axis; seven frames in, one out.
 
 Li, Liu, Shang, Liu, Wan, Feng, "SAVSR: Arbitrary-Scale Video Super-Resolution via a Learned Scale-Adaptive Network",
 AAAI 2024. Original: github.com/Weepingchestnut/SAVSR; no licence file, its setup.py says Apache-2.0.
 
-Two recurrent units walk the window's inner five frames, one forwards and one backwards, each seeing a frame and its
-two neighbours. What they see of frames alone, `look`, is apart from what depends on where the walk began, `align`: a
-frame and its neighbours look the same in all windows that they are part of.
+Two recurrent units process the window's inner five frames, one forwards and one backwards; the input of each step is a
+frame and its two neighbours. `look` computes what depends on the frames alone, which is the same in all windows that
+contain them; the recurrent part depends on where the window begins.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from gsr_app.core.types import Scale
 from gsr_app.models.registry import Architecture
-from gsr_app.models.savsr_layers import ResidualGroup, ScaleAdapt, StreamBlock, conv3x3, leak
-from gsr_app.models.savsr_upsample import Patch, Places, Upsampler, sample
+from gsr_app.models.savsr_layers import ResidualGroup, ScaleAdapt, StreamBlock, conv3x3, leaky_relu
+from gsr_app.models.savsr_upsample import OutputRegion, Places, Upsampler, sample
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class SAVSRConfig:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What one walking unit sees of a frame and its two neighbours, ready to meet what it remembers."""
+    """One unit's features of a frame and its two neighbours, before the recurrent state is added."""
 
     centre: Tensor  # [B, C, h, w] the streams of the frame
     around: Tensor  # and of its neighbours
-    base: Tensor  # their share of what all streams have in common
-    centre_part: Tensor  # and of what is added to each of them
-    around_part: Tensor
+    base: Tensor  # their contribution to the common base
+    centre_added: Tensor  # and to the residual of each stream
+    around_added: Tensor
 
 
 class WindowUnit(nn.Module):
-    """One step of a walk: a frame, its neighbours, and what is remembered of the frames before."""
+    """One recurrent step: a frame, its neighbours, and the state from the frames before."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -56,11 +56,11 @@ class WindowUnit(nn.Module):
         self.merge = conv3x3(3 * channels, channels)
 
     def look(self, before: Tensor, frame: Tensor, after: Tensor) -> Look:  # [B, 3, h, w] each
-        """Everything up to the point where the memory comes in."""
+        """Everything before the recurrent state is needed."""
         first, channels = self.blocks[0], self.merge.out_channels
-        centre = leak(self.conv_c(frame))
-        around = leak(self.conv_sup(torch.cat([before, after], 1)))
-        each = [leak(first.conv0[i](x)) for i, x in enumerate((centre, around))]  # type: ignore[index, operator]
+        centre = leaky_relu(self.conv_c(frame))
+        around = leaky_relu(self.conv_sup(torch.cat([before, after], 1)))
+        each = [leaky_relu(first.conv0[i](x)) for i, x in enumerate((centre, around))]  # type: ignore[index, operator]
         base = F.conv2d(torch.cat(each, 1), first.conv1.weight[:, : 2 * channels], first.conv1.bias)  # type: ignore[index, union-attr, arg-type]
         parts = (
             F.conv2d(one, first.conv2[i].weight[:, channels:], first.conv2[i].bias, padding=1)  # type: ignore[index, union-attr, arg-type]
@@ -68,28 +68,28 @@ class WindowUnit(nn.Module):
         )
         return Look(centre, around, base, *parts)
 
-    def forward(self, seen: Look, memory: Tensor, scale: Scale) -> Tensor:  # [B, C, h, w]
-        streams = self._meet(seen, memory)
+    def forward(self, seen: Look, state: Tensor, scale: Scale) -> Tensor:  # [B, C, h, w]
+        streams = self._first_block(seen, state)
         for block in list(self.blocks)[1:]:
             streams = block(streams, scale)
         return self.merge(torch.cat(streams, 1))
 
-    def _meet(self, seen: Look, memory: Tensor) -> list[Tensor]:
-        """The first block, as far as `look` has not done it."""
+    def _first_block(self, seen: Look, state: Tensor) -> list[Tensor]:
+        """The rest of the first block, which needs the state."""
         first, channels = self.blocks[0], self.merge.out_channels
-        own = leak(first.conv0[2](memory))  # type: ignore[index, operator]
-        base = leak(seen.base + F.conv2d(own, first.conv1.weight[:, 2 * channels :]))  # type: ignore[index, union-attr]
+        own = leaky_relu(first.conv0[2](state))  # type: ignore[index, operator]
+        base = leaky_relu(seen.base + F.conv2d(own, first.conv1.weight[:, 2 * channels :]))  # type: ignore[index, union-attr]
         weight = torch.cat([first.conv2[i].weight[:, :channels] for i in range(2)])  # type: ignore[index, union-attr]
         centre, around = F.conv2d(base, weight, padding=1).chunk(2, 1)
         return [
-            seen.centre + leak(centre + seen.centre_part),
-            seen.around + leak(around + seen.around_part),
-            memory + leak(first.conv2[2](torch.cat([base, own], 1))),  # type: ignore[index, operator]
+            seen.centre + leaky_relu(centre + seen.centre_added),
+            seen.around + leaky_relu(around + seen.around_added),
+            state + leaky_relu(first.conv2[2](torch.cat([base, own], 1))),  # type: ignore[index, operator]
         ]
 
 
 class FusionUnit(nn.Module):
-    """What both walks found at all inner frames becomes one map."""
+    """Fuses the outputs of both units at all inner frames into one map."""
 
     def __init__(self, channels: int, frames: int, blocks: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class FusionUnit(nn.Module):
         self.merge = conv3x3(frames * channels, 2 * channels)
 
     def forward(self, found: list[Tensor], scale: Scale) -> Tensor:
-        streams = [leak(conv(x)) for conv, x in zip(self.conv_h, found, strict=True)]
+        streams = [leaky_relu(conv(x)) for conv, x in zip(self.conv_h, found, strict=True)]
         for block in self.blocks:
             streams = block(streams, scale)
         return self.merge(torch.cat(streams, 1))
@@ -109,11 +109,11 @@ class Features:
     """A window as the upsampler needs it, on the source's grid."""
 
     gathered: tuple[Tensor, Tensor]  # [B, C', h, w]
-    frame: Tensor  # [B, 3, h, w] the one in the middle
+    frame: Tensor  # [B, 3, h, w] the middle frame
 
 
 class SAVSR(nn.Module):
-    """[B, 7, 3, h, w] in 0..1 -> [B, 3, H, W], the frame in the middle; H = round(h * sy), halves to even."""
+    """[B, 7, 3, h, w] in 0..1 -> [B, 3, H, W], the middle frame; H = round(h * sy), halves to even."""
 
     PUBLISHED_UNDER = "params"  # the released file holds averaged weights, too; the published figures are of these
 
@@ -138,10 +138,10 @@ class SAVSR(nn.Module):
         even = _pad_to_even(frames)
         looks = [self.look(even[:, t - 1], even[:, t], even[:, t + 1]) for t in range(1, self.config.frames - 1)]
         features = self.encode(looks, frames[:, self.config.frames // 2], factor)
-        return self.draw(features, self.locate(Patch.whole(size, factor)))
+        return self.draw(features, self.locate(OutputRegion.whole(size, factor)))
 
     def look(self, before: Tensor, frame: Tensor, after: Tensor) -> tuple[Look, Look]:
-        """What the two walks see of three frames in a row, [B, 3, h, w] each with even sides: nothing of the scale."""
+        """Both units' features of three consecutive frames, [B, 3, h, w] each with even sides, for every scale."""
         return self.f2p_win.look(before, frame, after), self.p2f_win.look(before, frame, after)
 
     def encode(self, looks: list[tuple[Look, Look]], frame: Tensor, scale: Scale) -> Features:
@@ -154,12 +154,12 @@ class SAVSR(nn.Module):
         height, width = frame.shape[-2:]
         return Features(self.upsample.gather(x[..., :height, :width], align[..., :height, :width]), frame)
 
-    def locate(self, patch: Patch) -> Places:
-        """Where the pixels of a patch look: the same for every window of a clip."""
-        return self.upsample.locate(patch)
+    def locate(self, region: OutputRegion) -> Places:
+        """The sampling positions of an output region: the same for every window of a clip."""
+        return self.upsample.locate(region)
 
     def draw(self, features: Features, places: Places) -> Tensor:  # [B, 3, H, W]
-        """The pixels of a patch."""
+        """The pixels of an output region."""
         x = F.pad(self.upsample(features.gathered, places), places.beyond)
         skip = sample(features.frame, places.skip_at, padding="border")
         left, right, top, bottom = (1 - rim for rim in places.beyond)
@@ -167,7 +167,7 @@ class SAVSR(nn.Module):
         return F.conv2d(x, self.tail.weight, self.tail.bias) + skip
 
     def _align(self, looks: list[tuple[Look, Look]], scale: Scale) -> Tensor:
-        """Both walks over the window, fused."""
+        """Both recurrences over the window, fused."""
         zero = torch.zeros_like(looks[0][0].centre)
         backward, forward = zero, zero
         back: list[Tensor] = []
@@ -178,7 +178,7 @@ class SAVSR(nn.Module):
             back.append(backward)
             forth.append(forward)
         found = [torch.cat(pair, 1) for pair in zip(reversed(back), forth, strict=True)]
-        return leak(self.h_win_conv_h(self.h_win[0](found, scale)))
+        return leaky_relu(self.h_win_conv_h(self.h_win[0](found, scale)))
 
 
 def _pad_to_even(frames: Tensor) -> Tensor:  # [B, 7, 3, h, w]

@@ -1,6 +1,6 @@
-"""What SAVSR is made of: convolutions whose kernels are mixed for the scale and the content, and blocks of them.
+"""The layers of SAVSR: convolutions whose kernels are mixed for the scale and the content, and blocks of them.
 
-A "stream" is one of several maps that a block refines side by side; they meet in a common base.
+A "stream" is one of several feature maps that a block refines in parallel; a common base combines them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def conv3x3(before: int, after: int) -> nn.Conv2d:
     return nn.Conv2d(before, after, 3, padding=1)
 
 
-def leak(x: Tensor, slope: float = 0.2) -> Tensor:
-    """Leaky ReLU; without gradients in place."""
+def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
+    """Leaky ReLU; in place when no gradients are needed."""
     return F.leaky_relu(x, slope, inplace=not torch.is_grad_enabled())
 
 
@@ -68,12 +68,12 @@ class ScaleConv(nn.Module):
         channel, after, tap, share = self.attention(routed[..., None, None])
         kernels, *shape = self.weight.shape
         mixed = (share.flatten(1) @ self.weight.view(kernels, -1)).view(-1, *shape)
-        # Gating the input and the output is gating the kernel, which is smaller than either.
+        # Gates of input and output channels are applied to the kernel, which is smaller than either.
         return mixed * tap.view(-1, 1, 1, 3, 3) * (after[:, :, 0, 0, None] * channel[:, None, :, 0, 0])[..., None, None]
 
 
 class StreamBlock(nn.Module):
-    """Several streams, each refined by what it has in common with the others."""
+    """Residual block of several streams, each refined with their common base."""
 
     def __init__(self, channels: int, streams: int, *, by_scale: bool) -> None:
         super().__init__()
@@ -86,11 +86,12 @@ class StreamBlock(nn.Module):
         self.by_scale = by_scale
 
     def forward(self, streams: list[Tensor], scale: Scale) -> list[Tensor]:
-        each = [leak(conv(x)) for conv, x in zip(self.conv0, streams, strict=True)]
+        each = [leaky_relu(conv(x)) for conv, x in zip(self.conv0, streams, strict=True)]
         together = torch.cat(each, 1)
-        base = leak(self.osconv(together, scale) if self.by_scale else self.conv1(together))
+        base = leaky_relu(self.osconv(together, scale) if self.by_scale else self.conv1(together))
         return [
-            x + leak(conv(torch.cat([base, one], 1))) for conv, one, x in zip(self.conv2, each, streams, strict=True)
+            x + leaky_relu(conv(torch.cat([base, one], 1)))
+            for conv, one, x in zip(self.conv2, each, streams, strict=True)
         ]
 
 
@@ -108,7 +109,7 @@ class _ChannelAttention(nn.Module):
 
 
 class _AttendedBlock(nn.Module):
-    """RCAB: two convolutions and a gate per channel, around a shortcut."""
+    """RCAB: a residual block with channel attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class _AttendedBlock(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """RCABs in a row, a convolution, a shortcut over all."""
+    """RCABs and a convolution with a long skip connection."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class ResidualGroup(nn.Module):
 
 
 class ScaleAdapt(nn.Module):
-    """OSAdapt: adds a convolution for the scale where a mask says that the content wants it. Sides must be even."""
+    """OSAdapt: adds a scale-aware convolution, weighted by a mask from the content. Sides must be even."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

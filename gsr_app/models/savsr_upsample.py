@@ -1,10 +1,10 @@
-"""The end of SAVSR: features become pixels at any place and any scale.
+"""The upsampler of SAVSR: from features to pixels at any position and any scale.
 
-Where to look, and which experts to ask, follows from the scale and an output pixel's place alone: `locate` answers
-that once, for all frames of a clip. `Upsampler.forward` then draws any rectangle of the picture.
+Sampling positions and expert weights depend only on the scale and the position of an output pixel: `locate` computes
+them once, for all frames of a clip. `Upsampler.forward` then computes any rectangle of the output.
 
-What is linear is done where there are fewest pixels: compressing and fusing 1x1 commute with taking samples, so both
-happen on the source's grid.
+Linear steps run where there are fewest pixels: 1x1 compression and fusion commute with sampling, so both run on the
+source grid.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gsr_app.core.types import Scale
-from gsr_app.models.savsr_layers import leak
+from gsr_app.models.savsr_layers import leaky_relu
 
 Size = tuple[int, int]
 TAPS = 5
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A rectangle of the picture to be drawn, and the tile of the source that it is drawn from."""
+class OutputRegion:
+    """A rectangle of the output, and the source tile that it is computed from."""
 
     scale: Scale
     frame: Size  # (height, width) of the source's whole frame
-    rows: tuple[int, int]  # of the picture, [first, last)
+    rows: tuple[int, int]  # of the output, [first, last)
     columns: tuple[int, int]
     origin: Size = (0, 0)  # (y, x) of the tile's first pixel in the frame
 
     @classmethod
-    def whole(cls, frame: Size, scale: Scale) -> Patch:
+    def whole(cls, frame: Size, scale: Scale) -> OutputRegion:
         height, width = output_size(frame, scale)
         return cls(scale, frame, (0, height), (0, width))
 
 
 def output_size(frame: Size, scale: Scale) -> Size:
-    """Rounded, halves to even, as the published network has it."""
+    """Rounded, halves to even, as in the published network."""
     return max(1, round(frame[0] * scale.y)), max(1, round(frame[1] * scale.x))
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """For every pixel of a patch, and of the rim of one pixel around it that the last convolution sees."""
+    """Positions for every pixel of a region, and of the margin of one pixel that the last convolution needs."""
 
-    at: Tensor  # [1, H, W, 2] (x, y) in pixels of the tile, where the features are taken
+    at: Tensor  # [1, H, W, 2] (x, y) in pixels of the tile, of the features
     st_at: Tensor  # [1, H, W, 2] the same for the filtered features
-    skip_at: Tensor  # [1, H, W, 2] the pixel's own place
+    skip_at: Tensor  # [1, H, W, 2] of the skip connection
     shares: Tensor  # [1, 4, H, W] of the experts
-    beyond: tuple[int, int, int, int]  # rows and columns of the rim that lie outside: left, right, top, bottom
+    beyond: tuple[int, int, int, int]  # rows and columns of the margin outside the output: left, right, top, bottom
 
 
 class Upsampler(nn.Module):
-    """[B, C, h, w] features and alignment features -> [B, C, H, W] of a patch and its rim."""
+    """[B, C, h, w] features and alignment features -> [B, C, H, W] of a region and its margin."""
 
     def __init__(self, channels: int, experts: int = 4, narrow: int = 8) -> None:
         super().__init__()
@@ -70,29 +70,29 @@ class Upsampler(nn.Module):
         self.st_offset = nn.Conv2d(64, 2, 1)
         self.fusion = nn.Conv2d(2 * channels, channels, 1)
 
-    def locate(self, patch: Patch) -> Places:
-        size = output_size(patch.frame, patch.scale)
+    def locate(self, region: OutputRegion) -> Places:
+        size = output_size(region.frame, region.scale)
         (top, bottom), (left, right) = (
             (max(first - 1, 0), min(last + 1, side))
-            for (first, last), side in zip((patch.rows, patch.columns), size, strict=True)
+            for (first, last), side in zip((region.rows, region.columns), size, strict=True)
         )
-        beyond = (left - patch.columns[0] + 1, patch.columns[1] + 1 - right, top - patch.rows[0] + 1,
-                  patch.rows[1] + 1 - bottom)  # fmt: skip
+        beyond = (left - region.columns[0] + 1, region.columns[1] + 1 - right, top - region.rows[0] + 1,
+                  region.rows[1] + 1 - bottom)  # fmt: skip
         like = self.offset.weight
-        y, own_y = _along(top, bottom, patch.scale.y, size[0], patch.frame[0])
-        x, own_x = _along(left, right, patch.scale.x, size[1], patch.frame[1])
+        y, own_y = _along(top, bottom, region.scale.y, size[0], region.frame[0])
+        x, own_x = _along(left, right, region.scale.x, size[1], region.frame[1])
         shape = (bottom - top, right - left)
-        told = torch.stack([
-            like.new_full(shape, 1 / patch.scale.x),
-            like.new_full(shape, 1 / patch.scale.y),
+        inputs = torch.stack([
+            like.new_full(shape, 1 / region.scale.x),
+            like.new_full(shape, 1 / region.scale.y),
             _within_pixel(y).to(like)[:, None].expand(shape),
             _within_pixel(x).to(like)[None, :].expand(shape),
         ])[None]  # fmt: skip
-        # Places are too fine for half precision.
+        # Half precision is too coarse for positions.
         with torch.autocast(like.device.type, enabled=False):
-            body = self.body(told)
+            body = self.body(inputs)
             offset, st_offset, shares = self.offset(body), self.st_offset(body), self.routing(body)
-        origin_y, origin_x = patch.origin
+        origin_y, origin_x = region.origin
 
         def grid(y: Tensor, x: Tensor) -> Tensor:  # [1, H, W, 2]
             pair = (x - origin_x)[None, :].expand(shape), (y - origin_y)[:, None].expand(shape)
@@ -108,21 +108,21 @@ class Upsampler(nn.Module):
         )
 
     def gather(self, x: Tensor, align: Tensor) -> tuple[Tensor, Tensor]:
-        """What the source's grid holds for drawing: [B, C + E*n, h, w] of the features, [B, C, h, w] filtered."""
+        """The inputs of sampling on the source grid: [B, C + E*n, h, w] of the features, [B, C, h, w] filtered."""
         channels = x.shape[1]
         fuse_st, fuse_x = self.fusion.weight.split(channels, 1)
         compress = self.weight_compress.flatten(0, 1)  # [E*n, C, 1, 1]
         return F.conv2d(x, torch.cat([fuse_x, compress])), F.conv2d(self._filter(x, align), fuse_st)
 
     def _filter(self, x: Tensor, align: Tensor) -> Tensor:
-        """A 5x5 kernel for every pixel and channel, made from the alignment features a tap at a time."""
+        """A 5x5 kernel for every pixel and channel, computed from the alignment features one tap at a time."""
         height, width = x.shape[-2:]
         conv = self.kernel_conv[0]
         taps = conv.weight.unflatten(0, (-1, TAPS**2)), conv.bias.unflatten(0, (-1, TAPS**2))  # type: ignore[union-attr, operator]
         wide = F.pad(x, (TAPS // 2,) * 4, mode="replicate")
         total = torch.zeros_like(x)
         for tap in range(TAPS**2):
-            kernel = leak(F.conv2d(align, taps[0][:, tap], taps[1][:, tap]), 0.1)
+            kernel = leaky_relu(F.conv2d(align, taps[0][:, tap], taps[1][:, tap]), 0.1)
             top, left = divmod(tap, TAPS)
             total = torch.addcmul(total, kernel, wide[..., top : top + height, left : left + width])
         return total
@@ -140,7 +140,7 @@ class Upsampler(nn.Module):
 
 
 def _along(first: int, last: int, scale: float, length: int, source: int) -> tuple[Tensor, Tensor]:
-    """Centres of output pixels along one axis, in source pixels, and where a resize of exactly that size looks.
+    """Centres of output pixels along one axis, in source pixels, and the coordinates of a resize to exactly that size.
 
     On the CPU: Apple's GPUs have no float64.
     """
@@ -149,7 +149,7 @@ def _along(first: int, last: int, scale: float, length: int, source: int) -> tup
 
 
 def _within_pixel(at: Tensor) -> Tensor:
-    """-0.5 to 0.5, from the middle of the source pixel that holds it; just short of the next one counts as there."""
+    """-0.5 to 0.5, from the centre of the source pixel that contains it; 1e-3 below a pixel counts as inside it."""
     return at - (at + 1e-3).floor() - 0.5
 
 

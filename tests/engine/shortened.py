@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import Architecture
-from gsr_app.models.savsr_upsample import Patch
+from gsr_app.models.savsr_upsample import OutputRegion
 
 REACH = 4  # pixels that two 5x5 convolutions see to each side, less than any overlap
 SIGMA_OVER_SPACING = 0.8  # Gaussians on a lattice that add up to a plane: the ripple is 2 exp(-2 pi^2 0.64), 7e-6
@@ -82,7 +82,7 @@ class Watcher(nn.Module):
         mixed = self.residual(torch.stack(list(looks)).mean(0))
         return frame + mixed[..., : frame.shape[-2], : frame.shape[-1]]
 
-    def locate(self, patch: Patch) -> View:
+    def locate(self, patch: OutputRegion) -> View:
         (top, bottom), (left, right), scale = patch.rows, patch.columns, patch.scale
         origin = left / scale.x - patch.origin[1], top / scale.y - patch.origin[0]
         size = bottom - top, right - left

@@ -77,7 +77,7 @@ def test_results_repeat_bit_for_bit() -> None:
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
-def test_pieces_and_chunks_equal_the_whole_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crops_and_batches_equal_the_whole_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     scene, (height, width) = lattice(40)
     scene = on_gpu(scene)
     whole = splat(*scene, (height, width))
@@ -102,7 +102,7 @@ def test_drawing_follows_torchs_current_stream() -> None:
     assert torch.equal(found, true)
 
 
-def test_the_op_keeps_torchs_rules() -> None:
+def test_the_op_passes_opcheck() -> None:
     leaves = tuple(x.cuda().requires_grad_() for x in scatter(50, (20, 30)))
     torch.library.opcheck(torch.ops.gsr.splat.default, (*leaves, 20, 30, 0, 0, INF, INF, 1e-4))
     grad = torch.ones(3, 20, 30, device="cuda")

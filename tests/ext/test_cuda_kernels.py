@@ -103,7 +103,7 @@ def test_every_number_of_channels_has_its_kernels(kernels: EmulatedKernels, chan
     assert_right(kernels, scatter(25, (18, 20), channels=channels), frame_of(18, 20))
 
 
-def test_structs_have_the_size_that_the_device_gives_them(library: ctypes.CDLL) -> None:
+def test_structs_have_the_size_of_the_device_structs(library: ctypes.CDLL) -> None:
     structs = {
         "preprocess": cuda.PreprocessParams,
         "emit_pairs": cuda.EmitPairsParams,
@@ -129,7 +129,7 @@ def test_the_order_of_threads_does_not_matter(library: ctypes.CDLL) -> None:
     assert all(torch.equal(gradients[0], gradient) for gradient in gradients)
 
 
-def test_drawing_in_chunks_changes_no_bit(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawing_in_batches_changes_no_bit(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, frame = scatter(200, (40, 40)), frame_of(40, 40)
     whole = cuda.draw(*scene, frame=frame, kernels=kernels)
     assert [name for name, _ in kernels.launched].count("gsr_draw_3") == 1
@@ -140,7 +140,7 @@ def test_drawing_in_chunks_changes_no_bit(kernels: EmulatedKernels, monkeypatch:
         assert [name for name, _ in kernels.launched].count("gsr_draw_3") > 3
 
 
-def test_pieces_equal_the_whole_bit_for_bit(kernels: EmulatedKernels) -> None:
+def test_crops_equal_the_whole_bit_for_bit(kernels: EmulatedKernels) -> None:
     scene = scatter(150, (45, 61))
     whole = cuda.draw(*scene, frame=frame_of(45, 61), kernels=kernels)
     for top, left, height, width in ((0, 0, 20, 61), (20, 0, 25, 30), (20, 30, 25, 31)):
@@ -167,7 +167,7 @@ def test_a_slanted_needle_takes_only_the_tiles_along_it(kernels: EmulatedKernels
 
 
 @pytest.mark.parametrize("rho", [0.999999, 1.0, -1.0])
-def test_the_thinnest_gaussians_keep_their_digits(kernels: EmulatedKernels, rho: float) -> None:
+def test_the_thinnest_gaussians_keep_their_precision(kernels: EmulatedKernels, rho: float) -> None:
     mean, sigma, _, color = scatter(40, (40, 50))
     assert_right(kernels, (mean, sigma, torch.full((40,), rho), color), frame_of(40, 50), limit=5e-4)
 
@@ -181,7 +181,7 @@ def test_sigmas_from_a_millionth_to_a_million_pixels(kernels: EmulatedKernels, i
     assert_right(kernels, (mean, sigma, rho, color), frame_of(24, 24))
 
 
-def test_gaussians_far_outside_leave_no_trace(kernels: EmulatedKernels) -> None:
+def test_gaussians_far_outside_draw_nothing(kernels: EmulatedKernels) -> None:
     _, sigma, rho, color = scatter(8, (16, 16))
     away = torch.tensor([[1e9, 0.0], [-1e9, 3.0], [4.0, 3e38], [4.0, -3e38]]).repeat(2, 1)
     assert not cuda.draw(away, sigma, rho, color, frame=frame_of(16, 16), kernels=kernels).any()
@@ -198,7 +198,7 @@ def test_no_gaussians_make_an_empty_picture(kernels: EmulatedKernels) -> None:
     assert [tuple(x.shape) for x in gradients] == [(0, 2), (0, 2), (0,), (0, 3)]
 
 
-def test_non_contiguous_tensors_are_read_right(kernels: EmulatedKernels) -> None:
+def test_non_contiguous_tensors_are_read_correctly(kernels: EmulatedKernels) -> None:
     scene, frame = scatter(50, (20, 20)), frame_of(20, 20)
     strided = tuple(torch.stack([x, torch.full_like(x, 7.0)], -1)[..., 0] for x in scene)
     assert not any(x.is_contiguous() for x in strided)
@@ -279,7 +279,7 @@ extern "C" const char* run_forgetful(int order, int* out) {
 """
 
 
-def test_the_emulation_notices_what_a_gpu_would_not_forgive(tmp_path: Path) -> None:
+def test_the_emulation_detects_missing_barriers_and_lanes(tmp_path: Path) -> None:
     source = tmp_path / "wrong.cpp"
     source.write_text(WRONG)
     library = build(source, tmp_path)

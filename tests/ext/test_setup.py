@@ -13,7 +13,7 @@ from tests.ops.test_backend import DRAW, REPORT, ROOT, python
 
 
 @pytest.mark.compiler
-def test_a_library_built_ahead_is_taken_without_a_compiler_while_its_sources_match(tmp_path: Path) -> None:
+def test_a_prebuilt_library_of_the_same_sources_is_used_without_a_compiler(tmp_path: Path) -> None:
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT / "ext", env=os.environ, capture_output=True, text=True, timeout=300, check=False

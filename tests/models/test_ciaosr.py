@@ -41,15 +41,15 @@ def test_in_double_precision_the_outputs_agree_far_better(shared: Path) -> None:
     assert_same(raw.float().flatten(0, 1)[None], torch.from_numpy(golden["raw_pred_f64run"]))
 
 
-def test_bands_and_chunks_do_not_change_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_and_groups_of_rows_do_not_change_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     net = fill(build("ciaosr-edsr")).double()
     lr = torch.rand(1, 3, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     view = View.whole((7, 9), Scale(2.3, 3.1))
     with torch.inference_mode():
         features = net.encode(lr)
-        picture = net.query(features, view, chunk=10**9)
-        assert torch.allclose(net.query(features, view, chunk=30), picture, atol=1e-9)
-        monkeypatch.setattr(ciaosr, "_SCORES", 1)
+        picture = net.query(features, view, pixels_at_once=10**9)
+        assert torch.allclose(net.query(features, view, pixels_at_once=30), picture, atol=1e-9)
+        monkeypatch.setattr(ciaosr, "_SCORES_AT_ONCE", 1)
         assert torch.allclose(net.encode(lr), features, atol=1e-9)
 
 

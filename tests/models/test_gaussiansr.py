@@ -94,7 +94,7 @@ def test_parts_of_a_picture_are_the_same_as_those_of_the_whole(net: GaussianSR, 
         features = net.encode(lr)
         picture = net.query(features, view)
         part = net.query(features, view.crop(2, 3, height - 4, width - 5))
-        strips = net.query(features, view, chunk=1)
+        strips = net.query(features, view, pixels_at_once=1)
     # Frequencies of thirty turn the last bit of a coordinate into some 1e-4 of the colour.
     assert (part - picture[..., 2 : height - 2, 3 : width - 2]).abs().max() < 2e-3
     assert (strips - picture).abs().max() < 2e-3

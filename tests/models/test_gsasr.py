@@ -106,7 +106,7 @@ def test_attention_to_one_repeated_vector_is_a_constant() -> None:
     torch.testing.assert_close(ours(e)[0].expand(1, 10, 24), full(query, tokens, tokens)[0])
 
 
-def test_strips_of_the_readout_join_without_a_trace(decoder: GaussianDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_out_in_strips_changes_nothing(decoder: GaussianDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.randn(2, 64, 24, 8)
     with torch.inference_mode():
         whole = decoder(features, 3.0)
@@ -208,7 +208,7 @@ def test_the_field_of_an_image_is_its_raw_gaussians_activated(run: Run) -> None:
 
 
 @pytest.mark.parametrize("arch_id", CASES)
-def test_an_architecture_says_how_the_engine_runs_it(arch_id: str) -> None:
+def test_architectures_are_fields_with_the_multiples_of_their_windows(arch_id: str) -> None:
     arch = architecture(arch_id)
     assert (arch.kind, arch.lattice, arch.scale_conditioned, arch.window_fraction) == ("field", 4, True, 0.1)
     assert arch.parts == ("encoder", "decoder")

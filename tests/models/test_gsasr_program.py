@@ -36,7 +36,7 @@ def assert_pictures_equal(found: torch.Tensor, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
-def test_every_pixel_comes_from_the_tile_and_place_that_the_original_takes_it_from(path: Path) -> None:
+def test_every_pixel_comes_from_the_same_tile_and_position_as_in_the_original(path: Path) -> None:
     golden = np.load(path)
     size = (int(golden["h"]), int(golden["w"]))
     options = {name: int(golden[name]) for name in ("tile", "overlap", "crop")}
@@ -55,14 +55,14 @@ def test_every_pixel_comes_from_the_tile_and_place_that_the_original_takes_it_fr
         assert np.array_equal(found.numpy(), golden[name]), name
 
 
-def test_an_image_becomes_the_picture_of_the_original(edsr: GSASR) -> None:
+def test_an_image_equals_the_output_of_the_original(edsr: GSASR) -> None:
     golden = np.load(GOLDEN / "pipeline_EDSR.npz")
     lr = make_input("pipeline/EDSR/public", (1, 3, 20, 30))
     found = gsasr_program.upscale(edsr, lr, float(golden["scale"]), multiple_of=12, dmax=float(golden["dmax"]))
     assert_pictures_equal(found, golden["sr"])
 
 
-def test_a_tiled_image_becomes_the_picture_of_the_original(edsr: GSASR) -> None:
+def test_a_tiled_image_equals_the_output_of_the_original(edsr: GSASR) -> None:
     golden = np.load(GOLDEN / "tiled_EDSR.npz")
     lr = make_input("tiled/EDSR/public", (1, 3, 40, 52))
     tiling = gsasr_program.Tiling((40, 52), float(golden["scale"]), tile=24, overlap=8, crop=4)

@@ -89,14 +89,14 @@ def test_the_shared_convolution_equals_the_unfolded_decoder(net: LIIF) -> None:
 
 
 @pytest.mark.parametrize("scale", ["30", "2.5x4"])
-def test_chunks_do_not_change_the_picture(net: LIIF, scale: str) -> None:
+def test_decoding_in_groups_of_rows_does_not_change_the_image(net: LIIF, scale: str) -> None:
     lr = torch.rand(1, 3, 4, 3, generator=torch.Generator().manual_seed(3))
     view = View.whole((4, 3), Scale.parse(scale))
     with torch.inference_mode():
         features = net.encode(lr)
-        whole_picture = net.query(features, view, chunk=10**9)
-        for chunk in (1, 997):
-            assert (net.query(features, view, chunk=chunk) - whole_picture).abs().max() <= 1e-6
+        whole_picture = net.query(features, view, pixels_at_once=10**9)
+        for pixels in (1, 997):
+            assert (net.query(features, view, pixels_at_once=pixels) - whole_picture).abs().max() <= 1e-6
 
 
 def test_a_tile_is_the_same_as_that_part_of_the_whole(net: LIIF) -> None:
@@ -132,7 +132,7 @@ from gsr_app.models.registry import build
 net, lr, view = build("liif-edsr"), torch.rand(1, 3, 64, 64), View.whole((64, 64), Scale.parse(sys.argv[1]))
 with torch.inference_mode():
     features = net.encode(lr)
-    one, two = (net.query(features, view, chunk=chunk) for chunk in (16384, 5000))
+    one, two = (net.query(features, view, pixels_at_once=pixels) for pixels in (16384, 5000))
 assert (one - two).abs().max() <= 1e-6
 print(process_peak_bytes())
 """

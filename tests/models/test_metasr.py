@@ -22,10 +22,10 @@ def test_keys_and_outputs_equal_the_published_code() -> None:
     assert_same(raw.flatten(0, 1)[None], golden["raw_pred"])
 
 
-def test_chunks_and_tiles_do_not_change_the_picture() -> None:
+def test_groups_of_rows_and_tiles_do_not_change_the_image() -> None:
     net, view = fill(build("metasr-edsr")), View.whole((5, 6), Scale(2.3, 3))
     with torch.inference_mode():
         features = net.encode(torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(1)))
         picture = net.query(features, view)
-        assert (net.query(features, view, chunk=1) - picture).abs().max() <= 1e-5
+        assert (net.query(features, view, pixels_at_once=1) - picture).abs().max() <= 1e-5
         assert (net.query(features, view.crop(2, 3, 4, 5)) - picture[..., 2:6, 3:8]).abs().max() <= 1e-5

@@ -45,9 +45,7 @@ def test_a_published_layout_loads_strictly(arch: str, tmp_path: Path) -> None:
     assert all(torch.equal(loaded[key], value) for key, value in trained.items())
 
 
-def test_weights_that_no_program_can_fetch_say_where_people_find_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_weights_that_cannot_be_downloaded_name_their_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GSR_WEIGHTS_DIR", raising=False)
     monkeypatch.setenv("GSR_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="rgt-x4 are not here") as caught:

@@ -111,7 +111,7 @@ def test_dists_equals_its_formula(pictures: tuple[torch.Tensor, torch.Tensor]) -
 
 
 @pytest.mark.parametrize("network", [LPIPS, DISTS])
-def test_equal_pictures_have_no_distance(network: type, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_equal_images_have_distance_zero(network: type, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
     module = with_drawn_weights(network())
     assert torch.allclose(module(pictures[0], pictures[0]), torch.zeros(2, dtype=torch.float64), atol=1e-9)
 

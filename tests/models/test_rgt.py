@@ -55,7 +55,7 @@ def regions_mask(size: tuple[int, int], window: tuple[int, int], shift: tuple[in
 
 
 @pytest.mark.parametrize("window", [(8, 32), (32, 8)])
-def test_four_edge_masks_stand_for_every_window_of_every_size(window: tuple[int, int]) -> None:
+def test_four_edge_masks_cover_every_window_of_every_size(window: tuple[int, int]) -> None:
     one = rgt._Window.of(*window)
     assert torch.equal(one.checkpoint_mask, regions_mask((64, 64), window, one.shift))
     for size in ((32, 32), (96, 64), (32, 128)):
@@ -97,7 +97,7 @@ def test_any_size_from_sixteen_up_runs(size: tuple[int, int]) -> None:
     assert out.isfinite().all()
 
 
-def test_the_summary_shrinks_as_published() -> None:
+def test_the_summary_is_downsampled_as_published() -> None:
     def times(height: int, width: int, training: bool = False) -> int:
         return rgt._reductions(height, width, training=training)
 
@@ -107,7 +107,7 @@ def test_the_summary_shrinks_as_published() -> None:
     assert [times(side, side, training=True) for side in (16, 64, 255, 256)] == [1, 2, 2, 3]
 
 
-def test_training_reaches_every_parameter_and_leaves_branches_out() -> None:
+def test_training_reaches_every_parameter_and_drops_branches() -> None:
     torch.manual_seed(2)
     net = RGT(config=SMALL).train()
     lr = torch.rand(1, 3, 32, 32)

@@ -13,7 +13,7 @@ from gsr_app.core.types import Scale
 from gsr_app.models.registry import build
 from gsr_app.models.savsr import SAVSR, SAVSRConfig
 from gsr_app.models.savsr_layers import ScaleConv
-from gsr_app.models.savsr_upsample import Patch
+from gsr_app.models.savsr_upsample import OutputRegion
 from tests.golden.compare import assert_same, digest, expected_digest, load, shapes
 from tests.golden.filling import fill, make_input
 
@@ -85,7 +85,7 @@ def test_any_size_and_scale_gives_the_rounded_size(
     assert out.isfinite().all()
 
 
-def test_an_odd_frame_is_drawn_as_its_mirrored_padding_says(small: SAVSR) -> None:
+def test_an_odd_frame_is_padded_by_mirroring(small: SAVSR) -> None:
     """The walks see the padding; the upsampler and the skip do not."""
     frames = make_input("odd", (1, 7, 3, 9, 11))
     even = F.pad(frames[0], (0, 1, 0, 1), mode="reflect")[None]
@@ -93,12 +93,12 @@ def test_an_odd_frame_is_drawn_as_its_mirrored_padding_says(small: SAVSR) -> Non
     with torch.inference_mode():
         looks = [small.look(even[:, t - 1], even[:, t], even[:, t + 1]) for t in range(1, 6)]
         features = small.encode(looks, frames[:, 3], scale)
-        expected = small.draw(features, small.locate(Patch.whole((9, 11), scale)))
+        expected = small.draw(features, small.locate(OutputRegion.whole((9, 11), scale)))
         assert torch.equal(small(frames, (2.0, 2.0)), expected)
 
 
 @pytest.mark.parametrize("scale", [Scale(2.5, 1.7), Scale(4.0, 4.0), Scale(1.0, 3.1)])
-def test_patches_put_together_are_the_picture(small: SAVSR, scale: Scale) -> None:
+def test_regions_put_together_are_the_image(small: SAVSR, scale: Scale) -> None:
     frames = make_input("patches", (1, 7, 3, 10, 12))
     with torch.inference_mode():
         whole = small(frames, (scale.y, scale.x))
@@ -107,14 +107,14 @@ def test_patches_put_together_are_the_picture(small: SAVSR, scale: Scale) -> Non
         height, width = whole.shape[-2:]
         for rows in ((0, 5), (5, height)):
             for columns in ((0, 4), (4, 5), (5, width)):
-                patch = Patch(scale, (10, 12), rows, columns)
+                patch = OutputRegion(scale, (10, 12), rows, columns)
                 part = small.draw(features, small.locate(patch))
                 torch.testing.assert_close(
                     part, whole[..., slice(*rows), slice(*columns)], rtol=0, atol=1e-4 * float(whole.std())
                 )
 
 
-def test_a_batch_is_drawn_as_its_clips_one_by_one(small: SAVSR) -> None:
+def test_a_batch_equals_its_clips_one_by_one(small: SAVSR) -> None:
     """Each clip has kernels of its own."""
     frames = make_input("batch", (3, 7, 3, 8, 10)) * torch.tensor([0.2, 1.0, 3.0]).view(3, 1, 1, 1, 1)
     with torch.inference_mode():
@@ -146,7 +146,7 @@ def test_gradients_reach_every_weight() -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("mode", ["public", "public4"])
-def test_the_output_of_the_published_downsampling_is_what_a_test_starts_from(shared: Path, mode: str) -> None:
+def test_the_published_downsampling_gives_the_inputs_of_the_published_evaluation(shared: Path, mode: str) -> None:
     from gsr_app.engine.protocols import shrink_frames
 
     with np.load(shared / f"golden/others/savsr/savsr_downsample_{mode}.npz") as arrays:

@@ -185,7 +185,7 @@ def test_a_gpu_newer_than_the_compiler_gets_code_that_the_driver_finishes(
 
 
 @needs_fakes
-def test_a_failure_says_what_the_compiler_said_and_is_not_repeated(
+def test_a_failure_quotes_the_compiler_and_is_not_repeated(
     source: nvrtc.Source, tmp_path: Path, compiler: FakeCompiler
 ) -> None:
     compiler.complaint = "kernel.cu(7): error: nonsense"
@@ -235,9 +235,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 @needs_fakes
-def test_a_launch_goes_to_torchs_stream_with_the_struct(
-    source: nvrtc.Source, tmp_path: Path, driver: FakeDriver
-) -> None:
+def test_a_launch_passes_the_struct_on_torchs_stream(source: nvrtc.Source, tmp_path: Path, driver: FakeDriver) -> None:
     module = load(source, tmp_path)
     assert driver.context == 70, "bound, since the thread had none"
     for value in (5, 6):
@@ -262,7 +260,7 @@ def test_each_gpu_has_its_own_module(source: nvrtc.Source, tmp_path: Path, drive
 
 
 @needs_fakes
-def test_code_built_ahead_of_time_is_taken_if_the_gpu_takes_it(
+def test_code_built_ahead_of_time_is_used_if_the_driver_accepts_it(
     source: nvrtc.Source, tmp_path: Path, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = tmp_path / "built.fatbin"

@@ -199,7 +199,7 @@ def test_non_contiguous_input_is_read_right() -> None:
     assert torch.equal(resize(x, scale=1.9), resize(x.contiguous(), scale=1.9))
 
 
-def test_mistakes_are_named() -> None:
+def test_wrong_arguments_are_named_in_the_error() -> None:
     x = random_image(1, 3, 8, 8)
     with pytest.raises(UnknownName, match=r"'bicubik'.*Did you mean 'bicubic'"):
         resize(x, scale=2.0, kernel="bicubik")  # type: ignore[arg-type]

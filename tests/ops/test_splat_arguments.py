@@ -111,7 +111,7 @@ def test_no_gaussian_draws_nothing_and_has_gradients() -> None:
     assert scene[0].grad.shape == (0, 2)
 
 
-def test_normalised_colour_is_zero_where_nothing_reaches() -> None:
+def test_normalised_colour_is_zero_where_no_gaussian_reaches() -> None:
     mean, sigma = torch.tensor([[2.0, 2.0]]), torch.tensor([[0.5, 0.5]])
     color = torch.tensor([[0.25, 0.5]]).requires_grad_()
     drawn = splat(mean, sigma, torch.zeros(1), color, (5, 50), normalize=True)
@@ -149,7 +149,7 @@ def test_render_draws_the_field_of_the_book() -> None:
     torch.testing.assert_close(drawn.double(), expected, rtol=0, atol=1e-5)
 
 
-def test_render_takes_numpy_fields() -> None:
+def test_render_accepts_numpy_fields() -> None:
     field = field_of(20, (6, 6))
     arrays = [np.asarray(x) for x in (field.mean, field.sigma, field.rho, field.color)]
     view = View.whole((6, 6), Scale(3, 3))

@@ -1,4 +1,4 @@
-"""EDSR-baseline and RDN without their upsamplers, under the two sets of names that checkpoints use.
+"""EDSR-baseline and RDN without their upsamplers, with the two sets of parameter names that checkpoints use.
 
 Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017.
 Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018; configuration B.
@@ -23,17 +23,17 @@ def conv3(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def add_dense_layers(x: torch.Tensor, layers: Iterable[nn.Module], merge: nn.Module) -> torch.Tensor:
-    """Each layer sees everything before it; a 1x1 convolution merges all, onto the input."""
-    seen = x
+    """Each layer gets the input and all earlier outputs; a 1x1 convolution merges them into a residual."""
+    dense = x
     for layer in layers:
-        seen = torch.cat([seen, F.relu(layer(seen), inplace=True)], dim=1)
-    return x + merge(seen)
+        dense = torch.cat([dense, F.relu(layer(dense), inplace=True)], dim=1)
+    return x + merge(dense)
 
 
 def encode_densely(
     image: torch.Tensor, first: nn.Module, second: nn.Module, blocks: Iterable[nn.Module], merge: nn.Module
 ) -> torch.Tensor:
-    """RDN: all blocks' outputs merged, onto the output of the first convolution."""
+    """RDN: the outputs of all blocks are merged into a residual of the first convolution."""
     shallow = first(image)
     x = second(shallow)
     outputs: list[torch.Tensor] = []
@@ -53,11 +53,11 @@ class _Residual(nn.Module):
 
 
 class EDSR(nn.Module):
-    """[B, 3, h, w] -> [B, 64, h, w]; the names of EDSR-PyTorch, which LIIF and GaussianSR keep."""
+    """[B, 3, h, w] -> [B, 64, h, w]; parameter names of EDSR-PyTorch, as in LIIF and GaussianSR."""
 
     def __init__(self) -> None:
         super().__init__()
-        # In the checkpoints, never applied.
+        # In the checkpoints, but not applied.
         self.sub_mean = nn.Conv2d(3, 3, 1).requires_grad_(False)
         self.add_mean = nn.Conv2d(3, 3, 1).requires_grad_(False)
         self.head = nn.Sequential(conv3(3, CHANNELS))
@@ -88,7 +88,7 @@ class _DenseBlock(nn.Module):
 
 
 class RDN(nn.Module):
-    """[B, 3, h, w] -> [B, 64, h, w]; the names of RDN-PyTorch, which LIIF keeps."""
+    """[B, 3, h, w] -> [B, 64, h, w]; parameter names of RDN-PyTorch, as in LIIF."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class RDN(nn.Module):
 
 
 def dense_widths() -> Sequence[int]:
-    """What each of a block's layers sees, and last what its merge sees."""
+    """The input channels of each of a block's layers, and last of its merge."""
     return [CHANNELS + layer * _RDN_GROWTH for layer in range(_RDN_LAYERS + 1)]
 
 
@@ -138,7 +138,7 @@ class _NamedDenseBlock(nn.Module):
 
 
 class RootEncoder(nn.Module):
-    """An encoder whose parameters sit at the root of the network that uses it; to inherit from."""
+    """Base class of encoders whose parameters are at the root of the network that uses them."""
 
     def extract(self, image: torch.Tensor) -> torch.Tensor:
         """[B, 3, h, w] -> [B, 64, h, w]"""
@@ -146,7 +146,7 @@ class RootEncoder(nn.Module):
 
 
 class NamedEDSR(RootEncoder):
-    """EDSR under the names of MMEditing."""
+    """EDSR with the parameter names of MMEditing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class NamedEDSR(RootEncoder):
 
 
 class NamedRDN(RootEncoder):
-    """RDN under the names of MMEditing."""
+    """RDN with the parameter names of MMEditing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Where the pixels of a view lie among the pixels of the source, and how to reach what lies there.
+"""The coordinates of a view's pixels in the source, and lookups at them.
 
-Everything is a product of two axes, so two short vectors stand for a whole grid of coordinates.
+Grids are products of two axes, so two short vectors represent a whole grid of coordinates.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def whole(source_size: tuple[int, int], size: tuple[int, int]) -> View:
     return View((0.0, 0.0), (float(source_size[0]), float(source_size[1])), size)
 
 
-def strips(view: View, pixels: int) -> Iterator[View]:
-    """A view cut into rows of about so many pixels."""
+def row_views(view: View, pixels: int) -> Iterator[View]:
+    """The view in groups of rows of about this many pixels."""
     height, width = view.size
     rows = max(1, pixels // width)
     for top in range(0, height, rows):
@@ -58,8 +58,8 @@ def strips(view: View, pixels: int) -> Iterator[View]:
 
 
 @dataclass(frozen=True)
-class Window:
-    """The source pixels that a part of a picture needs; half open."""
+class SourceTile:
+    """The rectangle of source pixels that some output pixels need; half open."""
 
     top: int
     bottom: int
@@ -67,13 +67,13 @@ class Window:
     right: int
 
     @classmethod
-    def around(cls, rows: Sequence[torch.Tensor], columns: Sequence[torch.Tensor]) -> Window:
-        """The least window with all of these rows and columns in it."""
+    def around(cls, rows: Sequence[torch.Tensor], columns: Sequence[torch.Tensor]) -> SourceTile:
+        """The smallest tile that contains all of these rows and columns."""
         edges = [(min(int(i.min()) for i in index), max(int(i.max()) for i in index) + 1) for index in (rows, columns)]
         return cls(*edges[0], *edges[1])
 
     def cut(self, features: torch.Tensor, halo: int) -> torch.Tensor:
-        """[B, C, h, w] -> the window with a halo around it; zeros outside the source."""
+        """[B, C, h, w] -> the tile with a halo around it; zeros outside the source."""
         height, width = features.shape[2:]
         top, bottom = max(self.top - halo, 0), min(self.bottom + halo, height)
         left, right = max(self.left - halo, 0), min(self.right + halo, width)
@@ -86,6 +86,6 @@ class Window:
         return F.pad(features[:, :, top:bottom, left:right], margins)
 
     def gather(self, table: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-        """From a table of the window's pixels [h*w, D], the rows and columns of the source: [H, W, D]."""
+        """From a table of the tile's pixels [h*w, D], those at rows and columns of the source: [H, W, D]."""
         index = (row[:, None] - self.top) * (self.right - self.left) + (column - self.left)
         return table[index.flatten().to(table.device)].unflatten(0, index.shape)

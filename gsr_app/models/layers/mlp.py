@@ -1,4 +1,4 @@
-"""Small fully connected networks, under the names that two families of checkpoints give their layers."""
+"""Small fully connected networks, with the parameter names of two families of checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation between them; the names of the implicit methods."""
+    """Linear layers with an activation between them; parameter names of the implicit methods."""
 
     def __init__(self, sizes: Sequence[int], *, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class MLP(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers and as many channels out as in; the names of the window transformers."""
+    """Two linear layers, as many channels out as in; parameter names of the window transformers."""
 
     def __init__(
         self, channels: int, hidden: int, *, activation: Callable[[torch.Tensor], torch.Tensor] = F.gelu

@@ -1,4 +1,4 @@
-"""Mixed rotary positions in two dimensions: channel pairs turn by an angle linear in x and y, with learned frequencies.
+"""Mixed 2-D rotary positions: channel pairs rotate by an angle linear in x and y, with learned frequencies.
 
 Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024, arXiv 2403.13298.
 """
@@ -34,6 +34,6 @@ def rotation(freqs: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def rotate(tokens: Tensor, turn: Tensor) -> Tensor:
-    """Turn channel pairs (2i, 2i+1) of tokens [batch, tokens, heads, channels]; float32 whatever the tokens are."""
+    """Rotate channel pairs (2i, 2i+1) of tokens [batch, tokens, heads, channels]; computed in float32."""
     pairs = torch.view_as_complex(tokens.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * turn).flatten(-2).type_as(tokens)

@@ -1,4 +1,4 @@
-"""Cutting a plane into square windows, shifted or not, as one gather of rows.
+"""Attention windows of a plane, shifted or not, as one gather of rows.
 
 Every token is one row of memory, and going from raster order to window order (or from one shift to another) only
 permutes rows. One `index_select` does in a single copy what roll, view, permute and reshape do in three.
@@ -37,8 +37,8 @@ class WindowGrid:
     def order_by_edge(self, shift: int) -> tuple[Tensor, tuple[int, int, int, int]]:
         """`order`, with the windows sorted by the edges of the rolled plane that they touch.
 
-        Windows inside come first, then those at the right, at the bottom, and in the corner: only the latter three mix
-        tokens from opposite sides of the plane, each in one way. Also returns how many windows each kind has.
+        Inner windows come first, then those at the right, at the bottom, and in the corner: only the latter three mix
+        tokens from opposite sides of the plane. Also returns the number of windows of each kind.
         """
         m, n = self.height // self.side, self.width // self.side
         kind = torch.zeros(self.batch, m, n, dtype=torch.long, device=self.device)
