@@ -105,7 +105,7 @@ def decoded(path: Path) -> list[av.VideoFrame]:
 
 
 def times_of(path: Path) -> list[Fraction]:
-    return [frame.pts * Fraction(frame.time_base) for frame in decoded(path)]
+    return [(frame.pts or 0) * Fraction(frame.time_base or 0) for frame in decoded(path)]
 
 
 def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:

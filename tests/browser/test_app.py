@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path

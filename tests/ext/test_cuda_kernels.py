@@ -46,7 +46,7 @@ def frame_of(height: int, width: int, top: int = 0, left: int = 0, *, window=(IN
 
 
 def oracle_frame(frame: Frame) -> reference.Frame:
-    return reference.Frame(*(getattr(frame, name) for name, _ in Frame._fields_))
+    return reference.Frame(*(getattr(frame, field[0]) for field in Frame._fields_))
 
 
 def true_drawing(scene: Scene, frame: Frame) -> Tensor:

@@ -188,7 +188,7 @@ def test_profile_exif_resolution_and_texts_are_written_back(
         if suffix in ("png", "jpg", "tif"):
             assert image.info["dpi"] == pytest.approx((300, 300), rel=1e-4)
         if suffix == "png":
-            assert image.text["gsr:method"] == "gsasr-edsr-df2k"
+            assert image.text["gsr:method"] == "gsasr-edsr-df2k"  # pyright: ignore[reportAttributeAccessIssue]
     assert read_text(tmp_path / f"b.{suffix}") == TEXT
 
 
@@ -197,7 +197,7 @@ def test_texts_of_a_second_run_replace_those_of_the_first(tmp_path: Path, smooth
     write_image(tmp_path / "b.png", read_image(tmp_path / "a.png"), text={"method": "second"})
     assert read_text(tmp_path / "b.png") == {"method": "second"}
     with Image.open(tmp_path / "b.png") as image:
-        assert [key for key in image.text if key.startswith("gsr:")] == ["gsr:method"]
+        assert [key for key in image.text if key.startswith("gsr:")] == ["gsr:method"]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_other_programs_texts_and_xmp_stay(tmp_path: Path, smooth_photo: np.ndarray) -> None:
@@ -214,8 +214,8 @@ def test_other_programs_texts_and_xmp_stay(tmp_path: Path, smooth_photo: np.ndar
     Image.fromarray(smooth_photo).save(tmp_path / "a.png", pnginfo=info)
     write_image(tmp_path / "b.png", read_image(tmp_path / "a.png"), text=TEXT)
     with Image.open(tmp_path / "b.png") as image:
-        assert image.text["parameters"] == "a cat, steps 20"
-        xmp = image.text["XML:com.adobe.xmp"]
+        assert image.text["parameters"] == "a cat, steps 20"  # pyright: ignore[reportAttributeAccessIssue]
+        xmp = image.text["XML:com.adobe.xmp"]  # pyright: ignore[reportAttributeAccessIssue]
     assert 'dc:format="kept"' in xmp
     assert 'tiff:Orientation="1"' in xmp
     assert read_text(tmp_path / "b.png") == TEXT

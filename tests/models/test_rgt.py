@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_outputs_equal_the_published_code(arch: str) -> None:
 @pytest.mark.shared
 def test_blocks_equal_the_published_code(shared: Path) -> None:
     golden = {key: torch.from_numpy(v) for key, v in np.load(shared / "golden/others/rgt/rgt_s_x2.npz").items()}
-    net = fill(build("rgt-s-x2"))
+    net: Any = fill(build("rgt-s-x2"))
     seen: dict[str, torch.Tensor] = {}
     watched = {f"g0b{number}": net.layers[0].blocks[number] for number in range(3)} | {"group0": net.layers[0]}
     for name, module in watched.items():

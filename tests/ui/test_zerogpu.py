@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gsr_app.core.errors import Cancelled
-from gsr_app.core.types import Progress, Scale, View
+from gsr_app.core.types import Progress, Scale, Upscaled, View
 from gsr_app.ui import zerogpu
 from gsr_app.ui.engine import Engine
 
@@ -49,6 +49,8 @@ def test_the_field_of_another_process_can_be_drawn_in_this_one(gpu_calls: list[A
     image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     *steps, last = engine.stream(image, method="swift", scale=Scale(2, 2), cancel=lambda: False)
     assert all(isinstance(step, Progress) for step in steps)
+    assert isinstance(last, Upscaled)
+    assert last.field is not None
     assert gpu_calls == [15]
     drawn = engine.render(last.field, View.whole((24, 32), Scale(2, 2))).image
     as_made = np.asarray(last.image).astype(float) / 255
