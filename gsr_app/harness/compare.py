@@ -1,4 +1,4 @@
-"""`gsr compare`: several methods on several pictures, as one HTML file to look at and judge; and the tally of votes."""
+"""`gsr compare`: several methods on several pictures, as one HTML report; and the tally of blind votes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_whole(arguments.report, html)
     print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
     for data, suffix in ((png, ".png"), (pdf, ".pdf")):
-        if data:  # a name of its own: the report of cat.png is called cat.html
+        if data:  # not the stem alone: the report of cat.png may be cat.html beside it
             figure = arguments.report.with_name(f"{arguments.report.stem}_figure{suffix}")
             write_whole(figure, data)
             print(figure)
@@ -92,7 +92,7 @@ def _ids(text: str) -> tuple[str, ...]:
 
 
 def read_region(text: str) -> Region:
-    """X,Y,W,H and, after another comma, a name."""
+    """Parse X,Y,W,H and an optional name after another comma."""
     parts = text.split(",", 4)
     try:
         x, y, width, height = (int(part) for part in parts[:4])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, S
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.ui import zerogpu
+from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.comparison import Engine as ComparisonEngine
 
 if TYPE_CHECKING:  # they import torch
@@ -46,7 +46,9 @@ class Engine:
     def __init__(self, device: str = "auto", weights_path: Path | None = None) -> None:
         self._device = device
         self._weights = weights_path
-        self._fields: OrderedDict[str, GaussianField] = OrderedDict()  # that were not made by the session
+        self._fields: BoundedStore[GaussianField] = BoundedStore(
+            _MOST_FIELDS
+        )  # that the session did not make, by handle
 
     @functools.cached_property
     def session(self) -> Session:
@@ -132,10 +134,12 @@ class Engine:
         return self.session.encode(image, method=method, scale=scale)
 
     def render(self, handle: FieldHandle, view: View) -> Rendered:
-        return self.session.render(self._fields.get(handle.id, handle), view)
+        field = self._fields.find(handle.id)
+        return self.session.render(handle if field is None else field, view)
 
     def field(self, handle: FieldHandle) -> GaussianField:
-        return self._fields[handle.id] if handle.id in self._fields else self.session.field(handle)
+        field = self._fields.find(handle.id)
+        return self.session.field(handle) if field is None else field
 
     def keep_field(self, field: GaussianField, method: str) -> FieldHandle:
         """Keep a field, so that views of it can be drawn."""
@@ -144,9 +148,7 @@ class Engine:
         return handle
 
     def _keep(self, handle: FieldHandle, field: GaussianField) -> None:
-        self._fields[handle.id] = field
-        while len(self._fields) > _MOST_FIELDS:
-            self._fields.popitem(last=False)
+        self._fields.put(field, handle.id)
 
     def upscale_video(self, job: VideoJob, cancel: Callable[[], bool]) -> Generator[VideoStep, None, SavedVideo]:
         from gsr_app.engine.video_job import upscale_video

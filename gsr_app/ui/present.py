@@ -77,7 +77,12 @@ def score_text(score: Mapping[str, Any]) -> str:
 
 
 def model_row(
-    method: Method, availability: Availability, *, may_manage: bool, said: str = "", busy: dict[str, Any] | None = None
+    method: Method,
+    availability: Availability,
+    *,
+    may_manage: bool,
+    message: str = "",
+    busy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One line of the Models tab."""
     card = method_card(method, availability)
@@ -104,7 +109,7 @@ def model_row(
         "state": card["state"],
         "status": card["status"],
         "actions": actions,
-        "said": said or availability.reason or ("your own weights" if availability.own else ""),
+        "said": message or availability.reason or ("your own weights" if availability.own else ""),
         "busy": busy,
     }
 

@@ -1,4 +1,4 @@
-"""Result files: names nobody can guess, nothing kept for ever."""
+"""Result files: names that cannot be guessed, and removal after a while."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_names_differ_and_carry_the_stem(tmp_path: Path) -> None:
     assert all(len(path.parent.name) >= 24 for path in paths)
 
 
-def test_old_files_go(tmp_path: Path) -> None:
+def test_old_files_are_removed(tmp_path: Path) -> None:
     files = Files(tmp_path, keep_s=100)
     old, new = files.put(b"x", ".png"), files.put(b"y", ".png")
     os.utime(old, (1000, 1000))
@@ -35,7 +35,7 @@ def test_old_files_go(tmp_path: Path) -> None:
     assert new.exists()
 
 
-def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
+def test_the_oldest_files_are_removed_when_there_are_too_many_bytes(tmp_path: Path) -> None:
     files = Files(tmp_path, most_bytes=250)
     paths = [files.put(b"x" * 100, ".png") for _ in range(3)]
     for age, path in enumerate(paths):
@@ -44,7 +44,7 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
     assert [path.exists() for path in paths] == [False, True, True]
 
 
-def test_a_file_that_goes_while_it_is_looked_at_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_removed_during_a_sweep_does_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(tmp_path, keep_s=100)
     gone, old = files.put(b"x", ".png"), files.put(b"y", ".png")
     os.utime(old, (1000, 1000))

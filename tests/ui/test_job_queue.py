@@ -1,4 +1,4 @@
-"""The queue: visitors in turn, honest positions, cancelled work never starts."""
+"""The job queue: rotation of visitors, positions, cancellation."""
 
 from __future__ import annotations
 

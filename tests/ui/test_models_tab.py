@@ -21,7 +21,7 @@ def app(folder: Path, may_manage: bool) -> AppState:
     return AppState(FakeEngine(), Files(folder), may_manage=may_manage)
 
 
-def test_fetching_tells_how_far_it_is_and_then_that_it_is_done(tmp_path: Path) -> None:
+def test_fetching_reports_progress_and_then_success(tmp_path: Path) -> None:
     *_, last = perform(app(tmp_path, True), "fetch", "away")
     line = next(row for row in last if row["id"] == "away")
     assert (line["said"], line["busy"]) == ("fetched", None)
@@ -46,7 +46,7 @@ def test_visitors_of_a_public_app_see_no_buttons(tmp_path: Path) -> None:
     assert all(not row["actions"] for row in rows(app(tmp_path, False)))
 
 
-def test_every_published_score_of_the_catalogue_can_be_said() -> None:
+def test_every_published_score_of_the_catalogue_has_a_text() -> None:
     for method in catalogue().values():
         for score in method.published:
             text = present.score_text(score)
@@ -54,7 +54,7 @@ def test_every_published_score_of_the_catalogue_can_be_said() -> None:
             assert any(character.isdigit() for character in text)
 
 
-def test_ones_own_weights_are_kept_and_the_upload_goes(tmp_path: Path) -> None:
+def test_own_weights_are_kept_and_the_upload_is_removed(tmp_path: Path) -> None:
     upload = tmp_path / "mine.pth"
     upload.write_bytes(b"x" * 3000)
     line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
@@ -62,7 +62,7 @@ def test_ones_own_weights_are_kept_and_the_upload_goes(tmp_path: Path) -> None:
     assert not upload.exists()
 
 
-def test_what_is_wrong_with_ones_own_weights_is_said_without_the_servers_folders(tmp_path: Path) -> None:
+def test_errors_about_own_weights_do_not_name_folders_of_the_server(tmp_path: Path) -> None:
     upload = tmp_path / "mine.pth"
     upload.touch()
     line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
@@ -79,7 +79,7 @@ def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
         keep(app(tmp_path / "files", True), "../away", [str(upload)])
 
 
-def test_no_file_of_the_server_can_be_named_as_ones_own_weights(tmp_path: Path) -> None:
+def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path) -> None:
     """Over HTTP: what was not uploaded is neither read nor removed."""
     import json
     import urllib.request

@@ -39,7 +39,7 @@ def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:
     assert list(line.y) == [0.3, 0.9]
 
 
-def test_a_field_that_was_kept_is_told_to_be_drawn_only() -> None:
+def test_a_run_with_a_cached_field_is_marked_as_draw_only() -> None:
     whole = scene(4, 900)
     timing = Timing({"render": 20.0})
     kept = replace(whole.panes[0], timing=timing, field=PaneField("f", 3))
@@ -53,7 +53,7 @@ def test_quality_needs_a_reference() -> None:
     assert (list(points.x), list(points.y)) == ([0.9], [31.5])
 
 
-def test_a_drawing_of_nothing_says_what_it_waits_for() -> None:
+def test_a_plot_without_data_shows_what_it_needs() -> None:
     first = history(scene(4, 900, cold=True))
     drawn = [plots.time_over_scale(first), plots.quality_over_time(first), *plots.field_spread([])]
     for figure, words in zip(drawn, ("run again", "round trip", "Gaussians", "Gaussians"), strict=True):
@@ -61,7 +61,7 @@ def test_a_drawing_of_nothing_says_what_it_waits_for() -> None:
         assert figure.layout.xaxis.visible is False
 
 
-def test_the_spread_of_a_field_sums_to_everything() -> None:
+def test_the_distribution_of_a_field_sums_to_100_percent() -> None:
     pane = PaneSpec("swift", "Swift", "#2f6f5e")
     sizes, strengths = plots.field_spread([(pane, lattice_field(20, 30))])
     (line,) = sizes.data

@@ -1,4 +1,4 @@
-"""Words and estimates."""
+"""Texts of the app, estimates, and the JSON of scenes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_forecast_learns_from_runs() -> None:
     assert text.endswith("for 1 method, 1 not measured here yet")
 
 
-def test_first_runs_teach_nothing_and_old_runs_are_forgotten() -> None:
+def test_estimates_ignore_first_runs_and_old_runs() -> None:
     estimates = Estimates()
     estimates.learn("swift", Timing({"encode": 9e9}, cold=True), 100, 100)
     assert estimates.expected_ms("swift", 100, 100) is None

@@ -1,1 +1,1 @@
-"""One file per tab: layout, and handlers of one engine call each."""
+"""One file per tab: its layout and its event handlers."""

@@ -1,4 +1,4 @@
-"""The Compare tab: picture, methods and scale on the left; what comes out on the right."""
+"""The Compare tab: picture, methods and scale on the left; the results on the right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIRST_METHODS = ("swift", "bicubic")
 
 
 def build(app: AppState) -> None:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and connect its events."""
     engine = app.engine
     first = {one: place for place, one in enumerate(_FIRST_METHODS)}
     ordered = sorted(engine.methods, key=lambda method: first.get(method.id, len(first)))
@@ -90,7 +90,7 @@ def build(app: AppState) -> None:
         with gr.Column(elem_id="stagecolumn"):
             viewer = ViewerComponent(server=server_functions(app))
 
-    # ---- wiring
+    # ---- events
 
     inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
 
@@ -135,7 +135,7 @@ def build(app: AppState) -> None:
         **rail.QUIET,
     )
 
-    scale.input(_slider_place, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
+    scale.input(_slider_value, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
 
     def tell_picture(path: Any) -> str:
         if not path:
@@ -150,7 +150,7 @@ def build(app: AppState) -> None:
         try:
             size = comparison.picture_size(path) if path else None
         except GsrError:
-            return ""  # said beside the picture
+            return ""  # shown under the picture
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
             if size and wanted and not trip:
@@ -173,7 +173,7 @@ def build(app: AppState) -> None:
     )
 
 
-# ---- small things ----------------------------------------------------------------------------------------------
+# ---- helpers ---------------------------------------------------------------------------------------------------
 
 
 def _whole(value: Any) -> int:
@@ -183,8 +183,8 @@ def _whole(value: Any) -> int:
         return 1
 
 
-def _slider_place(text: Any) -> Any:
-    """Where a typed factor stands on the slider, if it does."""
+def _slider_value(text: Any) -> Any:
+    """The slider's value of a typed scale, if it has one."""
     try:
         factor = Scale.parse(str(text))
     except GsrError:
@@ -193,7 +193,7 @@ def _slider_place(text: Any) -> Any:
 
 
 def _factor(x: Any, y: Any, both: Any) -> str:
-    """The slider's words: "4", or "2.5x4" (vertical first)."""
+    """The scale of the sliders as text: "4", or "2.5x4" (vertical first)."""
     try:
         return f"{float(y):g}x{float(x):g}" if both else f"{float(x):g}"
     except (TypeError, ValueError):
@@ -201,7 +201,7 @@ def _factor(x: Any, y: Any, both: Any) -> str:
 
 
 def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
-    """The examples as tiny pictures inside the page."""
+    """The examples as small pictures that the page embeds."""
     from io import BytesIO
 
     from PIL import Image
@@ -226,7 +226,7 @@ def _example_path(examples: Mapping[str, Path], event: gr.EventData) -> str | No
 
 
 def _from_link(examples: Mapping[str, Path], request: gr.Request) -> tuple[Any, Any, Any, Any]:
-    """What the page's address asks for: ?example=chelsea&method=swift,bicubic&scale=4."""
+    """The inputs that the page's address names: ?example=chelsea&method=swift,bicubic&scale=4."""
     query = request.query_params
     path = examples.get(query.get("example", ""))
     ids = [one for one in query.get("method", "").split(",") if one][: comparison.MOST_METHODS]

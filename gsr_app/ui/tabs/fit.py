@@ -1,4 +1,4 @@
-"""The Fit tab: a picture, starts and a budget on the left; the fit as it gets sharp on the right."""
+"""The Fit tab: a picture, starts and a budget on the left; the growing fit on the right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gsr_app.ui.views import server_functions
 
 
 def build(app: AppState) -> None:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and connect its events."""
     kept = fit.fit_store()
     with gr.Row(elem_id="fit"):
         with gr.Column(elem_id="fitrail"):
@@ -101,13 +101,13 @@ def build(app: AppState) -> None:
         **rail.QUIET,
     )
     shown.then(begin, inputs, api_name="fit_run_example", **streaming)
-    # The fit ends by itself once it is asked to: the best so far stays on the stage.
+    # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.QUIET)
     file.change(open_file, file, [viewer, notice], api_name="fit_open", **rail.QUIET)
 
 
 def _summary(job: fit.FitJob) -> str:
-    """Where each start has come."""
+    """The last status of each start."""
     lines = [
         f"<b>{fit.STARTS[start][0]}</b> {html.escape(fit.describe(frames[-1]))}"
         for start, frames in job.curves.items()

@@ -1,4 +1,4 @@
-"""The Models tab: the catalogue, and what may be done with the weights on this machine."""
+"""The Models tab: the catalogue, and fetching, verifying and removing weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build(app: AppState) -> None:
     def take(method_id: object, paths: object) -> list[dict[str, Any]]:
         return keep(app, method_id, paths)
 
-    if app.may_manage:  # elsewhere there is not even an endpoint to send files to
+    if app.may_manage:  # otherwise there is no endpoint that takes files
         with gr.Column(elem_classes=["gsr-page"]), gr.Row(elem_id="own-weights"):
             choices = [(method.title, method.id) for method in app.engine.methods if method.files]
             chosen = gr.Dropdown(
@@ -55,15 +55,17 @@ def build(app: AppState) -> None:
     table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
 
 
-def rows(app: AppState, said: dict[str, str] | None = None, busy: dict[str, float | None] | None = None) -> list[Any]:
-    """The table's lines; `said` and `busy` (a fraction, or unknown) by method id."""
+def rows(
+    app: AppState, messages: dict[str, str] | None = None, busy: dict[str, float | None] | None = None
+) -> list[Any]:
+    """The table's lines; `messages` and `busy` (a fraction, or unknown) by method id."""
     engine = app.engine
     return [
         present.model_row(
             method,
             engine.availability(method),
             may_manage=app.may_manage,
-            said=(said or {}).get(method.id, ""),
+            message=(messages or {}).get(method.id, ""),
             busy={"fraction": busy[method.id]} if busy and method.id in busy else None,
         )
         for method in engine.methods
@@ -71,7 +73,7 @@ def rows(app: AppState, said: dict[str, str] | None = None, busy: dict[str, floa
 
 
 def keep(app: AppState, method_id: object, paths: object) -> list[dict[str, Any]]:
-    """Take uploaded files as the weights of a method; the table says what came of it."""
+    """Take uploaded files as the weights of a method; the table with the outcome."""
     known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
     if not app.may_manage:
@@ -80,16 +82,16 @@ def keep(app: AppState, method_id: object, paths: object) -> list[dict[str, Any]
         raise gr.Error("Choose the method first that the weights are for.")
     given = [Path(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
     try:
-        said = f"kept {present.bytes_text(app.engine.keep(method, given))}"
+        message = f"kept {present.bytes_text(app.engine.keep(method, given))}"
     except GsrError as error:
-        # Files are named by where the server put them: say the name alone.
-        said = f"{error} {error.hint}".strip()
+        # Show the names of the files, not the folders of the server.
+        message = f"{error} {error.hint}".strip()
         for path in given:
-            said = said.replace(str(path), path.name)
+            message = message.replace(str(path), path.name)
     finally:
         for path in given:
             path.unlink(missing_ok=True)
-    return rows(app, said={method.id: said})
+    return rows(app, {method.id: message})
 
 
 def perform(app: AppState, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
@@ -98,27 +100,27 @@ def perform(app: AppState, action: object, method_id: object) -> Iterator[list[d
     method = known.get(method_id) if isinstance(method_id, str) else None
     if method is None or action not in {"fetch", "verify", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
-    news: queue.SimpleQueue[float | str] = queue.SimpleQueue()
-    worker = threading.Thread(target=lambda: news.put(_do(app, str(action), method, news)), daemon=True)
+    events: queue.SimpleQueue[float | str] = queue.SimpleQueue()
+    worker = threading.Thread(target=lambda: events.put(_do(app, str(action), method, events)), daemon=True)
     worker.start()
     fraction: float | None = None
     while True:
         try:
-            heard = news.get(timeout=_BEAT_S)
+            event = events.get(timeout=_BEAT_S)
         except queue.Empty:
             yield rows(app, busy={method.id: fraction})
             continue
-        if isinstance(heard, str):
-            yield rows(app, said={method.id: heard})
+        if isinstance(event, str):
+            yield rows(app, {method.id: event})
             return
-        fraction = heard
+        fraction = event
 
 
-def _do(app: AppState, action: str, method: Method, news: queue.SimpleQueue[float | str]) -> str:
-    """What there is to say afterwards."""
+def _do(app: AppState, action: str, method: Method, events: queue.SimpleQueue[float | str]) -> str:
+    """Do it, and return a message for the table."""
 
     def report(progress: Progress) -> None:
-        news.put(progress.fraction)
+        events.put(progress.fraction)
 
     try:
         if action == "fetch":

@@ -1,4 +1,4 @@
-"""The Plots tab: what this visitor has measured so far."""
+"""The Plots tab: plots of this visitor's runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gsr_app.ui import plots
 from gsr_app.ui.state import AppState
 from gsr_app.viewer.contract import PaneSpec
 
-# What will be here: a name, a sentence, and the shape of it as an SVG path in 120 x 44.
+# The plots to come: a name, a sentence, and a sketch as an SVG path in 120 x 44.
 _COMING = (
     ("Time over scale", "What a larger picture costs, a line per method.", "M4 38 C40 36 70 30 116 6 M4 40 L116 30"),
     ("Quality over time", "PSNR of each run, best at the top left. Needs a reference or a round trip.",
@@ -49,7 +49,7 @@ def build(app: AppState, tab: gr.Tab) -> None:
 
 
 def _invitation() -> str:
-    """What stands here before anything was measured."""
+    """The tab before the first run."""
     cards = "".join(
         f'<li><svg viewBox="0 0 120 44" aria-hidden="true"><path d="{path}"/></svg>'
         f"<b>{name}</b><span>{text}</span></li>"

@@ -19,7 +19,7 @@ _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 
 
 def build(app: AppState) -> None:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and connect its events."""
     methods = app.engine.video_methods
     example = clips.example_file(app.files.root.with_name("gsr-examples"))
 
@@ -67,11 +67,11 @@ def build(app: AppState) -> None:
     ) -> Iterator[Any]:
         begun = False
         try:
-            request_ = VideoRequest(
+            asked = VideoRequest(
                 path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink)
             )
             state = None
-            for state in video.watch(app, rail.visitor(request), video.prepare(app, request_)):
+            for state in video.watch(app, rail.visitor(request), video.prepare(app, asked)):
                 yield state, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
                 begun = True
             yield state, *rail.buttons(False, "")
@@ -115,7 +115,7 @@ def build(app: AppState) -> None:
     )  # fmt: skip
 
 
-# ---- small things ----------------------------------------------------------------------------------------------
+# ---- helpers ---------------------------------------------------------------------------------------------------
 
 
 def _moment(placeholder: str, name: str) -> gr.Textbox:
