@@ -11,6 +11,7 @@ the tile being decoded, and the first layers of the decoders are computed once p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -186,21 +187,14 @@ class CiaoSRRDN(CiaoSR, NamedRDN):
 
 
 # Attention over the picture is quadratic in its size, and the authors' own tiles are 192 with an overlap of 32.
-ARCHS = (
+ARCHS = tuple(
     Architecture(
-        id="ciaosr-edsr",
-        build=lambda: CiaoSREDSR(config=CiaoSRConfig()),
+        id=f"ciaosr-{encoder}",
+        build=partial(network, config=CiaoSRConfig()),
         kind="continuous",
         minimum_size=2,
         overlap=32,
         largest_tile=256,
-    ),
-    Architecture(
-        id="ciaosr-rdn",
-        build=lambda: CiaoSRRDN(config=CiaoSRConfig()),
-        kind="continuous",
-        minimum_size=2,
-        overlap=32,
-        largest_tile=256,
-    ),
+    )
+    for encoder, network in (("edsr", CiaoSREDSR), ("rdn", CiaoSRRDN))
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +31,12 @@ _NUDGE = 1e-6
 _LEAST_AREA = 1e-9
 
 
+Encoder = Literal["edsr", "rdn"]
+
+
 @dataclass(frozen=True)
 class LIIFConfig:
-    encoder: Literal["edsr", "rdn"] = "edsr"
+    encoder: Encoder = "edsr"
     hidden: tuple[int, ...] = (256, 256, 256, 256)
     local_ensemble: bool = True  # four neighbours, weighted by the areas opposite to them
     feat_unfold: bool = True  # 3x3 neighbourhoods of features
@@ -103,14 +106,14 @@ class LIIF(nn.Module):
         return first
 
 
-def _build(encoder: Literal["edsr", "rdn"]) -> LIIF:
-    return LIIF(config=LIIFConfig(encoder=encoder))
-
-
 # The receptive fields reach 35 (EDSR) and 148 (RDN) pixels, but the weight of pixels beyond 32 is negligible.
 ARCHS = tuple(
     Architecture(
-        id=f"liif-{encoder}", build=partial(_build, encoder), kind="continuous", overlap=32, bytes_per_pixel=10_000
+        id=f"liif-{encoder}",
+        build=partial(LIIF, config=LIIFConfig(encoder=encoder)),
+        kind="continuous",
+        overlap=32,
+        bytes_per_pixel=10_000,
     )
-    for encoder in ("edsr", "rdn")
+    for encoder in get_args(Encoder)
 )

@@ -313,15 +313,11 @@ class RGT(nn.Module):
         return self.conv_last(self.upsample(self.conv_before_upsample(deep))) + mean
 
 
-def _build(scale: int, groups: int) -> RGT:
-    return RGT(config=RGTConfig(scale=scale, groups=groups))
-
-
 # The summary covers the whole tile, so tiles are never exact; the authors' tiles overlap by 16.
 ARCHS = tuple(
     Architecture(
         id=f"{name}-x{scale}",
-        build=partial(_build, scale, groups),
+        build=partial(RGT, config=RGTConfig(scale=scale, groups=groups)),
         kind="pixels",
         native_scale=scale,
         minimum_size=_MIN_SIDE,

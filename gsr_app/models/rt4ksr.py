@@ -127,15 +127,11 @@ class RT4KSR(nn.Module):
         return fused.train(self.training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _build(scale: int) -> RT4KSR:
-    return RT4KSR(config=RT4KSRConfig(scale=scale))
-
-
 # Seven 3x3 convolutions on the halved grid reach 14 source pixels to each side; tiles that overlap by 16 are exact.
 ARCHS = tuple(
     Architecture(
         id=f"rt4ksr-x{scale}",
-        build=partial(_build, scale),
+        build=partial(RT4KSR, config=RT4KSRConfig(scale=scale)),
         kind="pixels",
         native_scale=scale,
         multiple_of=2,

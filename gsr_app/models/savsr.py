@@ -190,14 +190,10 @@ def _pad_to_even(frames: Tensor) -> Tensor:  # [B, 7, 3, h, w]
     return x.unflatten(0, frames.shape[:2])
 
 
-def _build() -> SAVSR:
-    return SAVSR(config=SAVSRConfig())
-
-
 ARCHS = (
     Architecture(
         id="savsr",
-        build=_build,
+        build=lambda: SAVSR(config=SAVSRConfig()),
         kind="video",
         multiple_of=2,
         overlap=32,
