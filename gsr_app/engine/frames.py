@@ -17,9 +17,10 @@ import numpy as np
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import Progress, Scale, Upscaled
 from gsr_app.engine import cancellation, runners
-from gsr_app.engine.pictures import Canvas, Picture
+from gsr_app.engine.planes import Planes
+from gsr_app.engine.rows import ArraySink
 from gsr_app.engine.runners import Steps
-from gsr_app.engine.session import Session, Window, show
+from gsr_app.engine.session import Session, Window
 from gsr_app.engine.temporal import Frame, Walk, slide
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -45,9 +46,9 @@ def upscale_frames(
         yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
         return
     # No frame is asked for twice: fields are drawn and forgotten. Loaded networks are the process's, not the session's.
-    passing = session.forgetting()
+    uncached = session.without_cache()
     for frame in frames:
-        yield _upscale(passing, frame, method, wanted, window, on_progress, cancel)
+        yield _upscale(uncached, frame, method, wanted, window, on_progress, cancel)
 
 
 def _upscale_windows(
@@ -59,12 +60,12 @@ def _upscale_windows(
     cancel: Callable[[], bool] | None,
 ) -> Generator[np.ndarray, None, None]:
     """By a network that looks at the frames before and after. Transparency, which it does not know, is resized."""
-    pictures: dict[int, Picture] = {}
-    first: list[Picture] = []
+    pictures: dict[int, Planes] = {}
+    first: list[Planes] = []
 
     def number() -> Iterator[Frame]:
         for at, array in enumerate(frames):
-            picture = Picture.of(array)
+            picture = Planes.of(array)
             first[:] = first or [picture]
             if picture.size != first[0].size:
                 raise InvalidArgument(
@@ -72,19 +73,20 @@ def _upscale_windows(
                     hint="Cut the clip where its size changes.",
                 )
             pictures[at] = picture
-            yield Frame(at, show(picture))
+            # As they are: published scores are of frames that shrinking left slightly outside 0..1.
+            yield Frame(at, picture.network_color(clamped=False))
 
     walk: Walk | None = None
     watch = Stopwatch(session.device)
     for at, window in enumerate(slide(number())):
         picture = pictures.pop(at)
         if walk is None:
-            walk = Walk(_run(session.job(method, scale, watch), on_progress, cancel), picture.size)
-        canvas = Canvas(picture.form, scale.output_size(picture.size), watch)
-        _run(walk.draw(window, canvas.put_color), on_progress, cancel)
+            walk = Walk(_run(session.network_run(method, scale, watch), on_progress, cancel), picture.size)
+        sink = ArraySink(picture.layout, scale.output_size(picture.size), watch)
+        _run(walk.draw(window, sink.put_color), on_progress, cancel)
         if picture.alpha is not None:
-            _run(runners.resize(picture.alpha, "bicubic", scale, watch, canvas.put_alpha), None, cancel)
-        yield canvas.array
+            _run(runners.resize(picture.alpha, "bicubic", scale, watch, sink.put_alpha), None, cancel)
+        yield sink.array
 
 
 def _run(
@@ -104,7 +106,7 @@ def _run(
         steps.close()
 
 
-def _size(picture: Picture) -> str:
+def _size(picture: Planes) -> str:
     return f"{picture.size[1]}x{picture.size[0]}"
 
 

@@ -1,20 +1,19 @@
-"""From file to file: what the file said is kept, what was done is written into it, and huge pictures go in strips."""
+"""From file to file: metadata is kept, what was done is written into it, and huge resizes go row by row."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from gsr_app import __version__
 from gsr_app.core.types import Progress, Scale, Timing, Upscaled
-from gsr_app.engine import cancellation, devices, tiling
-from gsr_app.engine.pictures import stack, unstack
+from gsr_app.engine import cancellation, devices
+from gsr_app.engine.planes import Planes, stack, unstack
+from gsr_app.engine.rows import ArraySink, split_rows
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.io import images
@@ -22,9 +21,9 @@ from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ops.resize import Resampling
 
-# Beyond this many pixels, input and output together, a resize goes through in strips, and an output is written in them.
+# Beyond this many pixels, input and output together, a resize goes row by row.
 STREAM_PIXELS = 1 << 26
-_STRIP_PIXELS = 1 << 22
+_ROWS_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -55,137 +54,105 @@ def upscale_file(
 ) -> Generator[Progress, None, Saved]:
     """Upscale a file into another. The target appears when it is whole, or not at all."""
     found = registry.method(method)
-    size, _ = images.read_metadata(source)
-    scale = choose_scale(size)
-    out = scale.output_size(size)
-    images.check_output(target, out, overwrite=overwrite, source=source)
-    if found.kind == "resize" and size[0] * size[1] + out[0] * out[1] > STREAM_PIXELS:
-        return (yield from _in_strips(found, source, target, scale, overwrite, strip_metadata, cancel))
+    reader = images.RowReader(source)
+    scale = choose_scale(reader.size)
+    job = _Job(found, reader, target, scale, overwrite, strip_metadata)
+    images.check_output(target, job.size, overwrite=overwrite, source=source)
+    streamed = found.kind == "resize" and math.prod(reader.size) + math.prod(job.size) > STREAM_PIXELS
+    return (yield from _resize_by_rows(job, cancel) if streamed else _upscale_whole(session, job, cancel))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file to make."""
+
+    method: Method
+    reader: images.RowReader
+    target: Path
+    scale: Scale
+    overwrite: bool
+    strip_metadata: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.scale.output_size(self.reader.size)
+
+    def text(self, done: str, weights_id: str) -> Mapping[str, str]:
+        return {} if self.strip_metadata else _text(self.method, self.scale, done, weights_id)
+
+    def saved(
+        self, written: images.Written, done: str, timing: Timing, weights_id: str, notes: tuple[str, ...]
+    ) -> Saved:
+        notes = (*self.reader.meta.notes, *notes, *written.notes)
+        size, source_size = self.size, self.reader.size
+        return Saved(written.path, written.bytes, source_size, size, self.scale, done, timing, weights_id, notes)
+
+
+def _upscale_whole(session: Session, job: _Job, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
     watch = Stopwatch(session.device)
     with watch("read"):
-        picture = images.read_image(source)
-        array = picture.to_array()
+        array = job.reader.read_all()
     up: Upscaled | None = None
-    for event in session.stream(array, method=method, scale=scale, cancel=cancel):
+    for event in session.stream(array, method=job.method.id, scale=job.scale, cancel=cancel):
         if isinstance(event, Progress):
             yield event
         else:
             up = event
     assert up is not None
     with watch("write"):
-        text = {} if strip_metadata else _text(found, scale, up.done, up.weights_id)
-        written = _write(target, up.image, picture.meta, overwrite, strip_metadata, text)
-    stages = watch.timing(backend="", device="").stages_ms
-    return Saved(
-        written.path,
-        written.bytes,
-        size,
-        out,
-        scale,
-        up.done,
-        up.timing.including(**stages),
-        up.weights_id,
-        (*picture.meta.notes, *up.warnings, *written.notes),
-    )
-
-
-def _write(
-    target: Path,
-    array: np.ndarray,
-    meta: images.Metadata,
-    overwrite: bool,
-    strip_metadata: bool,
-    text: Mapping[str, str],
-) -> images.Written:
-    """Write an array like the file that `meta` was read from. A huge one does not become floats all at once."""
-
-    def take(rows: slice) -> images.Picture:
-        return images.Picture.from_array(array[rows], meta=meta)
-
-    height, width = array.shape[:2]
-    if height * width <= STREAM_PIXELS:
-        return images.write_image(
-            target, take(slice(None)), overwrite=overwrite, strip_metadata=strip_metadata, text=text
+        written = images.write_image(
+            job.target,
+            images.Picture(up.image, job.reader.meta),
+            overwrite=job.overwrite,
+            strip_metadata=job.strip_metadata,
+            text=job.text(up.done, up.weights_id),
         )
-    first = take(slice(1))
-    writer = images.StripWriter(
-        target,
-        (height, width),
-        first.meta,
-        has_alpha=first.alpha is not None,
-        overwrite=overwrite,
-        strip_metadata=strip_metadata,
-        text=text,
-    )
-    with writer:
-        for start, stop in tiling.strips(height, width, _STRIP_PIXELS):
-            part = take(slice(start, stop))
-            writer.append(part.rgb, part.alpha)
-    assert writer.written is not None
-    return writer.written
+    timing = up.timing.including(**watch.timing(backend="", device="").stages_ms)
+    return job.saved(written, up.done, timing, up.weights_id, up.warnings)
 
 
-def _in_strips(
-    method: Method,
-    source: Path,
-    target: Path,
-    scale: Scale,
-    overwrite: bool,
-    strip_metadata: bool,
-    cancel: Callable[[], bool] | None,
-) -> Generator[Progress, None, Saved]:
+def _resize_by_rows(job: _Job, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
     """A resize of a picture that need not fit into memory, neither before nor after."""
     device = torch.device("cpu")
     watch = Stopwatch(device)
-    reader = images.StripReader(source)
-    size = scale.output_size(reader.size)
-    plan = Resampling.plan(reader.size, scale=scale, size=size, kernel=method.kernel)  # pyright: ignore[reportArgumentType]
-    done = f"{method.kernel} at x{scale}, in strips"
-    strips = list(tiling.strips(size[0], max(size[1], round(reader.size[1] / scale.y)), _STRIP_PIXELS))
-    writer = images.StripWriter(
-        target,
+    reader, kernel, size = job.reader, job.method.kernel, job.size
+    plan = Resampling.plan(reader.size, scale=job.scale, size=size, kernel=kernel)  # pyright: ignore[reportArgumentType]
+    done = f"{kernel} at x{job.scale}, in strips"
+    pieces = split_rows(size[0], max(size[1], round(reader.size[1] / job.scale.y)), _ROWS_PIXELS)
+    with images.RowWriter(
+        job.target,
         size,
+        reader.layout,
         reader.meta,
-        has_alpha=reader.has_alpha,
-        overwrite=overwrite,
-        strip_metadata=strip_metadata,
-        text={} if strip_metadata else _text(method, scale, done, ""),
-    )
-    with ExitStack() as closing:
-        closing.enter_context(writer)
-        for count, (start, stop) in enumerate(strips, 1):
+        overwrite=job.overwrite,
+        strip_metadata=job.strip_metadata,
+        text=job.text(done, ""),
+    ) as writer:
+        for count, (start, stop) in enumerate(pieces, 1):
             with cancellation.cancelling(cancel):
                 cancellation.stop_if_cancelled()
             first, last = plan.source_rows(start, stop)
             with watch("read"):
-                rgb, alpha = reader.rows(first, last)
+                planes = Planes.of(reader.rows(first, last))
             with watch("resize"):
-                planes = stack(_planes(rgb), None if alpha is None else _planes(alpha[..., None]), method.kernel)
-                planes = plan.rows(planes, first=first, start=start, stop=stop)
-                color, seen = unstack(planes, method.kernel, has_alpha=reader.has_alpha)
+                rows = plan.rows(stack(planes.color, planes.alpha, kernel), first=first, start=start, stop=stop)
+                color, alpha = unstack(rows, kernel, has_alpha=planes.alpha is not None)
+            sink = ArraySink(reader.layout, (stop - start, size[1]), watch)
+            sink.put_color(0, color)
+            if alpha is not None:
+                sink.put_alpha(0, alpha)
             with watch("write"):
-                writer.append(_rows(color), None if seen is None else _rows(seen)[..., 0])
-            yield Progress("resize", count, len(strips))
+                writer.append(sink.array)
+            yield Progress("resize", count, len(pieces))
         yield Progress("write", 0, 1)
         with watch("write"):
-            closing.pop_all().close()  # encodes what was collected
-    written = writer.written
-    assert written is not None
+            written = writer.finish()
     timing = watch.timing(backend=f"torch {torch.__version__}", device=devices.describe(device))
-    notes = (*reader.meta.notes, *written.notes)
-    return Saved(written.path, written.bytes, reader.size, size, scale, done, timing, "", notes)
-
-
-def _planes(values: np.ndarray) -> Tensor:  # [h, W, C] -> [1, C, h, W]
-    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
-
-
-def _rows(planes: Tensor) -> np.ndarray:  # [1, C, h, W] -> [h, W, C]
-    return np.ascontiguousarray(planes[0].clamp(0, 1).permute(1, 2, 0).numpy())
+    return job.saved(written, done, timing, "", ())
 
 
 def _text(method: Method, scale: Scale, done: str, weights_id: str) -> Mapping[str, str]:
-    """What the file says about itself afterwards."""
+    """What is written into the file about how it was made."""
     lines = {
         "method": method.id,
         "scale": str(scale),

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale
-from gsr_app.engine import tiling
 from gsr_app.engine.metrics import CONVENTIONS, Convention, Score, measure
-from gsr_app.engine.pictures import stack, unstack
+from gsr_app.engine.planes import stack, unstack
+from gsr_app.engine.rows import split_rows
 from gsr_app.ops.resize import Resampling
 
 _LEAST_LR_PX = 8  # per side, of what networks are given
@@ -207,7 +207,7 @@ def _shrink(picture: Array, scale: Scale, by: Protocol) -> Array:
         return result if picture.ndim == 3 else result[..., 0]
     plan = Resampling.plan((picture.shape[0], picture.shape[1]), scale=Scale(1 / scale.y, 1 / scale.x))
     result = np.empty((*plan.size, layers.shape[2]), picture.dtype)
-    for start, stop in tiling.strips(*plan.size, _STRIP_PIXELS):
+    for start, stop in split_rows(*plan.size, _STRIP_PIXELS):
         first, last = plan.source_rows(start, stop)
         small = plan.rows(planes(layers[first:last]), first=first, start=start, stop=stop)
         values = (_separate(small) if blended else small)[0].permute(1, 2, 0).numpy()

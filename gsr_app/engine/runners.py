@@ -1,7 +1,7 @@
-"""One generator for each way in which a method makes pixels. They yield progress and give rows [1, C, h, W] on.
+"""One generator for each way in which a method makes pixels. They yield progress and send rows [1, C, h, W] to a sink.
 
-Nothing here is held across a yield that the caller's thread would notice: inference mode and autocast are entered for
-each piece of work alone.
+Inference mode and autocast are entered for each piece of work and left before a yield: they belong to the thread, which
+is the caller's in between.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from torch import Tensor
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import GaussianField, Progress, Scale, View
 from gsr_app.engine import devices, tiling
-from gsr_app.engine.bands import Bands
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.cancellation import stop_if_cancelled
 from gsr_app.engine.networks import Loaded
-from gsr_app.engine.rows import STRIP_PIXELS, Give, Resizing, Sheet
+from gsr_app.engine.rows import RESIZED_PIXELS, FieldRows, PlaneSink, ResizeSink, RowSink, split_rows
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.ops.resize import Resampling
 
 _Result = TypeVar("_Result")
 Steps = Generator[Progress, None, _Result]
 
-QUERY_PIXELS = 1 << 16  # asked at once of a continuous network
+QUERY_PIXELS = 1 << 16  # output pixels that a continuous network makes at once
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """What a runner needs to know besides the pixels."""
+class NetworkRun:
+    """One use of a network: at which scale, where, how precisely, in which tiles."""
 
     loaded: Loaded
     scale: Scale
@@ -57,8 +56,8 @@ class Job:
         return tiling.pad(x, self.loaded.arch).to(self.device).contiguous(memory_format=layout)
 
 
-def finish(steps: Steps[_Result]) -> _Result:
-    """Run steps to their end without looking at the progress."""
+def run_to_end(steps: Steps[_Result]) -> _Result:
+    """Run steps to their end and drop the progress."""
     while True:
         try:
             next(steps)
@@ -66,21 +65,21 @@ def finish(steps: Steps[_Result]) -> _Result:
             return end.value
 
 
-def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, give: Give) -> Steps[None]:
-    """A classical kernel, a strip of rows at a time."""
+def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, sink: RowSink) -> Steps[None]:
+    """A classical kernel, some rows at a time."""
     size = scale.output_size((color.shape[-2], color.shape[-1]))
     plan = Resampling.plan((color.shape[-2], color.shape[-1]), scale=scale, size=size, kernel=kernel)
-    strips = list(tiling.strips(*size, STRIP_PIXELS))
-    for done, (start, stop) in enumerate(strips):
-        yield Progress("resize", done, len(strips))
+    pieces = split_rows(*size, RESIZED_PIXELS)
+    for done, (start, stop) in enumerate(pieces):
+        yield Progress("resize", done, len(pieces))
         stop_if_cancelled()
         with watch("resize"):
             first, last = plan.source_rows(start, stop)
             rows = plan.rows(color[:, :, first:last], first=first, start=start, stop=stop)
-        give(start, rows)
+        sink(start, rows)
 
 
-# ---- networks that answer in pixels -----------------------------------------------------------------------------
+# ---- networks that make pixels -----------------------------------------------------------------------------------
 
 
 def passes(native_scale: int, scale: Scale) -> int:
@@ -97,106 +96,106 @@ def describe_pixels(native_scale: int, scale: Scale) -> str:
     return words if scale == Scale(made, made) else f"{words}, then resized to x{scale}"
 
 
-def pixels(job: Job, color: Tensor, give: Give) -> Steps[None]:
+def pixels(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
     """The network at its own scale, then an exact resize to the target where that is another."""
-    native = job.loaded.arch.native_scale or 1
-    count = passes(native, job.scale)
-    size = job.scale.output_size((color.shape[-2], color.shape[-1]))
+    native = run.loaded.arch.native_scale or 1
+    count = passes(native, run.scale)
+    size = run.scale.output_size((color.shape[-2], color.shape[-1]))
     for _ in range(count - 1):
-        sheet = Sheet(color.shape[-2] * native)
-        yield from shrinking(job, color, partial(_pixel_tiles, give=sheet))
-        color = sheet.planes
+        passed = PlaneSink(color.shape[-2] * native)
+        yield from run_in_tiles(run, color, partial(_pixel_tiles, sink=passed))
+        color = passed.planes
     made = native**count
-    if job.scale == Scale(made, made):
-        yield from shrinking(job, color, partial(_pixel_tiles, give=give))
+    if run.scale == Scale(made, made):
+        yield from run_in_tiles(run, color, partial(_pixel_tiles, sink=sink))
         return
-    rest = Scale(job.scale.y / made, job.scale.x / made)
+    rest = Scale(run.scale.y / made, run.scale.x / made)
     source_size = color.shape[-2] * native, color.shape[-1] * native
     plan = Resampling.plan(source_size, scale=rest, size=size, kernel="bicubic")
 
-    def resized(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[None]:
-        return _pixel_tiles(job, color, grid, Resizing(plan, job.watch, give))
+    def tiles_resized(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[None]:
+        return _pixel_tiles(run, color, grid, ResizeSink(plan, run.watch, sink))
 
-    yield from shrinking(job, color, resized)
+    yield from run_in_tiles(run, color, tiles_resized)
 
 
-def _pixel_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
-    native = job.loaded.arch.native_scale or 1
+def _pixel_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid, sink: RowSink) -> Steps[None]:
+    native = run.loaded.arch.native_scale or 1
     size = (color.shape[-2] * native, color.shape[-1] * native)
-    overlap = job.loaded.arch.overlap
-    mosaic = tiling.Mosaic(grid, size, Scale(native, native), overlap, give) if len(grid) > 1 else None
+    overlap = run.loaded.arch.overlap
+    blender = tiling.TileBlender(grid, size, Scale(native, native), overlap, sink) if len(grid) > 1 else None
     for done, tile in enumerate(grid):
         yield Progress("encode", done, len(grid))
         stop_if_cancelled()
-        with job.watch("encode"):
-            part = job.call(job.loaded.module, job.send(tile.read(color))).float().cpu()
+        with run.watch("encode"):
+            part = run.call(run.loaded.module, run.send(tile.read(color))).float().cpu()
         top, left = tile.y.begin * native, tile.x.begin * native
-        if mosaic is None:
-            give(0, part[..., : size[0], : size[1]])
+        if blender is None:
+            sink(0, part[..., : size[0], : size[1]])
             return
-        rows, columns = mosaic.reach(tile)
-        mosaic.add(tile, part[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left])
+        rows, columns = blender.reach(tile)
+        blender.add(tile, part[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left])
 
 
-# ---- networks that are asked at any point -----------------------------------------------------------------------
+# ---- networks that make any point -------------------------------------------------------------------------------
 
 
-def continuous(job: Job, color: Tensor, give: Give) -> Steps[None]:
-    """Encode once, then ask for the picture strip by strip."""
-    if job.loaded.arch.tileable:
-        yield from shrinking(job, color, partial(_continuous_tiles, give=give))
+def continuous(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
+    """Encode once, then make the picture some rows at a time."""
+    if run.loaded.arch.tileable:
+        yield from run_in_tiles(run, color, partial(_continuous_tiles, sink=sink))
         return
-    size = job.scale.output_size((color.shape[-2], color.shape[-1]))
+    size = run.scale.output_size((color.shape[-2], color.shape[-1]))
     # The network's own grid covers what it is given exactly: padding and asking for more keeps the scale.
-    source = job.send(color)
-    asked = math.ceil(source.shape[-2] * job.scale.y), math.ceil(source.shape[-1] * job.scale.x)
+    source = run.send(color)
+    asked = math.ceil(source.shape[-2] * run.scale.y), math.ceil(source.shape[-1] * run.scale.x)
     if source.shape == color.shape:
         asked = size
     yield Progress("encode", 0, 1)
-    with job.watch("encode"):
-        out = job.call(job.loaded.module, source, asked).float().cpu()
-    give(0, out[..., : size[0], : size[1]])
+    with run.watch("encode"):
+        out = run.call(run.loaded.module, source, asked).float().cpu()
+    sink(0, out[..., : size[0], : size[1]])
 
 
-def _continuous_tiles(job: Job, color: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
-    view = View.whole((color.shape[-2], color.shape[-1]), job.scale)
-    mosaic = tiling.Mosaic(grid, view.size, job.scale, job.loaded.arch.overlap, give)
+def _continuous_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid, sink: RowSink) -> Steps[None]:
+    view = View.whole((color.shape[-2], color.shape[-1]), run.scale)
+    blender = tiling.TileBlender(grid, view.size, run.scale, run.loaded.arch.overlap, sink)
     for done, tile in enumerate(grid):
         yield Progress("encode", done, len(grid))
         stop_if_cancelled()
-        with job.watch("encode"):
-            features = job.call(job.loaded.module.encode, job.send(tile.read(color)))  # pyright: ignore[reportArgumentType]
-        rows, columns = mosaic.reach(tile)
+        with run.watch("encode"):
+            features = run.call(run.loaded.module.encode, run.send(tile.read(color)))  # pyright: ignore[reportArgumentType]
+        rows, columns = blender.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = torch.empty(1, 3, height, width)
         # Far below scale 1 a tile may hold no pixel's centre.
-        strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
-        for step, (start, stop) in enumerate(strips):
-            yield Progress("decode", step, len(strips))
+        pieces = split_rows(height, width, QUERY_PIXELS) if width else []
+        for step, (start, stop) in enumerate(pieces):
+            yield Progress("decode", step, len(pieces))
             stop_if_cancelled()
             wanted = view.crop(rows.start + start, columns.start, stop - start, width)
             origin = (wanted.origin[0] - tile.x.begin, wanted.origin[1] - tile.y.begin)
-            with job.watch("decode"):
-                query = job.loaded.module.query
-                part[:, :, start:stop] = job.call(query, features, replace(wanted, origin=origin)).float().cpu()  # pyright: ignore[reportArgumentType]
-        mosaic.add(tile, part)
+            with run.watch("decode"):
+                query = run.loaded.module.query
+                part[:, :, start:stop] = run.call(query, features, replace(wanted, origin=origin)).float().cpu()  # pyright: ignore[reportArgumentType]
+        blender.add(tile, part)
 
 
-# ---- networks that answer in Gaussians --------------------------------------------------------------------------
+# ---- networks that make Gaussians -------------------------------------------------------------------------------
 
 
-def encode_field(job: Job, color: Tensor, plane: str) -> Steps[GaussianField]:
-    """The field of the whole picture: every tile's Gaussians of its core, together. `plane` names it for the cache."""
-    job = replace(job, source_id=f"{job.source_id} {plane}")
-    return (yield from shrinking(job, color, _field_tiles))
+def encode_field(run: NetworkRun, color: Tensor, plane: str) -> Steps[GaussianField]:
+    """The field of the whole picture: the Gaussians of every tile's core. `plane` names the planes for the cache."""
+    run = replace(run, source_id=f"{run.source_id} {plane}")
+    return (yield from run_in_tiles(run, color, _field_tiles))
 
 
-def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
-    module: Any = job.loaded.module
-    arch = job.loaded.arch
+def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
+    module: Any = run.loaded.module
+    arch = run.loaded.arch
     conditioned = arch.scale_conditioned
-    key = f"features {job.source_id} {job.loaded.weights_id} {grid} {job.dtype}"
-    known: list[Any] | None = job.memory.get(key) if conditioned else None
+    key = f"features {run.source_id} {run.loaded.weights_id} {grid} {run.dtype}"
+    known: list[Any] | None = run.memory.get(key) if conditioned else None
     features: list[Any] | None = []
     joined, count, normalize = dict[str, Tensor](), 0, False
     size = (color.shape[-2], color.shape[-1])
@@ -207,13 +206,13 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
         stop_if_cancelled()
         if known is None:
             yield Progress("encode", done, len(grid))
-            with job.watch("encode"):
-                encoded = job.call(module.encode, job.send(tile.read(source)))
+            with run.watch("encode"):
+                encoded = run.call(module.encode, run.send(tile.read(source)))
         else:
             encoded = known[done]
         yield Progress("decode", done, len(grid))
-        with job.watch("decode"):
-            core = _core(job.call(module.field, encoded, job.scale), tile, arch.lattice)
+        with run.watch("decode"):
+            core = _core(run.call(module.field, encoded, run.scale), tile, arch.lattice)
             # Into place at once: a field can fill half the memory there is, and joining its pieces would double it.
             for name in ("mean", "sigma", "rho", "color"):
                 values = getattr(core, name)
@@ -225,12 +224,12 @@ def _field_tiles(job: Job, color: Tensor, grid: tiling.Grid) -> Steps[GaussianFi
         # Another scale needs the features again; keep them while they are small enough to be kept at all.
         if features is not None and conditioned and known is None:
             features.append(encoded)
-            if weigh(features) > job.memory.limit_bytes // 2:
+            if weigh(features) > run.memory.limit_bytes // 2:
                 features = None
     if features and known is None:
-        job.memory.put(key, features)
+        run.memory.put(key, features)
     joined = {name: values[:count] for name, values in joined.items()}
-    return GaussianField(**joined, source_size=size, normalize=normalize, window=_window(job, size))
+    return GaussianField(**joined, source_size=size, normalize=normalize, window=_window(run, size))
 
 
 def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianField:
@@ -265,28 +264,28 @@ def _padded_columns(field: GaussianField, height: int, width: int, lattice: int)
     return stated_width * lattice
 
 
-def _window(job: Job, size: tuple[int, int]) -> tuple[float, float] | None:
+def _window(run: NetworkRun, size: tuple[int, int]) -> tuple[float, float] | None:
     """The hard cut that published checkpoints were run with: a share of the whole (padded) frame, not of a tile."""
-    fraction = job.loaded.arch.window_fraction
-    if fraction is None or job.window == "none":
+    fraction = run.loaded.arch.window_fraction
+    if fraction is None or run.window == "none":
         return None
-    multiple = job.loaded.arch.multiple_of
+    multiple = run.loaded.arch.multiple_of
     height, width = (math.floor(math.ceil(side / multiple) * multiple * factor + 1e-6) for side, factor in
-                     zip(size, (job.scale.y, job.scale.x), strict=True))  # fmt: skip
-    return fraction * (width - 1) / 2 / job.scale.x, fraction * (height - 1) / 2 / job.scale.y
+                     zip(size, (run.scale.y, run.scale.x), strict=True))  # fmt: skip
+    return fraction * (width - 1) / 2 / run.scale.x, fraction * (height - 1) / 2 / run.scale.y
 
 
-def draw(field: GaussianField, view: View, watch: Stopwatch, give: Give) -> Steps[None]:
-    """A view of a field, in bands of rows."""
+def draw(field: GaussianField, view: View, watch: Stopwatch, sink: RowSink) -> Steps[None]:
+    """A view of a field, some rows at a time."""
     from gsr_app.ops import render
 
-    bands = Bands(field, view)
-    for done, (start, band, seen) in enumerate(bands):
-        yield Progress("render", done, len(bands))
+    pieces = FieldRows(field, view)
+    for done, (start, part, seen) in enumerate(pieces):
+        yield Progress("render", done, len(pieces))
         stop_if_cancelled()
         with watch("render"), torch.inference_mode():
-            drawn = render(seen, band).cpu()
-        give(start, drawn[None])
+            drawn = render(seen, part).cpu()
+        sink(start, drawn[None])
 
 
 def backend(kind: str, device: torch.device) -> str:
@@ -301,23 +300,25 @@ def backend(kind: str, device: torch.device) -> str:
 # ---- memory -----------------------------------------------------------------------------------------------------
 
 
-def shrinking(job: Job, color: Tensor, run: Callable[[Job, Tensor, tiling.Grid], Steps[_Result]]) -> Steps[_Result]:
-    """Run in tiles that fit; when they do not, halve them and begin again."""
-    arch = job.loaded.arch
+def run_in_tiles(
+    run: NetworkRun, color: Tensor, work: Callable[[NetworkRun, Tensor, tiling.Grid], Steps[_Result]]
+) -> Steps[_Result]:
+    """Work in tiles that fit into memory; when they do not, halve them and begin again."""
+    arch = run.loaded.arch
     size = (color.shape[-2], color.shape[-1])
-    tile = job.tile or tiling.choose_tile(size, arch, devices.free_bytes(job.device), job.device.type)
+    tile = run.tile or tiling.choose_tile(size, arch, devices.free_bytes(run.device), run.device.type)
     while True:
         try:
-            return (yield from run(job, color, tiling.plan(size, arch, tile)))
+            return (yield from work(run, color, tiling.plan(size, arch, tile)))
         except (MemoryError, RuntimeError) as error:
             if not devices.is_out_of_memory(error):
                 raise
             side = tile or max(size)
         if not arch.tileable or side // 2 < tiling.MIN_TILE:
             raise GsrError(
-                f"Out of memory: {job.loaded.method.id} does not fit on {job.device} even in tiles of {side} pixels.",
+                f"Out of memory: {run.loaded.method.id} does not fit on {run.device} even in tiles of {side} pixels.",
                 hint="Close other programs, use a smaller image, or try --device cpu.",
             )
         tile = side // 2
-        job.memory.clear()
-        devices.release(job.device)
+        run.memory.clear()
+        devices.release(run.device)

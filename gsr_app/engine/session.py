@@ -1,4 +1,4 @@
-"""What the app and the command line call: pictures in, pictures and the truth about them out.
+"""What the app and the command line call: pictures in, pictures and how they were made out.
 
     session = Session()
     up = session.upscale("cat.png", method="bicubic", scale=Scale(3.7, 3.7))    # Upscaled
@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gsr_app.core import settings
+from gsr_app.core import pixels, settings
 from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.pixels import Layout
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.engine import cancellation, devices, networks, runners, temporal
 from gsr_app.engine.cache import ByteLru, fingerprint
-from gsr_app.engine.pictures import Canvas, Form, Picture, fill_hidden, stack, unstack
-from gsr_app.engine.rows import Sheet
-from gsr_app.engine.runners import Job, Steps
+from gsr_app.engine.planes import Planes, stack, unstack
+from gsr_app.engine.rows import ArraySink, PlaneSink
+from gsr_app.engine.runners import NetworkRun, Steps
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
@@ -40,12 +40,12 @@ _GAUSSIAN_BYTES = 32  # mean, sigma, rho and colour in float32
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
+class _KeptField:
     """What a field handle stands for."""
 
     color: GaussianField
     alpha: GaussianField | float | None  # a field of its own, one value everywhere, or none
-    form: Form
+    layout: Layout  # of the picture that it was made from
 
 
 class Session:
@@ -71,7 +71,7 @@ class Session:
 
     def upscale(self, image: Image, *, method: str, scale: Scale | float, window: Window = "published") -> Upscaled:
         """The picture at another scale."""
-        return runners.finish(self._upscale(image, method, scale, window))
+        return runners.run_to_end(self._upscale(image, method, scale, window))
 
     def stream(
         self,
@@ -86,9 +86,7 @@ class Session:
         steps = self._upscale(image, method, scale, window)
         try:
             while True:
-                with cancellation.cancelling(
-                    cancel
-                ):  # anew for each step: nothing is left set while the caller has its turn
+                with cancellation.cancelling(cancel):  # for each step alone: not set while the caller's code runs
                     event = next(steps)
                 yield event
         except StopIteration as end:
@@ -102,10 +100,10 @@ class Session:
         """The image as a field to draw from, kept by this session. `scale` matters to networks that ask for it."""
         found, array = registry.method(method), _read(image)
         if found.kind != "field":
-            raise InvalidArgument(f"{found.id} answers in pixels and has no field.", hint="Choose one of kind 'field'.")
+            raise InvalidArgument(f"{found.id} makes pixels and has no field.", hint="Choose one of kind 'field'.")
         watch = Stopwatch(self.device)
-        job, key = runners.finish(self._field_job(found, array, _scale(scale), window, watch))
-        handle, _ = runners.finish(self._encode(found, job, key, Picture.of(array)))
+        run, key = runners.run_to_end(self._field_run(found, array, _scale(scale), window, watch))
+        handle, _ = runners.run_to_end(self._encode(found, run, key, Planes.of(array)))
         if not self.has(handle):
             raise GsrError(
                 f"The field of {handle.count:,} Gaussians is larger than what this session keeps.",
@@ -117,11 +115,11 @@ class Session:
         """Draw a view: of a handle as the kind of image it was made from, of a field as float32 [H, W, C]."""
         watch = Stopwatch(self.device)
         if isinstance(field, FieldHandle):
-            image = runners.finish(_draw(self._kept(field), view, watch))
+            image = runners.run_to_end(_draw(self._kept(field), view, watch))
         else:
-            sheet = Sheet(view.size[0])
-            runners.finish(runners.draw(field, view, watch, sheet))
-            image = sheet.planes[0].permute(1, 2, 0).contiguous().numpy()
+            sink = PlaneSink(view.size[0])
+            runners.run_to_end(runners.draw(field, view, watch, sink))
+            image = pixels.from_planes(sink.planes[0].numpy(), np.float32)
         backend = runners.backend("field", self.device)
         return Rendered(image, watch.timing(backend=backend, device=devices.describe(self.device)), backend)
 
@@ -133,18 +131,18 @@ class Session:
         """Whether the field of a handle is still kept."""
         return self.memory.get(handle.id) is not None
 
-    def forgetting(self) -> Session:
-        """This session, but for what passes by and is not asked for again: it keeps nothing."""
-        return self._like_this(0)
+    def without_cache(self) -> Session:
+        """A copy of this session that keeps nothing, for pictures that come only once."""
+        return self._with_cache(0)
 
-    def job(self, method: Method, scale: Scale, watch: Stopwatch) -> Steps[Job]:
-        """What a runner needs for a method in this session's way, with as much memory, of its own."""
-        return self._like_this(self.memory.limit_bytes)._job(method, None, scale, "published", watch)
+    def network_run(self, method: Method, scale: Scale, watch: Stopwatch) -> Steps[NetworkRun]:
+        """A run of a method's network with this session's options, and a cache of the same size of its own."""
+        return self._with_cache(self.memory.limit_bytes)._run(method, None, scale, "published", watch)
 
-    def _like_this(self, memory_bytes: int) -> Session:
-        like = copy.copy(self)
-        like.memory = ByteLru(memory_bytes)
-        return like
+    def _with_cache(self, limit_bytes: int) -> Session:
+        session = copy.copy(self)
+        session.memory = ByteLru(limit_bytes)
+        return session
 
     def close(self) -> None:
         """Forget everything that was kept for later."""
@@ -157,125 +155,118 @@ class Session:
         watch = Stopwatch(self.device)
         with watch("read"):
             array = _read(image)
-            picture = Picture.of(array)
+            planes = Planes.of(array)
         handle, weights_id = None, ""
         if method.kind == "field":
-            job, key = yield from self._field_job(method, array, scale, window, watch)
-            weights_id, view = job.loaded.weights_id, View.whole(picture.size, scale)
-            if self._keeps(job, picture):
-                handle, kept = yield from self._encode(method, job, key, picture)
+            run, key = yield from self._field_run(method, array, scale, window, watch)
+            weights_id, view = run.loaded.weights_id, View.whole(planes.size, scale)
+            if self._fits(run, planes):
+                handle, kept = yield from self._encode(method, run, key, planes)
                 result, count = (yield from _draw(kept, view, watch)), handle.count
                 handle = handle if self.has(handle) else None
             else:
-                result, count = yield from _draw_by_plane(job, picture, view)
+                result, count = yield from _encode_and_draw(run, planes, view)
             done = f"field of {count:,} Gaussians drawn at x{scale}"
         else:
-            job = None if method.kind == "resize" else (yield from self._job(method, array, scale, window, watch))
-            weights_id = job.loaded.weights_id if job else ""
-            result = yield from _paint(method, job, picture, scale, watch)
+            run = None if method.kind == "resize" else (yield from self._run(method, array, scale, window, watch))
+            weights_id = run.loaded.weights_id if run else ""
+            result = yield from _make_pixels(method, run, planes, scale, watch)
             done = _describe(method, scale)
         backend = runners.backend(method.kind, self.device)
         timing = watch.timing(backend=backend, device=devices.describe(self.device))
-        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, warnings_for(method, scale))
+        warnings = warnings_for(method, scale)
+        if method.kind != "resize" and planes.exceeds:
+            warnings += (f"{method.id} saw the colours clipped to 0..1, within which it was trained",)
+        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, warnings)
 
-    def _field_job(
+    def _field_run(
         self, method: Method, array: np.ndarray, scale: Scale, window: Window, watch: Stopwatch
-    ) -> Steps[tuple[Job, str]]:
+    ) -> Steps[tuple[NetworkRun, str]]:
         """How to make a field, and the name it is kept under."""
-        job = yield from self._job(method, array, scale, window, watch)
-        belongs_to = scale if job.loaded.arch.scale_conditioned else "any scale"
-        options = f"{job.source_id} {job.loaded.weights_id} {self.tile} {self.dtype} {window} {belongs_to}"
-        return job, hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
+        run = yield from self._run(method, array, scale, window, watch)
+        belongs_to = scale if run.loaded.arch.scale_conditioned else "any scale"
+        options = f"{run.source_id} {run.loaded.weights_id} {self.tile} {self.dtype} {window} {belongs_to}"
+        return run, hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
 
-    def _keeps(self, job: Job, picture: Picture) -> bool:
+    def _fits(self, run: NetworkRun, planes: Planes) -> bool:
         """Whether there is room for all the Gaussians of a picture."""
-        height, width = picture.size
-        planes = 1 if picture.alpha is None or _level(picture) is not None else 2
-        count = height * width * job.loaded.arch.lattice**2 * planes
+        height, width = planes.size
+        fields = 1 if planes.varying_alpha is None else 2
+        count = height * width * run.loaded.arch.lattice**2 * fields
         return count * _GAUSSIAN_BYTES <= self.memory.limit_bytes
 
-    def _encode(self, method: Method, job: Job, key: str, picture: Picture) -> Steps[tuple[FieldHandle, _Kept]]:
-        kept: _Kept | None = self.memory.get(key)
+    def _encode(
+        self, method: Method, run: NetworkRun, key: str, planes: Planes
+    ) -> Steps[tuple[FieldHandle, _KeptField]]:
+        kept: _KeptField | None = self.memory.get(key)
         if kept is None:
             fields: dict[str, GaussianField] = {}
-            for name, plane in _planes(picture):
-                fields[name] = yield from runners.encode_field(job, plane, name)
-            kept = _Kept(fields["color"], fields.get("alpha", _level(picture)), picture.form)
+            for name, plane in planes.network_inputs():
+                fields[name] = yield from runners.encode_field(run, plane, name)
+            kept = _KeptField(fields["color"], fields.get("alpha", planes.constant_alpha), planes.layout)
             self.memory.put(key, kept)
-        return FieldHandle(key, method.id, len(kept.color), picture.size), kept
+        return FieldHandle(key, method.id, len(kept.color), planes.size), kept
 
-    def _job(
+    def _run(
         self, method: Method, array: np.ndarray | None, scale: Scale, window: Window, watch: Stopwatch
-    ) -> Steps[Job]:
+    ) -> Steps[NetworkRun]:
         with watch("read"):
             loaded, watch.cold = yield from networks.load(method, self.device, self.weights)
             source_id = fingerprint(array) if array is not None and method.kind == "field" else ""
-        return Job(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
+        return NetworkRun(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
 
-    def _kept(self, handle: FieldHandle) -> _Kept:
+    def _kept(self, handle: FieldHandle) -> _KeptField:
         kept = self.memory.get(handle.id)
         if kept is None:
             raise GsrError(f"The field {handle.id[:8]} of {handle.method} is no longer kept.", hint="Encode it again.")
         return kept
 
 
-def _paint(method: Method, job: Job | None, picture: Picture, scale: Scale, watch: Stopwatch) -> Steps[np.ndarray]:
-    """Colour and alpha at another scale, for every kind that answers in pixels."""
-    level = _level(picture)
-    varying = picture.alpha if level is None else None
-    canvas = Canvas(picture.form, scale.output_size(picture.size), watch)
-    if job is None:
+def _make_pixels(
+    method: Method, run: NetworkRun | None, planes: Planes, scale: Scale, watch: Stopwatch
+) -> Steps[np.ndarray]:
+    """Colour and alpha at another scale, for every kind that makes pixels."""
+    sink = ArraySink(planes.layout, scale.output_size(planes.size), watch)
+    if run is None:
+        alpha = planes.varying_alpha
 
-        def put_both(top: int, planes: Tensor) -> None:
-            color, alpha = unstack(planes, method.kernel, has_alpha=varying is not None)
-            canvas.put_color(top, color)
-            if alpha is not None:
-                canvas.put_alpha(top, alpha)
+        def put_both(top: int, rows: Tensor) -> None:
+            colors, alphas = unstack(rows, method.kernel, has_alpha=alpha is not None)
+            sink.put_color(top, colors)
+            if alphas is not None:
+                sink.put_alpha(top, alphas)
 
-        yield from runners.resize(stack(picture.color, varying, method.kernel), method.kernel, scale, watch, put_both)
+        yield from runners.resize(stack(planes.color, alpha, method.kernel), method.kernel, scale, watch, put_both)
     else:
         runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": temporal.repeat}
-        run = runs[method.kind]
-        put = {"color": canvas.put_color, "alpha": canvas.put_alpha}
-        for name, plane in _planes(picture):
-            yield from run(job, plane, put[name])
-    _put_level(canvas, level)
-    return canvas.array
+        put = {"color": sink.put_color, "alpha": sink.put_alpha}
+        for name, plane in planes.network_inputs():
+            yield from runs[method.kind](run, plane, put[name])
+    sink.put_constant_alpha(planes.constant_alpha)
+    return sink.array
 
 
-def _planes(picture: Picture) -> Iterator[tuple[str, Tensor]]:
-    """What a network has to see of a picture, by name: its colours, and its alpha where that varies."""
-    yield "color", show(picture)
-    if picture.alpha is not None and _level(picture) is None:
-        yield "alpha", picture.alpha.expand(1, 3, *picture.size)
-
-
-def _draw(kept: _Kept, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
-    canvas = Canvas(kept.form, view.size, watch)
-    yield from runners.draw(kept.color, view, watch, canvas.put_color)
+def _draw(kept: _KeptField, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
+    sink = ArraySink(kept.layout, view.size, watch)
+    yield from runners.draw(kept.color, view, watch, sink.put_color)
     if isinstance(kept.alpha, GaussianField):
-        yield from runners.draw(kept.alpha, view, watch, canvas.put_alpha)
+        yield from runners.draw(kept.alpha, view, watch, sink.put_alpha)
     else:
-        _put_level(canvas, kept.alpha)
-    return canvas.array
+        sink.put_constant_alpha(kept.alpha)
+    return sink.array
 
 
-def _draw_by_plane(job: Job, picture: Picture, view: View) -> Steps[tuple[np.ndarray, int]]:
-    """The drawing and the count of a field that nobody keeps: each plane's is gone before the next one's is made."""
-    canvas, count = Canvas(picture.form, view.size, job.watch), 0
-    put = {"color": canvas.put_color, "alpha": canvas.put_alpha}
-    for name, plane in _planes(picture):
-        field = yield from runners.encode_field(job, plane, name)
-        yield from runners.draw(field, view, job.watch, put[name])
+def _encode_and_draw(run: NetworkRun, planes: Planes, view: View) -> Steps[tuple[np.ndarray, int]]:
+    """The drawing and the count of a field that is not kept: that of the colours is gone before that of alpha comes."""
+    sink, count = ArraySink(planes.layout, view.size, run.watch), 0
+    put = {"color": sink.put_color, "alpha": sink.put_alpha}
+    for name, plane in planes.network_inputs():
+        field = yield from runners.encode_field(run, plane, name)
+        yield from runners.draw(field, view, run.watch, put[name])
         count = len(field)
         del field
-    _put_level(canvas, _level(picture))
-    return canvas.array, count
-
-
-def _put_level(canvas: Canvas, level: float | None) -> None:
-    if level is not None:
-        canvas.put_alpha(0, torch.tensor(level).expand(1, 1, *canvas.array.shape[:2]))
+    sink.put_constant_alpha(planes.constant_alpha)
+    return sink.array, count
 
 
 def _describe(method: Method, scale: Scale) -> str:
@@ -299,25 +290,11 @@ def warnings_for(method: Method, scale: Scale) -> tuple[str, ...]:
 
 def _read(image: Image) -> np.ndarray:
     if not isinstance(image, str | Path):
-        return image  # an array, or something that Picture.of refuses
+        return image  # an array, or something that Planes.of refuses
     from gsr_app.io import images
 
-    return images.read_image(image).to_array()
+    return images.read_image(image).pixels
 
 
 def _scale(scale: Scale | float) -> Scale:
     return scale if isinstance(scale, Scale) else Scale(scale, scale)
-
-
-def show(picture: Picture) -> Tensor:  # [1, 3, h, w]
-    """What a network gets to see."""
-    color = picture.color if picture.alpha is None else fill_hidden(picture.color, picture.alpha)
-    return color.expand(1, 3, *picture.size)
-
-
-def _level(picture: Picture) -> float | None:
-    """The one value that alpha has everywhere, or None."""
-    if picture.alpha is None:
-        return None
-    low, high = float(picture.alpha.min()), float(picture.alpha.max())
-    return low if low == high else None

@@ -20,8 +20,8 @@ from gsr_app.core.types import Progress
 from gsr_app.engine import devices, tiling
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.cancellation import stop_if_cancelled
-from gsr_app.engine.rows import Give
-from gsr_app.engine.runners import QUERY_PIXELS, Job, Steps, shrinking
+from gsr_app.engine.rows import RowSink, split_rows
+from gsr_app.engine.runners import QUERY_PIXELS, NetworkRun, Steps, run_in_tiles
 from gsr_app.models.savsr_upsample import OutputRegion
 
 REACH = 3  # frames that a window sees to each side of its middle
@@ -66,36 +66,38 @@ def mirror(at: int, last: int | None) -> int:
 class Walk:
     """One network on its way through a clip. `draw` takes its windows in order; the tiles stay the same throughout."""
 
-    def __init__(self, job: Job, size: tuple[int, int]) -> None:
+    def __init__(self, job: NetworkRun, size: tuple[int, int]) -> None:
         arch = job.loaded.arch
         tile = job.tile or tiling.choose_tile(size, arch, devices.free_bytes(job.device), job.device.type)
         self.job = replace(job, tile=tile or max(size))
         self._grid: tiling.Grid | None = None
 
-    def draw(self, window: Sequence[Frame], give: Give) -> Steps[None]:
+    def draw(self, window: Sequence[Frame], sink: RowSink) -> Steps[None]:
         """The picture of the window's middle frame."""
 
-        def run(job: Job, middle: Tensor, grid: tiling.Grid) -> Steps[None]:
+        def run(job: NetworkRun, middle: Tensor, grid: tiling.Grid) -> Steps[None]:
             if grid != self._grid:  # the first one, or smaller tiles than before: those will do for the rest, too
                 self._grid = grid
                 self.job = replace(job, tile=max(span.stop - span.start for span in (*grid.rows, *grid.columns)))
                 job.memory.clear()
-            yield from _draw_tiles(job, window, middle, grid, give)
+            yield from _draw_tiles(job, window, middle, grid, sink)
 
-        yield from shrinking(self.job, window[len(window) // 2].color, run)
+        yield from run_in_tiles(self.job, window[len(window) // 2].color, run)
 
 
-def repeat(job: Job, color: Tensor, give: Give) -> Steps[None]:
+def repeat(job: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
     """A single picture, as a clip that stands still."""
     size = (color.shape[-2], color.shape[-1])
     # The job's memory may hold what others want again; a single picture has nothing to keep.
     job = replace(job, memory=ByteLru(0))
-    yield from Walk(job, size).draw([Frame(0, color)] * (2 * REACH + 1), give)
+    yield from Walk(job, size).draw([Frame(0, color)] * (2 * REACH + 1), sink)
 
 
-def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.Grid, give: Give) -> Steps[None]:
+def _draw_tiles(
+    job: NetworkRun, window: Sequence[Frame], middle: Tensor, grid: tiling.Grid, sink: RowSink
+) -> Steps[None]:
     size = (middle.shape[-2], middle.shape[-1])
-    mosaic = tiling.Mosaic(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, give)
+    mosaic = tiling.TileBlender(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, sink)
     module: Any = job.loaded.module
     for done, tile in enumerate(grid):
         yield Progress("encode", done, len(grid))
@@ -107,7 +109,7 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
         rows, columns = mosaic.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = middle.new_empty(1, 3, height, width)
-        strips = list(tiling.strips(height, width, QUERY_PIXELS)) if width else []
+        strips = split_rows(height, width, QUERY_PIXELS) if width else []
         for step, (start, stop) in enumerate(strips):
             yield Progress("decode", step, len(strips))
             stop_if_cancelled()
@@ -123,7 +125,7 @@ def _draw_tiles(job: Job, window: Sequence[Frame], middle: Tensor, grid: tiling.
         mosaic.add(tile, part)
 
 
-def _look(job: Job, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:
+def _look(job: NetworkRun, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:
     """What the network sees around each inner frame of the window, taken over from the window before."""
     key = f"looks {tile}"
     known: dict[tuple[int, ...], Any] = job.memory.get(key) or {}
@@ -148,7 +150,7 @@ def _look(job: Job, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:
     return [seen[numbers] for numbers in in_order]
 
 
-def _locate(job: Job, patch: OutputRegion) -> Any:
+def _locate(job: NetworkRun, patch: OutputRegion) -> Any:
     key = f"places {patch}"
     places = job.memory.get(key)
     if places is None:

@@ -1,6 +1,6 @@
-"""Cutting a picture into tiles and putting the answers together without seams. Pure geometry and tensors.
+"""Cutting a picture into tiles and joining the results without seams. Pure geometry and tensors.
 
-A tile is its core, which it answers for, and some context around it, which it only looks at. Cores start at multiples
+A tile is its core, whose result is used, and context around it, which the network only sees. Cores start at multiples
 of what the network divides its input into, so that its windows fall where they would fall in the whole picture.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gsr_app.core.types import Scale
+from gsr_app.engine.rows import RowSink
 from gsr_app.models.registry import Architecture
 
 MIN_TILE = 32
@@ -134,11 +135,11 @@ def pad(x: Tensor, arch: Architecture) -> Tensor:  # [1, C, h, w] -> [1, C, hp, 
     return x
 
 
-class Mosaic:
-    """A picture under construction: tiles fade into each other across the borders of their cores.
+class TileBlender:
+    """Joins the results of tiles, which fade into each other across the borders of their cores, and sends on rows.
 
     A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale. Rows that
-    no further tile has a part in are given on and forgotten.
+    no further tile has a part in go to the row sink.
     """
 
     def __init__(
@@ -147,9 +148,9 @@ class Mosaic:
         size: tuple[int, int],
         scale: Scale,
         overlap: int,
-        give: Callable[[int, Tensor], None],  # the first row's number, rows [1, 3, h, W]
+        sink: RowSink,
     ) -> None:
-        self._give = give
+        self._sink = sink
         self._y = _fades(grid.rows, scale.y, size[0], overlap)
         self._x = _fades(grid.columns, scale.x, size[1], overlap)
         # Where the tiles of a row begin to take no part: where those of the next begin to.
@@ -157,7 +158,7 @@ class Mosaic:
         self._ends = dict(zip(grid.rows, [*starts, size[0]], strict=True))
         self._last_column = grid.columns[-1]
         self._top = 0
-        self._band = torch.zeros(1, 3, 0, size[1])  # rows from `_top` on
+        self._rows = torch.zeros(1, 3, 0, size[1])  # from `_top` on
 
     def reach(self, tile: Tile) -> tuple[slice, slice]:
         """The rows and columns of the picture that a tile has a part in."""
@@ -166,15 +167,15 @@ class Mosaic:
     def add(self, tile: Tile, part: Tensor) -> None:  # [1, 3, *reach]
         """Take a tile's part, row by row of the grid. A tile that reaches no pixel is added, too."""
         (rows, weight_y), (columns, weight_x) = self._y[tile.y], self._x[tile.x]
-        missing = rows.stop - self._top - self._band.shape[-2]
+        missing = rows.stop - self._top - self._rows.shape[-2]
         if missing > 0:
-            self._band = F.pad(self._band, (0, 0, 0, missing))
-        reached = self._band[..., rows.start - self._top : rows.stop - self._top, columns]
+            self._rows = F.pad(self._rows, (0, 0, 0, missing))
+        reached = self._rows[..., rows.start - self._top : rows.stop - self._top, columns]
         reached += part.to(reached) * weight_y[:, None] * weight_x
         end = self._ends[tile.y]
         if tile.x == self._last_column and end > self._top:
-            done, self._band = self._band[..., : end - self._top, :], self._band[..., end - self._top :, :].clone()
-            self._give(self._top, done)
+            done, self._rows = self._rows[..., : end - self._top, :], self._rows[..., end - self._top :, :].clone()
+            self._sink(self._top, done)
             self._top = end
 
 
@@ -198,9 +199,3 @@ def _fades(spans: tuple[Span, ...], scale: float, length: int, overlap: int) -> 
         total[first:last] += share
         shares[span] = slice(first, last), share
     return {span: (where, share / total[where]) for span, (where, share) in shares.items()}
-
-
-def strips(height: int, width: int, pixels: int) -> Iterator[tuple[int, int]]:
-    """Rows [start, stop) of about that many pixels each."""
-    step = max(1, pixels // max(1, width))
-    return ((start, min(start + step, height)) for start in range(0, height, step))

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     conditions = bench_record.read_conditions(arguments.device)
     with tempfile.TemporaryDirectory() as folder, serve(arguments.device) as (address, start_s):
         source = Path(folder) / "in.png"
-        write_image(source, Picture.from_array(picture))
+        write_image(source, Picture(picture))
         _ask(address, source, arguments, 1)  # the first request loads the network
         latencies_ms: list[float] = []
         began = time.perf_counter()

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         case = f"{method} {size} x{scale}"
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "in.png"
-            write_image(source, Picture.from_array(picture))
+            write_image(source, Picture(picture))
             measures.append(Measure.of(case, "cold process", [_cold_ms(source, method, arguments)], "ms"))
         # Without stored features a session computes the picture anew each time; the network stays loaded.
         session = Session(device=arguments.device, memory_bytes=0)

@@ -143,7 +143,7 @@ def measure(method: registry.Method, size: tuple[int, int], scale: Scale, argume
 
     from gsr_app.engine import devices, runners, tiling
     from gsr_app.engine.cache import ByteLru
-    from gsr_app.engine.rows import Sheet
+    from gsr_app.engine.rows import PlaneSink
     from gsr_app.engine.timing import Stopwatch
     from gsr_app.harness import bench_pixels
 
@@ -156,15 +156,15 @@ def measure(method: registry.Method, size: tuple[int, int], scale: Scale, argume
     lr = torch.rand(1, 3, *size, generator=generator)
 
     def once() -> Timing:
-        watch, sheet = Stopwatch(device), Sheet(scale.output_size(size)[0])
-        job = runners.Job(
+        watch, sink = Stopwatch(device), PlaneSink(scale.output_size(size)[0])
+        job = runners.NetworkRun(
             loaded, scale, 720 if arguments.published else arguments.tile, device, dtype, watch, ByteLru(0), "bench"
         )
         if method.kind == "field":
-            field = runners.finish(runners.encode_field(job, lr, "color"))
-            runners.finish(runners.draw(field, View.whole(size, scale), watch, sheet))
+            field = runners.run_to_end(runners.encode_field(job, lr, "color"))
+            runners.run_to_end(runners.draw(field, View.whole(size, scale), watch, sink))
         else:
-            runners.finish((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr, sheet))
+            runners.run_to_end((runners.pixels if method.kind == "pixels" else runners.continuous)(job, lr, sink))
         return watch.timing(backend=runners.backend(method.kind, device), device=devices.describe(device))
 
     once()
@@ -185,7 +185,7 @@ def _load(method: registry.Method, device: torch.device, given: str | None) -> t
     from gsr_app.models import weights
 
     if weights.find(method, given) is not None:
-        return runners.finish(networks.load(method, device, given))[0], "found"
+        return runners.run_to_end(networks.load(method, device, given))[0], "found"
     arch = registry.architecture(method.arch)
     return networks.Loaded(
         method, arch, networks.prepare(registry.build(method.arch), arch, device), "random"

@@ -123,10 +123,10 @@ def _read_rgb(path: Path) -> np.ndarray:
     """[H, W, 3] uint8, as the protocols compare: grey is repeated, alpha is left out."""
     import numpy as np
 
+    from gsr_app.core.pixels import convert
     from gsr_app.io.images import read_image
 
-    picture = read_image(path).to_array(np.uint8)
-    return picture[..., :3] if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+    return convert(read_image(path).pixels, np.uint8, 3)
 
 
 def _read_frames(frames: Sequence[Path], scale: Scale, by: Protocol, pairs: dict[int, Pair]) -> Iterator[np.ndarray]:
@@ -146,11 +146,12 @@ def _read_frames(frames: Sequence[Path], scale: Scale, by: Protocol, pairs: dict
 def _save(path: Path, image: np.ndarray) -> None:
     import numpy as np
 
+    from gsr_app.core.pixels import convert
     from gsr_app.io.images import Picture as Image
     from gsr_app.io.images import write_image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, Image.from_array((image.clip(0, 1) * 255).round().astype(np.uint8)), overwrite=True)
+    write_image(path, Image(convert(image, np.uint8)), overwrite=True)
 
 
 class Journal:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gsr_app.core.atomic import write_whole
+from gsr_app.core.pixels import as_rgb, from_planes
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness.outputs import check_output
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
@@ -51,8 +52,7 @@ def field_page(field: GaussianField, title: str, *, method: str = "", licence: s
     height, width = field.source_size
     scale = min(4.0, max(1.0, _PREVIEW_PX / max(height, width)))
     view = View.whole(field.source_size, Scale(scale, scale))
-    picture = ops.render(field, view).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    pixels = np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture[..., :3]
+    pixels = as_rgb(from_planes(ops.render(field, view).cpu().numpy(), np.uint8))
     known = catalogue().get(method)
     pane = PaneSpec(
         "field",

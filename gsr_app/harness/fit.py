@@ -15,8 +15,6 @@ from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gsr_app.fitting.fitter import FitStatus, Fitter
     from gsr_app.fitting.options import FitOptions
 
@@ -59,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     import torch
 
+    from gsr_app.core.pixels import convert, to_planes
     from gsr_app.fitting.fitter import Fitter
     from gsr_app.fitting.state import SUFFIX as STATE
     from gsr_app.fitting.state import load_state, save_state
@@ -70,8 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out.exists() and not (arguments.resume or arguments.overwrite):
         raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or begin anew with --overwrite.")
     state = out.with_suffix(STATE)
-    picture = read_image(source)
-    image = torch.from_numpy(picture.rgb).permute(2, 0, 1).contiguous()
+    image = torch.from_numpy(to_planes(convert(read_image(source).pixels, channels=3)))
     fitter = load_state(image, state, options=options) if arguments.resume else Fitter(image, options)
     if arguments.resume:
         seconds = _MORE_S if options.seconds is None and options.steps is None else options.seconds
@@ -157,6 +155,7 @@ def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
     """Write the files that the original program writes."""
     import numpy as np
 
+    from gsr_app.core.pixels import from_planes
     from gsr_app.core.types import Scale, View
     from gsr_app.fitting.density import measure_density
     from gsr_app.io.images import write_image
@@ -169,8 +168,7 @@ def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
     if fitter.first is not None:
         planes["init"] = render(fitter.first, view)
     for name, drawn in planes.items():
-        rgb: np.ndarray[Any, Any] = drawn.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
-        write_image(folder / f"{name}.png", Picture(rgb.astype(np.float32)), overwrite=True)
+        write_image(folder / f"{name}.png", Picture(from_planes(drawn.numpy(), np.uint8)), overwrite=True)
     curve = fitter.curve
     np.save(folder / "log.npy", np.stack([curve.step, curve.loss, curve.psnr, curve.seconds], 1).astype(np.float32))
     np.save(folder / "gt_pf.npy", measure_density(np.asarray(fitter.field.mean) - 0.5, fitter.size))

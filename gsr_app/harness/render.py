@@ -10,6 +10,7 @@ import numpy as np
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.pixels import as_rgb, from_planes
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness.outputs import check_output as check_file
 from gsr_app.io.fields import SUFFIX, load_field, to_axes
@@ -52,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gsr_app.io.picture import Picture
     from gsr_app.ops import render
 
-    drawn = render(field, view).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
-    rgb = np.repeat(drawn, 3, 2) if drawn.shape[2] == 1 else drawn[..., :3]
-    write_image(out, Picture(np.ascontiguousarray(rgb)), overwrite=arguments.overwrite)
+    drawn = as_rgb(from_planes(render(field, view).numpy(), np.uint8))
+    write_image(out, Picture(drawn), overwrite=arguments.overwrite)
     print(f"{out}  {view.size[1]}x{view.size[0]} from {len(field):,} Gaussians")
     return 0
 

@@ -1,4 +1,4 @@
-"""From a file to stored values: what it is, whether it may be opened, turned upright, in a colour space we work in."""
+"""From a file to stored values: recognised, checked, turned upright, as grey or RGB."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gsr_app.core.errors import ImageError
+from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
 from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
 from gsr_app.io.metadata import icc_space, text_of_xmp, upright_exif, upright_xmp
-from gsr_app.io.picture import FULL, MM_PER_INCH, UNKNOWN_DPI, Depth, Metadata
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _BROKEN_HINT = "The file is damaged or was cut off; get a whole copy of it."
@@ -26,7 +26,7 @@ class Opened:
     """A file whose header is read and whose pixels are decoded as they are asked for."""
 
     image: Any  # a libvips image of 1 to 4 bands: grey or RGB, then alpha; uchar, ushort or float
-    full: float  # the stored value of white
+    full: float  # what white is in it; in an array it is `core.pixels.white`
     meta: Metadata
     path: Path
 
@@ -34,7 +34,12 @@ class Opened:
     def size(self) -> tuple[int, int]:
         return self.image.height, self.image.width
 
-    def read_all(self) -> NDArray[Any]:  # [H, W, bands]
+    @property
+    def layout(self) -> Layout:
+        bands = self.image.bands
+        return Layout(np.dtype(_DTYPES[self.image.format]), 0 if bands == 1 else bands)
+
+    def read_all(self) -> Stored:
         with explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
             return self._shape(self.image.write_to_memory(), self.image.height)
 
@@ -42,7 +47,7 @@ class Opened:
         """What `read_strip` reads from; one at a time, top to bottom."""
         return load_vips().Region.new(self.image)
 
-    def read_strip(self, region: Any, top: int, rows: int) -> NDArray[Any]:  # [rows, W, bands]
+    def read_strip(self, region: Any, top: int, rows: int) -> Stored:
         with explaining(f"{self.name} cannot be decoded at row {top}", _BROKEN_HINT):
             return self._shape(region.fetch(0, top, self.image.width, rows), rows)
 
@@ -50,11 +55,13 @@ class Opened:
     def name(self) -> str:
         return printable(self.path.name)
 
-    def _shape(self, buffer: Any, rows: int) -> NDArray[Any]:
-        flat = np.frombuffer(buffer, _DTYPES[self.image.format])
+    def _shape(self, buffer: Any, rows: int) -> Stored:
+        layout = self.layout
+        flat = np.frombuffer(buffer, layout.dtype)
         if flat.dtype == np.float32 and not np.isfinite(flat).all():
             raise ImageError(f"{self.name} holds values that are not numbers.", hint="Replace NaN and infinity in it.")
-        return flat.reshape(rows, self.image.width, self.image.bands)
+        array = flat.reshape(layout.shape((rows, self.image.width)))
+        return array if self.full == white(layout.dtype) else stretch(array, self.full)
 
 
 def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
@@ -76,13 +83,13 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
             image = _load(fmt, path, access="random")
         dpi = _dpi(image, turned=5 <= orientation <= 8)
         image = image.autorot()
-        image, depth, colour_notes = _to_working_space(image)
-        meta = _read_metadata(image, fmt, depth)
-    full = FULL[depth]
-    if fmt.id == "avif" and depth == 16 and _has(image, "bits-per-sample"):
+        image, colour_notes = _to_working_space(image)
+        meta = _read_metadata(image, fmt)
+    full = white(_DTYPES[image.format])
+    if fmt.id == "avif" and full > 255 and _has(image, "bits-per-sample"):
         bits = image.get("bits-per-sample")  # libvips shifts 10 and 12 bits up: white is not 65535
         full = float(((1 << bits) - 1) << (16 - bits)) if 8 <= bits <= 16 else full
-    meta = replace(meta, dpi=dpi, source=path, notes=notes + colour_notes + meta.notes)
+    meta = replace(meta, dpi=dpi, source=path, notes=notes + colour_notes)
     return Opened(image, full, meta, path)
 
 
@@ -156,7 +163,7 @@ def _dpi(image: Any, *, turned: bool) -> tuple[float, float] | None:
     return (y, x) if turned else (x, y)
 
 
-def _to_working_space(image: Any) -> tuple[Any, Depth, tuple[str, ...]]:
+def _to_working_space(image: Any) -> tuple[Any, tuple[str, ...]]:
     """Grey or RGB, perhaps with alpha, in uchar, ushort or float. RGB values stay, whatever their profile."""
     notes: tuple[str, ...] = ()
     space, stored = str(image.interpretation), str(image.format)
@@ -164,7 +171,7 @@ def _to_working_space(image: Any) -> tuple[Any, Depth, tuple[str, ...]]:
         image = image.colourspace("srgb")
     elif space == "cmyk":
         # Coated-paper numbers mean nothing to a network. A damaged profile falls back to libvips' own.
-        depth = 16 if stored == "ushort" else 8
+        depth: Depth = 16 if stored == "ushort" else 8
         embedded = icc_space(_blob(image, "icc-profile-data") or b"") == "CMYK"
         image = image.icc_transform("srgb", embedded=embedded, input_profile="cmyk", depth=depth)
         notes += ("CMYK was converted to sRGB.",)
@@ -184,12 +191,10 @@ def _to_working_space(image: Any) -> tuple[Any, Depth, tuple[str, ...]]:
         raise ImageError(
             f"The file stores {stored} values, which are not colours.", hint="Convert it to 8-bit, 16-bit or float."
         )
-    depths: dict[str, Depth] = {"uchar": 8, "ushort": 16, "float": 32}
-    return image, depths[stored], notes
+    return image, notes
 
 
-def _read_metadata(image: Any, fmt: Format, depth: Depth) -> Metadata:
-    notes: tuple[str, ...] = ()
+def _read_metadata(image: Any, fmt: Format) -> Metadata:
     grey = image.bands < 3
     icc = _blob(image, "icc-profile-data")
     if icc is not None and icc_space(icc) != ("GRAY" if grey else "RGB"):
@@ -203,13 +208,10 @@ def _read_metadata(image: Any, fmt: Format, depth: Depth) -> Metadata:
     }
     return Metadata(
         format=fmt.id,
-        depth=depth,
-        grey=grey,
         palette=fmt.id == "gif" or (_has(image, "palette") and bool(image.get("palette"))),
         icc=icc,
         exif=upright_exif(exif) if exif else None,
         xmp=upright_xmp(xmp) if xmp else None,
         comments=comments,
         text=text_of_xmp(xmp) if xmp else {},
-        notes=notes,
     )

@@ -1,4 +1,4 @@
-"""From stored values to a file: what the format can hold of them, and a file that is whole or not there."""
+"""From stored values to a file: what the format can hold of them, and a file that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import ImageError
+from gsr_app.core.pixels import DTYPES, Layout, Stored, convert
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
 from gsr_app.io.metadata import icc_space, xmp_with_text
-from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Depth, Metadata
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _TEXT_PREFIX = "gsr:"
@@ -34,38 +35,36 @@ class Storage:
 
     format: Format
     size: tuple[int, int]  # (height, width)
-    depth: Depth
-    grey: bool
-    alpha: bool
-    flatten: bool  # there is an alpha that the format cannot hold
+    layout: Layout
     meta: Metadata
     notes: tuple[str, ...]
 
-    @property
-    def bands(self) -> int:
-        return (1 if self.grey else 3) + self.alpha
+    def pack(self, array: Stored) -> Stored:
+        """Rows of the picture as the file holds them; an alpha that it cannot hold is laid on white."""
+        return convert(array, self.layout.dtype, self.layout.channels, background=1.0)
 
     @classmethod
-    def plan(cls, fmt: Format, meta: Metadata, size: tuple[int, int], *, has_alpha: bool) -> Storage:
+    def plan(cls, path: Path, size: tuple[int, int], layout: Layout, meta: Metadata, *, overwrite: bool) -> Storage:
+        """How a picture will be stored; raises `ImageError` if it must not or cannot be, before any work is done."""
+        fmt = check_target(path, overwrite=overwrite, source=meta.source)
         check_size(fmt, size)
         notes: list[str] = []
-        depth = fmt.deepest(meta.depth)
-        if depth != meta.depth:
-            found = "floating point" if meta.depth == 32 else f"{meta.depth} bits"
+        depth = fmt.deepest(layout.depth)
+        if depth != layout.depth:
+            found = "floating point" if layout.is_float else f"{layout.depth} bits"
             notes.append(f"{fmt.name} cannot hold {found}: written with {depth} bits. TIFF keeps it.")
         if fmt.id == "avif" and depth == 16:
             notes.append("AVIF holds at most 12 bits: the lowest 4 of 16 are lost. PNG and TIFF keep them.")
         if not fmt.lossless:
             notes.append(f"{fmt.name} loses detail (quality 95, full chroma). PNG, TIFF and WebP are lossless.")
-        flatten = has_alpha and not fmt.holds_alpha
-        if flatten:
+        if layout.has_alpha and not fmt.holds_alpha:
             notes.append(f"{fmt.name} has no alpha: transparent parts became white.")
-        grey = meta.grey and fmt.holds_grey
+        grey = layout.colors == 1 and fmt.holds_grey
         if meta.icc is not None and icc_space(meta.icc) != ("GRAY" if grey else "RGB"):
             notes.append(f"The {icc_space(meta.icc)} profile does not fit the written channels and was left out.")
             meta = replace(meta, icc=None)
-        alpha = has_alpha and fmt.holds_alpha
-        return cls(fmt, size, depth, grey, alpha, flatten, meta, tuple(notes))
+        channels = (1 if grey else 3) + (layout.has_alpha and fmt.holds_alpha)
+        return cls(fmt, size, Layout(DTYPES[depth], 0 if channels == 1 else channels), meta, tuple(notes))
 
 
 def save(
@@ -76,15 +75,16 @@ def save(
     notes: tuple[str, ...] = ()
     spaces = {8: "srgb", 16: "rgb16", 32: "scrgb"}
     greys = {8: "b-w", 16: "grey16", 32: "b-w"}
-    interpretation = (greys if storage.grey else spaces)[storage.depth]
+    layout = storage.layout
+    interpretation = (greys if layout.colors == 1 else spaces)[layout.depth]
     options = dict(SAVE_OPTIONS[fmt.id])
     if fmt.id == "tiff":
         height, width = storage.size
-        bytes_total = height * width * storage.bands * storage.depth // 8
-        options |= {"predictor": "float"} if storage.depth == 32 else {}
+        bytes_total = height * width * layout.bands * layout.dtype.itemsize
+        options |= {"predictor": "float"} if layout.is_float else {}
         options |= {"bigtiff": bytes_total > _CLASSIC_TIFF_BYTES}
     if fmt.id == "avif":
-        options |= {"bitdepth": 12 if storage.depth == 16 else 8}
+        options |= {"bitdepth": 12 if layout.depth == 16 else 8}
     with explaining(f"{name} cannot be written as {fmt.name}", "Is the disk full? Nothing was left behind."):
         x_dpi, y_dpi = (None if strip_metadata else meta.dpi) or (UNKNOWN_DPI, UNKNOWN_DPI)
         image = image.copy(interpretation=interpretation, xres=x_dpi / MM_PER_INCH, yres=y_dpi / MM_PER_INCH)

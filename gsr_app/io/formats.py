@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gsr_app.core import settings
 from gsr_app.core.errors import ImageError
-from gsr_app.io.picture import Depth
+from gsr_app.core.pixels import Depth
 
 _GIGAPIXEL = 10**9
 

@@ -6,21 +6,22 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError
 from gsr_app.io.decode import open_image
 from gsr_app.io.encode import Storage, Written, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
-from gsr_app.io.picture import Metadata, Picture, flatten_pixels, pack_pixels, unpack_pixels
-from gsr_app.io.strips import StripReader, StripWriter
+from gsr_app.io.picture import Metadata, Picture
+from gsr_app.io.rows import RowReader, RowWriter
 from gsr_app.io.vips import load_vips, printable
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:
     """The whole picture, upright. Raises `ImageError` if any part of it is missing or damaged."""
     opened = open_image(path, "whole")
-    rgb, alpha = unpack_pixels(opened.read_all(), opened.full)
-    return Picture(rgb, alpha, opened.meta)
+    return Picture(opened.read_all(), opened.meta)
 
 
 def write_image(
@@ -33,19 +34,11 @@ def write_image(
 ) -> Written:
     """Write in the format that the name asks for, as much like the source was stored as that format can."""
     path = Path(path)
-    fmt = check_target(path, overwrite=overwrite, source=picture.meta.source)
-    storage = Storage.plan(fmt, picture.meta, picture.size, has_alpha=picture.alpha is not None)
-    rgb, alpha = flatten_pixels(picture.rgb, picture.alpha) if storage.flatten else (picture.rgb, picture.alpha)
-    packed = pack_pixels(rgb, alpha, storage.depth, grey=storage.grey)
-    image = load_vips().Image.new_from_array(packed)
+    storage = Storage.plan(path, picture.size, picture.layout, picture.meta, overwrite=overwrite)
+    image = load_vips().Image.new_from_array(np.ascontiguousarray(storage.pack(picture.pixels)))
     with replacing(path, overwrite=overwrite, error=ImageError) as temporary:
         notes = save(
-            image,
-            storage,
-            temporary,
-            strip_metadata=strip_metadata,
-            text=text or {},
-            name=printable(path.name),
+            image, storage, temporary, strip_metadata=strip_metadata, text=text or {}, name=printable(path.name)
         )
         bytes_written = temporary.stat().st_size
     return Written(path, bytes_written, storage.notes + notes)
@@ -70,8 +63,8 @@ def read_text(path: str | os.PathLike[str]) -> Mapping[str, str]:
 __all__ = [
     "Metadata",
     "Picture",
-    "StripReader",
-    "StripWriter",
+    "RowReader",
+    "RowWriter",
     "Written",
     "check_output",
     "read_image",

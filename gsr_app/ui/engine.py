@@ -126,9 +126,9 @@ class Engine:
             )
         return self.session.stream(image, method=method, scale=scale, cancel=cancel)
 
-    def forgetting(self) -> ComparisonEngine:
+    def without_cache(self) -> ComparisonEngine:
         """An engine that reuses nothing of earlier runs, so that its timing is that of the whole work."""
-        return self if zerogpu.is_active() else self.session.forgetting()
+        return self if zerogpu.is_active() else self.session.without_cache()
 
     def encode(self, image: NDArray[Any], *, method: str, scale: Scale) -> FieldHandle:
         return self.session.encode(image, method=method, scale=scale)

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.pixels import convert, from_planes, to_planes
 from gsr_app.core.types import FieldHandle, Scale, Timing, View
 from gsr_app.io.fields import SUFFIX, load_field, save_field
 from gsr_app.ui.files import url_of
@@ -67,10 +68,7 @@ def _open_fit(image: NDArray[Any], start: Any, gaussians: int | None, seconds: f
     from gsr_app.fitting.fitter import Fitter
     from gsr_app.fitting.options import FitOptions
 
-    full = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
-    planes = image[:, :, None] if image.ndim == 2 else image
-    rgb = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1].repeat(3, axis=2)
-    values = np.ascontiguousarray((rgb / full).astype(np.float32).transpose(2, 0, 1))
+    values = to_planes(convert(image, channels=3))
     return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds))
 
 
@@ -131,7 +129,7 @@ def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]
             fit.extend(seconds=job.seconds)
         for status in fit.run(report_seconds=0.5, stop=cancelled):
             text = describe(status)
-            drawn = (fit.draw().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            drawn = from_planes(fit.draw().numpy(), np.uint8)
             show(
                 status, url=app.sink.put_still("fit", drawn).url, span=job.source.size, done=text,
                 timing=Timing({"encode": 1e3 * status.seconds}, device="cpu"),

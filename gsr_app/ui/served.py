@@ -38,7 +38,7 @@ class ServedSink:
         if pixels.dtype != np.uint8 or _has_metadata(source.meta):
             kept = self.files.new(".png", name)
             try:
-                write_image(kept, Picture.from_array(pixels, meta=source.meta))
+                write_image(kept, Picture(pixels, source.meta))
             except GsrError as error:
                 log.warning("The result is offered as 8 bits: %s", error)
                 kept = screen

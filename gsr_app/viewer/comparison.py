@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
+from gsr_app.core.pixels import convert
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Timing, Upscaled
 from gsr_app.io.fields import pack_field
-from gsr_app.io.images import Picture, read_image, read_metadata
+from gsr_app.io.images import read_image, read_metadata
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.panes import INPUT_COLOUR, REFERENCE_COLOUR, licences, picture_pane, result_pane, waiting_pane
@@ -41,7 +42,7 @@ class Engine(Protocol):
         self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
     ) -> Iterator[Progress | Upscaled]: ...
 
-    def forgetting(self) -> Engine:
+    def without_cache(self) -> Engine:
         """An engine that reuses nothing of earlier runs, so that its timing is that of the whole work."""
         ...
 
@@ -137,7 +138,7 @@ def read_picture(path: object, limits: Limits, what: str = "picture") -> StoredP
             hint="Crop it, or start the app with a larger --max-pixels.",
         )
     picture = read_image(path)
-    return StoredPicture(picture.to_array(), picture.meta)
+    return StoredPicture(picture.pixels, picture.meta)
 
 
 def check_output(size: tuple[int, int], scale: Scale, limits: Limits) -> tuple[int, int]:
@@ -185,11 +186,6 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     key = hashlib.blake2b(np.ascontiguousarray(source.pixels).data, digest_size=8).hexdigest()
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key)
-
-
-def convert(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """The picture in another dtype; the array itself where it has that dtype already."""
-    return array if array.dtype == dtype else Picture.from_array(array).to_array(dtype)
 
 
 # ---- scenes -----------------------------------------------------------------------------------------------------
@@ -251,7 +247,7 @@ def _upscale(
     result: Upscaled | None = None
     runs = job.repeats if job.repeats == 1 else job.repeats + 1
     for number in range(runs):
-        steps = (engine.forgetting() if number else engine).stream(
+        steps = (engine.without_cache() if number else engine).stream(
             job.image, method=method.id, scale=job.scale, cancel=cancel
         )
         for event in steps:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import GsrError
+from gsr_app.core.pixels import has_alpha
 from gsr_app.core.types import Scale, Timing, Upscaled
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import PaneError, PaneField, PaneMetrics, PaneSpec
@@ -31,7 +32,7 @@ def waiting_pane(method: Method) -> PaneSpec:
 
 def picture_pane(pixels: Pixels, url: str, span: tuple[float, float], **fields: Any) -> PaneSpec:
     """The pane of a finished picture; `fields` are further fields of `PaneSpec`."""
-    alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    alpha = has_alpha(pixels)
     bits = 8 * pixels.dtype.itemsize
     return PaneSpec(state="done", url=url, bits=bits, alpha=alpha, span=span, **fields)
 

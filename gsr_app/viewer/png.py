@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # grey, RGB, RGBA
+from gsr_app.core.pixels import convert
+
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
 
 
 def to_screen(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An image of uint8, uint16 or float in 0..1 as 8 bits, rounded to nearest."""
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype == np.uint16:
-        return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return np.rint(np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return convert(image, np.uint8)
 
 
 def encode_png(image: NDArray[Any], *, level: int = 1) -> bytes:
-    """[H, W], [H, W, 3] or [H, W, 4] as a PNG file, each row as differences from the pixel to the left."""
+    """[H, W] or [H, W, 1 to 4] as a PNG file, each row as differences from the pixel to the left."""
     pixels = to_screen(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

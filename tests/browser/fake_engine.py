@@ -107,7 +107,7 @@ class FakeEngine(Engine):
         timing = Timing({"read": 1.0, "encode": 20.0, "render": 5.0}, 50_000_000, "fake", "cpu")
         yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1")
 
-    def forgetting(self) -> FakeEngine:
+    def without_cache(self) -> FakeEngine:
         return self
 
     def _handle(self, height: int, width: int) -> FieldHandle:

@@ -78,7 +78,7 @@ def test_the_screen_shows_the_engines_output_exactly(app: Any, method: str, dept
         app.locator(f"[data-pane={method}] a").click()
     kept = tmp_path / "kept.png"
     kept.write_bytes(Path(download.value.path()).read_bytes())
-    np.testing.assert_array_equal(read_image(kept).to_array(), expected)
+    np.testing.assert_array_equal(read_image(kept).pixels, expected)
 
 
 def test_alpha_is_shown_on_a_checkerboard(app: Any) -> None:

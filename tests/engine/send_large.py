@@ -112,13 +112,13 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{name}.{given.file}" for name in ("source", "answer")]
-            images.write_image(paths[0], images.Picture.from_array(source))
+            images.write_image(paths[0], images.Picture(source))
             Path("/proc/self/clear_refs").write_text("5")
             began = time.process_time()
             for _ in upscale_file(session, *paths, method=method, choose_scale=lambda _: scale):
                 pass
             seconds, peak = time.process_time() - began, process_peak_bytes()
-            answer = images.read_image(paths[1]).to_array()
+            answer = images.read_image(paths[1]).pixels
     else:
         answer = upscale(source)
         seconds, peak = time.process_time() - began, process_peak_bytes()

@@ -14,8 +14,8 @@ from torch import nn
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import Scale, View
-from gsr_app.engine import bands, networks, runners, tiling
-from gsr_app.engine.rows import Sheet
+from gsr_app.engine import networks, rows, runners, tiling
+from gsr_app.engine.rows import PlaneSink
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -139,10 +139,10 @@ def test_bands_of_a_drawing_join_without_a_trace(weights: Path, monkeypatch: pyt
     image = picture(40, 30)
     session = Session("cpu", weights=weights)
     at_once = session.upscale(image, method=METHOD, scale=3.3).image
-    for limit, most in (("PIXELS", 99 * 17), ("GAUSSIANS", 3000)):
+    for limit, most in (("DRAWN_PIXELS", 99 * 17), ("DRAWN_GAUSSIANS", 3000)):
         with monkeypatch.context() as patch:
-            patch.setattr(bands, limit, most)
-            patch.setattr(bands, "_CHUNK", 1000)
+            patch.setattr(rows, limit, most)
+            patch.setattr(rows, "_CHUNK", 1000)
             in_bands = session.upscale(image, method=METHOD, scale=3.3)
         # The compiled kernels keep every bit; the reference sums in another order.
         assert np.abs(in_bands.image - at_once).max() <= (0 if in_bands.timing.backend == "cpu" else 1e-5)
@@ -271,8 +271,8 @@ def test_a_tile_of_the_real_network_meets_the_whole_without_a_seam(scale: float)
         with torch.inference_mode():
             field = network.field(network.encode(part), both)
         moved = replace(field, mean=field.mean + begin, source_size=(256, 256), window=tuple(window))
-        sheet = Sheet(view.size[0])
-        runners.finish(runners.draw(moved, view, Stopwatch(torch.device("cpu")), sheet))
+        sheet = PlaneSink(view.size[0])
+        runners.run_to_end(runners.draw(moved, view, Stopwatch(torch.device("cpu")), sheet))
         return sheet.planes[0].numpy()
 
     whole, tile = draw(0, 256), draw(96 - arch.overlap, 192 + arch.overlap)

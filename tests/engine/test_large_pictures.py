@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gsr_app.core import pixels
 from gsr_app.core.types import Scale
 from gsr_app.engine import image_job
 from gsr_app.engine.session import Session
@@ -123,17 +124,16 @@ def test_every_method_of_the_catalogue_goes_one_of_these_ways() -> None:
     [(4, np.uint16, "png"), (3, np.uint8, "png"), (0, np.uint16, "tif"), (4, np.uint8, "jpg"), (3, np.float32, "tif")],
 )
 @pytest.mark.usefixtures("fakes")
-def test_an_answer_written_in_strips_is_the_file_written_at_once(
+def test_an_answer_converted_in_blocks_is_the_file_converted_at_once(
     channels: int, dtype: type, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = np.random.default_rng(0).random((70, 50, channels or 1))
     most = 1 if dtype == np.float32 else np.iinfo(dtype).max
     array = (values * most).astype(dtype)
     source = tmp_path / f"source.{'tif' if dtype == np.float32 else 'png'}"
-    images.write_image(source, images.Picture.from_array(array if channels else array[..., 0]))
-    for name, limit in (("whole", 1 << 26), ("strips", 0)):
-        monkeypatch.setattr(image_job, "STREAM_PIXELS", limit)
-        monkeypatch.setattr(image_job, "_STRIP_PIXELS", 1000)
+    images.write_image(source, images.Picture(array if channels else array[..., 0]))
+    for name, limit in (("whole", 1 << 26), ("blocks", 1000)):
+        monkeypatch.setattr(pixels, "_BLOCK_PIXELS", limit)
         steps = image_job.upscale_file(
             Session("cpu"),
             source,
@@ -142,4 +142,4 @@ def test_an_answer_written_in_strips_is_the_file_written_at_once(
             choose_scale=lambda _: Scale(2, 2),
         )
         list(steps)
-    assert (tmp_path / f"strips.{suffix}").read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+    assert (tmp_path / f"blocks.{suffix}").read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsr_app.engine import rows
-from gsr_app.engine.rows import Resizing, Sheet
+from gsr_app.engine.rows import PlaneSink, ResizeSink
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.ops.resize import Resampling
 
@@ -26,20 +26,20 @@ def test_a_resize_of_rows_as_they_come_equals_that_of_the_whole(
 ) -> None:
     picture = torch.rand(1, 3, *source, generator=torch.Generator().manual_seed(0))
     plan = Resampling.plan(source, size=size)
-    sheet = Sheet(size[0])
-    before, rows.STRIP_PIXELS = rows.STRIP_PIXELS, strip
+    sheet = PlaneSink(size[0])
+    before, rows.RESIZED_PIXELS = rows.RESIZED_PIXELS, strip
     try:
-        resizing = Resizing(plan, Stopwatch(CPU), sheet)
+        resizing = ResizeSink(plan, Stopwatch(CPU), sheet)
         for top in range(0, source[0], piece):
             resizing(top, picture[:, :, top : top + piece])
     finally:
-        rows.STRIP_PIXELS = before
+        rows.RESIZED_PIXELS = before
     assert torch.equal(sheet.planes, plan.rows(picture))
 
 
 def test_what_waits_to_be_resized_is_a_few_rows_and_not_the_picture() -> None:
     plan = Resampling.plan((3000, 700), size=(4500, 1050))
-    resizing = Resizing(plan, Stopwatch(CPU), lambda _top, _rows: None)
+    resizing = ResizeSink(plan, Stopwatch(CPU), lambda _top, _rows: None)
     waiting: list[int] = []
     for top in range(0, 3000, 50):
         resizing(top, torch.zeros(1, 3, 50, 700))

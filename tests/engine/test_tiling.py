@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gsr_app.core.types import Scale
 from gsr_app.engine import tiling
-from gsr_app.engine.rows import Sheet
+from gsr_app.engine.rows import PlaneSink, split_rows
 from gsr_app.models.registry import Architecture
 
 
@@ -48,8 +48,8 @@ def test_the_shares_of_all_tiles_add_up_to_one_at_every_pixel(
     scale = Scale(y, x)
     grid = tiling.plan((height, width), architecture(overlap=overlap), tile)
     size = scale.output_size((height, width))
-    sheet = Sheet(size[0])
-    mosaic = tiling.Mosaic(grid, size, scale, overlap, sheet)
+    sheet = PlaneSink(size[0])
+    mosaic = tiling.TileBlender(grid, size, scale, overlap, sheet)
     for one in grid:
         rows, columns = mosaic.reach(one)
         mosaic.add(one, torch.ones(1, 3, rows.stop - rows.start, columns.stop - columns.start))
@@ -92,5 +92,5 @@ def test_a_side_that_is_long_enough_is_mirrored_without_its_edge() -> None:
 
 
 def test_strips_cover_all_rows() -> None:
-    assert list(tiling.strips(10, 4, 12)) == [(0, 3), (3, 6), (6, 9), (9, 10)]
-    assert list(tiling.strips(2, 1000, 1)) == [(0, 1), (1, 2)]
+    assert split_rows(10, 4, 12) == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    assert split_rows(2, 1000, 1) == [(0, 1), (1, 2)]

@@ -39,7 +39,7 @@ def vid4(tmp_path: Path) -> Path:
         for t in range(4):
             waves = [0.5 + 0.4 * np.sin(0.4 * (c + 1) * (x - 2 * t) + 0.3 * y + k) for k in range(3)]
             frame = (np.stack(waves, axis=-1) * 255).round().astype(np.uint8)
-            write_image(folder / f"{t:08d}.png", Picture.from_array(frame))
+            write_image(folder / f"{t:08d}.png", Picture(frame))
     return tmp_path / "Vid4"
 
 
@@ -49,7 +49,7 @@ def test_the_score_of_a_clip_is_the_mean_over_its_frames(vid4: Path, tmp_path: P
     for row, clip in zip(rows, list_clips(vid4), strict=True):
         scores: list[float] = []
         for path in clip.frames:
-            reference = read_image(path).to_array(np.uint8)[:50, :45]
+            reference = read_image(path).pixels[:50, :45]
             planes = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None].float() / 255
             lr = F.interpolate(planes, size=(20, 30), mode="bicubic", antialias=True).clamp(0, 1)
             nearest = lr[0][:, (torch.arange(50) / 2.5 + 0.2).long()][..., ((torch.arange(45) + 0.5) / 1.5).long()]

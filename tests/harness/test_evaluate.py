@@ -36,7 +36,7 @@ def dataset(tmp_path: Path) -> Path:
     for i in range(6):
         waves = 0.5 + 0.5 * np.sin(6 * (i + 1) * at[:, None] + np.array([3, 5, 7]) * (i + 2) * at[None, :, None])
         waves = np.broadcast_to(waves, (48, 48, 3))
-        write_image(folder / f"wave_{i}.png", Picture.from_array((waves * 255).round().astype(np.uint8)))
+        write_image(folder / f"wave_{i}.png", Picture((waves * 255).round().astype(np.uint8)))
     return folder
 
 
@@ -168,7 +168,7 @@ def test_grey_and_transparent_pictures_are_scored_too(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 40 * 30).reshape(40, 30).astype(np.uint8)
     rgba = np.stack([ramp, ramp, ramp, 255 - ramp], 2)
     for name, pixels in (("grey", ramp), ("rgb", rgba[..., :3]), ("rgba", rgba)):
-        write_image(folder / f"{name}.png", Picture.from_array(np.ascontiguousarray(pixels)))
+        write_image(folder / f"{name}.png", Picture(np.ascontiguousarray(pixels)))
     rows = evaluate([folder], ["bicubic"], [2.0], Settings(), tmp_path / "out")
     assert not [row.error for row in rows if row.error]
     assert len({(row.psnr_y, row.ssim_y) for row in rows}) == 1
@@ -179,15 +179,15 @@ def test_saved_images_have_the_same_score(dataset: Path, tmp_path: Path) -> None
     from gsr_app.io.images import read_image
 
     rows = evaluate([dataset], ["bicubic"], [2.0], Settings(), tmp_path / "out", keep_images=True)
-    drawn = read_image(tmp_path / "out" / "images" / "Waves" / "bicubic_x2" / "wave_1.png").to_array()
-    reference = read_image(dataset / "wave_1.png").to_array()
+    drawn = read_image(tmp_path / "out" / "images" / "Waves" / "bicubic_x2" / "wave_1.png").pixels
+    reference = read_image(dataset / "wave_1.png").pixels
     assert psnr(drawn, reference, by=CONVENTIONS["basicsr"], scale=2) == pytest.approx(rows[1].psnr_y, abs=1e-3)
 
 
 def test_pairs_per_scale_are_found_and_a_missing_lr_is_an_error(tmp_path: Path) -> None:
     for part in ("HR", "LR"):
         (tmp_path / "Pairs" / "x2" / part).mkdir(parents=True)
-    grey = Picture.from_array(np.full((8, 8, 3), 128, np.uint8))
+    grey = Picture(np.full((8, 8, 3), 128, np.uint8))
     write_image(tmp_path / "Pairs" / "x2" / "HR" / "a.png", grey)
     with pytest.raises(ImageError, match=r"no LR for a\.png"):
         list_pictures(tmp_path / "Pairs", 2)

@@ -36,7 +36,7 @@ def rows(picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """What `gsr eval` writes, by protocol and scale."""
     folder = tmp_path_factory.mktemp("eval")
     (folder / "One").mkdir()
-    write_image(folder / "One" / "waves.png", Picture.from_array(picture))
+    write_image(folder / "One" / "waves.png", Picture(picture))
     found: dict[tuple[str, float], Row] = {}
     for name in PROTOCOLS:
         for row in evaluate([folder / "One"], [METHOD], SCALES, Settings(name), folder / name):
@@ -52,10 +52,10 @@ def test_files_of_the_command_line_score_as_the_evaluation_says(
 ) -> None:
     """The LR goes through a file, `gsr upscale` and another file; nothing but the convention is applied to it."""
     by, row = PROTOCOLS[name], rows[name, scale]
-    write_image(tmp_path / "lr.tif", Picture.from_array(make_pair(picture, scale, by).float_lr))
+    write_image(tmp_path / "lr.tif", Picture(make_pair(picture, scale, by).float_lr))
     words = ["upscale", str(tmp_path / "lr.tif"), "-o", str(tmp_path / "sr.tif"), "--method", METHOD]
     assert cli.main([*words, "--scale", f"{scale:g}"]) == 0
-    drawn = read_image(tmp_path / "sr.tif").to_array()
+    drawn = read_image(tmp_path / "sr.tif").pixels
     height, width = (min(pair) for pair in zip(drawn.shape[:2], picture.shape[:2], strict=True))
     for convention, psnr, ssim in ((by.y, row.psnr_y, row.ssim_y), (by.rgb, row.psnr_rgb, row.ssim_rgb)):
         found = measure(drawn[:height, :width], picture[:height, :width], by=convention, scale=scale)
@@ -88,7 +88,7 @@ def test_panes_of_the_app_and_of_a_report_show_the_score_of_the_evaluation(
     from gsr_app.viewer.contract import as_json
 
     path = tmp_path / "waves.png"
-    write_image(path, Picture.from_array(picture))
+    write_image(path, Picture(picture))
     app = AppState(Engine("cpu"), Files(tmp_path / "files"))
     request = CompareRequest(str(path), (METHOD,), f"{scale:g}", round_trip=True, protocol=name)
     *_, scene = compare.compare(app, "me", compare.prepare(app, request))

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def save(path: Path, height: int = 12, width: int = 9, seed: int = 0, channels: int = 3) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    images.write_image(path, images.Picture.from_array(pixels), overwrite=True)
+    images.write_image(path, images.Picture(pixels), overwrite=True)
     return path
 
 
@@ -163,10 +163,10 @@ def test_strips_give_what_the_whole_gives(tmp_path: Path, channels: int, monkeyp
         assert cli.main([*words, str(tmp_path / f"whole_{method}.png")]) == 0
         with monkeypatch.context() as patch:
             patch.setattr(image_job, "STREAM_PIXELS", 0)
-            patch.setattr(image_job, "_STRIP_PIXELS", 4000)
+            patch.setattr(image_job, "_ROWS_PIXELS", 4000)
             assert cli.main([*words, str(tmp_path / f"strips_{method}.png")]) == 0
-        whole = images.read_image(tmp_path / f"whole_{method}.png").to_array()
-        strips = images.read_image(tmp_path / f"strips_{method}.png").to_array()
+        whole = images.read_image(tmp_path / f"whole_{method}.png").pixels
+        strips = images.read_image(tmp_path / f"strips_{method}.png").pixels
         assert (whole == strips).all()
         assert "in strips" in images.read_text(tmp_path / f"strips_{method}.png")["done"]
 
@@ -177,7 +177,7 @@ from pathlib import Path
 from gsr_app.harness.cli import main
 import torch, pyvips
 from gsr_app.engine import image_job
-image_job._STRIP_PIXELS = 1 << 20
+image_job._ROWS_PIXELS = 1 << 20
 code = main(["upscale", sys.argv[1], "-o", sys.argv[2], "--method", "bicubic", "--scale", "2"])
 # Not getrusage: its peak starts with that of the process that started this one.
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -238,11 +238,11 @@ def check_killed_batch(tmp_path: Path, count: int) -> None:
     assert len(names(out)) == count, "no stray temporary may stay"
     assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
     for index in range(count):
-        whole = images.read_image(out / f"{index:04}_bicubic_x2.png").to_array()
+        whole = images.read_image(out / f"{index:04}_bicubic_x2.png").pixels
         assert whole.shape == (16, 16, 3)
     single = tmp_path / "single.png"
     assert upscale(source / "0003.png", "-o", single, "--scale", "2") == 0
-    assert (images.read_image(single).to_array() == images.read_image(out / "0003_bicubic_x2.png").to_array()).all()
+    assert (images.read_image(single).pixels == images.read_image(out / "0003_bicubic_x2.png").pixels).all()
 
 
 def test_a_killed_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:

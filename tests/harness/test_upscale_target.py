@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 3), dtype=np.uint8)
-    images.write_image(tmp_path / "a.png", images.Picture.from_array(pixels))
+    images.write_image(tmp_path / "a.png", images.Picture(pixels))
     return tmp_path / "a.png"
 
 
@@ -55,7 +55,7 @@ def test_an_output_that_cannot_be_is_refused_before_any_weights_are_read(
     (source.parent / "file").touch()
     if "--size" in words:  # from a picture whose sides these are within the range of scales
         side = (1, 300) if out.endswith("webp") else (2000, 1)
-        images.write_image(source, images.Picture.from_array(np.zeros(side, np.uint8)), overwrite=True)
+        images.write_image(source, images.Picture(np.zeros(side, np.uint8)), overwrite=True)
     before = source.read_bytes()
     assert run(source, source.parent / out, *words, method="swift") == 1
     assert says in capsys.readouterr().err
@@ -112,7 +112,7 @@ def test_other_weights_than_those_of_the_output_are_an_error(
 ) -> None:
     out = source.parent / "out.png"
     text = {"method": "swift", "scale": "2", "weights": "swift@00000000"}
-    images.write_image(out, images.Picture.from_array(np.zeros((20, 40, 3), np.uint8)), text=text)
+    images.write_image(out, images.Picture(np.zeros((20, 40, 3), np.uint8)), text=text)
     assert run(source, out, "--scale", "2", method="swift") == 1
     assert "made by swift at x2 with swift@00000000" in capsys.readouterr().err
     monkeypatch.setattr(weights, "find", lambda *_: weights.Weights({}, "swift@00000000"))
@@ -122,7 +122,7 @@ def test_other_weights_than_those_of_the_output_are_an_error(
 def test_an_output_of_another_input_is_told_by_its_size(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = source.parent / "out.png"
     text = {"method": "bicubic", "scale": "2"}
-    images.write_image(out, images.Picture.from_array(np.zeros((30, 30, 3), np.uint8)), text=text)
+    images.write_image(out, images.Picture(np.zeros((30, 30, 3), np.uint8)), text=text)
     assert run(source, out, "--scale", "2") == 1
     assert "exists already" in capsys.readouterr().err
 

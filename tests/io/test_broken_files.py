@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.core.errors import ImageError, InvalidArgument
-from gsr_app.io.images import StripReader, read_image
+from gsr_app.io.images import RowReader, read_image
 
 Pixels = Callable[..., np.ndarray]
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +81,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_header_that_claims_100_gigapixels_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_header(1_000_000, 100_000))
-    for read in (read_image, StripReader):
+    for read in (read_image, RowReader):
         with pytest.raises(ImageError, match=r"claims 1000000 x 100000 pixels \(100 gigapixels\)"):
             read(tmp_path / "a.png")
 
@@ -94,7 +94,7 @@ def test_the_limit_can_be_set_and_strips_may_go_beyond_it(
     with pytest.raises(ImageError, match="claims 30 x 20") as caught:
         read_image(tmp_path / "a.png")
     assert "GSR_MAX_PIXELS" in caught.value.hint
-    assert StripReader(tmp_path / "a.png").rows(0, 20)[0].shape == (20, 30, 3)
+    assert RowReader(tmp_path / "a.png").rows(0, 20).shape == (20, 30, 3)
     monkeypatch.setenv("GSR_MAX_PIXELS", "6e2")
     assert read_image(tmp_path / "a.png").size == (20, 30)
     monkeypatch.setenv("GSR_MAX_PIXELS", "lots")
@@ -132,7 +132,7 @@ FUZZ = """
 import json, sys, time, traceback
 from pathlib import Path
 from gsr_app.core.errors import GsrError
-from gsr_app.io.images import StripReader, read_image, write_image
+from gsr_app.io.images import RowReader, read_image, write_image
 folder = Path(sys.argv[1])
 for path in sorted(folder.iterdir()):
     print("start", path.name, flush=True)
@@ -148,7 +148,7 @@ for path in sorted(folder.iterdir()):
         traceback.print_exc()
         outcome = "traceback"
     try:
-        reader = StripReader(path)
+        reader = RowReader(path)
         for top in range(0, reader.size[0], 32):
             reader.rows(top, min(top + 32, reader.size[0]))
     except GsrError:

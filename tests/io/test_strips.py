@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from gsr_app.core.errors import ImageError, InvalidArgument
-from gsr_app.io.images import Metadata, Picture, StripReader, StripWriter, read_image, read_text, write_image
+from gsr_app.core.pixels import Layout
+from gsr_app.io.images import Picture, RowReader, RowWriter, read_image, read_text, write_image
 
 Pixels = Callable[..., np.ndarray]
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,25 +29,21 @@ def test_overlapping_strips_equal_the_whole(
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(random_pixels(531, 402, 3)).save(path, exif=exif, lossless=True)
     whole = read_image(path)
-    reader = StripReader(path)
+    reader = RowReader(path)
     height = reader.size[0]
     assert reader.size == whole.size
     for first in range(0, height, 100):
         last = min(first + 137, height)
-        rgb, alpha = reader.rows(first, last)
-        assert alpha is None
-        assert np.array_equal(rgb, whole.rgb[first:last])
+        assert np.array_equal(reader.rows(first, last), whole.pixels[first:last])
 
 
 def test_rows_may_be_skipped_but_not_revisited(tmp_path: Path, random_pixels: Pixels) -> None:
     pixels = random_pixels(900, 20, 4)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    reader = StripReader(tmp_path / "a.png")
-    assert reader.has_alpha
+    reader = RowReader(tmp_path / "a.png")
+    assert reader.layout.has_alpha
     for first, last in ((0, 10), (0, 4), (2, 9), (700, 720), (719, 900)):
-        rgb, alpha = reader.rows(first, last)
-        assert alpha is not None
-        assert np.array_equal(np.dstack([rgb, alpha]), pixels[first:last] / np.float32(255))
+        assert np.array_equal(reader.rows(first, last), pixels[first:last])
     with pytest.raises(InvalidArgument, match="does not go back"):
         reader.rows(0, 5)
 
@@ -56,14 +53,13 @@ def test_rows_may_be_skipped_but_not_revisited(tmp_path: Path, random_pixels: Pi
 def test_a_file_written_in_strips_is_the_file_written_at_once(
     tmp_path: Path, random_pixels: Pixels, suffix: str, has_alpha: bool
 ) -> None:
-    picture = Picture.from_array(random_pixels(70, 45, 4 if has_alpha else 3))
+    picture = Picture(random_pixels(70, 45, 4 if has_alpha else 3))
     write_image(tmp_path / f"whole.{suffix}", picture, text={"method": "bicubic"})
-    with StripWriter(
-        tmp_path / f"strips.{suffix}", picture.size, picture.meta, has_alpha=has_alpha, text={"method": "bicubic"}
+    with RowWriter(
+        tmp_path / f"strips.{suffix}", picture.size, picture.layout, picture.meta, text={"method": "bicubic"}
     ) as writer:
         for top in range(0, 70, 16):
-            rows = slice(top, top + 16)
-            writer.append(picture.rgb[rows], None if picture.alpha is None else picture.alpha[rows])
+            writer.append(picture.pixels[top : top + 16])
     assert (tmp_path / f"strips.{suffix}").read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
     assert read_text(tmp_path / f"strips.{suffix}") == {"method": "bicubic"}
     assert writer.written is not None
@@ -75,26 +71,27 @@ def test_a_file_written_in_strips_is_the_file_written_at_once(
 def test_every_depth_can_be_written_in_strips(tmp_path: Path, random_pixels: Pixels, depth: int, grey: bool) -> None:
     dtype = {8: np.uint8, 16: np.uint16, 32: np.float32}[depth]
     pixels = random_pixels(*((40, 30) if grey else (40, 30, 3)), dtype=dtype)
-    picture = Picture.from_array(pixels)
-    with StripWriter(tmp_path / "a.tif", (40, 30), picture.meta) as writer:
-        writer.append(picture.rgb[:13])
-        writer.append(picture.rgb[13:])
-    assert np.array_equal(read_image(tmp_path / "a.tif").to_array(), pixels)
+    picture = Picture(pixels)
+    with RowWriter(tmp_path / "a.tif", (40, 30), picture.layout, picture.meta) as writer:
+        writer.append(pixels[:13])
+        writer.append(pixels[13:])
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, pixels)
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    rows = np.zeros((10, 20, 3), np.float32)
-    with pytest.raises(KeyboardInterrupt), StripWriter(tmp_path / "a.png", (30, 20), Metadata()) as writer:  # noqa: PT012
+    rows = np.zeros((10, 20, 3), np.uint8)
+    layout = Layout.of(rows)
+    with pytest.raises(KeyboardInterrupt), RowWriter(tmp_path / "a.png", (30, 20), layout) as writer:  # noqa: PT012
         writer.append(rows)
         raise KeyboardInterrupt
     with (
         pytest.raises(InvalidArgument, match="got 10 of its 30 rows"),
-        StripWriter(tmp_path / "a.png", (30, 20), Metadata()) as writer,
+        RowWriter(tmp_path / "a.png", (30, 20), layout) as writer,
     ):
         writer.append(rows)
     with (
-        pytest.raises(InvalidArgument, match="up to 30 rows of 20 RGB pixels"),
-        StripWriter(tmp_path / "a.png", (30, 20), Metadata()) as writer,
+        pytest.raises(InvalidArgument, match="up to 30 rows of 20 pixels, 3 x uint8 each"),
+        RowWriter(tmp_path / "a.png", (30, 20), layout) as writer,
     ):
         writer.append(rows[:, :10])
     assert not list(tmp_path.iterdir())
@@ -104,7 +101,7 @@ def test_a_strip_cut_off_in_the_file_is_an_error_not_grey_rows(tmp_path: Path, r
     path = tmp_path / "a.png"
     Image.fromarray(random_pixels(2000, 100, 3)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    reader = StripReader(path)
+    reader = RowReader(path)
     reader.rows(0, 100)
     with pytest.raises(ImageError, match=r"a\.png cannot be decoded at row"):
         reader.rows(100, 2000)
@@ -114,18 +111,18 @@ PASS_THROUGH = """
 import sys
 from pathlib import Path
 import numpy as np
-from gsr_app.io.images import Metadata, StripReader, StripWriter
+from gsr_app.core.pixels import Layout
+from gsr_app.io.images import RowReader, RowWriter
 source, target, side = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rng = np.random.default_rng(0)
-block = np.repeat(rng.random((64, side // 8, 3), dtype=np.float32), 8, axis=1)
-with StripWriter(source, (side, side), Metadata()) as writer:
+block = np.repeat(rng.integers(0, 256, (64, side // 8, 3), dtype=np.uint8), 8, axis=1)
+with RowWriter(source, (side, side), Layout.of(block)) as writer:
     for top in range(0, side, 64):
         writer.append(block[: min(64, side - top)])
-reader = StripReader(source)
-with StripWriter(target, (2 * side, 2 * side), Metadata()) as writer:
+reader = RowReader(source)
+with RowWriter(target, (2 * side, 2 * side), reader.layout) as writer:
     for top in range(0, side, 64):
-        rgb, _ = reader.rows(max(0, top - 2), min(side, top + 66))
-        rgb = rgb[min(top, 2) :][:64]
+        rgb = reader.rows(max(0, top - 2), min(side, top + 66))[min(top, 2) :][:64]
         writer.append(np.repeat(np.repeat(rgb, 2, axis=0), 2, axis=1))
 # Not ru_maxrss, which a process takes over from the one that started it.
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

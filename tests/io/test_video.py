@@ -319,7 +319,7 @@ def test_reading_can_start_at_any_time(tmp_path: Path) -> None:
 def test_a_folder_of_pictures_is_a_video_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     for number in (1, 2, 9, 10):
         pixels = np.full((6, 8, 3), number, np.uint8)
-        images.write_image(tmp_path / f"f{number}.png", images.Picture.from_array(pixels))
+        images.write_image(tmp_path / f"f{number}.png", images.Picture(pixels))
     reader = video.open_video(tmp_path, Fraction(24))
     frames = list(reader.frames())
     assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [1, 2, 9, 10]
@@ -335,7 +335,7 @@ def test_a_video_may_be_named_like_a_sequence(tmp_path: Path) -> None:
 
 def test_times_of_pictures_are_stored_next_to_them(tmp_path: Path) -> None:
     for number in range(3):
-        images.write_image(tmp_path / f"{number}.png", images.Picture.from_array(np.zeros((6, 8, 3), np.uint8)))
+        images.write_image(tmp_path / f"{number}.png", images.Picture(np.zeros((6, 8, 3), np.uint8)))
     write_times(tmp_path, [Fraction(0), Fraction(1, 10), Fraction(7, 10)])
     reader = video.open_video(tmp_path)
     assert [frame.pts * reader.info.time_base for frame in reader.frames()] == [0, Fraction(1, 10), Fraction(7, 10)]

@@ -45,7 +45,7 @@ def vimeo(tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         for t in range(7):
             frame = np.stack([x * 0 + 30 * (t + 1), 5 * x + t, 6 * y - clip * y], axis=-1).clip(0, 255)
-            write_image(folder / f"im{t + 1}.png", Picture.from_array(frame.astype(np.uint8)))
+            write_image(folder / f"im{t + 1}.png", Picture(frame.astype(np.uint8)))
     return tmp_path / "vimeo"
 
 

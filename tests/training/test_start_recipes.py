@@ -36,7 +36,7 @@ def fits(tmp_path: Path) -> Path:
     """A picture as the command fits and keeps it."""
     y, x = np.mgrid[:48, :64] / 64
     rgb = np.stack([x, y, ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.05) * 0.8], 2)
-    write_image(tmp_path / "disc.png", Picture.from_array((rgb * 255).astype(np.uint8)))
+    write_image(tmp_path / "disc.png", Picture((rgb * 255).astype(np.uint8)))
     words = ["fit", str(tmp_path / "disc.png"), "--gaussians", "250", "--steps", "40", "--keep-all"]
     (tmp_path / "fits").mkdir()
     assert cli.main([*words, "--out", str(tmp_path / "fits" / "disc.gsr")]) == 0

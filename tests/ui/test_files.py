@@ -90,5 +90,5 @@ def test_png_is_lossless(shape: tuple[int, ...], tmp_path: Path) -> None:
 
 def test_sixteen_bits_and_floats_are_rounded_to_the_nearest_of_256() -> None:
     values = np.arange(65536, dtype=np.uint16)
-    np.testing.assert_array_equal(to_screen(values), np.rint(values / 257.0).astype(np.uint8))
-    np.testing.assert_array_equal(to_screen(np.array([-1.0, 0.5, 2.0, np.nan], np.float32)), [0, 128, 255, 0])
+    np.testing.assert_array_equal(to_screen(values[None])[0], np.rint(values / 257.0).astype(np.uint8))
+    np.testing.assert_array_equal(to_screen(np.array([[-1.0, 0.5, 2.0, np.nan]], np.float32)), [[0, 128, 255, 0]])

@@ -28,7 +28,7 @@ METHODS = list(catalogue().values())
 def picture(tmp_path: Path) -> str:
     """41x51: no scale of these tests divides it."""
     pixels = np.random.default_rng(0).integers(0, 256, (41, 51, 3), dtype=np.uint8)
-    write_image(tmp_path / "noise.png", Picture.from_array(pixels))
+    write_image(tmp_path / "noise.png", Picture(pixels))
     return str(tmp_path / "noise.png")
 
 
@@ -81,7 +81,7 @@ class Recorder:
         self.calls.append(self.name)
         return self.session.stream(image, method=method, scale=scale, cancel=cancel)
 
-    def forgetting(self) -> Recorder:
+    def without_cache(self) -> Recorder:
         return Recorder(self.calls, "uncached")
 
 
@@ -153,5 +153,5 @@ def test_the_file_to_keep_is_written_only_where_it_holds_more_than_the_screens(t
         stored = sink.put_result("a", result, source, "a")
         assert stored.download_url != stored.url
         kept = read_image(path_of(stored.download_url or ""))
-        np.testing.assert_array_equal(kept.to_array(), result)
+        np.testing.assert_array_equal(kept.pixels, result)
         assert kept.meta.dpi == source.meta.dpi

@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+from gsr_app.core import pixels
 from gsr_app.core.errors import ImageError, VideoError
 from gsr_app.io import images
 from gsr_app.io.video.color import Coding
@@ -54,19 +55,19 @@ class SequenceReader:
         steps = [b - a for a, b in pairwise(self._times)]
         last_step = steps[-1] if steps else max(1, round(1 / rate / base))
         self._steps = [*steps, last_step]
-        size, meta = images.read_metadata(self._files[0])
-        bits = 16 if meta.depth > 8 else 8
+        first = images.read_image(self._files[0])
+        bits = 16 if first.layout.depth > 8 else 8
         end = self._times[-1] + last_step
         average = Fraction(len(self._files)) / ((end - self._times[0]) * base)
         self.info = VideoInfo(
             self.path,
-            size,
+            first.size,
             base,
             Coding("rgb", bits, (0, 0), full_range=True, matrix=0),
             average.limit_denominator(1001),
             self._times[0],
             end * base,
-            alpha=images.read_image(self._files[0]).alpha is not None,
+            alpha=first.layout.has_alpha,
             kind="frames",
         )
 
@@ -88,7 +89,9 @@ class SequenceReader:
                 height, width = picture.size
                 self.trouble = f"The sequence stops before {printable(file.name)}, which is {width}x{height}."
                 return
-            yield Frame(picture.to_array(), pts, step)
+            # Encoders have no grey with alpha.
+            channels = 4 if picture.layout.has_alpha else None
+            yield Frame(pixels.convert(picture.pixels, channels=channels), pts, step)
 
 
 def _find(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument, UnknownName, VideoError
 from gsr_app.io import images
 from gsr_app.io.video.color import BT709, SRGB_TRANSFER, UNSPECIFIED, Coding, to_planes
@@ -216,11 +217,11 @@ class PartWriter:
         self._stream: Any = None
         self._stored = 0
 
-    def append(self, pixels: np.ndarray, pts: int, duration: int) -> None:
+    def append(self, array: np.ndarray, pts: int, duration: int) -> None:
         """One frame of at least the plan's size; it is cropped at the right and at the bottom."""
         plan = self.plan
         height, width = plan.size
-        shown = pixels[:height, :width]
+        shown = array[:height, :width]
         if shown.shape[:2] != plan.size:
             raise VideoError(f"Expected a picture of {width}x{height}, found {shown.shape[1]}x{shown.shape[0]}.")
         if self._container is None:
@@ -287,39 +288,26 @@ def _stored_format(plan: Plan) -> str:
     return plan.coding.pixel_format
 
 
-def _frame_of(pixels: np.ndarray, plan: Plan) -> Any:
+def _frame_of(array: np.ndarray, plan: Plan) -> Any:
     if plan.coding.model == "rgb":
-        array = in_depth(pixels, plan.coding.bits)
-        if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, 2)
-        channels = array.shape[2]
+        channels = 4 if pixels.has_alpha(array) else 3
+        array = pixels.convert(in_depth(array, plan.coding.bits), channels=channels)
         name = {(8, 3): "rgb24", (8, 4): "rgba", (16, 3): "rgb48le", (16, 4): "rgba64le"}[plan.coding.bits, channels]
         frame = load_av().VideoFrame.from_ndarray(np.ascontiguousarray(array), format=name)
         stored = _stored_format(plan)
         return frame if stored == name else frame.reformat(format=stored)
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        pixels = _on_black(pixels)
-    return frame_of(to_planes(pixels, plan.coding), plan.coding, plan.coding.pixel_format)
+    if pixels.has_alpha(array):
+        array = pixels.convert(array, np.float32, 3, background=0.0)
+    return frame_of(to_planes(array, plan.coding), plan.coding, plan.coding.pixel_format)
 
 
-def in_depth(pixels: np.ndarray, bits: int) -> np.ndarray:
+def in_depth(array: np.ndarray, bits: int) -> np.ndarray:
     """The picture as uint8 or uint16."""
-    wanted = np.uint8 if bits == 8 else np.uint16
-    if pixels.dtype == wanted:
-        return pixels
-    full = np.float32(np.iinfo(wanted).max)
-    values = pixels if pixels.dtype.kind == "f" else pixels / np.float32(np.iinfo(pixels.dtype).max)
-    return np.rint(np.clip(values, 0, 1) * full).astype(wanted)
+    return pixels.convert(array, np.uint8 if bits == 8 else np.uint16)
 
 
-def _on_black(pixels: np.ndarray) -> np.ndarray:
-    full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
-    values = pixels.astype(np.float32) / np.float32(full)
-    return values[..., :3] * values[..., 3:]
-
-
-def write_picture(path: Path, pixels: np.ndarray, plan: Plan) -> None:
+def write_picture(path: Path, array: np.ndarray, plan: Plan) -> None:
     """One picture of a sequence."""
     height, width = plan.size
-    stored = in_depth(pixels[:height, :width], plan.coding.bits)
-    images.write_image(path, images.Picture.from_array(np.ascontiguousarray(stored)), overwrite=True)
+    stored = in_depth(array[:height, :width], plan.coding.bits)
+    images.write_image(path, images.Picture(stored), overwrite=True)

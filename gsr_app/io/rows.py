@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.core.pixels import Layout, Stored
 from gsr_app.io.decode import open_image
-from gsr_app.io.encode import Storage, Written, check_target, save
-from gsr_app.io.picture import Floats, Metadata, flatten_pixels, pack_pixels, unpack_pixels
+from gsr_app.io.encode import Storage, Written, save
+from gsr_app.io.formats import check_pixels
+from gsr_app.io.picture import Metadata
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _FETCH_ROWS = 256
@@ -27,19 +28,19 @@ _SPOOL_STRIP_BYTES = 2**20
 _OWN_FIELDS = 10  # width … yres: what every libvips image has; the loader's findings come after
 
 
-class StripReader:
-    """Rows of a file as float32, each decoded once.
+class RowReader:
+    """Rows of a file as they are stored, each decoded once.
 
-    reader = StripReader(path)
-    rgb, alpha = reader.rows(0, 300)
-    rgb, alpha = reader.rows(250, 550)  # may overlap the rows before, but not go back behind their first
+    reader = RowReader(path)
+    array = reader.rows(0, 300)
+    array = reader.rows(250, 550)  # may overlap the rows before, but not start before their first
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._opened = open_image(path, "strips")
-        self._region = self._opened.start_strips()
+        self._region: Any = None
         self._first = 0
-        self._kept: NDArray[Any] | None = None  # stored values of rows [_first, _first + len)
+        self._kept: Stored | None = None  # rows [_first, _first + len)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,17 +52,23 @@ class StripReader:
         return self._opened.meta
 
     @property
-    def has_alpha(self) -> bool:
-        return self._opened.image.bands in (2, 4)
+    def layout(self) -> Layout:
+        return self._opened.layout
 
-    def rows(self, first: int, last: int) -> tuple[Floats, Floats | None]:  # [last - first, W, 3], [last - first, W]
-        """Rows [first, last) as (rgb, alpha)."""
+    def read_all(self) -> Stored:
+        """The whole picture, instead of its rows."""
+        check_pixels(self._opened.name, *self.size, "whole")
+        return self._opened.read_all()
+
+    def rows(self, first: int, last: int) -> Stored:
+        """Rows [first, last)."""
         if not self._first <= first < last <= self.size[0]:
             raise InvalidArgument(
                 f"Rows {first} to {last} cannot be read from rows {self._first} to {self.size[0]}: "
-                "a strip reader does not go back."
+                "a reader of rows does not go back."
             )
-        pieces: list[NDArray[Any]] = []
+        self._region = self._region or self._opened.start_strips()
+        pieces: list[Stored] = []
         decoded = self._first
         if self._kept is not None:
             decoded += len(self._kept)
@@ -70,41 +77,40 @@ class StripReader:
             pieces.append(self._opened.read_strip(self._region, top, min(_FETCH_ROWS, last - top)))
         self._kept = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         self._first = first
-        return unpack_pixels(self._kept, self._opened.full)
+        return self._kept
 
 
-class StripWriter:
-    """A file written in strips of any height; it appears when the block ends well.
+class RowWriter:
+    """A file written some rows at a time; it appears when the block ends without an error.
 
     The rows wait beside the output in a temporary file, which libvips then encodes in one pass: every format and
     option of `write_image` works, in little memory. That file is an uncompressed TIFF and not just raw numbers, because
     libvips maps raw files into memory, where 40000 x 40000 pixels count as 5 GB.
 
-        with StripWriter(path, size, meta) as writer:
-            writer.append(rgb)
+        with RowWriter(path, size, layout, meta) as writer:
+            writer.append(array[:300])
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         size: tuple[int, int],  # (height, width)
-        meta: Metadata,
+        layout: Layout,  # of the rows to come
+        meta: Metadata | None = None,
         *,
-        has_alpha: bool = False,
         overwrite: bool = False,
         strip_metadata: bool = False,
         text: Mapping[str, str] | None = None,
     ) -> None:
         self._path = Path(path)
-        fmt = check_target(self._path, overwrite=overwrite, source=meta.source)
-        self._storage = Storage.plan(fmt, meta, size, has_alpha=has_alpha)
-        self._has_alpha, self._overwrite = has_alpha, overwrite
+        self._storage = Storage.plan(self._path, size, layout, meta or Metadata(), overwrite=overwrite)
+        self._layout, self._overwrite = layout, overwrite
         self._strip_metadata, self._text = strip_metadata, text or {}
         self._rows = 0
         self._cleanup = ExitStack()
         self.written: Written | None = None  # set when the file is there
 
-    def __enter__(self) -> StripWriter:
+    def __enter__(self) -> RowWriter:
         folder = Path(os.path.realpath(self._path)).parent
         self._spool_path = folder / f".gsr-{os.getpid()}-{secrets.token_hex(4)}.rows"
         with explaining(f"{self._name} cannot be written", "Check the folder's permissions."):
@@ -114,19 +120,16 @@ class StripWriter:
         self._spool.write(_spool_header(self._storage))
         return self
 
-    def append(self, rgb: Floats, alpha: Floats | None = None) -> None:  # [h, W, 3], [h, W]
+    def append(self, array: Stored) -> None:
         """The next rows."""
         height, width = self._storage.size
-        rows = len(rgb)
-        if rgb.shape[1:] != (width, 3) or self._rows + rows > height or (alpha is not None) != self._has_alpha:
+        rows, left = len(array), height - self._rows
+        if array.shape[1] != width or rows > left or Layout.of(array) != self._layout:
             raise InvalidArgument(
-                f"Expected up to {height - self._rows} rows of {width} RGB pixels "
-                f"{'with' if self._has_alpha else 'without'} alpha, found {list(rgb.shape)}"
-                f"{' with alpha' if alpha is not None else ''}."
+                f"Expected up to {left} rows of {width} pixels, {self._layout.bands} x {self._layout.dtype} each, "
+                f"found {array.dtype} {list(array.shape)}."
             )
-        if self._storage.flatten:
-            rgb, alpha = flatten_pixels(rgb, alpha)
-        packed = pack_pixels(rgb, alpha, self._storage.depth, grey=self._storage.grey)
+        packed = np.ascontiguousarray(self._storage.pack(array))
         with explaining(f"{self._name} cannot be written", "Is the disk full? Nothing was left behind."):
             self._spool.write(packed.data)
         self._rows += rows
@@ -135,14 +138,15 @@ class StripWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._cleanup:
-            if kind is None:
-                self._finish()
+            if kind is None and self.written is None:
+                self.finish()
 
     @property
     def _name(self) -> str:
         return printable(self._path.name)
 
-    def _finish(self) -> None:
+    def finish(self) -> Written:
+        """Encode the file; done by the end of the block where it is not asked for."""
         height = self._storage.size[0]
         if self._rows != height:
             raise InvalidArgument(f"{self._name} got {self._rows} of its {height} rows.")
@@ -163,29 +167,31 @@ class StripWriter:
             )
             size_bytes = temporary.stat().st_size
         self.written = Written(self._path, size_bytes, self._storage.notes + notes)
+        return self.written
 
 
 def _spool_header(storage: Storage) -> bytes:
     """All of an uncompressed BigTIFF that comes before its rows; its layout is known before the first of them."""
-    (height, width), bands = storage.size, storage.bands
+    (height, width), layout = storage.size, storage.layout
+    bands = layout.bands
     order = "<" if sys.byteorder == "little" else ">"
-    row_bytes = width * bands * storage.depth // 8
+    row_bytes = width * bands * layout.dtype.itemsize
     strip_rows = min(height, max(1, _SPOOL_STRIP_BYTES // row_bytes))
     strips = -(-height // strip_rows)
     short, long, long8 = (3, "H"), (4, "I"), (16, "Q")
     tags: list[tuple[int, tuple[int, str], list[int]]] = [
         (256, long, [width]),
         (257, long, [height]),
-        (258, short, [storage.depth] * bands),
+        (258, short, [layout.depth] * bands),
         (259, short, [1]),  # not compressed
-        (262, short, [1 if storage.grey else 2]),  # grey, black is zero; or RGB
+        (262, short, [1 if layout.colors == 1 else 2]),  # grey, black is zero; or RGB
         (273, long8, []),  # where each strip starts: filled in below
         (277, short, [bands]),
         (278, long, [strip_rows]),
         (279, long8, [min(strip_rows, height - top) * row_bytes for top in range(0, height, strip_rows)]),
-        (339, short, [3 if storage.depth == 32 else 1] * bands),  # float, or unsigned
+        (339, short, [3 if layout.is_float else 1] * bands),  # float, or unsigned
     ]
-    if storage.alpha:
+    if layout.has_alpha:
         tags.insert(-1, (338, short, [2]))  # the extra channel is an alpha that is not multiplied in
     directory_bytes = 16 + 8 + 20 * len(tags) + 8
     first_row = directory_bytes + 2 * 8 * strips
