@@ -78,7 +78,7 @@ class _Job:
         return self.scale.output_size(self.reader.size)
 
     def text(self, done: str, weights_id: str) -> Mapping[str, str]:
-        return {} if self.strip_metadata else _text(self.method, self.scale, done, weights_id)
+        return {} if self.strip_metadata else describe(self.method, self.scale, done, weights_id)
 
     def saved(
         self, written: images.Written, done: str, timing: Timing, weights_id: str, notes: tuple[str, ...]
@@ -151,7 +151,7 @@ def _resize_by_rows(job: _Job, cancel: Callable[[], bool] | None) -> Generator[P
     return job.saved(written, done, timing, "", ())
 
 
-def _text(method: Method, scale: Scale, done: str, weights_id: str) -> Mapping[str, str]:
+def describe(method: Method, scale: Scale, done: str, weights_id: str) -> Mapping[str, str]:
     """What is written into the file about how it was made."""
     lines = {
         "method": method.id,

@@ -40,7 +40,7 @@ _GAUSSIAN_BYTES = 32  # mean, sigma, rho and colour in float32
 
 
 @dataclass(frozen=True, eq=False)
-class _KeptField:
+class KeptField:
     """What a field handle stands for."""
 
     color: GaussianField
@@ -111,11 +111,13 @@ class Session:
             )
         return handle
 
-    def render(self, field: FieldHandle | GaussianField, view: View) -> Rendered:
-        """Draw a view: of a handle as the kind of image it was made from, of a field as float32 [H, W, C]."""
+    def render(self, field: FieldHandle | KeptField | GaussianField, view: View) -> Rendered:
+        """Draw a view: of a kept field with its image's dtype and channels, of Gaussians as float32 [H, W, C]."""
         watch = Stopwatch(self.device)
         if isinstance(field, FieldHandle):
-            image = runners.run_to_end(_draw(self._kept(field), view, watch))
+            field = self.kept(field)
+        if isinstance(field, KeptField):
+            image = runners.run_to_end(_draw(field, view, watch))
         else:
             sink = PlaneSink(view.size[0])
             runners.run_to_end(runners.draw(field, view, watch, sink))
@@ -125,7 +127,14 @@ class Session:
 
     def field(self, handle: FieldHandle) -> GaussianField:
         """The Gaussians behind a handle."""
-        return self._kept(handle).color
+        return self.kept(handle).color
+
+    def kept(self, handle: FieldHandle) -> KeptField:
+        """What a handle stands for."""
+        kept = self.memory.get(handle.id)
+        if kept is None:
+            raise GsrError(f"The field {handle.id[:8]} of {handle.method} is no longer kept.", hint="Encode it again.")
+        return kept
 
     def has(self, handle: FieldHandle) -> bool:
         """Whether the field of a handle is still kept."""
@@ -197,13 +206,13 @@ class Session:
 
     def _encode(
         self, method: Method, run: NetworkRun, key: str, planes: Planes
-    ) -> Steps[tuple[FieldHandle, _KeptField]]:
-        kept: _KeptField | None = self.memory.get(key)
+    ) -> Steps[tuple[FieldHandle, KeptField]]:
+        kept: KeptField | None = self.memory.get(key)
         if kept is None:
             fields: dict[str, GaussianField] = {}
             for name, plane in planes.network_inputs():
                 fields[name] = yield from runners.encode_field(run, plane, name)
-            kept = _KeptField(fields["color"], fields.get("alpha", planes.constant_alpha), planes.layout)
+            kept = KeptField(fields["color"], fields.get("alpha", planes.constant_alpha), planes.layout)
             self.memory.put(key, kept)
         return FieldHandle(key, method.id, len(kept.color), planes.size), kept
 
@@ -214,12 +223,6 @@ class Session:
             loaded, watch.cold = yield from networks.load(method, self.device, self.weights)
             source_id = fingerprint(array) if array is not None and method.kind == "field" else ""
         return NetworkRun(loaded, scale, self.tile, self.device, self.dtype, watch, self.memory, source_id, window)
-
-    def _kept(self, handle: FieldHandle) -> _KeptField:
-        kept = self.memory.get(handle.id)
-        if kept is None:
-            raise GsrError(f"The field {handle.id[:8]} of {handle.method} is no longer kept.", hint="Encode it again.")
-        return kept
 
 
 def _make_pixels(
@@ -246,7 +249,7 @@ def _make_pixels(
     return sink.array
 
 
-def _draw(kept: _KeptField, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
+def _draw(kept: KeptField, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
     sink = ArraySink(kept.layout, view.size, watch)
     yield from runners.draw(kept.color, view, watch, sink.put_color)
     if isinstance(kept.alpha, GaussianField):
