@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+from skimage import data, io
 
 from gsr_app.harness import cli, models
 
@@ -41,3 +46,32 @@ def test_the_space_gets_what_it_asks_for() -> None:
         assert re.search(rf"^{key}: \S", front, re.MULTILINE), key
     assert len(re.findall(r"^short_description: (.*)$", front, re.MULTILINE)[0]) <= 60
     assert 'python_version: "3.12"' in front
+
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"gradio", "plotly", "av"}:
+            raise ImportError(f"{name} is not needed here")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def test_the_python_it_shows_runs_without_the_packages_of_the_app(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    io.imsave(tmp_path / "cat.png", data.chelsea()[100:136, 150:198])
+    (tmp_path / "shown.py").write_text("\n".join([BLOCKED, *blocks]))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [sys.executable, "shown.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "PSNR inf dB" in answer.stdout
+    assert io.imread(tmp_path / "cat_x4.png").shape == (144, 192, 3)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "cat.gsr", "cat.png", "cat_mine.png", "cat_x2.5.png", "cat_x4.png", "fit.gsr", "shown.py",
+    }  # fmt: skip
