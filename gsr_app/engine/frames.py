@@ -1,10 +1,10 @@
-"""Clips: frames in, frames out, one after the other, in the same memory whatever their number.
+"""Upscale the frames of a clip one after the other; memory does not depend on their number.
 
     for frame in upscale_frames(session, frames, method="savsr", scale=Scale(2.5, 2.5)):
         ...
 
-Frames are arrays as a session takes them, and come back as the same kind. Nothing is read ahead further than the
-method looks: an image method reads one frame, a network of windows three beyond the one it draws.
+Frames are arrays as `Session.upscale` takes them; results have the same layout. No more frames are read ahead than the
+method needs: none for an image method, three for a temporal network.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gsr_app.engine import cancellation, runners
 from gsr_app.engine.planes import Planes
 from gsr_app.engine.rows import ArraySink
 from gsr_app.engine.runners import Steps
-from gsr_app.engine.session import Session, Window
-from gsr_app.engine.temporal import Frame, Walk, slide
+from gsr_app.engine.session import Session
+from gsr_app.engine.temporal import NumberedFrame, TemporalRunner, sliding_windows
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
@@ -35,20 +35,19 @@ def upscale_frames(
     *,
     method: str,
     scale: Scale | float,
-    window: Window = "published",
-    on_progress: Callable[[Progress], None] | None = None,  # of the frame at work: its tiles and stages
+    on_progress: Callable[[Progress], None] | None = None,  # of the current frame: its tiles and stages
     cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
 ) -> Generator[np.ndarray, None, None]:
-    """Every frame of a clip at another scale, lazily and in order. Closing the generator stops the work."""
-    found = registry.method(method)  # an unknown name is said before the first frame is read
+    """Each frame of a clip at another scale, lazily and in order. Closing the generator stops the work."""
+    found = registry.method(method)  # an unknown name is refused before the first frame is read
     wanted = Scale.of(scale)
     if found.kind == "video":
         yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
         return
-    # No frame is asked for twice: fields are drawn and forgotten. Loaded networks are the process's, not the session's.
+    # No frame comes twice, so fields are not cached. Loaded networks belong to the process, not to the session.
     uncached = session.without_cache()
     for frame in frames:
-        yield _upscale(uncached, frame, method, wanted, window, on_progress, cancel)
+        yield _upscale(uncached, frame, method, wanted, on_progress, cancel)
 
 
 def _upscale_windows(
@@ -59,11 +58,11 @@ def _upscale_windows(
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool] | None,
 ) -> Generator[np.ndarray, None, None]:
-    """By a network that looks at the frames before and after. Transparency, which it does not know, is resized."""
+    """By a network that uses the frames before and after. Alpha, which such networks do not take, is resized."""
     pictures: dict[int, Planes] = {}
     first: list[Planes] = []
 
-    def number() -> Iterator[Frame]:
+    def read() -> Iterator[NumberedFrame]:
         for at, array in enumerate(frames):
             picture = Planes.of(array)
             first[:] = first or [picture]
@@ -74,16 +73,16 @@ def _upscale_windows(
                 )
             pictures[at] = picture
             # As they are: published scores are of frames that shrinking left slightly outside 0..1.
-            yield Frame(at, picture.network_color(clamped=False))
+            yield NumberedFrame(at, picture.network_color(clamped=False))
 
-    walk: Walk | None = None
+    runner: TemporalRunner | None = None
     watch = Stopwatch(session.device)
-    for at, window in enumerate(slide(number())):
+    for at, window in enumerate(sliding_windows(read())):
         picture = pictures.pop(at)
-        if walk is None:
-            walk = Walk(_run(session.network_run(method, scale, watch), on_progress, cancel), picture.size)
+        if runner is None:
+            runner = TemporalRunner(_run(session.network_run(method, scale, watch), on_progress, cancel), picture.size)
         sink = ArraySink(picture.layout, scale.output_size(picture.size), watch)
-        _run(walk.draw(window, sink.put_color), on_progress, cancel)
+        _run(runner.draw(window, sink.put_color), on_progress, cancel)
         if picture.alpha is not None:
             _run(runners.resize(picture.alpha, "bicubic", scale, watch, sink.put_alpha), None, cancel)
         yield sink.array
@@ -92,7 +91,7 @@ def _upscale_windows(
 def _run(
     steps: Steps[_Result], report: Callable[[Progress], None] | None, cancel: Callable[[], bool] | None
 ) -> _Result:
-    """Run steps to their end, telling each."""
+    """Run steps to their end and report each."""
     try:
         while True:
             with cancellation.cancelling(cancel):
@@ -115,15 +114,12 @@ def _upscale(
     frame: np.ndarray,
     method: str,
     scale: Scale,
-    window: Window,
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool] | None,
 ) -> np.ndarray:
-    up: Upscaled | None = None
-    for event in session.stream(frame, method=method, scale=scale, window=window, cancel=cancel):
+    for event in session.stream(frame, method=method, scale=scale, cancel=cancel):
         if isinstance(event, Upscaled):
-            up = event
-        elif on_progress is not None:
+            return event.image
+        if on_progress is not None:
             on_progress(event)
-    assert up is not None
-    return up.image
+    raise AssertionError("stream ends with the result")

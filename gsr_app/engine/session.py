@@ -241,7 +241,7 @@ def _make_pixels(
 
         yield from runners.resize(stack(planes.color, alpha, method.kernel), method.kernel, scale, watch, put_both)
     else:
-        runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": temporal.repeat}
+        runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": temporal.draw_still}
         put = {"color": sink.put_color, "alpha": sink.put_alpha}
         for name, plane in planes.network_inputs():
             yield from runs[method.kind](run, plane, put[name])

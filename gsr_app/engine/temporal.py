@@ -1,11 +1,11 @@
-"""Networks that look at a window of frames to draw the one in its middle: tiled in space, sliding in time.
+"""Temporal networks: the result of a frame depends on a window of frames around it. Tiled in space, sliding in time.
 
-What a network sees of a frame and its neighbours alone, and where the pixels of a patch look, is computed once and
-kept while the window slides over it, as long as there is room in the job's memory. Pictures are the same either way.
+The features of a frame with its two neighbours, and the sampling positions of a patch, are computed once and cached
+while the window slides, as far as the memory of the run allows. Results do not depend on the cache.
 
-That saves less than one would hope. SAVSR's two walks begin anew in every window, so whatever comes after a walk's
-memory belongs to one window alone. Of its 23.2 million multiplications per source pixel and frame at x4, 16.3 are the
-walks' own and 5.1 fuse and refine what they found. A window has five looks of 0.32 and shares four of them.
+The gain is limited: SAVSR's two recurrent passes start again in every window. Of its 23.2 million multiplications per
+source pixel and frame at x4, the passes take 16.3, and 5.1 fuse and refine their results. The features of a window take
+five times 0.32, and the next window reuses four of them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from gsr_app.engine.rows import RowSink, split_rows
 from gsr_app.engine.runners import QUERY_PIXELS, NetworkRun, Steps, run_in_tiles
 from gsr_app.models.savsr_upsample import OutputRegion
 
-REACH = 3  # frames that a window sees to each side of its middle
+REACH = 3  # frames of a window before and after its middle
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """A frame of a clip and its number, by which it is known again."""
+class NumberedFrame:
+    """A frame of a clip and its number, the key of the cache."""
 
     number: int
     color: Tensor  # [1, 3, h, w] in 0..1
 
 
-def slide(frames: Iterable[Frame], reach: int = REACH) -> Iterator[list[Frame]]:
-    """For every frame the window around it. Beyond the clip's ends it is mirrored, without its last frame twice."""
+def sliding_windows(frames: Iterable[NumberedFrame], reach: int = REACH) -> Iterator[list[NumberedFrame]]:
+    """The window around each frame. Beyond its ends a clip is mirrored, without repeating the last frame."""
     coming = iter(frames)
-    kept: dict[int, Frame] = {}
+    kept: dict[int, NumberedFrame] = {}
     middle, read, last = 0, 0, None
     while last is None or middle <= last:
         while last is None and read <= middle + reach:
@@ -49,13 +49,13 @@ def slide(frames: Iterable[Frame], reach: int = REACH) -> Iterator[list[Frame]]:
                 kept[read] = frame
                 read += 1
         if last is None or middle <= last:
-            yield [kept[mirror(at, last)] for at in range(middle - reach, middle + reach + 1)]
+            yield [kept[mirror_index(at, last)] for at in range(middle - reach, middle + reach + 1)]
         kept.pop(middle - reach, None)
         middle += 1
 
 
-def mirror(at: int, last: int | None) -> int:
-    """The frame of a clip that stands for number `at`; `last` is None as long as the end is not in sight."""
+def mirror_index(at: int, last: int | None) -> int:
+    """The number of the frame that is used as number `at`; `last` is None as long as the end is unknown."""
     if last is None:
         return abs(at)
     while last and not 0 <= at <= last:
@@ -63,8 +63,8 @@ def mirror(at: int, last: int | None) -> int:
     return at if last else 0
 
 
-class Walk:
-    """One network on its way through a clip. `draw` takes its windows in order; the tiles stay the same throughout."""
+class TemporalRunner:
+    """Runs one network over a clip: `draw` takes the windows in order. All frames are cut into the same tiles."""
 
     def __init__(self, job: NetworkRun, size: tuple[int, int]) -> None:
         arch = job.loaded.arch
@@ -72,11 +72,11 @@ class Walk:
         self.job = replace(job, tile=tile or max(size))
         self._grid: tiling.Grid | None = None
 
-    def draw(self, window: Sequence[Frame], sink: RowSink) -> Steps[None]:
-        """The picture of the window's middle frame."""
+    def draw(self, window: Sequence[NumberedFrame], sink: RowSink) -> Steps[None]:
+        """Draw the middle frame of a window."""
 
         def run(job: NetworkRun, middle: Tensor, grid: tiling.Grid) -> Steps[None]:
-            if grid != self._grid:  # the first one, or smaller tiles than before: those will do for the rest, too
+            if grid != self._grid:  # the first frame, or smaller tiles after an out-of-memory error: kept for the rest
                 self._grid = grid
                 self.job = replace(job, tile=max(span.stop - span.start for span in (*grid.rows, *grid.columns)))
                 job.memory.clear()
@@ -85,16 +85,16 @@ class Walk:
         yield from run_in_tiles(self.job, window[len(window) // 2].color, run)
 
 
-def repeat(job: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
-    """A single picture, as a clip that stands still."""
+def draw_still(job: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
+    """A single picture, as a clip of equal frames."""
     size = (color.shape[-2], color.shape[-1])
-    # The job's memory may hold what others want again; a single picture has nothing to keep.
+    # Nothing of a single picture is used again, so the session's cache is left alone.
     job = replace(job, memory=ByteLru(0))
-    yield from Walk(job, size).draw([Frame(0, color)] * (2 * REACH + 1), sink)
+    yield from TemporalRunner(job, size).draw([NumberedFrame(0, color)] * (2 * REACH + 1), sink)
 
 
 def _draw_tiles(
-    job: NetworkRun, window: Sequence[Frame], middle: Tensor, grid: tiling.Grid, sink: RowSink
+    job: NetworkRun, window: Sequence[NumberedFrame], middle: Tensor, grid: tiling.Grid, sink: RowSink
 ) -> Steps[None]:
     size = (middle.shape[-2], middle.shape[-1])
     mosaic = tiling.TileBlender(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, sink)
@@ -125,14 +125,14 @@ def _draw_tiles(
         mosaic.add(tile, part)
 
 
-def _look(job: NetworkRun, window: Sequence[Frame], tile: tiling.Tile) -> list[Any]:
-    """What the network sees around each inner frame of the window, taken over from the window before."""
+def _look(job: NetworkRun, window: Sequence[NumberedFrame], tile: tiling.Tile) -> list[Any]:
+    """The features of each inner frame of the window with its neighbours; known ones come from the window before."""
     key = f"looks {tile}"
     known: dict[tuple[int, ...], Any] = job.memory.get(key) or {}
     seen: dict[tuple[int, ...], Any] = {}
     sent: dict[int, Tensor] = {}
 
-    def send(frame: Frame) -> Tensor:
+    def send(frame: NumberedFrame) -> Tensor:
         if frame.number not in sent:
             sent[frame.number] = job.send(tile.read(frame.color))
         return sent[frame.number]
@@ -146,7 +146,7 @@ def _look(job: NetworkRun, window: Sequence[Frame], tile: tiling.Tile) -> list[A
             seen[numbers] = known.get(numbers)
             if seen[numbers] is None:
                 seen[numbers] = job.call(job.loaded.module.look, *map(send, three))  # pyright: ignore[reportArgumentType]
-    _keep(job.memory, key, seen)
+    _cache(job.memory, key, seen)
     return [seen[numbers] for numbers in in_order]
 
 
@@ -155,12 +155,12 @@ def _locate(job: NetworkRun, patch: OutputRegion) -> Any:
     places = job.memory.get(key)
     if places is None:
         places = job.call(job.loaded.module.locate, patch)  # pyright: ignore[reportArgumentType]
-        _keep(job.memory, key, places)
+        _cache(job.memory, key, places)
     return places
 
 
-def _keep(memory: ByteLru, key: str, value: Any) -> None:
-    """Keep a value where there is room. Tiles come round and round: letting new ones drive out old ones keeps none."""
+def _cache(memory: ByteLru, key: str, value: Any) -> None:
+    """Cache a value if there is room. Tiles are visited cyclically: replacing the oldest would never give a hit."""
     replaced = memory.get(key)
     if memory.used_bytes - weigh(replaced) + weigh(value) <= memory.limit_bytes:
         memory.put(key, value)

@@ -21,7 +21,7 @@ from gsr_app.engine.protocols import PROTOCOLS, check_pair_size, make_pair
 from gsr_app.engine.session import Session, warnings_for
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
-from gsr_app.io.video import Frame, Plan, Reader, VideoInfo
+from gsr_app.io.video import Plan, Reader, VideoFrame, VideoInfo
 from gsr_app.io.video.resume import ResumableOutput
 from gsr_app.models import registry
 
@@ -202,13 +202,13 @@ def _results(
     times: list[tuple[int, int]],
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool],
-) -> Iterator[tuple[Frame, np.ndarray, np.ndarray | None, np.ndarray]]:
+) -> Iterator[tuple[VideoFrame, np.ndarray, np.ndarray | None, np.ndarray]]:
     """(the frame, what the method got, the reference, the result) of every frame that is not done yet, in order."""
     start_s, end_s = _span(job, reader)
     # A temporal network needs finished frames again, as neighbours: their results are dropped.
     again = min(len(times), temporal.REACH if registry.method(job.method).kind == "video" else 0)
     known = times[: len(times) - again]
-    waiting: deque[tuple[Frame, np.ndarray, np.ndarray | None]] = deque()
+    waiting: deque[tuple[VideoFrame, np.ndarray, np.ndarray | None]] = deque()
 
     def sources() -> Iterator[np.ndarray]:
         for frame in reader.frames(start_s, end_s, after=known[-1][0] if known else None):
@@ -255,7 +255,7 @@ class _Rate:
         from_s = float(times[-1][0] * self._base) if times else self._start_s
         self._recent: deque[tuple[float, float]] = deque([(started, from_s)], maxlen=50)
 
-    def tick(self, frame: Frame, duration: int) -> tuple[float, float | None, float, float | None]:
+    def tick(self, frame: VideoFrame, duration: int) -> tuple[float, float | None, float, float | None]:
         """(time in the result, fraction done, frames per second, seconds left) after one more frame."""
         self.number += 1
         now = time.monotonic()

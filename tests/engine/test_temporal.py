@@ -17,7 +17,7 @@ from gsr_app.core.types import Scale
 from gsr_app.engine import networks, tiling
 from gsr_app.engine.frames import upscale_frames
 from gsr_app.engine.session import Session
-from gsr_app.engine.temporal import Frame, mirror, slide
+from gsr_app.engine.temporal import NumberedFrame, mirror_index, sliding_windows
 from gsr_app.models import registry
 from gsr_app.models.registry import Architecture, Method, WeightFile
 from gsr_app.models.savsr import SAVSR, Look, SAVSRConfig
@@ -64,7 +64,7 @@ def one_by_one(net: SAVSR, frames: list[np.ndarray], scale: Scale) -> list[np.nd
     height, width = scale.output_size((planes.shape[2], planes.shape[3]))
     drawn: list[np.ndarray] = []
     for middle in range(len(frames)):
-        window = planes[[mirror(at, len(frames) - 1) for at in range(middle - 3, middle + 4)]]
+        window = planes[[mirror_index(at, len(frames) - 1) for at in range(middle - 3, middle + 4)]]
         with torch.inference_mode():
             out = net(window[None], (scale.y, scale.x))[0, :, :height, :width]
         drawn.append(out.clamp(0, 1).permute(1, 2, 0).numpy())
@@ -79,8 +79,8 @@ def test_windows_are_mirrored_at_the_clips_ends_as_the_published_tests_mirror_th
     published = json.loads((shared / "golden/others/savsr/protocol.json").read_text())["frame_indices_reflection"]
     for name, indices in published.items():
         middle, count = map(int, name.split("/"))
-        frames = (Frame(i, torch.empty(0)) for i in range(count))
-        windows = list(slide(frames))
+        frames = (NumberedFrame(i, torch.empty(0)) for i in range(count))
+        windows = list(sliding_windows(frames))
         assert len(windows) == count
         assert [frame.number for frame in windows[middle]] == indices
 
@@ -95,19 +95,19 @@ def test_windows_are_mirrored_at_the_clips_ends_as_the_published_tests_mirror_th
     ],
 )
 def test_clips_shorter_than_half_a_window_are_mirrored_repeatedly(count: int, expected: list[list[int]]) -> None:
-    windows = slide(Frame(i, torch.empty(0)) for i in range(count))
+    windows = sliding_windows(NumberedFrame(i, torch.empty(0)) for i in range(count))
     assert [[frame.number for frame in window] for window in windows] == expected
 
 
 def test_no_frame_is_read_further_ahead_than_the_window_reaches() -> None:
     read: list[int] = []
 
-    def frames() -> Iterator[Frame]:
+    def frames() -> Iterator[NumberedFrame]:
         for i in range(20):
             read.append(i)
-            yield Frame(i, torch.empty(0))
+            yield NumberedFrame(i, torch.empty(0))
 
-    for middle, _ in enumerate(slide(frames())):
+    for middle, _ in enumerate(sliding_windows(frames())):
         assert read[-1] == min(middle + 3, 19)
 
 

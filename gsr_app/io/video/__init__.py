@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.io.video.mux import Part, assemble, check_tracks
-from gsr_app.io.video.reader import Frame, VideoInfo, VideoReader, clock, read_clock
+from gsr_app.io.video.reader import VideoFrame, VideoInfo, VideoReader, clock, read_clock
 from gsr_app.io.video.sequence import SequenceReader, is_sequence
 from gsr_app.io.video.writer import CODECS, PartWriter, Plan, plan_output
 
@@ -27,11 +27,11 @@ def open_video(path: str | os.PathLike[str], rate: Fraction | None = None) -> Re
 
 __all__ = [
     "CODECS",
-    "Frame",
     "Part",
     "PartWriter",
     "Plan",
     "Reader",
+    "VideoFrame",
     "VideoInfo",
     "assemble",
     "check_tracks",

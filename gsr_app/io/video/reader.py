@@ -32,7 +32,7 @@ _TURNS = {(1, 0, 0, 1): (0, False), (0, 1, -1, 0): (1, False), (-1, 0, 0, -1): (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class VideoFrame:
     """One upright picture. Its time is a count of the video's `time_base`."""
 
     pixels: np.ndarray  # [H, W] or [H, W, 3] float32 of video; uint8 or uint16, perhaps with alpha, of stored RGB
@@ -90,7 +90,7 @@ class VideoReader:
 
     def frames(
         self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
-    ) -> Generator[Frame, None, None]:
+    ) -> Generator[VideoFrame, None, None]:
         """The frames from `start_s` to before `end_s`, or those after the time `after`, in order."""
         base = self.info.time_base
         first = None if start_s is None else _at_least(start_s / base)
@@ -115,7 +115,7 @@ class VideoReader:
                 if first is not None and pts < first:
                     continue
                 damaged += bool(frame.is_corrupt)
-                yield Frame(self._picture(frame), pts, duration)
+                yield VideoFrame(self._picture(frame), pts, duration)
             else:
                 self._check_end(last, lost_at, stream, whole=end_s is None)
         if damaged:

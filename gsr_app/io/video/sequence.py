@@ -14,7 +14,7 @@ from gsr_app.core import pixels
 from gsr_app.core.errors import ImageError, VideoError
 from gsr_app.io import images
 from gsr_app.io.video.color import Coding
-from gsr_app.io.video.reader import Frame, VideoInfo
+from gsr_app.io.video.reader import VideoFrame, VideoInfo
 from gsr_app.io.vips import printable
 
 TIMES = "timestamps.txt"
@@ -73,7 +73,7 @@ class SequenceReader:
 
     def frames(
         self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
-    ) -> Generator[Frame, None, None]:
+    ) -> Generator[VideoFrame, None, None]:
         for file, pts, step in zip(self._files, self._times, self._steps, strict=True):
             seconds = pts * self.info.time_base
             if (start_s is not None and seconds < start_s) or (after is not None and pts <= after):
@@ -91,7 +91,7 @@ class SequenceReader:
                 return
             # Encoders have no grey with alpha.
             channels = 4 if picture.layout.has_alpha else None
-            yield Frame(pixels.convert(picture.pixels, channels=channels), pts, step)
+            yield VideoFrame(pixels.convert(picture.pixels, channels=channels), pts, step)
 
 
 def _find(path: Path) -> list[Path]:
