@@ -17,6 +17,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.pixels import convert, from_planes, to_planes
 from gsr_app.core.types import FieldHandle, Scale, Timing, View
 from gsr_app.io.fields import SUFFIX, load_field, save_field
+from gsr_app.io.picture import Picture
 from gsr_app.ui.files import url_of
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
@@ -24,7 +25,7 @@ from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.comparison import read_picture
 from gsr_app.viewer.contract import Frame, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.panes import INPUT_COLOUR, picture_pane
-from gsr_app.viewer.sink import StoredPicture, safe_stem
+from gsr_app.viewer.sink import safe_stem
 
 if TYPE_CHECKING:  # it imports torch
     from gsr_app.fitting.fitter import FitStatus, Fitter
@@ -40,7 +41,7 @@ Event = tuple[PaneSpec, "FitStatus | None"]
 class FitJob:
     """Fits of one picture: new ones, or those of an earlier job to continue."""
 
-    source: StoredPicture
+    source: Picture
     name: str
     fits: dict[str, Fitter]  # by start
     seconds: float

@@ -17,7 +17,7 @@ from gsr_app.ui.files import Files, url_of
 from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.contract import PaneField
 from gsr_app.viewer.png import encode_png
-from gsr_app.viewer.sink import Stored, StoredPicture
+from gsr_app.viewer.sink import Stored
 
 log = logging.getLogger("gsr")
 
@@ -30,7 +30,7 @@ class ServedSink:
     def put_still(self, pane_id: str, pixels: NDArray[Any]) -> Stored:
         return Stored(url_of(self.files.put(encode_png(pixels), ".png", pane_id)))
 
-    def put_result(self, pane_id: str, pixels: NDArray[Any], source: StoredPicture, name: str) -> Stored:
+    def put_result(self, pane_id: str, pixels: NDArray[Any], source: Picture, name: str) -> Stored:
         started = time.perf_counter()
         screen = self.files.put(encode_png(pixels), ".png", name)
         write_ms = 1000 * (time.perf_counter() - started)

@@ -21,11 +21,11 @@ from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMet
 from gsr_app.core.pixels import convert
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Timing, Upscaled
 from gsr_app.io.fields import pack_field
-from gsr_app.io.images import read_image, read_metadata
+from gsr_app.io.images import Picture, read_image, read_metadata
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.panes import INPUT_COLOUR, REFERENCE_COLOUR, licences, picture_pane, result_pane, waiting_pane
-from gsr_app.viewer.sink import Sink, StoredPicture, safe_stem
+from gsr_app.viewer.sink import Sink, safe_stem
 
 if TYPE_CHECKING:  # it imports torch
     from gsr_app.engine.metrics import Convention
@@ -86,7 +86,7 @@ class Scoring:
 class CompareJob:
     """A checked request, with the pixels."""
 
-    source: StoredPicture
+    source: Picture
     image: NDArray[Any]  # what the methods get: the source, or its float32 where results are scored before rounding
     name: str
     scale: Scale
@@ -128,7 +128,7 @@ def picture_size(path: object) -> tuple[int, int]:
     return read_metadata(Path(str(path)))[0]
 
 
-def read_picture(path: object, limits: Limits, what: str = "picture") -> StoredPicture:
+def read_picture(path: object, limits: Limits, what: str = "picture") -> Picture:
     if not isinstance(path, str) or not path:
         raise InvalidArgument(f"There is no {what} yet.", hint="Drop one in, paste one, or take an example.")
     height, width = picture_size(path)
@@ -137,8 +137,7 @@ def read_picture(path: object, limits: Limits, what: str = "picture") -> StoredP
             f"The {what} has {height * width / 1e6:.1f} megapixels; at most {limits.input_pixels / 1e6:.0f} are taken.",
             hint="Crop it, or start the app with a larger --max-pixels.",
         )
-    picture = read_image(path)
-    return StoredPicture(picture.pixels, picture.meta)
+    return read_image(path)
 
 
 def check_output(size: tuple[int, int], scale: Scale, limits: Limits) -> tuple[int, int]:

@@ -10,24 +10,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gsr_app.core.types import FieldHandle
-from gsr_app.io.picture import Metadata
+from gsr_app.io.picture import Picture
 from gsr_app.viewer.contract import PaneField
 from gsr_app.viewer.png import encode_png
 
 _LEVEL = 6  # of PNG compression: higher than on the screen, because a report is stored and sent
-
-
-@dataclass(frozen=True, eq=False)
-class StoredPicture:
-    """The pixels of a file as it stores them, and its metadata."""
-
-    pixels: NDArray[Any]
-    meta: Metadata
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class Sink(Protocol):
         """Store a picture without a file to save: the input, the reference, a state of a fit."""
         ...
 
-    def put_result(self, pane_id: str, pixels: NDArray[Any], source: StoredPicture, name: str) -> Stored:
+    def put_result(self, pane_id: str, pixels: NDArray[Any], source: Picture, name: str) -> Stored:
         """Store a result of a source picture, for the screen and as a file to save under a name."""
         ...
 
@@ -72,7 +59,7 @@ class ReportSink:
         self.pictures[pane_id] = encode_png(pixels, level=_LEVEL)
         return Stored("carried")
 
-    def put_result(self, pane_id: str, pixels: NDArray[Any], source: StoredPicture, name: str) -> Stored:
+    def put_result(self, pane_id: str, pixels: NDArray[Any], source: Picture, name: str) -> Stored:
         self.put_still(pane_id, pixels)
         return Stored("carried", download_name=f"{pane_id}.png")
 
