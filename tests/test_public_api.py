@@ -54,7 +54,7 @@ def test_every_public_name_is_there_and_has_an_example_if_it_is_of_the_api(name:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="upscail"):
-        gsr.upscail  # noqa: B018
+        gsr.upscail  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # ---- in and out -------------------------------------------------------------------------------------------------
