@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument, UnknownName
 
 Channel = Literal["rgb", "y", "y-swapped", "luma"]
@@ -142,17 +143,16 @@ def _comparable(image: Image, reference: Image, by: Convention, scale: float) ->
 def _planes(image: Image, quantised: bool) -> torch.Tensor:
     """[3, H, W] float64, 0..255."""
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
-    array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise InvalidArgument(f"A picture must be [H, W] or [H, W, 1 to 4], found {tuple(array.shape)}.")
-    array = array[..., :1].repeat(3, axis=2) if array.shape[2] < 3 else array[..., :3]
-    peaks = {"uint8": 255.0, "uint16": 65535.0}
-    if array.dtype.kind != "f" and array.dtype.name not in peaks:
+    if array.dtype.kind != "f" and array.dtype.name not in {"uint8", "uint16"}:
         raise InvalidArgument(f"A picture must be uint8, uint16 or float, found {array.dtype}.")
+    array = pixels.as_rgb(array)
     # float32 pictures are scaled and rounded in float32, as every test script does before it compares.
-    scaled = array.clip(0, 1) * array.dtype.type(_PEAK) if array.dtype.kind == "f" else array
+    is_float = array.dtype.kind == "f"
+    scaled = array.clip(0, 1) * array.dtype.type(_PEAK) if is_float else array
     planes = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)).astype(np.float64))
-    planes = planes * (_PEAK / peaks.get(array.dtype.name, _PEAK))
+    planes = planes if is_float else planes * (_PEAK / pixels.white(array.dtype))
     return planes.round() if quantised else planes
 
 

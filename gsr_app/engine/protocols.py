@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale
 from gsr_app.engine.metrics import CONVENTIONS, Convention, Score, measure
@@ -107,7 +108,7 @@ class Pair:
     @property
     def float_lr(self) -> NDArray[np.float32]:
         """What a method gets: its answer is float32, too, and is not rounded before it is scored."""
-        return (self.lr / np.float32(_peak(self.lr))).astype(np.float32, copy=False)
+        return pixels.convert(self.lr, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _shrink(picture: Array, scale: Scale, by: Protocol) -> Array:
     layers = picture if picture.ndim == 3 else picture[..., None]
     alpha = layers[..., -1] if layers.shape[2] in (2, 4) else None
     blended = alpha is not None and alpha.min() != alpha.max()
-    peak = _peak(picture)
+    peak = pixels.white(picture.dtype)
 
     def planes(rows: Array) -> torch.Tensor:  # [1, C, h, W] float64
         values = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1)).astype(np.float64))[None] / peak
@@ -222,10 +223,6 @@ def _separate(planes: torch.Tensor) -> torch.Tensor:  # what `stack` made, resiz
     color, alpha = unstack(planes, "bicubic", has_alpha=True)
     assert alpha is not None
     return torch.cat([color, alpha], 1)
-
-
-def _peak(picture: Array) -> float:
-    return {"uint8": 255.0, "uint16": 65535.0}.get(picture.dtype.name, 1.0)
 
 
 def _size(picture: Array) -> str:
