@@ -1,6 +1,6 @@
-"""The app as an API: the same work through `gradio_client` or curl, one endpoint per verb.
+"""The HTTP API of the app, for `gradio_client` or curl: one endpoint per task.
 
-Inputs are components only so that Gradio types, documents and checks them; nothing here is on the page.
+Gradio documents and checks inputs that are components; these are hidden on the page.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def build(app: AppState) -> None:
     """Register the endpoints."""
 
     def upscale(image: str, method: str, scale: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
-        """Upscale a picture.
+        """Upscale an image.
 
-        image: the picture, any size that the app takes. method: an id of /models. scale: a factor ("3.7"), one per
-        axis, vertical first ("2.5x4"), or a size in pixels ("1920x1080", "1920x", "x1080", "fit:3840x2160").
-        Answers the result as a PNG of the input's depth, and what was done: size, timing, weights, warnings.
+        image: the file. method: an id from /models. scale: a factor ("3.7"), a vertical and a horizontal factor
+        ("2.5x4"), or a size in pixels ("1920x1080", "1920x", "x1080", "fit:3840x2160").
+        Returns a PNG with the input's bit depth, and JSON with size, timing, weights and warnings.
         """
         job = compare.prepare(app, CompareRequest(image, (str(method),), str(scale)))
         (made,) = _run_all(app, _visitor(request), job)
@@ -47,10 +47,10 @@ def build(app: AppState) -> None:
     def compare_methods(
         image: str, methods: str, scale: str, reference: str | None, request: gr.Request
     ) -> tuple[list[str], dict[str, Any]]:
-        """Upscale a picture by several methods and, given a reference of the result's size, measure each.
+        """Upscale an image with several methods. With a reference of the output size, each result is measured.
 
-        methods: ids of /models, separated by commas. Answers one PNG per method that succeeded, in order, and the
-        figures of all; a method that failed says why in its entry and takes no other down.
+        methods: ids from /models, separated by commas. Returns one PNG per method that succeeded, in this order, and
+        JSON with an entry per method. If a method fails, its entry holds the error, and the others still run.
         """
         ids = tuple(one.strip() for one in str(methods).split(",") if one.strip())
         job = compare.prepare(app, CompareRequest(image, ids, str(scale), reference))
@@ -60,7 +60,7 @@ def build(app: AppState) -> None:
         return [str(path) for path, _ in made if path], {"width": width, "height": height, "results": results}
 
     def field(image: str, method: str, request: gr.Request) -> dict[str, Any]:
-        """Turn a picture into a field of Gaussians to draw views of; answers {id, method, count, source}."""
+        """Encode an image as a field of Gaussians. Returns {id, method, count, source}; /render_view takes the id."""
         (found,) = comparison.find_methods(app.engine.methods, (str(method),))
         source = comparison.read_picture(image, app.limits)
         made: list[FieldHandle] = []
@@ -76,7 +76,7 @@ def build(app: AppState) -> None:
     def render_view(
         field_id: str, x: float, y: float, width: float, height: float, out_width: float, out_height: float
     ) -> str:
-        """Draw a rectangle of a field (source pixels) into out_width x out_height pixels; answers a PNG."""
+        """Render a rectangle of a field, given in source pixels, at out_width x out_height pixels. Returns a PNG."""
         request = {"x": x, "y": y, "width": width, "height": height, "out_width": out_width, "out_height": out_height}
         handle = app.handles.get(field_id)
         view = views.view_of(request, handle.source_size)
@@ -84,13 +84,13 @@ def build(app: AppState) -> None:
         return str(app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view"))
 
     def models() -> list[dict[str, Any]]:
-        """The catalogue: every method with its family, scales, licences, published scores and whether it is here."""
+        """List all methods with family, scales, licences and published scores. here: it runs without a download."""
         return [_model(app, method) for method in app.engine.methods]
 
     def metrics(image: str, reference: str, protocol: str) -> dict[str, Any]:
-        """PSNR and SSIM of a picture against a reference, by a protocol or a metric convention.
+        """Measure PSNR and SSIM of an image against a reference, by a protocol or a metric convention.
 
-        Answers {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb}; those of the channel that is not compared are null.
+        Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb}. Values that the convention does not define are null.
         """
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")
@@ -101,9 +101,9 @@ def build(app: AppState) -> None:
     ) -> tuple[str, dict[str, Any]]:
         """Upscale a video.
 
-        video: a file or a GIF. method, scale: as for upscale. start, end: "12.5" or "1:02.5", empty for the whole.
-        format: mp4, mkv, webm, mov or gif. Answers the result, its times and sound as they were, and what was done:
-        size, pictures, duration, notes, and in "trouble" where a damaged video stopped.
+        video: a video file or a GIF. method, scale: as for /upscale. start, end: times such as "12.5" or "1:02.5";
+        leave both empty for the whole video. format: mp4, mkv, webm, mov or gif. Timestamps and audio are kept.
+        Returns the video, and JSON with size, frame count, duration, notes, and "trouble" for a damaged video.
         """
         asked = VideoRequest(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
         job = video.prepare(app, asked)
@@ -142,7 +142,7 @@ def _endpoint(work: Callable[..., Any], inputs: list[Any], outputs: list[Any], n
 
 
 def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors that a client can act on, escaped because Gradio shows them as HTML; of others only that they happened."""
+    """Send known errors to the client, escaped because Gradio shows them as HTML. Of others, send only the type."""
 
     @functools.wraps(work)
     def guarded(*arguments: Any, **named: Any) -> Any:
@@ -166,7 +166,7 @@ def _visitor(request: gr.Request | None) -> str:
 def _run_all(
     app: AppState, visitor: str, job: CompareJob, *, keep_going: bool = False
 ) -> list[tuple[Path | None, dict[str, Any]]]:
-    """The file and the figures of every method."""
+    """The output file and the measurements of every method."""
     made: list[tuple[Path | None, dict[str, Any]]] = []
     for method in job.methods:
 
