@@ -39,12 +39,32 @@ class Weights:
     id: str  # names the exact bytes: "rt4ksr-x2@9ec75000"
 
 
+@dataclass(frozen=True)
+class Availability:
+    """Whether a method can run on this machine: at once, after a download, or not, and why."""
+
+    here: bool
+    download_bytes: int | None = None
+    reason: str = ""
+    own: bool = False  # whether the user's own weights are used instead of the published ones
+
+
+def availability(method: Method, weights: str | Path | None = None) -> Availability:
+    """Whether the weights of a method are on this machine, and if not, what prevents it. Reads no file."""
+    try:
+        here = all(_find_file(method, file, weights) for file in method.files)
+    except WeightsError as error:
+        return Availability(here=False, reason=str(error))
+    if here:
+        return Availability(here=True, own=weights is None and is_local(method))
+    by_hand = f"no direct download: get it from {method.page}" if method.page else ""
+    offline = "this machine is set to stay offline" if settings.is_offline() else ""
+    return Availability(here=False, download_bytes=method.bytes, reason=by_hand or offline)
+
+
 def is_present(method: Method, weights: str | Path | None = None) -> bool:
     """Whether the method can run without fetching anything. Reads no file."""
-    try:
-        return all(_find_file(method, file, weights) for file in method.files)
-    except WeightsError:
-        return False
+    return availability(method, weights).here
 
 
 def default_method() -> str:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gsr_app.core import settings
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue
+from gsr_app.models.weights import Availability
 from gsr_app.ui import zerogpu
 from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.comparison import Engine as ComparisonEngine
@@ -30,25 +29,14 @@ if TYPE_CHECKING:  # they import torch
 _MOST_FIELDS = 12
 
 
-@dataclass(frozen=True)
-class Availability:
-    """Whether a method can run on this machine: at once, after a download, or not, and why."""
-
-    here: bool
-    download_bytes: int | None = None
-    reason: str = ""
-    own: bool = False  # whether the user's own weights are used instead of the published ones
-
-
 class Engine:
     """Everything that the app computes."""
 
     def __init__(self, device: str = "auto", weights_path: Path | None = None) -> None:
         self._device = device
         self._weights = weights_path
-        self._fields: BoundedStore[GaussianField] = BoundedStore(
-            _MOST_FIELDS
-        )  # that the session did not make, by handle
+        # Fields that the session did not make, by handle.
+        self._fields: BoundedStore[GaussianField] = BoundedStore(_MOST_FIELDS)
 
     @functools.cached_property
     def session(self) -> Session:
@@ -82,19 +70,7 @@ class Engine:
         return tuple(sorted(catalogue().values(), key=lambda method: method.kind != "video"))
 
     def availability(self, method: Method) -> Availability:
-        if not method.files:
-            return Availability(here=True)
-        try:
-            here = weights.find(method, self._weights) is not None
-        except WeightsError as error:
-            return Availability(here=False, reason=str(error))
-        if here:
-            return Availability(here=True, own=self._weights is None and weights.is_local(method))
-        if method.is_packaged:
-            return Availability(here=False, reason="its weights are not part of this copy")
-        by_hand = f"no direct download: get it from {method.page}" if method.page else ""
-        offline = "this machine is set to stay offline" if settings.is_offline() else ""
-        return Availability(here=False, download_bytes=method.bytes, reason=by_hand or offline)
+        return weights.availability(method, self._weights)
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         weights.obtain(method, self._weights, report)

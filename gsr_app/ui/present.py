@@ -7,7 +7,7 @@ from typing import Any
 
 from gsr_app.core.types import Scale
 from gsr_app.models.registry import Method
-from gsr_app.ui.engine import Availability
+from gsr_app.models.weights import Availability
 from gsr_app.ui.estimate import Estimates
 from gsr_app.viewer.panes import licences
 

@@ -13,7 +13,8 @@ import numpy as np
 from gsr_app.core.errors import Cancelled, GsrError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.models.registry import Method, WeightFile
-from gsr_app.ui.engine import Availability, Engine
+from gsr_app.models.weights import Availability
+from gsr_app.ui.engine import Engine
 
 if TYPE_CHECKING:
     from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep

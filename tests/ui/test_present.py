@@ -9,8 +9,9 @@ import pytest
 from gsr_app.core.types import Scale, Timing
 from gsr_app.harness import models
 from gsr_app.models.registry import catalogue
+from gsr_app.models.weights import Availability
 from gsr_app.ui import present
-from gsr_app.ui.engine import Availability, Engine
+from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.viewer import bundle, contract
 from gsr_app.viewer.contract import PaneSpec, Scene, as_json
