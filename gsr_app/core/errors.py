@@ -28,11 +28,11 @@ class InvalidScale(GsrError):
 
 
 class SizeOutOfReach(InvalidScale):
-    """A size in pixels that this picture cannot be brought to, though another could."""
+    """A size in pixels that is out of range for this picture, but not for every picture."""
 
 
 class InvalidArgument(GsrError):
-    """A value handed to the library that it cannot work with; the message names the argument."""
+    """An argument that the library cannot use; the message names it."""
 
 
 class ImageError(GsrError):
@@ -65,8 +65,8 @@ class UnknownName(GsrError):
     def __init__(self, found: str, known: Iterable[str], *, what: str, where: str) -> None:
         choices = sorted(known)
         near = nearest(found, choices)
-        ask = f" Did you mean {near!r}?" if near else f" Known: {', '.join(choices)}."
-        super().__init__(f"{what} {found!r} is not in {where}.{ask}")
+        suggestion = f" Did you mean {near!r}?" if near else f" Known: {', '.join(choices)}."
+        super().__init__(f"{what} {found!r} is not in {where}.{suggestion}")
         self.nearest = near
 
 

@@ -1,4 +1,4 @@
-"""Where things lie on this machine."""
+"""The folders of the app on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
 def cache_folder() -> Path:
-    """`GSR_CACHE`, or the platform's folder for what can be made or fetched again. May not exist yet."""
+    """`GSR_CACHE`, or the platform's cache folder. It may not exist yet."""
     if chosen := settings.cache_folder():
         return chosen
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""The nouns of the house: frozen, small, numpy and stdlib only.
+"""The types that all parts share: small, frozen, and free of torch.
 
 Sizes are (height, width); points are (x, y). Source-pixel units put pixel centres at +0.5 and y down.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from gsr_app.core.errors import InvalidArgument, InvalidScale, SizeOutOfReach
 
 MIN_SCALE, MAX_SCALE = 0.01, 64.0
-# "2.5x4" is two factors and "2x" is one; from here on up, integers beside an x are pixels ("1920x1080", "1920x").
+# "2.5x4" is two factors and "2x" is one; from this value on, integers next to an x are pixels ("1920x1080", "1920x").
 _SMALLEST_PIXELS = 65
 
 # Room for the rounding of `target / source * source` in float64, far below any real fraction of a pixel.
@@ -44,7 +44,7 @@ class Scale:
 
     @classmethod
     def of(cls, scale: Scale | float) -> Scale:
-        """One factor for both axes, or a scale as it is."""
+        """A scale from one factor for both axes; a `Scale` is returned unchanged."""
         return scale if isinstance(scale, Scale) else cls(scale, scale)
 
     @classmethod
@@ -109,7 +109,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which rectangle of the source plane to draw, and into how many pixels. A frame, a tile and a zoom are Views."""
+    """Which rectangle of the source plane to draw, and into how many pixels. A tile and a zoom are Views, too."""
 
     origin: tuple[float, float]  # (x, y) of the rectangle's top left corner, source pixels
     span: tuple[float, float]  # (height, width), source pixels
@@ -142,7 +142,7 @@ class View:
 class GaussianField:
     """An image as 2-D Gaussians. Scale-free: drawing at scale s multiplies means and sigmas by s.
 
-    The arrays are numpy arrays or torch tensors, all of one kind; whoever draws converts them.
+    The arrays are all numpy arrays or all torch tensors; the renderer converts them.
     """
 
     mean: Any  # [N, 2] (x, y), source pixels, pixel centres at +0.5, y down
@@ -175,7 +175,7 @@ STAGES = ("read", "encode", "decode", "bin", "render", "resize", "write")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time went. Stages in ms; of several runs, the median."""
+    """Milliseconds per stage; of several runs, the median."""
 
     stages_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     peak_bytes: int | None = None
@@ -189,7 +189,7 @@ class Timing:
         return sum(self.stages_ms.values())
 
     def including(self, **stages_ms: float) -> Timing:
-        """This timing with further stages added to it."""
+        """A copy with the times of further stages added."""
         merged = dict(self.stages_ms)
         for name, value in stages_ms.items():
             merged[name] = merged.get(name, 0.0) + value
@@ -198,10 +198,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What long work does next, told before it is done: a stage can take minutes."""
+    """The next piece of long work, reported before it starts, because it can take minutes."""
 
     stage: str
-    done: int  # pieces of the stage that are behind it
+    done: int  # finished pieces of the stage
     total: int
 
     @property
@@ -211,13 +211,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upscaled:
-    """A finished picture and the truth about how it was made."""
+    """An upscaled picture, and how it was made."""
 
     image: Any  # same kind as the input: dtype, channels
     timing: Timing
     method: str
     scale: Scale
-    done: str  # what was really done, e.g. "x2 network, then resized to x2.7"
+    done: str  # what was actually done, e.g. "x2 network, then resized to x2.7"
     field: FieldHandle | None = None
     weights_id: str = ""
     warnings: tuple[str, ...] = ()
@@ -234,7 +234,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class FieldHandle:
-    """A picklable name for an encoded image that a session keeps."""
+    """A picklable reference to an encoded image that a session keeps."""
 
     id: str
     method: str
@@ -244,7 +244,7 @@ class FieldHandle:
 
 @dataclass(frozen=True, slots=True)
 class BackendReport:
-    """What runs an op and, if something better was not taken, why. Truthy means it fell back."""
+    """Which backend runs an op, and why not a faster one. Truthy means it fell back."""
 
     backend: str
     fell_back: bool = False

@@ -38,18 +38,18 @@ field       `module.encode(lr) -> features`, `module.field(features, scale) -> G
 pixels      `module(lr) -> sr` at one native scale
 continuous  `module(lr, (H, W)) -> sr`; when tileable also `module.encode(lr) -> features` and
             `module.query(features, view) -> sr` of any View of the source plane
-video       `module(frames, (sy, sx)) -> sr` of the frame in the middle of seven; in parts, so that what a frame and its
-            neighbours give is computed once while the window slides, `module.look(before, frame, after) -> look`,
-            `module.encode(looks, frame, scale) -> features`, `module.locate(patch) -> places` and
-            `module.draw(features, places) -> sr` of a patch of the picture
-metric      two pictures in, a distance out
-start       a picture in; out come the Gaussians that a fit begins with (fitting/starts.py)
+video       `module(frames, (sy, sx)) -> sr` of the middle one of seven frames. Its parts are called, to cache what
+            windows share: `module.look(before, frame, after) -> look` of a frame, `module.encode(looks, frame, scale)
+            -> features` of a window, `module.locate(region) -> places` and `module.draw(features, places) -> sr` of a
+            `savsr_upsample.OutputRegion`
+metric      from two pictures to a distance
+start       from a picture to the Gaussians that a fit starts with (fitting/starts.py)
 """
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the engine has to know about a network in order to run it; everything else stays in its file."""
+    """What the engine needs to know about a network to run it."""
 
     id: str
     build: Callable[[], nn.Module]
@@ -61,10 +61,10 @@ class Architecture:
     overlap: int = 16  # source pixels of context that a tile needs on each side
     tileable: bool = True
     wraps: bool = False  # its shifted windows wrap around the frame: each edge sees the opposite one
-    bytes_per_pixel: int = 20_000  # peak memory of a forward pass per source pixel, roughly: it sizes the tiles
-    largest_tile: int | None = None  # the most a tile may measure where time or memory grow faster than its area
+    bytes_per_pixel: int = 20_000  # approximate peak memory of a forward pass per source pixel: sets the tile size
+    largest_tile: int | None = None  # limit for a tile's side, if time or memory grow faster than its area
     channels_last: bool = False  # whether convolutions run faster in that layout
-    full_precision: bool = False  # its numbers are too fine for half precision, wherever that is on
+    full_precision: bool = False  # always float32: its values need more than half precision
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice
     window_fraction: float | None = None  # field: half-width of the published hard window, over half the frame
@@ -120,19 +120,19 @@ class WeightFile:
     revision: str = "main"
     paths: tuple[str, ...] = ()  # and the file in it; several are candidates, the first that exists is taken
     url: str = ""
-    page: str = ""  # where people find it, when no program can fetch it
+    page: str = ""  # web page to get it from by hand, if there is no direct download
     part: str = ""  # the submodule it belongs to, when a network comes in several files
     sha256: str = ""  # whole, or the first digits where only those are published
     bytes: int | None = None
 
     @property
     def name(self) -> str:
-        """What the file is called, wherever it comes from."""
+        """The name of the file."""
         return (self.asset or self.url or self.paths[0]).rpartition("/")[2].partition("?")[0]
 
     @property
     def source(self) -> str:
-        """Where it comes from, for people."""
+        """Where it comes from, for messages."""
         return self.url or self.page or self.asset or f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})"
 
 
@@ -147,7 +147,7 @@ class Method:
     code_licence: str
     arch: str = ""
     kernel: str = ""  # resize: what ops.resize calls it
-    scales: tuple[float, float] | None = None  # the range it was trained for; None: any will do
+    scales: tuple[float, float] | None = None  # the range it was trained for; None: any
     native_scale: int | None = None  # pixels: the one factor the network makes
     parameters: int | None = None
     weights_licence: str = ""
@@ -162,7 +162,7 @@ class Method:
 
     @property
     def bytes(self) -> int | None:
-        """What there is to download; None when it is not known."""
+        """The size of all files; None if it is unknown."""
         sizes = [file.bytes for file in self.files]
         return sum(size or 0 for size in sizes) if all(size is not None for size in sizes) else None
 
@@ -173,7 +173,7 @@ class Method:
 
     @property
     def page(self) -> str:
-        """Where people find what no program can fetch; empty when everything comes by itself."""
+        """The web page of a file without direct download; empty if all can be downloaded."""
         return next((file.page for file in self.files if file.page), "")
 
     def is_trained_for(self, scale: float) -> bool:
@@ -194,7 +194,7 @@ def packaged_catalogue() -> Mapping[str, Method]:
 
 @functools.cache
 def measures() -> Mapping[str, Method]:
-    """What judges pictures and needs weights to do so (LPIPS, DISTS, NIQE), as tables like the methods'."""
+    """Metrics that need weights (LPIPS, DISTS, NIQE), as tables like the methods'."""
     return read_catalogue(MEASURES.read_text(encoding="utf-8"), MEASURES.name)
 
 
@@ -249,7 +249,7 @@ def register(method: Method, architecture: Architecture | None = None) -> Method
 
 
 def unregister(method_id: str) -> None:
-    """Take a registered method away again. Example: `unregister("mine")`"""
+    """Remove a registered method. Example: `unregister("mine")`"""
     with _lock:
         if method_id not in _registered:
             raise UnknownName(method_id, _registered, what="Method", where="the registered methods")
@@ -290,7 +290,7 @@ def read_catalogue(text: str, file: str = "catalog.toml") -> dict[str, Method]:
 
 
 def _check(method: Method) -> None:
-    """Refuse a method that contradicts itself."""
+    """Raise `InvalidArgument` if the fields of a method contradict each other."""
     if method.kind not in get_args(Kind):
         raise InvalidArgument(f"{method.id}: kind {method.kind!r} is not one of {', '.join(get_args(Kind))}.")
     if bool(method.kernel) != (method.kind == "resize") or bool(method.arch) == (method.kind == "resize"):
