@@ -64,10 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
         known = ", ".join(sorted(images.writable_suffixes()))
         raise InvalidArgument(f"--format {arguments.format} cannot be written.", hint=f"Known: {known}.")
     mark = f"{method}_{wanted if arguments.size else f'x{wanted}'}".replace(":", "-").replace("×", "x")
-    tasks = batch.plan(arguments.inputs, Path(arguments.output).expanduser(), mark, images.readable_suffixes(), suffix)
+    output = Path(arguments.output).expanduser()
+    tasks = batch.plan(arguments.inputs, output, mark, images.readable_suffixes(), suffix)
     for task in tasks:
         output_format(task.target)
     folders = {task.target.parent for task in tasks}
+    if tasks[0].target == output and not output.parent.is_dir():
+        # A folder named by -o is made; one on the way to a file is more often a mistyped name.
+        what = "is not a folder" if output.parent.exists() else "does not exist"
+        raise GsrError(f"The output folder {output.parent} {what}.", hint="Create it, or choose another.")
     for folder in folders:
         make_folder(folder)
     remove_abandoned(folders)

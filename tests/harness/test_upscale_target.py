@@ -31,7 +31,8 @@ REFUSED = [
     ("out.bmp", (), "is read, but not written"),
     ("a.png", (), "is the input itself"),
     ("a.png", ("--overwrite",), "is the input itself"),
-    ("file/out.png", (), "Cannot make the folder"),
+    ("file/out.png", (), "is not a folder"),
+    ("missing/out.png", (), "does not exist"),
     ("out.webp", ("--size", "16384x1"), "at most 16383 pixels per side"),
     ("out.jpg", ("--size", "1x65501"), "at most 65500 pixels per side"),
 ]
