@@ -257,16 +257,15 @@ def fit(
     for _ in fitter.run():
         pass
     done = f"fitted to {fitter.best_psnr:.2f} dB in {fitter.step:,} steps, {fitter.seconds:.1f} s"
-    return _as_field(fitter.field, f"fit-{start}", done, metadata, array.dtype, _session("auto"))
+    return as_field(fitter.field, f"fit-{start}", done, metadata, array.dtype)
 
 
 def load(path: FilePath, *, device: str = "auto") -> Field:
     """The field in a .gsr file, which is drawn as 8 bits. Example: `gsr.load("cat.gsr").render(8)`"""
     from gsr_app.io.fields import load_field, read_facts
-    from gsr_app.io.picture import Metadata
 
     path = Path(path)
-    return _as_field(load_field(path), read_facts(path).method, path.name, Metadata(), np.uint8, _session(device))
+    return as_field(load_field(path), read_facts(path).method, path.name, device=device)
 
 
 def measure(
@@ -355,11 +354,18 @@ def _shown_png(result: Result) -> bytes:
     return file.getvalue()
 
 
-def _as_field(
-    gaussians: GaussianField, method: str, done: str, metadata: Metadata, dtype: DTypeLike, session: Session
+def as_field(
+    gaussians: GaussianField,
+    method: str = "",
+    done: str = "",
+    metadata: Metadata | None = None,
+    dtype: DTypeLike = np.uint8,
+    device: str = "auto",
 ) -> Field:
     """Gaussians without an alpha, to be drawn in a dtype."""
     from gsr_app.engine.session import KeptField
+    from gsr_app.io.picture import Metadata
 
     layout = Layout(np.dtype(dtype), 3 if gaussians.color.shape[1] == 3 else 1)
-    return Field(KeptField(gaussians, None, layout), method, done, metadata, session.engine)
+    kept = KeptField(gaussians, None, layout)
+    return Field(kept, method, done, metadata or Metadata(), _session(device).engine)

@@ -55,10 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     options = _read_options(arguments)
     precision = _read_precision(arguments.bits)
 
+    import numpy as np
     import torch
 
+    from gsr_app import api
     from gsr_app.core.pixels import convert, to_planes
     from gsr_app.fitting.fitter import Fitter
+    from gsr_app.fitting.losses import psnr
     from gsr_app.fitting.state import SUFFIX as STATE
     from gsr_app.fitting.state import load_state, save_state
     from gsr_app.io.images import read_image
@@ -88,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     save_state(fitter, state)
     line.clear()
     facts = save_field(fitter.field, out, precision=precision, method=f"fit-{options.start}")
-    written = _reread_psnr(out, image)
+    drawn = api.load(out, device="cpu").render(dtype=np.float32)  # from the file: its precision costs something
+    written = psnr(torch.from_numpy(to_planes(drawn.array)), image)
     if arguments.keep_all:
         _keep_all(fitter, out.with_suffix(""), image)
     reached = {
@@ -138,17 +142,6 @@ def _describe(status: FitStatus) -> str:
         f"{status.best_psnr:.2f} dB  {status.gaussians:,} Gaussians  step {status.step}  "
         f"{status.steps_per_second:.0f}/s  {clock(status.seconds)}"
     )
-
-
-def _reread_psnr(path: Path, image: Any) -> float:
-    """The PSNR of what is drawn from the file, so that the loss by its precision counts."""
-    from gsr_app.core.types import Scale, View
-    from gsr_app.fitting.losses import psnr
-    from gsr_app.io.fields import load_field
-    from gsr_app.ops import render
-
-    field = load_field(path)
-    return psnr(render(field, View.whole(field.source_size, Scale(1, 1))), image)
 
 
 def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.core.pixels import as_rgb, from_planes
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness.outputs import check_output as check_file
-from gsr_app.io.fields import SUFFIX, load_field, to_axes
+from gsr_app.io.fields import SUFFIX, to_axes
+
+if TYPE_CHECKING:
+    from gsr_app.api import Field
 
 _MOST_ELLIPSES = 20_000
 _SHOWN_SIGMAS = 1.5
@@ -34,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gsr_app.io.images import check_output, write_image
+    from gsr_app.io.images import check_output
 
     out: Path = arguments.out or arguments.field.with_suffix(".png")
     if out.suffix == ".svg":
@@ -42,19 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         if out.exists() and not arguments.overwrite:
             raise InvalidArgument(f"{out} is there already.", hint="Write over it with --overwrite.")
         field = _load(arguments.field, arguments.source)
-        write_whole(out, as_ellipses(field))
+        write_whole(out, as_ellipses(field.gaussians))
         print(f"{out}  {len(field):,} ellipses")
         return 0
     check_output(out, (1, 1), overwrite=arguments.overwrite, source=arguments.field)
     field = _load(arguments.field, arguments.source)
     view = read_view(field.source_size, arguments.view, arguments.size, arguments.scale)
     check_output(out, view.size, overwrite=arguments.overwrite)
-
-    from gsr_app.io.picture import Picture
-    from gsr_app.ops import render
-
-    drawn = as_rgb(from_planes(render(field, view).numpy(), np.uint8))
-    write_image(out, Picture(drawn), overwrite=arguments.overwrite)
+    field.render(view).save(out, overwrite=arguments.overwrite)
     print(f"{out}  {view.size[1]}x{view.size[0]} from {len(field):,} Gaussians")
     return 0
 
@@ -92,9 +90,11 @@ def as_ellipses(field: GaussianField) -> str:
     return "\n".join([head, f'<rect width="{width}" height="{height}" fill="#000"/>', *rows, "</svg>\n"])
 
 
-def _load(path: Path, source: str | None) -> GaussianField:
+def _load(path: Path, source: str | None) -> Field:
+    from gsr_app import api
+
     if not path.name.endswith((".pth.tar", ".pth", ".pt")):
-        return load_field(path)
+        return api.load(path, device="cpu")
     from gsr_app.fitting.published import load_checkpoint
 
     match = re.fullmatch(r"(\d+)x(\d+)", source or "")
@@ -102,4 +102,4 @@ def _load(path: Path, source: str | None) -> GaussianField:
         raise InvalidArgument(
             f"{path.name} does not say how large its picture was.", hint="Say it with --source WIDTHxHEIGHT."
         )
-    return load_checkpoint(path).field((int(match[2]), int(match[1])))
+    return api.as_field(load_checkpoint(path).field((int(match[2]), int(match[1]))), done=path.name, device="cpu")
