@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Precision = Literal["float32", "float16"] | int
 
 _SHOWN_PX = 1024  # longest side of what a notebook shows
-# Modes of PIL whose arrays are not pixels as they are here, and what they become.
+# PIL modes whose arrays are no pixel values, and the mode to convert them to; "": RGB, or RGBA if transparent.
 _CONVERTED_MODES = {
     "1": "L", "P": "", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB",
     "LAB": "RGB", "HSV": "RGB",
@@ -308,7 +308,7 @@ def methods(kind: Kind | None = None) -> tuple[Method, ...]:
 
 
 def _read(image: Image) -> tuple[NDArray[Any], Metadata]:
-    """The stored pixels of an image, and what its file said besides."""
+    """The stored pixels of an image, and the metadata of its file."""
     from gsr_app.io.picture import Metadata
 
     if isinstance(image, Result):
@@ -318,9 +318,9 @@ def _read(image: Image) -> tuple[NDArray[Any], Metadata]:
 
         picture = read_image(image)
         return picture.pixels, picture.meta
-    # A PIL picture, known without importing PIL.
+    # getbands is what tells a PIL picture without importing PIL.
     array, metadata = _from_pil(image) if hasattr(image, "getbands") else (cast("NDArray[Any]", image), Metadata())
-    Layout.of(array)  # refuses what is not a picture
+    Layout.of(array)  # raises if the array is not a picture
     return array, metadata
 
 
@@ -362,7 +362,7 @@ def as_field(
     dtype: DTypeLike = np.uint8,
     device: str = "auto",
 ) -> Field:
-    """Gaussians without an alpha, to be drawn in a dtype."""
+    """A `Field` of Gaussians that have no alpha. `dtype` is what it renders to by default."""
     from gsr_app.engine.session import KeptField
     from gsr_app.io.picture import Metadata
 
