@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gsr_app.core.errors import WeightsError
-from gsr_app.core.types import View
+from gsr_app.core.pixels import from_planes
+from gsr_app.core.types import Scale, View
 from gsr_app.fitting import published, quadtree
 from gsr_app.fitting.adan import Adan
 from gsr_app.fitting.density import measure_density
@@ -25,6 +26,8 @@ from gsr_app.fitting.triangles import (
     fit_ellipses,
     own_index_for_none,
 )
+from gsr_app.harness.cli import main
+from gsr_app.io.images import read_image
 from gsr_app.models import initnet, registry
 from gsr_app.ops import render
 from tests.golden.filling import fill
@@ -117,6 +120,18 @@ def test_a_checkpoint_of_the_original_becomes_a_field(tmp_path: Path) -> None:
     (tmp_path / "other.pth.tar").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"other\.pth\.tar"):
         published.load_checkpoint(tmp_path / "other.pth.tar")
+
+
+def test_the_render_command_takes_a_checkpoint_and_the_size_of_its_picture(tmp_path: Path) -> None:
+    z = load("igi_fit_random")
+    fitted = gaussian_image.GaussianImage(*(torch.tensor(z[f"end_{part}"]) for part in PARTS), from_scratch=False)
+    torch.save(fitted.state(), tmp_path / "gaussian_model.pth.tar")
+    command = ["render", str(tmp_path / "gaussian_model.pth.tar"), "--scale", "2", "-o", str(tmp_path / "x2.png")]
+    assert main(command) == 2
+    assert main([*command, "--source", f"{SIZE[1]}x{SIZE[0]}"]) == 0
+    field = published.load_checkpoint(tmp_path / "gaussian_model.pth.tar").field(SIZE)
+    drawn = render(field, View.whole(SIZE, Scale(2, 2)))
+    assert np.array_equal(read_image(tmp_path / "x2.png").pixels, from_planes(drawn.numpy(), np.uint8))
 
 
 def test_dithering_and_sampling_are_the_published_ones() -> None:
