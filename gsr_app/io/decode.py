@@ -1,4 +1,4 @@
-"""From a file to stored values: recognised, checked, turned upright, as grey or RGB."""
+"""Image files to arrays: detect the format, check, decode, turn upright, convert to grey or RGB."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _DTYPES: dict[str, type[np.generic]] = {"uchar": np.uint8, "ushort": np.uint16, 
 
 @dataclass(frozen=True)
 class Opened:
-    """A file whose header is read and whose pixels are decoded as they are asked for."""
+    """An open image file: the header is read, pixels are decoded on demand."""
 
     image: Any  # a libvips image of 1 to 4 bands: grey or RGB, then alpha; uchar, ushort or float
-    full: float  # what white is in it; in an array it is `core.pixels.white`
+    full: float  # the value of white in the file; in an array it is `core.pixels.white`
     meta: Metadata
     path: Path
 
@@ -44,7 +44,7 @@ class Opened:
             return self._shape(self.image.write_to_memory(), self.image.height)
 
     def start_strips(self) -> Any:
-        """What `read_strip` reads from; one at a time, top to bottom."""
+        """The region that `read_strip` reads through. Only one may be in use, from top to bottom."""
         return load_vips().Region.new(self.image)
 
     def read_strip(self, region: Any, top: int, rows: int) -> Stored:
@@ -65,30 +65,29 @@ class Opened:
 
 
 def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
-    """Open a file by its content. Raises `ImageError` for whatever is wrong with it so far."""
+    """Open a file by its content, not its name. Raises `ImageError` if the header is bad or the picture too large."""
     path = Path(path)
     fmt, notes = _recognise(path)
     name = printable(path.name)
     with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
         image = _load(fmt, path, access="sequential")
         height, width = image.height, image.width
-        multi_scan = any(_has(image, field) and bool(image.get(field)) for field in ("interlaced", "jpeg-multiscan"))
-        # Passes over the whole picture: the decoder holds all of it, however little is asked for.
-        check_pixels(name, height, width, "whole" if multi_scan and fmt.id == "png" else use)
-        pages = image.get("n-pages") if _has(image, "n-pages") else 1
+        # An interlaced PNG is decoded in passes over the whole picture: the decoder holds all of it.
+        check_pixels(name, height, width, "whole" if fmt.id == "png" and _get(image, "interlaced", 0) else use)
+        pages = _get(image, "n-pages", 1)
         if pages > 1:
             notes += (f"{name} has {pages} frames or pages; the first one is used.",)
-        orientation = image.get("orientation") if _has(image, "orientation") else 1
-        if 3 <= orientation <= 8:  # rows come out in another order than they lie in the file
+        orientation = _get(image, "orientation", 1)
+        if 3 <= orientation <= 8:  # the output's rows are not in the order of the file's
             image = _load(fmt, path, access="random")
         dpi = _dpi(image, turned=5 <= orientation <= 8)
         image = image.autorot()
         image, colour_notes = _to_working_space(image)
         meta = _read_metadata(image, fmt)
     full = white(_DTYPES[image.format])
-    if fmt.id == "avif" and full > 255 and _has(image, "bits-per-sample"):
-        bits = image.get("bits-per-sample")  # libvips shifts 10 and 12 bits up: white is not 65535
-        full = float(((1 << bits) - 1) << (16 - bits)) if 8 <= bits <= 16 else full
+    bits = _get(image, "bits-per-sample", 0)
+    if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
+        full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
     meta = replace(meta, dpi=dpi, source=path, notes=notes + colour_notes)
     return Opened(image, full, meta, path)
 
@@ -146,17 +145,18 @@ def _load_bmp(path: Path) -> Any:
         raise OSError(str(error)) from error
 
 
-def _has(image: Any, field: str) -> bool:
-    return image.get_typeof(field) != 0
+def _get(image: Any, field: str, default: Any) -> Any:
+    return image.get(field) if image.get_typeof(field) else default
 
 
 def _blob(image: Any, field: str) -> bytes | None:
-    return bytes(image.get(field)) if _has(image, field) else None
+    blob = _get(image, field, None)
+    return None if blob is None else bytes(blob)
 
 
 def _dpi(image: Any, *, turned: bool) -> tuple[float, float] | None:
     x, y = image.xres * MM_PER_INCH, image.yres * MM_PER_INCH  # libvips counts pixels per mm
-    # Loaders fill in 1 per mm or 72 dpi when a file says nothing, and nobody says 72 to mean it.
+    # Loaders report 1 per mm or 72 dpi for a file without a resolution, so a real 72 dpi counts as unknown, too.
     unknown = x == y and (image.xres == 1 or abs(x - UNKNOWN_DPI) < 0.1)
     if unknown or not (0 < x < 1e6 and 0 < y < 1e6):
         return None
@@ -164,13 +164,13 @@ def _dpi(image: Any, *, turned: bool) -> tuple[float, float] | None:
 
 
 def _to_working_space(image: Any) -> tuple[Any, tuple[str, ...]]:
-    """Grey or RGB, perhaps with alpha, in uchar, ushort or float. RGB values stay, whatever their profile."""
+    """Grey or RGB, perhaps with alpha, in uchar, ushort or float. RGB of any profile is not converted."""
     notes: tuple[str, ...] = ()
     space, stored = str(image.interpretation), str(image.format)
     if image.coding != "none":
         image = image.colourspace("srgb")
     elif space == "cmyk":
-        # Coated-paper numbers mean nothing to a network. A damaged profile falls back to libvips' own.
+        # The networks need RGB. Without a valid profile, libvips' own CMYK profile is used.
         depth: Depth = 16 if stored == "ushort" else 8
         embedded = icc_space(_blob(image, "icc-profile-data") or b"") == "CMYK"
         image = image.icc_transform("srgb", embedded=embedded, input_profile="cmyk", depth=depth)
@@ -198,7 +198,7 @@ def _read_metadata(image: Any, fmt: Format) -> Metadata:
     grey = image.bands < 3
     icc = _blob(image, "icc-profile-data")
     if icc is not None and icc_space(icc) != ("GRAY" if grey else "RGB"):
-        # After a conversion to sRGB the profile no longer applies; a damaged or misplaced one never did.
+        # It is damaged, or of the colour space before the conversion to sRGB.
         icc = None
     exif, xmp = _blob(image, "exif-data"), _blob(image, "xmp-data")
     comments = {
@@ -208,7 +208,7 @@ def _read_metadata(image: Any, fmt: Format) -> Metadata:
     }
     return Metadata(
         format=fmt.id,
-        palette=fmt.id == "gif" or (_has(image, "palette") and bool(image.get("palette"))),
+        palette=fmt.id == "gif" or bool(_get(image, "palette", 0)),
         icc=icc,
         exif=upright_exif(exif) if exif else None,
         xmp=upright_xmp(xmp) if xmp else None,

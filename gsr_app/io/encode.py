@@ -1,4 +1,4 @@
-"""From stored values to a file: what the format can hold of them, and a file that appears whole or not at all."""
+"""Arrays to image files: convert to what the format can hold, and encode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLASSIC_TIFF_BYTES = 3 * 2**30  # leaves room for what compression may add belo
 
 @dataclass(frozen=True)
 class Written:
-    """A file that is whole, and what the user should know about it."""
+    """A complete file, and notes about it for the user."""
 
     path: Path
     bytes: int
@@ -31,7 +31,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Storage:
-    """How a picture will lie in its file, with a note for whatever the format cannot hold."""
+    """How a picture is stored in its file, with a note for everything that the format cannot hold."""
 
     format: Format
     size: tuple[int, int]  # (height, width)
@@ -40,7 +40,7 @@ class Storage:
     notes: tuple[str, ...]
 
     def pack(self, array: Stored) -> Stored:
-        """Rows of the picture as the file holds them; an alpha that it cannot hold is laid on white."""
+        """Rows as the file stores them; alpha that the format cannot hold is composited on white."""
         return convert(array, self.layout.dtype, self.layout.channels, background=1.0)
 
     @classmethod
@@ -72,7 +72,6 @@ def save(
 ) -> tuple[str, ...]:
     """Encode a libvips image of `storage`'s layout into a file. Returns notes."""
     fmt, meta = storage.format, storage.meta
-    notes: tuple[str, ...] = ()
     spaces = {8: "srgb", 16: "rgb16", 32: "scrgb"}
     greys = {8: "b-w", 16: "grey16", 32: "b-w"}
     layout = storage.layout
@@ -90,8 +89,7 @@ def save(
         image = image.copy(interpretation=interpretation, xres=x_dpi / MM_PER_INCH, yres=y_dpi / MM_PER_INCH)
         if meta.icc is not None:
             _set_blob(image, "icc-profile-data", meta.icc)
-        if not strip_metadata:
-            notes += _attach(image, storage, text)
+        notes = () if strip_metadata else _attach(image, storage, text)
         options["keep"] = "icc" if strip_metadata else "all"
         load_vips().Operation.call(fmt.saver, image, os.fsencode(path), **options)
     return notes

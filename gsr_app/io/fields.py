@@ -1,12 +1,12 @@
-"""Fields of Gaussians as files: `.gsr` on a disk, the same bytes on the way to a browser and inside a report.
+"""Field files (`.gsr`): the same bytes on disk, sent to a browser, and embedded in a report.
 
 A file is a safetensors file: eight bytes of length, a JSON header, arrays. `__metadata__` says what the numbers mean.
 Gaussians lie sorted by grid cell, row by row, and `starts` says where each cell begins, so that the ones in a
 rectangle are a few contiguous runs. `gsr_app/viewer/static/field.js` is the other reader.
 
-float32     mean, sigma, rho and color as they are, and the order they had: what is loaded is the same to the last bit.
+float32     mean, sigma, rho and color unchanged, with their original order: loading restores every bit.
 float16     20 bytes each, for transport. Means stay float32. Shapes are stored as half axes and tilt: sigma and rho in
-            float16 would blur needles, whose width hangs on the last bits of rho.
+            float16 would widen thin Gaussians, whose width depends on the last bits of rho.
 Quantised   8 to 16 bits per number, packed without gaps: means and colours evenly between their extremes, half axes
             evenly in their logarithm.
 """
@@ -33,10 +33,10 @@ SUFFIX = ".gsr"
 FORMAT, VERSION = "gsr-field", 1
 _UNITS = "source pixels, pixel centres at +0.5, y down"
 _COLOUR_SPACE = "RGB as stored in the source picture, opacity multiplied in"
-_PER_CELL = 64  # Gaussians, about: few enough to skip quickly, enough to keep the index small
-_NO_WINDOW = 1e9  # JSON has no word for infinity
+_PER_CELL = 64  # Gaussians, on average: few enough to skip quickly, enough to keep the index small
+_NO_WINDOW = 1e9  # JSON cannot represent infinity
 _MOST_HEADER_BYTES = 1 << 20
-_MIN_ONE_MINUS_RHO2 = 1e-6  # as the drawing holds it: no needle is thinner
+_MIN_ONE_MINUS_RHO2 = 1e-6  # the renderer's limit for thin Gaussians
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str])
     header: dict[str, Any] = {"__metadata__": dict(texts)}
     body: list[bytes] = []
     offset = 0
-    # The widest numbers first: every array starts at a multiple of its own.
+    # The widest dtypes first, so that every array is aligned to its item size.
     for name, values in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):
         data = values.tobytes()
         span = [offset, offset + len(data)]
@@ -147,13 +147,13 @@ def _write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str])
 
 
 def _as_float32(values: Any) -> NDArray[np.float32]:
-    """From numpy or from whatever the engine computes with."""
+    """From a numpy array or a torch tensor."""
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _as_float16(values: NDArray[Any]) -> NDArray[np.float16]:
-    # Neither beyond the largest number nor, where it was not, zero.
+    # Avoid overflow to infinity, and underflow to zero.
     held = np.clip(values, -65504.0, 65504.0)
     return np.where(np.abs(held) < 6e-8, np.sign(held) * 6e-8, held).astype(np.float16)
 
@@ -179,7 +179,7 @@ def to_axes(sigma: NDArray[Any], rho: NDArray[Any]) -> tuple[NDArray[np.float64]
     tilt = 0.5 * np.arctan2(2 * rho * sx * sy, (sx - sy) * (sx + sy))
     middle, off = (sx * sx + sy * sy) / 2, np.hypot((sx - sy) * (sx + sy) / 2, rho * sx * sy)
     longer = np.sqrt(middle + off)
-    # The product of the half axes is that of the sigmas, narrowed: nothing cancels.
+    # From the product of the half axes, sx * sy * narrow: a difference of squares would cancel.
     return np.stack([longer, sx * sy * narrow / np.maximum(longer, 1e-300)], 1), np.mod(tilt, math.pi)
 
 
@@ -199,7 +199,7 @@ def _encode(name: str, values: NDArray[Any], bits: int) -> tuple[NDArray[np.uint
     logarithmic = name == "axes"
     if logarithmic:
         values = np.log(np.maximum(values, 1e-30))
-    if name == "angle":  # a circle: both ends are one
+    if name == "angle":  # periodic: 0 and pi are the same angle
         low, high = np.zeros(1), np.full(1, math.pi * (1 - 2.0**-bits))
         values = np.where(values > math.pi * (1 - 2.0 ** -(bits + 1)), 0.0, values)
     else:
@@ -239,9 +239,9 @@ def unpack_field(data: bytes, name: str = "the field") -> GaussianField:
         raise FieldFileError(f"{name} is damaged: its arrays do not fit its header.") from error
     for label, values in (("mean", mean), ("sigma", sigma), ("rho", rho), ("color", color)):
         if not np.isfinite(values).all() or len(values) != about["count"]:
-            raise FieldFileError(f"{name} is damaged: {label} has numbers that are none.")
+            raise FieldFileError(f"{name} is damaged: {label} has a wrong length or values that are not finite.")
     if len(sigma) and (sigma.min() <= 0 or np.abs(rho).max() > 1):
-        raise FieldFileError(f"{name} is damaged: a Gaussian has no extent.")
+        raise FieldFileError(f"{name} is damaged: a sigma is not positive, or a rho is not within -1..1.")
     window, size = about["window"], about["source_size"]
     return GaussianField(
         mean, sigma, rho, color, (size[0], size[1]), about["normalize"], window and (window[0], window[1])
@@ -255,7 +255,7 @@ def _read_arrays(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -
         if "order" in arrays:
             order = arrays["order"].astype(np.int64)
             if not np.array_equal(np.sort(order), np.arange(count)):
-                raise ValueError("order is no order")
+                raise ValueError("order is not a permutation")
             found = [_back_in_order(values, order) for values in found]
         mean, sigma, rho, color = found
     else:
@@ -281,7 +281,7 @@ def _back_in_order(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[An
 
 def _decode(packed: NDArray[np.uint8], code: Mapping[str, Any], count: int) -> NDArray[np.float64]:
     bits, columns = int(code["bits"]), int(code["columns"])
-    # What is missing would be read as zeros, however many.
+    # unpackbits would fill in zeros for missing codes.
     if columns < 1 or packed.shape != (-(-count * columns * bits // 8),):
         raise ValueError("codes do not fit")
     each = np.unpackbits(packed, count=count * columns * bits).reshape(-1, bits)
@@ -323,7 +323,7 @@ def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]
             about["codes"] = json.loads(texts["codes"])
             about["precision"] = Quantised(**{name: code["bits"] for name, code in about["codes"].items()})
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, InvalidArgument) as error:
-        raise FieldFileError(f"{name} is damaged: its header does not make sense.") from error
+        raise FieldFileError(f"{name} is damaged: its header is not valid.") from error
     return texts, about
 
 

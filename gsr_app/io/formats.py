@@ -30,11 +30,7 @@ class Format:
 
     def deepest(self, wanted: Depth) -> Depth:
         """The depth to store `wanted` in: the same where it exists, else the deepest below."""
-        best = self.depths[0]
-        for depth in self.depths:
-            if depth <= wanted:
-                best = depth
-        return best
+        return max(depth for depth in self.depths if depth <= wanted)
 
 
 FORMATS: dict[str, Format] = {
@@ -53,11 +49,11 @@ FORMATS: dict[str, Format] = {
             max_side=65500,
             lossless=False,
         ),
-        # 16 bits shrink to the 12 that AV1 has; encoders refuse larger frames.
+        # 16 bits are reduced to 12, the most that AV1 has; encoders refuse larger frames.
         Format("avif", "AVIF", (".avif",), "heifload", "heifsave", depths=(8, 16), holds_grey=False, max_side=16384),
-        # Read only: 256 colours would throw away what upscaling made.
+        # Read only: a palette of 256 colours loses most of what upscaling adds.
         Format("gif", "GIF", (".gif",), "gifload", None),
-        # Old test sets come in it. libvips has no reader: Pillow's serves.
+        # Read only, for old test sets; through Pillow, because libvips has no reader.
         Format("bmp", "BMP", (".bmp",), "", None),
     )
 }
@@ -101,7 +97,7 @@ def sniff_format(head: bytes) -> Format | None:
 
 
 def describe_foreign(head: bytes) -> str:
-    """What a file that is not read here looks like."""
+    """What kind of file this is, for the error about a file that cannot be read."""
     for magic, what in _FOREIGN:
         if head.startswith(magic):
             return what
@@ -135,15 +131,9 @@ def output_format(path: Path) -> Format:
     )
 
 
-def max_pixels(use: Literal["whole", "strips"]) -> int:
-    """The largest picture that is accepted, in pixels: GSR_MAX_PIXELS in memory, 64 times that strip by strip."""
-    limit = settings.max_pixels()
-    return limit if use == "whole" else 64 * limit
-
-
 def check_pixels(name: str, height: int, width: int, use: Literal["whole", "strips"]) -> None:
-    """Refuse a picture that claims more pixels than the limit, before anything is allocated for it."""
-    limit = max_pixels(use)
+    """Refuse a picture of more pixels than GSR_MAX_PIXELS (64 times that in strips), before memory is allocated."""
+    limit = settings.max_pixels() * (1 if use == "whole" else 64)
     if height * width > limit:
         raise ImageError(
             f"{name} claims {width} x {height} pixels ({height * width / _GIGAPIXEL:.3g} gigapixels); "

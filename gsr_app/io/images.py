@@ -1,4 +1,4 @@
-"""Images in and out without loss. What is kept, converted and refused is written down in core/conventions.md."""
+"""Read and write image files without loss. core/conventions.md lists what is kept, converted and refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_image(
     strip_metadata: bool = False,  # leaves out EXIF, XMP, texts and resolution; the ICC profile is part of the colours
     text: Mapping[str, str] | None = None,
 ) -> Written:
-    """Write in the format that the name asks for, as much like the source was stored as that format can."""
+    """Write in the format of the name, with the source's depth, channels and metadata as far as it can hold them."""
     path = Path(path)
     storage = Storage.plan(path, picture.size, picture.layout, picture.meta, overwrite=overwrite)
     image = load_vips().Image.new_from_array(np.ascontiguousarray(storage.pack(picture.pixels)))
@@ -56,7 +56,7 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[tuple[int, int], Metada
 
 
 def read_text(path: str | os.PathLike[str]) -> Mapping[str, str]:
-    """The lines that `write_image(text=…)` put into a file."""
+    """The entries that `write_image(text=…)` put into a file."""
     return open_image(path, "strips").meta.text
 
 

@@ -1,4 +1,4 @@
-"""EXIF, ICC and XMP as bytes: what has to change in them, and nothing else."""
+"""EXIF, ICC and XMP as bytes: reads and changes only what the program needs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def icc_space(icc: bytes) -> str | None:
 
 
 def xmp_with_text(xmp: bytes | None, text: Mapping[str, str]) -> bytes | None:
-    """The XMP packet with this program's lines in it, in place of those of an earlier run."""
+    """The XMP packet with this program's entries, which replace those of an earlier run."""
     for key in text:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*([ _][A-Za-z0-9-]+)*", key):
             raise InvalidArgument(f"A metadata key is words of letters, digits and '-', found {key!r}.")
@@ -75,7 +75,7 @@ def xmp_with_text(xmp: bytes | None, text: Mapping[str, str]) -> bytes | None:
 
 
 def text_of_xmp(xmp: bytes) -> dict[str, str]:
-    """This program's lines in an XMP packet; also when another program has rewritten them as attributes."""
+    """This program's entries in an XMP packet; also when another program has rewritten them as attributes."""
     if b"<!DOCTYPE" in xmp or _NAMESPACE.encode() not in xmp:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Pictures larger than memory: read from top to bottom, written from top to bottom."""
+"""Reading and writing pictures larger than memory, from top to bottom."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gsr_app.io.vips import explaining, load_vips, printable
 
 _FETCH_ROWS = 256
 _SPOOL_STRIP_BYTES = 2**20
-_OWN_FIELDS = 10  # width … yres: what every libvips image has; the loader's findings come after
+_OWN_FIELDS = 10  # width … yres: every libvips image has them; those of the loader follow
 
 
 class RowReader:
@@ -56,7 +56,7 @@ class RowReader:
         return self._opened.layout
 
     def read_all(self) -> Stored:
-        """The whole picture, instead of its rows."""
+        """The whole picture at once, instead of `rows`."""
         check_pixels(self._opened.name, *self.size, "whole")
         return self._opened.read_all()
 
@@ -83,7 +83,7 @@ class RowReader:
 class RowWriter:
     """A file written some rows at a time; it appears when the block ends without an error.
 
-    The rows wait beside the output in a temporary file, which libvips then encodes in one pass: every format and
+    The rows go to a temporary file next to the output, which libvips then encodes in one pass: every format and
     option of `write_image` works, in little memory. That file is an uncompressed TIFF and not just raw numbers, because
     libvips maps raw files into memory, where 40000 x 40000 pixels count as 5 GB.
 
@@ -108,7 +108,7 @@ class RowWriter:
         self._strip_metadata, self._text = strip_metadata, text or {}
         self._rows = 0
         self._cleanup = ExitStack()
-        self.written: Written | None = None  # set when the file is there
+        self.written: Written | None = None  # set when the file is complete
 
     def __enter__(self) -> RowWriter:
         folder = Path(os.path.realpath(self._path)).parent
@@ -121,7 +121,7 @@ class RowWriter:
         return self
 
     def append(self, array: Stored) -> None:
-        """The next rows."""
+        """Add the next rows."""
         height, width = self._storage.size
         rows, left = len(array), height - self._rows
         if array.shape[1] != width or rows > left or Layout.of(array) != self._layout:
@@ -146,7 +146,7 @@ class RowWriter:
         return printable(self._path.name)
 
     def finish(self) -> Written:
-        """Encode the file; done by the end of the block where it is not asked for."""
+        """Encode the file. The end of the block calls it, unless it has been called."""
         height = self._storage.size[0]
         if self._rows != height:
             raise InvalidArgument(f"{self._name} got {self._rows} of its {height} rows.")
@@ -154,7 +154,7 @@ class RowWriter:
             self._spool.flush()
             image = load_vips().Operation.call("tiffload", os.fsencode(self._spool_path), access="sequential")
             image = image.copy()
-            for field in image.get_fields()[_OWN_FIELDS:]:  # nothing of the spool's own goes into the output
+            for field in image.get_fields()[_OWN_FIELDS:]:  # the spool's fields do not belong in the output
                 image.remove(field)
         with replacing(self._path, overwrite=self._overwrite, error=ImageError) as temporary:
             notes = save(

@@ -1,4 +1,4 @@
-"""libvips, loaded at first use, quiet, and with its errors in this program's words."""
+"""libvips, loaded at first use, without its warnings, and with its errors as `ImageError`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gsr_app.core.errors import GsrError, ImageError, printable
 @cache
 def load_vips() -> Any:
     """The pyvips module."""
-    os.environ.setdefault("VIPS_WARNING", "0")  # its presence keeps libvips' own warnings off stderr
-    logging.getLogger("pyvips").addHandler(logging.NullHandler())  # and this those that pyvips passes on
+    os.environ.setdefault("VIPS_WARNING", "0")  # if it is set, libvips prints no warnings
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())  # nor does pyvips with this
     try:
         import pyvips
     except (ImportError, OSError) as error:
         raise GsrError(
             f"Images cannot be read: pyvips does not load ({error}).", hint="pip install 'pyvips[binary]'"
         ) from error
-    # The operation cache answers by file name: a file that has changed would be read as it was.
+    # The operation cache is keyed by file name: a changed file would be read from the cache.
     pyvips.cache_set_max(0)
     return pyvips
 
