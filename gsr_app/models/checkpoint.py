@@ -1,4 +1,4 @@
-"""From a weight file to a loaded network: read safely, unwrap, check, copy in. Touches no network."""
+"""Loading weight files: read without running code from them, unwrap, check, copy into the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gsr_app.core.errors import WeightsError
 
-# Training programs wrap the weights in these, the outermost first; the averaged weights win over the raw ones.
+# Training programs wrap the weights in these, the outermost first; the averaged weights before the raw ones.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
 _PREFIXES = ("module.", "generator.")  # left by data-parallel training, and by MMEditing's restorers
 
@@ -47,11 +47,11 @@ def read_state(path: Path, first: str = "") -> dict[str, Tensor]:
 
 def _looks_like_torch(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(2)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
+        return stream.read(2) in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
 
 def unwrap(stored: Any, path: Path | str = "the file", first: str = "") -> dict[str, Tensor]:
-    """The bare state dict out of whatever a training program put around it."""
+    """The state dict, without the wrappers of training programs."""
     while isinstance(stored, Mapping):
         stored = cast("Mapping[str, Any]", stored)
         tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
@@ -72,7 +72,7 @@ def unwrap(stored: Any, path: Path | str = "the file", first: str = "") -> dict[
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path | str = "the weights") -> None:
-    """Copy a state dict into a network, strictly; what does not fit is named."""
+    """Copy a state dict into a network. Names and shapes must fit exactly; the error says which do not."""
     own = module.state_dict()
     for key, value in state.items():
         if key in own and own[key].shape != value.shape:

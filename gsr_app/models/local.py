@@ -1,4 +1,4 @@
-"""Weights that somebody brings along: checked against the network, then kept where `weights.find` looks first."""
+"""The user's own weights: checked against the network, then copied to where `weights.find` looks first."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def keep(method: Method, given: Sequence[Path]) -> int:
         target = folder / f"{stem}{path.suffix.lower()}"
         with replacing(target, error=WeightsError) as temporary:
             shutil.copyfile(path, temporary)
-        for suffix in SUFFIXES:  # one file per part: what was kept before goes
+        for suffix in SUFFIXES:  # one file per part: delete an earlier one of another type
             if (other := folder / f"{stem}{suffix}") != target:
                 other.unlink(missing_ok=True)
     return sum(path.stat().st_size for path in files.values())
 
 
 def _assign(method: Method, given: Sequence[Path]) -> dict[str, Path]:
-    """Which file is which part; a single one needs no particular name."""
+    """The file of each part. The file of a network without parts may have any name."""
     for path in given:
         if path.suffix.lower() not in SUFFIXES:
             raise WeightsError(f"{path.name} is not a weight file.", hint=f"Expected {', '.join(SUFFIXES)}.")

@@ -1,9 +1,9 @@
-"""SMFANet: a light network whose blocks join pooled, wide-range features with local ones.
+"""SMFANet: a lightweight network whose blocks combine pooled features of a large area with local ones.
 
 Zheng, Sun, Dong, Pan, "SMFANet: A Lightweight Self-Modulation Feature Aggregation Network for Efficient Image
 Super-Resolution", ECCV 2024. Original: github.com/Zheng-MJ/SMFANet, Apache-2.0, weights included.
 
-The pooled grid and the variance see the whole input, so a tile differs slightly from the same part of the picture.
+The pooled grid and the variance depend on the whole input: a tile differs slightly from the same part of the picture.
 """
 
 from __future__ import annotations

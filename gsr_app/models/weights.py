@@ -1,6 +1,6 @@
-"""Finding weights: the user's own, those shipped with the app, those fetched before, and fetching the rest.
+"""Finding weights: the user's own, those shipped with the app, those in the cache; and downloading the others.
 
-The one room that touches the network. Whatever goes wrong on the way, no half-written file carries a final name.
+The only module that uses the network. An incomplete file never has its final name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gsr_app.core.types import Progress
 from gsr_app.models.registry import Method, WeightFile, catalogue
 
 Report = Callable[[Progress], None]
-"""Called while bytes arrive; may raise to stop the download."""
+"""Called during a download; may raise to stop it."""
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_S = 20
@@ -63,41 +63,41 @@ def availability(method: Method, weights: str | Path | None = None) -> Availabil
 
 
 def is_present(method: Method, weights: str | Path | None = None) -> bool:
-    """Whether the method can run without fetching anything. Reads no file."""
+    """Whether the method can run without a download. Reads no file."""
     return availability(method, weights).here
 
 
 def default_method() -> str:
-    """What runs when nobody chose: the best method that ships with the app."""
+    """The method that runs if none is chosen: the first one with a field that ships with the app."""
     packaged = (one for one in catalogue().values() if one.files and one.is_packaged and is_present(one))
     return next((one.id for one in packaged if one.kind == "field"), "bicubic")
 
 
 def find(method: Method, weights: str | Path | None = None) -> Weights | None:
-    """The weights as far as they are on this machine; None when a file would have to be fetched."""
+    """The weights if they are on this machine; None if a file would have to be downloaded."""
     found = {file.part: _find_file(method, file, weights) for file in method.files}
     paths = {part: path for part, path in found.items() if path is not None}
     return _identify(method, paths) if len(paths) == len(found) else None
 
 
 def obtain(method: Method, weights: str | Path | None = None, report: Report | None = None) -> Weights:
-    """The weights, fetched if need be. Every way in which that can fail is a `WeightsError` with a hint."""
+    """The weights, downloaded if necessary. Any failure is a `WeightsError` with a hint."""
     paths: dict[str, Path] = {}
     for file in method.files:
-        paths[file.part] = _find_file(method, file, weights) or _fetch(method, file, report or _ignore)
+        paths[file.part] = _find_file(method, file, weights) or _fetch(method, file, report or (lambda _: None))
     return _identify(method, paths)
 
 
 def verify(method: Method) -> bool | None:
-    """Whether the files that are here have the catalogue's hashes; None when there is nothing to compare with."""
+    """Whether the files on this machine have the catalogue's hashes; None if there is nothing to compare with."""
     pairs = [(path, file.sha256) for file in method.files if (path := _find_file(method, file, None)) and file.sha256]
-    own = any(local_folder(method) in path.parents for path, _ in pairs)  # somebody's own: they may well differ
+    own = any(local_folder(method) in path.parents for path, _ in pairs)  # the user's own files may differ
     fits = all(_sha256(path).startswith(expected) for path, expected in pairs)
     return fits if pairs and (fits or not own) else None
 
 
 def remove(method: Method) -> int:
-    """Delete the fetched and the kept files of a method; returns how many bytes that freed."""
+    """Delete the files of a method from the cache, and the user's own; returns how many bytes that freed."""
     freed = 0
     for file in method.files:
         for path in [*_local_names(method, file), *_cached_names(file)]:
@@ -131,7 +131,7 @@ def _find_file(method: Method, file: WeightFile, weights: str | Path | None) -> 
 
 
 def _find_given(method: Method, file: WeightFile, given: Path) -> Path:
-    """The user named a file or a folder: that one or an error, never something else."""
+    """A file from the path that the user gave. If it is not there, that is an error: no other place is searched."""
     if given.is_file():
         if len(method.files) > 1:
             parts = " and ".join(f"{one.part}.pth" for one in method.files)
@@ -156,7 +156,7 @@ def _names(method: Method, file: WeightFile) -> list[str]:
 
 
 def local_folder(method: Method) -> Path:
-    """Where the files lie that somebody brought along for a method."""
+    """The folder of the user's own weights for a method."""
     return cache_folder() / "weights" / "local" / method.id
 
 
@@ -165,16 +165,16 @@ def _local_names(method: Method, file: WeightFile) -> list[Path]:
 
 
 def is_local(method: Method) -> bool:
-    """Whether somebody's own weights stand in for the published ones."""
+    """Whether the user's own weights replace the published ones."""
     return bool(method.files) and all(_first(_local_names(method, file)) for file in method.files)
 
 
 def _cached_names(file: WeightFile) -> list[Path]:
-    """Where a fetched file would lie, one place per candidate."""
+    """The paths of a downloaded file in the cache, one per candidate."""
     folder = cache_folder() / "weights"
     if file.repo:
         return [folder / file.repo.replace("/", "--") / file.revision / path for path in file.paths]
-    # Files from anywhere may share a name: the address keeps them apart.
+    # Files from different addresses may share a name: the folder is a hash of the address.
     return [folder / hashlib.sha256(file.url.encode()).hexdigest()[:12] / file.name] if file.url else []
 
 
@@ -185,8 +185,7 @@ def _first(places: list[Path]) -> Path | None:
 def _identify(method: Method, paths: dict[str, Path]) -> Weights:
     digest = hashlib.sha256()
     for part, path in sorted(paths.items()):
-        stat = path.stat()
-        digest.update(part.encode() + _sha256_of(path, stat.st_mtime_ns, stat.st_size).encode())
+        digest.update(part.encode() + _sha256(path).encode())
     return Weights(paths, f"{method.id}@{digest.hexdigest()[:8]}" if paths else method.id)
 
 
@@ -231,7 +230,7 @@ def _fetch(method: Method, file: WeightFile, report: Report) -> Path:
 
 
 def _checked(file: WeightFile, path: Path) -> Path:
-    """The path again, if it holds what the catalogue says; otherwise the file goes."""
+    """The path, if the file has the hash of the catalogue; otherwise deletes the file and raises."""
     if file.sha256 and not (found := _sha256(path)).startswith(file.sha256):
         path.unlink()
         raise WeightsError(
@@ -242,7 +241,7 @@ def _checked(file: WeightFile, path: Path) -> Path:
 
 
 def _fetch_url(method: Method, file: WeightFile, target: Path, report: Report) -> Path:
-    """Into a `.part` beside the target, then one rename. A part is taken up again if its hash can be checked."""
+    """Download to a `.part` next to the target, then rename. A part is resumed only if the hash can be checked."""
     part = target.with_name(target.name + ".part")
     with locked(Path(f"{target}.lock")):
         if target.is_file():  # another process was first
@@ -256,7 +255,9 @@ def _fetch_url(method: Method, file: WeightFile, target: Path, report: Report) -
 
 def _download(method: Method, file: WeightFile, part: Path, report: Report) -> None:
     have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(file.url, headers={"User-Agent": "gsr", **_range_header(have)})
+    request = urllib.request.Request(file.url, headers={"User-Agent": "gsr"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             if answer.status != 206:  # the server starts from the beginning
@@ -269,7 +270,7 @@ def _download(method: Method, file: WeightFile, part: Path, report: Report) -> N
                     have += len(chunk)
                     report(Progress("download", have, max(total, have)))
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # the part is longer than the file: not a part of this file
+        if error.code == 416 and have:  # longer than the file, so it is not a part of it
             part.unlink()
             return _download(method, file, part, report)
         raise _http_error(method, file, error.code) from None
@@ -282,12 +283,8 @@ def _download(method: Method, file: WeightFile, part: Path, report: Report) -> N
         )
 
 
-def _range_header(have_bytes: int) -> dict[str, str]:
-    return {"Range": f"bytes={have_bytes}-"} if have_bytes else {}
-
-
 def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
-    """Through huggingface_hub, which knows about tokens, resuming and locks. Candidates are tried in turn."""
+    """Through huggingface_hub, which handles tokens, resuming and locks. Candidates are tried in turn."""
     from huggingface_hub import errors, hf_hub_download
 
     folder = cache_folder() / "weights" / file.repo.replace("/", "--") / file.revision
@@ -322,7 +319,7 @@ def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
 
 
 def _check_reachable(method: Method, file: WeightFile, endpoint: str) -> None:
-    """huggingface_hub waits and tries again for half a minute where there is no network; ask once before it does."""
+    """Check the connection once: without one, huggingface_hub would retry for half a minute."""
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_TIMEOUT_S / 2).close()
     except urllib.error.HTTPError:
@@ -335,7 +332,7 @@ def _reporting_bar(report: Report) -> type[Any]:
     from tqdm.auto import tqdm
 
     class ReportingBar(tqdm):  # type: ignore[type-arg]
-        """What huggingface_hub takes for a progress bar; draws nothing."""
+        """A progress bar for huggingface_hub that reports and draws nothing."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
             self._total, self._done = int(options.get("total") or 0), int(options.get("initial") or 0)
@@ -352,7 +349,7 @@ def _reporting_bar(report: Report) -> type[Any]:
 def _http_error(method: Method, file: WeightFile, status: int) -> WeightsError:
     if status in {401, 403}:
         return WeightsError(
-            f"{file.source} is gated: it wants a login or an accepted licence (HTTP {status}).",
+            f"{file.source} is gated: it requires a login or an accepted licence (HTTP {status}).",
             hint=f"Accept its terms in a browser, then set HF_TOKEN. {_by_hand(method)}",
         )
     if status in {404, 410}:
@@ -370,6 +367,3 @@ def _unreachable(method: Method, file: WeightFile, reason: object) -> WeightsErr
 def _by_hand(method: Method) -> str:
     names = " and ".join(f"{file.part}.pth" if file.part else file.name for file in method.files)
     return f"Or fetch {names} by hand and give it with --weights PATH, or in the app under Models."
-
-
-def _ignore(_: Progress) -> None: ...
