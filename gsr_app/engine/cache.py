@@ -1,4 +1,4 @@
-"""What the engine remembers: results by key, the least recently used ones leave when the bytes run out."""
+"""A cache of results by key, limited in bytes; the least recently used entries are evicted first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class ByteLru:
-    """A thread-safe cache bounded in bytes, not in entries: one field can weigh as much as a thousand others."""
+    """A thread-safe cache limited in bytes, not entries: one field can be as large as a thousand others."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -36,7 +36,7 @@ class ByteLru:
             return self._entries[key][0]
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a value. One that is larger than the whole cache is not kept and drives nothing out."""
+        """Store a value. One that is larger than the whole cache is not stored and evicts nothing."""
         size = weigh(value)
         with self._lock:
             self._drop(key)
@@ -71,7 +71,7 @@ def weigh(value: Any) -> int:
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Names the exact pixels of an image."""
+    """A hash of the pixels, shape and dtype of an image."""
     digest = hashlib.blake2b(f"{array.shape}{array.dtype}".encode(), digest_size=12)
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Cancelling work that is deep inside a network: a token that is set per thread and checked between layers."""
+"""Cancelling work inside a network: a function per thread, which is called between layers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gsr_app.core.errors import Cancelled
 _running = threading.local()
 
 
-class cancelling:  # noqa: N801  # reads as the phrase it opens: `with cancelling(token):`
-    """Within it, work on this thread stops at the next layer once `cancel()` is true."""
+class cancelling:  # noqa: N801  # used like a function: `with cancelling(cancel):`
+    """In this block, work on this thread stops at the next layer after `cancel()` becomes true."""
 
     def __init__(self, cancel: Callable[[], bool] | None) -> None:
         self._cancel = cancel

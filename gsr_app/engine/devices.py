@@ -1,4 +1,4 @@
-"""Where to run, in which precision, and how much fits."""
+"""The device, the precision, and the free memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def choose_device(wanted: str) -> torch.device:
     """The device of a name; "auto" is the GPU when there is one that works."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
+    device = None
+    with suppress(RuntimeError):
         device = torch.device(wanted)
-    except RuntimeError:
-        raise InvalidArgument(f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}.") from None
+    if device is None or device.type not in {"cpu", "cuda", "mps"}:
+        raise InvalidArgument(f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}.")
     if device.type == "cuda" and not torch.cuda.is_available():
         built = "sees none" if torch.version.cuda else "was built without CUDA"
         raise InvalidArgument(f"device {wanted!r} was asked for, but torch {torch.__version__} {built}.",
@@ -33,13 +34,11 @@ def choose_device(wanted: str) -> torch.device:
         raise InvalidArgument(f"device {wanted!r} was asked for, there are {torch.cuda.device_count()} GPUs.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidArgument("device 'mps' was asked for, but torch sees no Apple GPU.", hint="Use --device auto.")
-    if device.type not in {"cpu", "cuda", "mps"}:
-        raise InvalidArgument(f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}.")
     return device
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype networks compute in. On a CPU always float32: bfloat16 is slower there, where it runs at all."""
+    """The dtype networks compute in. On a CPU always float32: bfloat16 is slower there, if it runs."""
     if wanted not in PRECISIONS:
         raise InvalidArgument(f"precision must be one of {', '.join(PRECISIONS)}, found {wanted!r}.")
     gains = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
@@ -54,7 +53,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def describe(device: torch.device) -> str:
-    """For people: which processor, and how many threads of it."""
+    """For messages: the processor and its number of threads."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (cuda:{device.index or 0})"
     threads = torch.get_num_threads()
@@ -69,7 +68,7 @@ def _processor() -> str:
 
 
 def free_bytes(device: torch.device) -> int:
-    """How much memory new work may take: the least of all limits that apply."""
+    """How much memory new work may take: the lowest of all limits."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(_limits(), default=4 << 30)
@@ -104,7 +103,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Give freed memory back before trying again with less."""
+    """Return freed memory to the device before a retry with smaller tiles."""
     import gc
 
     gc.collect()

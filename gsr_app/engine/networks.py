@@ -38,7 +38,7 @@ _lock = threading.Lock()
 def load(
     method: Method, device: torch.device, given: str | Path | None
 ) -> Generator[Progress, None, tuple[Loaded, bool]]:
-    """The network of a method, and whether it had to be loaded for this. Yields while weights arrive."""
+    """The network of a method, and whether this call loaded it. Yields progress while weights are downloaded."""
     found = weights.find(method, given)
     if found is None:
         found = yield from _in_background(lambda report: weights.obtain(method, given, report))
@@ -53,7 +53,7 @@ def load(
 
 
 def prepare(module: Any, arch: Architecture, device: torch.device) -> nn.Module:
-    """A network in the form in which it runs: fused, frozen, on its device, ready to be cancelled."""
+    """A network ready to run: fused, frozen, on its device, with checks for cancellation."""
     if hasattr(module, "fuse"):  # the same function in fewer layers
         module = module.fuse().eval()
     module = module.requires_grad_(False).to(device)
@@ -75,7 +75,7 @@ def _stop_if_cancelled(_module: nn.Module, _inputs: Any) -> None:
 
 
 def _in_background(work: Callable[[Callable[[Progress], None]], _Result]) -> Generator[Progress, None, _Result]:
-    """Run what reports its progress by calling back as a generator; closing that stops the work at its next call."""
+    """Turn work that reports by a callback into a generator; closing it stops the work at its next report."""
     events: queue.Queue[Progress | None] = queue.Queue()
     outcome: list[Any] = []
     stopped = threading.Event()
@@ -88,7 +88,7 @@ def _in_background(work: Callable[[Callable[[Progress], None]], _Result]) -> Gen
     def run() -> None:
         try:
             outcome.append(work(report))
-        except BaseException as error:  # handed over to the reader
+        except BaseException as error:  # raised again by the generator
             outcome.append(error)
         events.put(None)
 

@@ -1,7 +1,7 @@
-"""One generator for each way in which a method makes pixels. They yield progress and send rows [1, C, h, W] to a sink.
+"""One generator for each kind of method. It yields progress and sends rows [1, C, h, W] to a sink.
 
-Inference mode and autocast are entered for each piece of work and left before a yield: they belong to the thread, which
-is the caller's in between.
+Inference mode and autocast are entered for each piece of work and left before a yield: they are state of the thread,
+which runs the caller's code between the pieces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUERY_PIXELS = 1 << 16  # output pixels that a continuous network makes at once
 
 @dataclass(frozen=True, eq=False)
 class NetworkRun:
-    """One use of a network: at which scale, where, how precisely, in which tiles."""
+    """One use of a network: scale, tile size, device, precision."""
 
     loaded: Loaded
     scale: Scale
@@ -57,7 +57,7 @@ class NetworkRun:
 
 
 def run_to_end(steps: Steps[_Result]) -> _Result:
-    """Run steps to their end and drop the progress."""
+    """The result of the steps, without their progress."""
     while True:
         try:
             next(steps)
@@ -66,7 +66,7 @@ def run_to_end(steps: Steps[_Result]) -> _Result:
 
 
 def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, sink: RowSink) -> Steps[None]:
-    """A classical kernel, some rows at a time."""
+    """Resize with a kernel, some rows at a time."""
     size = scale.output_size((color.shape[-2], color.shape[-1]))
     plan = Resampling.plan((color.shape[-2], color.shape[-1]), scale=scale, size=size, kernel=kernel)
     pieces = split_rows(*size, RESIZED_PIXELS)
@@ -83,7 +83,7 @@ def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, sink: Row
 
 
 def passes(native_scale: int, scale: Scale) -> int:
-    """How often a network of a fixed scale runs: as often as comes nearest to the target, at least once."""
+    """How many times a network of a fixed scale runs to come nearest to the target: at least once."""
     wanted = max(scale.y, scale.x)
     return max(1, round(math.log(wanted) / math.log(native_scale))) if native_scale > 1 and wanted > 1 else 1
 
@@ -97,7 +97,7 @@ def describe_pixels(native_scale: int, scale: Scale) -> str:
 
 
 def pixels(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
-    """The network at its own scale, then an exact resize to the target where that is another."""
+    """The network at its own scale, then a resize to the target if that differs."""
     native = run.loaded.arch.native_scale or 1
     count = passes(native, run.scale)
     size = run.scale.output_size((color.shape[-2], color.shape[-1]))
@@ -146,7 +146,7 @@ def continuous(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
         yield from run_in_tiles(run, color, partial(_continuous_tiles, sink=sink))
         return
     size = run.scale.output_size((color.shape[-2], color.shape[-1]))
-    # The network's own grid covers what it is given exactly: padding and asking for more keeps the scale.
+    # The network maps its whole input to the whole output: padded input needs a larger output at the same scale.
     source = run.send(color)
     asked = math.ceil(source.shape[-2] * run.scale.y), math.ceil(source.shape[-1] * run.scale.x)
     if source.shape == color.shape:
@@ -168,7 +168,7 @@ def _continuous_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid, sink: R
         rows, columns = blender.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = torch.empty(1, 3, height, width)
-        # Far below scale 1 a tile may hold no pixel's centre.
+        # Far below scale 1, a tile may contain no output pixel.
         pieces = split_rows(height, width, QUERY_PIXELS) if width else []
         for step, (start, stop) in enumerate(pieces):
             yield Progress("decode", step, len(pieces))
@@ -200,7 +200,7 @@ def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[Gau
     joined, count, normalize = dict[str, Tensor](), 0, False
     size = (color.shape[-2], color.shape[-1])
     room = arch.lattice**2 * math.prod(side + -side % arch.multiple_of for side in size)  # padding has Gaussians, too
-    # Windows that wrap around the frame see its padding, too; elsewhere a tile pads itself.
+    # Windows that wrap around the frame include its padding; for other networks, each tile is padded.
     source = tiling.pad(color, arch) if arch.wraps else color
     for done, tile in enumerate(grid):
         stop_if_cancelled()
@@ -213,7 +213,7 @@ def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[Gau
         yield Progress("decode", done, len(grid))
         with run.watch("decode"):
             core = _core(run.call(module.field, encoded, run.scale), tile, arch.lattice)
-            # Into place at once: a field can fill half the memory there is, and joining its pieces would double it.
+            # Written in place: a field can take half of the memory, and concatenation would need it twice.
             for name in ("mean", "sigma", "rho", "color"):
                 values = getattr(core, name)
                 if name not in joined:
@@ -221,7 +221,7 @@ def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[Gau
                 if len(grid) > 1:
                     joined[name][count : count + len(core)] = values
             count, normalize = count + len(core), core.normalize
-        # Another scale needs the features again; keep them while they are small enough to be kept at all.
+        # Another scale can reuse the features: keep them if the cache has room.
         if features is not None and conditioned and known is None:
             features.append(encoded)
             if weigh(features) > run.memory.limit_bytes // 2:
@@ -233,14 +233,14 @@ def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[Gau
 
 
 def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianField:
-    """The Gaussians that belong to a tile's core, moved to their place in the picture."""
+    """The Gaussians of a tile's core, in coordinates of the picture."""
     y, x = tile.y, tile.x
-    # Where the picture's pixel (0, 0) lies in the tile, or would lie.
+    # The picture's pixel (0, 0) in coordinates of the tile.
     zero_y, zero_x = y.before - y.begin, x.before - x.begin
     columns = _padded_columns(field, y.end + zero_y + y.after, x.end + zero_x + x.after, lattice)
     rows = len(field) // columns
     top, left = (y.start + zero_y) * lattice, (x.start + zero_x) * lattice
-    # At the far border the Gaussians of the padding stay: they are what the network drew its last pixels with.
+    # At the far border the Gaussians of the padding stay: they contribute to the last pixels.
     bottom = rows if y.is_last else (y.stop + zero_y) * lattice
     right = columns if x.is_last else (x.stop + zero_x) * lattice
 
@@ -254,7 +254,7 @@ def _core(field: GaussianField, tile: tiling.Tile, lattice: int) -> GaussianFiel
 
 
 def _padded_columns(field: GaussianField, height: int, width: int, lattice: int) -> int:
-    """How many lattice columns a field has, its padding included, from the size that it states."""
+    """The lattice columns of a field, with padding, from its `source_size`."""
     stated_height, stated_width = field.source_size
     if len(field) != stated_height * stated_width * lattice**2 or stated_height < height or stated_width < width:
         raise GsrError(
@@ -265,7 +265,7 @@ def _padded_columns(field: GaussianField, height: int, width: int, lattice: int)
 
 
 def _window(run: NetworkRun, size: tuple[int, int]) -> tuple[float, float] | None:
-    """The hard cut that published checkpoints were run with: a share of the whole (padded) frame, not of a tile."""
+    """The cut-off that published checkpoints were run with: a share of the whole padded frame, not of a tile."""
     fraction = run.loaded.arch.window_fraction
     if fraction is None or run.window == "none":
         return None
@@ -289,7 +289,7 @@ def draw(field: GaussianField, view: View, watch: Stopwatch, sink: RowSink) -> S
 
 
 def backend(kind: str, device: torch.device) -> str:
-    """What runs a method of this kind, and, for drawing, why nothing better does."""
+    """The backend for a kind of method; for fields also why not a faster one."""
     if kind != "field":
         return f"torch {torch.__version__}"
     from gsr_app.ops import backend as drawing
@@ -303,7 +303,7 @@ def backend(kind: str, device: torch.device) -> str:
 def run_in_tiles(
     run: NetworkRun, color: Tensor, work: Callable[[NetworkRun, Tensor, tiling.Grid], Steps[_Result]]
 ) -> Steps[_Result]:
-    """Work in tiles that fit into memory; when they do not, halve them and begin again."""
+    """Run `work` in tiles that fit into memory; when memory runs out, halve them and start again."""
     arch = run.loaded.arch
     size = (color.shape[-2], color.shape[-1])
     tile = run.tile or tiling.choose_tile(size, arch, devices.free_bytes(run.device), run.device.type)

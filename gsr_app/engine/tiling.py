@@ -1,7 +1,7 @@
-"""Cutting a picture into tiles and joining the results without seams. Pure geometry and tensors.
+"""Splitting a picture into tiles and joining the results without seams.
 
-A tile is its core, whose result is used, and context around it, which the network only sees. Cores start at multiples
-of what the network divides its input into, so that its windows fall where they would fall in the whole picture.
+A tile is its core, whose result is used, and context around it, which the network also reads. Cores start at multiples
+of `multiple_of` (for example the window size), so that a tile has the same windows as the whole picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gsr_app.engine.rows import RowSink
 from gsr_app.models.registry import Architecture
 
 MIN_TILE = 32
-# The most that a tile may measure: beyond it a tile gains nothing, and progress and cancelling become coarse.
+# Limit of a side: larger tiles are not faster, and they make progress and cancelling coarse.
 _LARGEST_TILE = {"cpu": 512}
 _LARGEST_TILE_GPU = 1024
 _SHARE_OF_FREE = 0.5
@@ -36,8 +36,8 @@ class Span:
     end: int
     is_first: bool
     is_last: bool
-    before: int = 0  # pixels of the source's first ones that a last tile also reads, ahead of its own,
-    after: int = 0  # and of the source's last ones that a first tile also reads, behind its own
+    before: int = 0  # how many of the source's first pixels the last tile also reads, before its own,
+    after: int = 0  # and how many of its last ones the first tile also reads, after its own
 
     def read(self, source: Tensor, axis: int) -> Tensor:
         part = source.narrow(axis, self.begin, self.end - self.begin)
@@ -54,7 +54,7 @@ class Tile:
     x: Span
 
     def read(self, source: Tensor) -> Tensor:
-        """What the network sees of the source. [1, C, h, w]"""
+        """The network's input. [1, C, h, w]"""
         return self.x.read(self.y.read(source, -2), -1)
 
 
@@ -76,7 +76,7 @@ def plan(source_size: tuple[int, int], arch: Architecture, tile: int | None) -> 
     """The tiles of a picture; a single one when `tile` is None or the network cannot be cut."""
     axes: list[tuple[Span, ...]] = []
     for length in source_size:
-        # What wraps around the frame wraps around its padding, too.
+        # Windows that wrap around the frame include its padding.
         full = length + (-length % arch.multiple_of if arch.wraps else 0)
         side = full if tile is None or not arch.tileable or length <= tile else tile
         axes.append(split(full, side, arch.overlap, arch.multiple_of, arch.wraps))
@@ -86,8 +86,8 @@ def plan(source_size: tuple[int, int], arch: Architecture, tile: int | None) -> 
 def split(length: int, tile: int, overlap: int, multiple_of: int = 1, wraps: bool = False) -> tuple[Span, ...]:
     """Cut one axis into cores of about equal length, at most `tile` (in whole multiples), with context around.
 
-    A network whose windows wrap around the frame (`wraps`) ties each edge to the one opposite. A tile at an edge then
-    brings that one along, with its own context: what wraps around the tile is what would wrap around the frame.
+    With windows that wrap around the frame (`wraps`), each edge depends on the opposite one. A tile at an edge then
+    also reads the opposite edge with its context, so that its windows wrap to the same pixels as in the whole frame.
     """
     if length <= tile:
         return (Span(0, length, 0, length, True, True),)
@@ -101,7 +101,7 @@ def split(length: int, tile: int, overlap: int, multiple_of: int = 1, wraps: boo
         is_first, is_last = start == 0, stop == length
         after = opposite if is_first and not is_last else 0
         before = opposite if is_last and not is_first else 0
-        if after and end + after >= length:  # the rest is not longer than that: read it all, in its place
+        if after and end + after >= length:  # the two parts meet: read the whole axis instead
             end, after = length, 0
         if before and begin <= before:
             begin, before = 0, 0
@@ -115,18 +115,16 @@ def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: in
     fits = math.isqrt(max(1, int(free_bytes * _SHARE_OF_FREE / arch.bytes_per_pixel)))
     if not arch.tileable or (max(source_size) <= largest and source_size[0] * source_size[1] <= fits * fits):
         return None
-    # The Gaussians of the whole picture lie beside the tile: it is smaller for them.
+    # The Gaussians of the whole picture take memory, too.
     side = min(largest, fits) * (7 if arch.kind == "field" else 8) // 8 - 2 * arch.overlap
     return max(MIN_TILE, side // arch.multiple_of * arch.multiple_of)
 
 
 def pad(x: Tensor, arch: Architecture) -> Tensor:  # [1, C, h, w] -> [1, C, hp, wp]
-    """Bottom and right, to what the network can take. Mirrors where the side is long enough, else repeats the edge."""
-    missing = [-side % arch.multiple_of for side in x.shape[-2:]]
-    for axis, side in enumerate(x.shape[-2:]):
-        least = math.ceil(arch.minimum_size / arch.multiple_of) * arch.multiple_of
-        missing[axis] = max(missing[axis], least - side)
-    for axis, count in zip((-2, -1), missing, strict=True):
+    """Pad bottom and right to a size that the network accepts. Reflection needs a long side; else the edge repeats."""
+    least = math.ceil(arch.minimum_size / arch.multiple_of) * arch.multiple_of
+    for axis in (-2, -1):
+        count = max(-x.shape[axis] % arch.multiple_of, least - x.shape[axis])
         if count <= 0:
             continue
         amounts = (0, 0, 0, count) if axis == -2 else (0, count, 0, 0)
@@ -136,10 +134,10 @@ def pad(x: Tensor, arch: Architecture) -> Tensor:  # [1, C, h, w] -> [1, C, hp, 
 
 
 class TileBlender:
-    """Joins the results of tiles, which fade into each other across the borders of their cores, and sends on rows.
+    """Joins the results of tiles with a linear cross-fade at the borders of their cores, and outputs rows.
 
-    A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale. Rows that
-    no further tile has a part in go to the row sink.
+    A border is rounded to an output pixel once, for both its neighbours, so that nothing shifts at any scale. Rows are
+    passed to the row sink when no further tile contributes to them.
     """
 
     def __init__(
@@ -153,7 +151,7 @@ class TileBlender:
         self._sink = sink
         self._y = _fades(grid.rows, scale.y, size[0], overlap)
         self._x = _fades(grid.columns, scale.x, size[1], overlap)
-        # Where the tiles of a row begin to take no part: where those of the next begin to.
+        # The rows above the first row of the next tiles are complete.
         starts = [self._y[span][0].start for span in grid.rows[1:]]
         self._ends = dict(zip(grid.rows, [*starts, size[0]], strict=True))
         self._last_column = grid.columns[-1]
@@ -161,11 +159,11 @@ class TileBlender:
         self._rows = torch.zeros(1, 3, 0, size[1])  # from `_top` on
 
     def reach(self, tile: Tile) -> tuple[slice, slice]:
-        """The rows and columns of the picture that a tile has a part in."""
+        """The rows and columns of the picture that a tile contributes to."""
         return self._y[tile.y][0], self._x[tile.x][0]
 
     def add(self, tile: Tile, part: Tensor) -> None:  # [1, 3, *reach]
-        """Take a tile's part, row by row of the grid. A tile that reaches no pixel is added, too."""
+        """Add the result of a tile; all tiles in the order of the grid, also those that contribute to no pixel."""
         (rows, weight_y), (columns, weight_x) = self._y[tile.y], self._x[tile.x]
         missing = rows.stop - self._top - self._rows.shape[-2]
         if missing > 0:
@@ -180,7 +178,7 @@ class TileBlender:
 
 
 def _fades(spans: tuple[Span, ...], scale: float, length: int, overlap: int) -> dict[Span, tuple[slice, Tensor]]:
-    """For each tile along an axis the output pixels it has a part in, and its share of each."""
+    """For each tile along an axis: the output pixels that it contributes to, and its weights there."""
     fade = max(1, int(overlap * scale / 2))  # over the half of the context that is nearer to the core
     shares: dict[Span, tuple[slice, Tensor]] = {}
     total = torch.zeros(length)

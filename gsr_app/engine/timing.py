@@ -1,4 +1,4 @@
-"""The clock: named stages, waiting for the device, and the peak of memory over a run."""
+"""Times of named stages, synchronized with the device, and the peak memory of a run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start to watch for the peak anew, where the system lets us."""
+    """Reset the peak, if the system supports it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -55,14 +55,14 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The device's peak on a GPU, otherwise that of the whole process; None where it cannot be known."""
+    """The peak of the GPU, or of the whole process on other devices; None if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return process_peak_bytes()
 
 
 def process_peak_bytes() -> int | None:
-    """The most memory that this process held at once, since the last reset where there is one."""
+    """The peak memory of this process, since the last reset if that is supported."""
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
