@@ -129,7 +129,7 @@ def _pixels(text: str) -> int:
 def _folder(text: str) -> Path:
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # ~somebody, whom the system does not know
+    except RuntimeError:  # ~name of an unknown user
         raise ValueError(text) from None
     return path
 

@@ -97,7 +97,7 @@ def _draw_tiles(
     job: NetworkRun, window: Sequence[NumberedFrame], middle: Tensor, grid: tiling.Grid, sink: RowSink
 ) -> Steps[None]:
     size = (middle.shape[-2], middle.shape[-1])
-    mosaic = tiling.TileBlender(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, sink)
+    blender = tiling.TileBlender(grid, job.scale.output_size(size), job.scale, job.loaded.arch.overlap, sink)
     module: Any = job.loaded.module
     for done, tile in enumerate(grid):
         yield Progress("encode", done, len(grid))
@@ -106,12 +106,12 @@ def _draw_tiles(
             looks = _look(job, window, tile)
             features = job.call(module.encode, looks, tile.read(middle).to(job.device), job.scale)
             del looks
-        rows, columns = mosaic.reach(tile)
+        rows, columns = blender.reach(tile)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         part = middle.new_empty(1, 3, height, width)
-        strips = split_rows(height, width, QUERY_PIXELS) if width else []
-        for step, (start, stop) in enumerate(strips):
-            yield Progress("decode", step, len(strips))
+        pieces = split_rows(height, width, QUERY_PIXELS) if width else []
+        for step, (start, stop) in enumerate(pieces):
+            yield Progress("decode", step, len(pieces))
             stop_if_cancelled()
             patch = OutputRegion(
                 job.scale,
@@ -122,7 +122,7 @@ def _draw_tiles(
             )
             with job.watch("decode"):
                 part[:, :, start:stop] = job.call(module.draw, features, _locate(job, patch)).float().cpu()
-        mosaic.add(tile, part)
+        blender.add(tile, part)
 
 
 def _look(job: NetworkRun, window: Sequence[NumberedFrame], tile: tiling.Tile) -> list[Any]:

@@ -13,7 +13,7 @@ _SWEEP_EVERY_S = 60.0
 
 
 class Files:
-    """A folder of results. Whoever knows a file's name may read it, so names are random."""
+    """A folder of results. A file can be read by its name alone, so names are random."""
 
     def __init__(self, root: Path, *, keep_s: float = 3600.0, most_bytes: int = 4 << 30) -> None:
         self.root = root

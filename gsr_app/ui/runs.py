@@ -80,7 +80,7 @@ class Runs:
                     del self._running[kind, visitor]
 
     def stop(self, kind: str, visitor: str) -> None:
-        """Cancel a visitor's run; whoever follows it sees how it ends."""
+        """Cancel a visitor's run; `follow` still yields its last update."""
         with self._lock:
             jobs = self._running.get((kind, visitor), ())
         for job in jobs:
