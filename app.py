@@ -26,7 +26,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights-dir", type=Path, help="your own weight files, looked at first")
     parser.add_argument("--max-pixels", type=float, default=64e6, help="the largest result, in pixels (default: 64e6)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask for this name and password")
+    parser.add_argument(
+        "--allowed-hosts", metavar="NAMES", type=_read_hosts, default=settings.allowed_hosts(),
+        help="names that the app answers to besides its own, such as that of a proxy in front of it; * for all",
+    )  # fmt: skip
     return parser.parse_args(arguments)
+
+
+def _read_hosts(text: str) -> tuple[str, ...]:
+    try:
+        return settings.parse_hosts(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not supported: {settings.HOSTS}") from None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,13 +49,18 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from gsr_app.ui import layout
     from gsr_app.ui.engine import Engine
+    from gsr_app.ui.hosts import Hosts, is_loopback
     from gsr_app.ui.state import Limits, create_app_state, timings_file
 
     most = int(options.max_pixels)
     limits = Limits(
         input_pixels=max(1, min(most, 24_000_000) if most < 64_000_000 else most * 3 // 8), output_pixels=most
     )
-    alone = options.host in {"127.0.0.1", "localhost", "::1"} and not options.share
+    hosts = Hosts.of(
+        options.host, share=options.share, allowed=options.allowed_hosts, space=settings.space_host(),
+        has_password=bool(options.auth),
+    )  # fmt: skip
+    alone = is_loopback(options.host) and not (options.share or options.allowed_hosts or settings.space_host())
     engine = Engine(options.device, options.weights_dir)
     threading.Thread(target=engine.warm, daemon=True).start()
     app = create_app_state(engine, limits, timings=timings_file(), may_manage=alone)
@@ -53,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         server_port=options.port,
         share=options.share,
         auth=tuple(options.auth.split(":", 1)) if options.auth else None,
-        **layout.launch_options(limits),
+        **layout.launch_options(app, hosts),
     )
 
 

@@ -62,6 +62,16 @@ def server_port() -> int:
     return _value("GRADIO_SERVER_PORT", 7860)
 
 
+def allowed_hosts() -> tuple[str, ...]:
+    """Names that the app answers to, besides those of the address that it listens at; "*" for all."""
+    return _value("GSR_ALLOWED_HOSTS", ())
+
+
+def space_host() -> str:
+    """The name of the Space that this is, or nothing."""
+    return _value("SPACE_HOST", "")
+
+
 def upload_folder() -> Path | None:
     """Where Gradio keeps what the browser sends; None: its own choice."""
     return _value("GRADIO_TEMP_DIR", None)
@@ -153,12 +163,20 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def parse_hosts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not names or not all(re.fullmatch(r"\*|[\w.-]+|[0-9a-f:]+", name) for name in names):
+        raise ValueError(text)
+    return names
+
+
 def _address(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ValueError(text)
     return text
 
 
+HOSTS = "names separated by commas, without http:// and port; * for all"
 _SWITCH, _FOLDER = "1 or 0 (also true, false, yes, no, on, off)", "a folder"
 
 VARIABLES: dict[str, Variable] = {
@@ -181,6 +199,10 @@ VARIABLES: dict[str, Variable] = {
     "GSR_MARCH": Variable(
         "`ext/setup.py` only: the processor level to build for", "this processor", "x86-64-v3", str
     ),
+    "GSR_ALLOWED_HOSTS": Variable(
+        "names that the app answers to besides its own, such as that of a proxy in front of it: `--allowed-hosts`",
+        "none", HOSTS, parse_hosts,
+    ),
     "HF_HUB_OFFLINE": Variable("the same as `GSR_OFFLINE`", "0", _SWITCH, _switch),
     "HF_ENDPOINT": Variable(
         "a mirror of the Hugging Face Hub", "https://huggingface.co", "an address: http://… or https://…", _address
@@ -190,5 +212,6 @@ VARIABLES: dict[str, Variable] = {
     "GRADIO_TEMP_DIR": Variable(
         "where the app keeps files of its visitors", "`gradio` in the temporary folder", _FOLDER, _folder
     ),
+    "SPACE_HOST": Variable("set by Spaces, which answer to any name: their own name", "none", "a host name", str),
     "SPACES_ZERO_GPU": Variable("set by Spaces that lend a GPU for single calls", "0", _SWITCH, _switch),
 }  # fmt: skip

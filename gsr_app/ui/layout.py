@@ -6,9 +6,11 @@ import html
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from gsr_app.ui import api
-from gsr_app.ui.state import AppState, Limits
+from gsr_app.ui.hosts import HostCheck, Hosts
+from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
 
@@ -48,15 +50,16 @@ def build(app: AppState) -> gr.Blocks:
     return page
 
 
-def launch_options(limits: Limits | None = None) -> dict[str, Any]:
-    """The options of `launch()`; in Gradio 6 theme and CSS are among them."""
-    most = (limits or Limits()).input_pixels
+def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
+    """The options of `launch()`; in Gradio 6 theme and CSS are among them. hosts: None for those of this machine."""
+    checks = [Middleware(HostCheck, hosts=hosts or Hosts.of("127.0.0.1"))]
     return {
+        "app_kwargs": {"middleware": checks},
         "theme": theme(),
         "css": stylesheet(),
         "footer_links": [],
         "run_history": False,
-        "max_file_size": max(64 << 20, most * 8),
+        "max_file_size": max(64 << 20, app.limits.input_pixels * 8),
         "show_error": False,  # the text of an unexpected error may name files of the server
         "enable_monitoring": False,
         "pwa": False,

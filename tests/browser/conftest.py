@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser.contract import SCRIPT
+from tests.servers import serve
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 
@@ -71,14 +72,11 @@ def write_page(path: Path, body: str) -> str:
 def real_address() -> Iterator[str]:
     """The app over the real engine."""
     pytest.importorskip("gradio")
-    from gsr_app.ui import layout
     from gsr_app.ui.engine import Engine
     from gsr_app.ui.state import create_app_state
 
-    page = layout.build(create_app_state(Engine("cpu")))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    yield url
-    page.close()
+    with serve(create_app_state(Engine("cpu"))) as url:
+        yield url
 
 
 @pytest.fixture

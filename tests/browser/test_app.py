@@ -19,6 +19,7 @@ from gsr_app.core.types import FieldHandle, View
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
+from tests.servers import serve
 
 pytestmark = pytest.mark.browser
 
@@ -31,14 +32,11 @@ def engine() -> FakeEngine:
 @pytest.fixture(scope="module")
 def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("gradio")
-    from gsr_app.ui import layout
     from gsr_app.ui.state import Limits, create_app_state
 
     limits = Limits(input_pixels=30_000_000, output_pixels=30_000_000)
-    page = layout.build(create_app_state(engine, limits))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_port=None, **layout.launch_options(limits))
-    yield url
-    page.close()
+    with serve(create_app_state(engine, limits)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ pytest.importorskip("av")
 from tests import clips
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.test_player import state_of, wait_for
+from tests.servers import serve
 
 pytestmark = pytest.mark.browser
 
@@ -20,13 +21,10 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     pytest.importorskip("gradio")
-    from gsr_app.ui import layout
     from gsr_app.ui.state import create_app_state
 
-    page = layout.build(create_app_state(FakeEngine()))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    yield url
-    page.close()
+    with serve(create_app_state(FakeEngine())) as url:
+        yield url
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("GSR_CACHE", "~/x", cache_folder, Path.home() / "x"),
         ("HF_ENDPOINT", "http://127.0.0.1:9", settings.hub_address, "http://127.0.0.1:9"),
         ("GRADIO_SERVER_PORT", "8080", settings.server_port, 8080),
+        ("GSR_ALLOWED_HOSTS", "GSR.example.org, 10.0.0.1", settings.allowed_hosts, ("gsr.example.org", "10.0.0.1")),
+        ("GSR_ALLOWED_HOSTS", "*", settings.allowed_hosts, ("*",)),
         ("SPACES_ZERO_GPU", "true", settings.is_zero_gpu, True),
     ],
 )
@@ -73,6 +75,7 @@ def test_a_value_is_read(
         ("GSR_WEIGHTS_DIR", f"~nobody-of-that-name/x {__file__}"),
         ("HF_ENDPOINT", "huggingface.co ftp://x http://"),
         ("GRADIO_SERVER_PORT", "x -1 0 65536 80.5"),
+        ("GSR_ALLOWED_HOSTS", "https://gsr.example.org gsr.example.org:80 , *.example.org"),
     ],
 )
 def test_nonsense_is_refused_with_the_variable_the_value_and_what_is_supported(

@@ -19,20 +19,18 @@ import pytest
 from PIL import Image
 
 from tests.browser.fake_engine import FakeEngine, drawn
+from tests.servers import serve
 
 pytest.importorskip("gradio")
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    from gsr_app.ui import layout
     from gsr_app.ui.state import Limits, create_app_state
 
     limits = Limits(input_pixels=1_000_000, output_pixels=4_000_000)
-    page = layout.build(create_app_state(FakeEngine(slow_s=0.01), limits))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options(limits))
-    yield url
-    page.close()
+    with serve(create_app_state(FakeEngine(slow_s=0.01), limits)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

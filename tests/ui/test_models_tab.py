@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.fake_engine import FakeEngine
+from tests.servers import serve
 
 gr = pytest.importorskip("gradio")
 
@@ -84,13 +85,9 @@ def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path) -> N
     import json
     import urllib.request
 
-    from gsr_app.ui import layout
-
     theirs = tmp_path / "theirs.pth"
     theirs.write_bytes(b"x" * 3000)
-    page = layout.build(create_app_state(FakeEngine(), may_manage=True))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    try:
+    with serve(create_app_state(FakeEngine(), may_manage=True)) as url:
         for path in (str(theirs), f"file://{theirs}", f"../../../..{theirs}"):
             files = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
             request = urllib.request.Request(
@@ -102,6 +99,4 @@ def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path) -> N
             answer = urllib.request.urlopen(f"{url}gradio_api/call/keep/{event}").read().decode()
             assert "event: error" in answer
             assert "kept" not in answer
-    finally:
-        page.close()
     assert theirs.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gsr_app.ui.video import VideoRequest
 from gsr_app.viewer.contract import as_json
 from tests import clips
 from tests.browser.fake_engine import FakeEngine
+from tests.servers import serve
 
 
 @pytest.fixture
@@ -147,14 +149,11 @@ def test_the_api_answers_the_video_and_what_was_done(clip: Path, launch: Callabl
 def launch() -> Iterator[Callable[[], Any]]:
     from gradio_client import Client
 
-    from gsr_app.ui import layout
-
     limits = Limits(input_pixels=1_000_000, output_pixels=4_000_000)
-    page = layout.build(create_app_state(FakeEngine(), limits))
+    with contextlib.ExitStack() as servers:
 
-    def start() -> Any:
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options(limits))
-        return Client(url, verbose=False)
+        def start() -> Any:
+            url = servers.enter_context(serve(create_app_state(FakeEngine(), limits)))
+            return Client(url, verbose=False)
 
-    yield start
-    page.close()
+        yield start
