@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
+from gsr_app.io import tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
 from gsr_app.io.metadata import icc_space, text_of_xmp, upright_exif, upright_xmp
 from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
@@ -29,6 +32,7 @@ class Opened:
     full: float  # the value of white in the file; in an array it is `core.pixels.white`
     meta: Metadata
     path: Path
+    check: Callable[[], object] = bool  # raises for unreadable pixels that libvips would make black
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,11 +45,14 @@ class Opened:
 
     def read_all(self) -> Stored:
         with explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
+            self.check()
             return self._shape(self.image.write_to_memory(), self.image.height)
 
     def start_strips(self) -> Any:
         """The region that `read_strip` reads through. Only one may be in use, from top to bottom."""
-        return load_vips().Region.new(self.image)
+        with explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
+            self.check()
+            return load_vips().Region.new(self.image)
 
     def read_strip(self, region: Any, top: int, rows: int) -> Stored:
         with explaining(f"{self.name} cannot be decoded at row {top}", _BROKEN_HINT):
@@ -70,7 +77,8 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     fmt, notes = _recognise(path)
     name = printable(path.name)
     with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
-        image = _load(fmt, path, access="sequential")
+        load, check = _loader(fmt, path)
+        image, load_notes = load("sequential")
         height, width = image.height, image.width
         # An interlaced PNG is decoded in passes over the whole picture: the decoder holds all of it.
         check_pixels(name, height, width, "whole" if fmt.id == "png" and _get(image, "interlaced", 0) else use)
@@ -79,7 +87,7 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
             notes += (f"{name} has {pages} frames or pages; the first one is used.",)
         orientation = _get(image, "orientation", 1)
         if 3 <= orientation <= 8:  # the output's rows are not in the order of the file's
-            image = _load(fmt, path, access="random")
+            image, _ = load("random")
         dpi = _dpi(image, turned=5 <= orientation <= 8)
         image = image.autorot()
         image, colour_notes = _to_working_space(image)
@@ -88,8 +96,8 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     bits = _get(image, "bits-per-sample", 0)
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
         full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
-    meta = replace(meta, dpi=dpi, source=path, notes=notes + colour_notes)
-    return Opened(image, full, meta, path)
+    meta = replace(meta, dpi=dpi, source=path, notes=notes + load_notes + colour_notes)
+    return Opened(image, full, meta, path, check)
 
 
 def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
@@ -125,11 +133,26 @@ def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
     return fmt, ()
 
 
-def _load(fmt: Format, path: Path, access: str) -> Any:
+Load = Callable[[str], "tuple[Any, tuple[str, ...]]"]  # from libvips' access to its image, and notes
+
+
+def _loader(fmt: Format, path: Path) -> tuple[Load, Callable[[], object]]:
+    """What loads the file, and what checks its pixels before they are used."""
     if fmt.id == "bmp":
-        return _load_bmp(path)
-    # The loader is called by name: the general one would read "photo[1].png" as a file with options.
-    return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error")
+        return lambda _access: (_load_bmp(path), ()), bool
+    check: Callable[[], object] = bool
+    if fmt.id == "tiff":
+        page = tiff.Page.of(path)
+        tiff.refuse_unknown_codec(page)
+        if not page.is_left_to_libvips:
+            return lambda _access: tiff.load(page), bool
+        check = partial(tiff.check_tiles, page)
+
+    def load(access: str) -> tuple[Any, tuple[str, ...]]:
+        # The loader is called by name: the general one would read "photo[1].png" as a file with options.
+        return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error"), ()
+
+    return load, check
 
 
 def _load_bmp(path: Path) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import struct
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import numpy as np
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.core.pixels import Layout, Stored
+from gsr_app.io import tiff_tags as t
 from gsr_app.io.decode import open_image
 from gsr_app.io.encode import Storage, Written, save
 from gsr_app.io.formats import check_pixels
@@ -174,34 +174,23 @@ def _spool_header(storage: Storage) -> bytes:
     """All of an uncompressed BigTIFF that comes before its rows; its layout is known before the first of them."""
     (height, width), layout = storage.size, storage.layout
     bands = layout.bands
-    order = "<" if sys.byteorder == "little" else ">"
     row_bytes = width * bands * layout.dtype.itemsize
     strip_rows = min(height, max(1, _SPOOL_STRIP_BYTES // row_bytes))
-    strips = -(-height // strip_rows)
-    short, long, long8 = (3, "H"), (4, "I"), (16, "Q")
-    tags: list[tuple[int, tuple[int, str], list[int]]] = [
-        (256, long, [width]),
-        (257, long, [height]),
-        (258, short, [layout.depth] * bands),
-        (259, short, [1]),  # not compressed
-        (262, short, [1 if layout.colors == 1 else 2]),  # grey, black is zero; or RGB
-        (273, long8, []),  # where each strip starts: filled in below
-        (277, short, [bands]),
-        (278, long, [strip_rows]),
-        (279, long8, [min(strip_rows, height - top) * row_bytes for top in range(0, height, strip_rows)]),
-        (339, short, [3 if layout.is_float else 1] * bands),  # float, or unsigned
-    ]
+    tags: dict[int, tuple[int, list[int]]] = {
+        t.WIDTH: (t.LONG, [width]),
+        t.HEIGHT: (t.LONG, [height]),
+        t.BITS: (t.SHORT, [layout.depth] * bands),
+        t.COMPRESSION: (t.SHORT, [1]),
+        t.PHOTOMETRIC: (t.SHORT, [1 if layout.colors == 1 else 2]),  # grey, black is zero; or RGB
+        t.SAMPLES: (t.SHORT, [bands]),
+        t.ROWS_PER_STRIP: (t.LONG, [strip_rows]),
+        t.STRIP_BYTES: (
+            t.LONG8,
+            [min(strip_rows, height - top) * row_bytes for top in range(0, height, strip_rows)],
+        ),
+        t.SAMPLE_FORMAT: (t.SHORT, [3 if layout.is_float else 1] * bands),  # float, or unsigned
+    }
     if layout.has_alpha:
-        tags.insert(-1, (338, short, [2]))  # the extra channel is an alpha that is not multiplied in
-    directory_bytes = 16 + 8 + 20 * len(tags) + 8
-    first_row = directory_bytes + 2 * 8 * strips
-    tags[5] = (273, long8, [first_row + strip * strip_rows * row_bytes for strip in range(strips)])
-
-    out = struct.pack(order + "2sHHHQQ", b"II" if order == "<" else b"MM", 43, 8, 0, 16, len(tags))
-    arrays = b""
-    for tag, (kind, code), values in tags:
-        packed = struct.pack(f"{order}{len(values)}{code}", *values)
-        if len(packed) > 8:
-            arrays, packed = arrays + packed, struct.pack(order + "Q", directory_bytes + len(arrays))
-        out += struct.pack(order + "HHQ", tag, kind, len(values)) + packed.ljust(8, b"\0")
-    return (out + struct.pack(order + "Q", 0) + arrays).ljust(first_row, b"\0")
+        tags[t.EXTRA_SAMPLES] = (t.SHORT, [2])  # the extra channel is an alpha that is not multiplied in
+    offsets = [top * row_bytes for top in range(0, height, strip_rows)]
+    return t.make_directory("<" if sys.byteorder == "little" else ">", tags, t.STRIP_OFFSETS, offsets)

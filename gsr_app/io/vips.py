@@ -11,6 +11,9 @@ from typing import Any
 
 from gsr_app.core.errors import GsrError, ImageError, printable
 
+_UNSUPPORTED = ("not supported", "nsupported", "not configured", "not implemented", "built without", "out of range",
+                "not a whole number", "Sorry")  # fmt: skip
+
 
 @cache
 def load_vips() -> Any:
@@ -37,6 +40,8 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
     except vips.Error as error:
         lines = [line.strip() for line in str(error.detail or error).splitlines() if line.strip()]
         reason = lines[0] if lines else str(error).splitlines()[0]
+        if any(words in reason for words in _UNSUPPORTED):
+            hint = "It uses a part of the format that is not read here. Save it again as a plain PNG or TIFF."
         raise ImageError(f"{what}: {printable(reason)}.", hint=hint) from error
     except MemoryError as error:
         raise ImageError(f"{what}: not enough memory.", hint="Use a smaller picture or strips.") from error

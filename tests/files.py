@@ -1,0 +1,104 @@
+"""Image files byte by byte, as their specifications have them, for what Pillow and libvips do not write."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+_TIFF_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 10: "ii", 11: "f", 12: "d", 16: "Q"}
+
+
+def tiff_bytes(
+    tags: Mapping[int, tuple[int, Sequence[float] | bytes]],  # tag: (type, values)
+    segments: Sequence[bytes],  # the strips or tiles
+    *,
+    tiled: bool = False,
+    order: Literal["<", ">"] = "<",
+) -> bytes:
+    """A classic TIFF with one directory; the places and lengths of the segments are filled in."""
+    data, places = b"", []
+    for segment in segments:
+        places.append(8 + len(data))
+        data += segment + b"\0" * (len(segment) % 2)
+    where, length = (324, 325) if tiled else (273, 279)
+    found = {**tags, where: (4, places), length: (4, [len(segment) for segment in segments])}
+    start = 8 + len(data)
+    far, entries = b"", b""
+    for tag, (kind, values) in sorted(found.items()):
+        if isinstance(values, bytes):
+            packed, count = values, len(values)
+        else:
+            code = _TIFF_TYPES[kind]
+            packed = b"".join(struct.pack(order + code[0], value) for value in values)
+            count = len(values) // len(code)
+        if len(packed) > 4:
+            packed, far = (
+                struct.pack(order + "I", start + 2 + 12 * len(found) + 4 + len(far)),
+                far + packed + b"\0" * (len(packed) % 2),
+            )
+        entries += struct.pack(order + "HHI", tag, kind, count) + packed.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    return head + data + struct.pack(order + "H", len(found)) + entries + bytes(4) + far
+
+
+def tiff_of(
+    pixels: np.ndarray,  # [H, W] or [H, W, C], in the dtype that is stored
+    *,
+    compression: int = 1,
+    compress: Callable[[bytes], bytes] = bytes,
+    tile: int = 0,  # side; 0: strips
+    rows: int = 0,  # of a strip; 0: all
+    planar: bool = False,
+    order: Literal["<", ">"] = "<",
+    tags: Mapping[int, tuple[int, Sequence[float] | bytes]] | None = None,
+    pack: Callable[[np.ndarray], bytes] | None = None,  # how values become bytes, where a dtype does not say it
+    bits: int = 0,
+) -> bytes:
+    """A TIFF of these pixels."""
+    bands = pixels[..., None] if pixels.ndim == 2 else pixels
+    height, width, count = bands.shape
+    kind = {"u": 1, "i": 2, "f": 3, "c": 6}[bands.dtype.kind]
+    pack = pack or (lambda part: part.astype(part.dtype.newbyteorder(order)).tobytes())
+    segments: list[bytes] = []
+    for plane in np.moveaxis(bands, 2, 0)[..., None] if planar else [bands]:
+        if tile:
+            padded = np.zeros((-(-height // tile) * tile, -(-width // tile) * tile, plane.shape[2]), plane.dtype)
+            padded[:height, :width] = plane
+            parts = [
+                padded[top : top + tile, left : left + tile]
+                for top in range(0, height, tile)
+                for left in range(0, width, tile)
+            ]
+        else:
+            parts = [plane[top : top + (rows or height)] for top in range(0, height, rows or height)]
+        segments += [compress(pack(part)) for part in parts]
+    layout = {322: (3, [tile]), 323: (3, [tile])} if tile else {278: (3, [rows or height])}
+    found: dict[int, tuple[int, Sequence[float] | bytes]] = {
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [bits or 8 * bands.dtype.itemsize] * count),
+        259: (3, [compression]),
+        262: (3, [2 if count >= 3 else 1]),
+        277: (3, [count]),
+        284: (3, [2 if planar else 1]),
+        339: (3, [kind] * count),
+        **layout,
+    }
+    if count in {2, 4}:
+        found[338] = (3, [2])
+    return tiff_bytes({**found, **(tags or {})}, segments, tiled=bool(tile), order=order)
+
+
+def pack_bits(values: np.ndarray, bits: int) -> bytes:
+    """Rows of integers of so many bits, the highest bit first, each row padded to a whole byte."""
+    rows = values.reshape(len(values), -1).astype(np.uint32)
+    each = (rows[..., None] >> np.arange(bits - 1, -1, -1, dtype=np.uint32)) & 1
+    return np.packbits(each.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,0 +1,198 @@
+"""TIFF files that libvips does not read, or reads wrongly; their bytes and pixels do not come from the program."""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import pyvips
+
+from gsr_app.core.errors import ImageError
+from gsr_app.io.images import RowReader, read_image, read_metadata
+from tests.files import pack_bits, tiff_of
+
+Pixels = Callable[..., np.ndarray]
+MISSING = {50000: "Zstandard", 34887: "LERC", 34712: "JPEG 2000", 34933: "PNG", 50002: "JPEG XL", 22610: "JPEG XR"}
+
+
+@pytest.mark.parametrize("compression", MISSING)
+@pytest.mark.parametrize("tile", [0, 32])
+def test_a_compression_that_is_not_decoded_is_named(
+    tmp_path: Path, random_pixels: Pixels, compression: int, tile: int
+) -> None:
+    pixels = random_pixels(70, 50, 3)
+    (tmp_path / "a.tif").write_bytes(tiff_of(pixels, compression=compression, tile=tile))
+    for read in (read_image, read_metadata, RowReader):
+        with pytest.raises(
+            ImageError, match=rf"compressed with {MISSING[compression]}, which is not decoded"
+        ) as caught:
+            read(tmp_path / "a.tif")
+        assert "LZW or deflate" in caught.value.hint
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_lzma_is_decoded(tmp_path: Path, random_pixels: Pixels, dtype: type, tile: int) -> None:
+    pixels = random_pixels(70, 50, 3, dtype=dtype)
+    (tmp_path / "a.tif").write_bytes(tiff_of(pixels, compression=34925, compress=lzma.compress, tile=tile))
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, pixels)
+
+
+def lzw(data: bytes) -> bytes:
+    """Every byte by its own code of 9 bits; the table is cleared before codes become longer."""
+    codes = [code for start in range(0, len(data), 200) for code in (256, *data[start : start + 200])]
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut"])
+@pytest.mark.parametrize(("compression", "compress"), [(5, lzw), (8, zlib.compress), (1, bytes)])
+def test_a_damaged_tile_is_an_error_not_a_black_square(
+    tmp_path: Path, random_pixels: Pixels, compression: int, compress: Callable[[bytes], bytes], damage: str
+) -> None:
+    pixels, tiles = random_pixels(64, 64), 0
+
+    def damaged(data: bytes) -> bytes:
+        nonlocal tiles
+        tiles += 1
+        whole = compress(data)
+        return whole if tiles != 3 else whole[:20] if damage == "cut" else whole[:20] + bytes(len(whole) - 20)
+
+    (tmp_path / "whole.tif").write_bytes(tiff_of(pixels, compression=compression, compress=compress, tile=32))
+    assert np.array_equal(read_image(tmp_path / "whole.tif").pixels, pixels)
+    (tmp_path / "a.tif").write_bytes(tiff_of(pixels, compression=compression, compress=damaged, tile=32))
+    if compression == 1 and damage == "zeros":
+        return  # those zeros are pixels
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        RowReader(tmp_path / "a.tif").rows(0, 64)
+
+
+@pytest.mark.parametrize("bits", [*range(1, 17), 24])
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_any_number_of_bits_becomes_the_full_range_of_8_or_16(
+    tmp_path: Path, bits: int, bands: int, compressed: bool
+) -> None:
+    values = np.random.default_rng(bits).integers(0, 1 << bits, (21, 13, bands), dtype=np.uint32)
+    pack: Callable[[np.ndarray], bytes] = partial(pack_bits, bits=bits)
+    if bits == 16:
+        pack = lambda values: values.astype("<u2").tobytes()  # noqa: E731
+    if bits == 24:
+        pack = lambda values: values.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()  # noqa: E731
+    data = tiff_of(values, bits=bits, pack=pack)
+    if compressed:
+        data = tiff_of(values, bits=bits, pack=pack, compression=8, compress=zlib.compress, rows=5)
+    (tmp_path / "a.tif").write_bytes(data)
+    found = read_image(tmp_path / "a.tif").pixels.reshape(values.shape)
+    full = 255 if bits <= 8 else 65535
+    assert found.dtype == (np.uint8 if bits <= 8 else np.uint16)
+    assert np.array_equal(found, np.rint(values / ((1 << bits) - 1) * full))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f2", "f4", "f8"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_every_layout_of_channels_and_bytes(
+    tmp_path: Path, dtype: str, order: Literal["<", ">"], tile: int, bands: int
+) -> None:
+    values = (np.random.default_rng(0).random((21, 33, bands)) * 200).astype(dtype)
+    for planar in (False, True):
+        (tmp_path / "a.tif").write_bytes(tiff_of(values, order=order, planar=planar, tile=tile))
+        found = read_image(tmp_path / "a.tif").pixels.reshape(values.shape)
+        assert found.dtype == (values.dtype if dtype.startswith("u") else np.float32)
+        assert np.array_equal(found, values.astype(found.dtype)), planar
+
+
+@pytest.mark.parametrize("predictor", [2, 3])
+def test_differences_are_summed_in_float64_and_planar_tiles(tmp_path: Path, predictor: int) -> None:
+    values = np.random.default_rng(0).random((16, 32, 1))
+
+    def differences(part: np.ndarray) -> bytes:
+        rows = len(part)
+        if predictor == 2:
+            numbers = (part[..., 0] * 65535).astype("<u2")
+            return np.diff(numbers, axis=1, prepend=numbers.dtype.type(0)).astype("<u2").tobytes()
+        columns = part[..., 0].astype(">f8").view(np.uint8).reshape(rows, -1, 8).swapaxes(1, 2).reshape(rows, -1)
+        return np.diff(columns, axis=1, prepend=np.uint8(0)).astype(np.uint8).tobytes()
+
+    data = tiff_of(
+        values,
+        bits=16 if predictor == 2 else 64,
+        tile=16,
+        planar=True,
+        compression=8,
+        compress=zlib.compress,
+        tags={317: (3, [predictor]), 339: (3, [1 if predictor == 2 else 3])},
+        pack=differences,
+    )
+    (tmp_path / "a.tif").write_bytes(data)
+    expected = (values[..., 0] * 65535).astype(np.uint16) if predictor == 2 else values[..., 0].astype(np.float32)
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, expected)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "c8", "c16"])
+def test_numbers_that_are_no_colours_are_named(tmp_path: Path, dtype: str) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff_of(np.ones((5, 6), dtype)))
+    what = "signed integers" if dtype.startswith("i") else "complex numbers"
+    with pytest.raises(ImageError, match=rf"a\.tif is a TIFF of {what}, which are not colours") as caught:
+        read_image(tmp_path / "a.tif")
+    assert "damaged" not in caught.value.hint
+
+
+def test_channels_of_different_depth_and_raw_camera_values_are_named(tmp_path: Path, random_pixels: Pixels) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff_of(random_pixels(5, 6, 3), tags={258: (3, [5, 6, 5])}))
+    with pytest.raises(ImageError, match="channels differ in depth"):
+        read_image(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes(tiff_of(random_pixels(5, 6, dtype=np.uint16), tags={262: (3, [32803])}))
+    with pytest.raises(ImageError, match="the raw values of a camera"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("photometric", [8, 9])  # a* and b* signed (CIE), or with an offset (ICC)
+def test_lab_of_8_and_16_bits_becomes_srgb(tmp_path: Path, bits: int, photometric: int) -> None:
+    y, x = np.mgrid[:24, :32]
+    rgb = np.stack([x * 8, y * 10, 255 - x * 3 - y], -1).astype(np.uint8)
+    lab = pyvips.Image.new_from_array(rgb, interpretation="srgb").colourspace("lab").numpy()
+    unit = 1 << bits - 8
+    light = lab[..., 0] / 100 * (255 * unit if photometric == 9 else (1 << bits) - 1)
+    color = lab[..., 1:] * unit + (128 * unit if photometric == 9 else 0)
+    stored = np.rint(np.dstack([light, color])).astype(np.int64).astype(f"u{bits // 8}")
+    (tmp_path / "a.tif").write_bytes(tiff_of(stored, tags={262: (3, [photometric])}))
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.pixels.dtype == f"u{bits // 8}"
+    error = np.abs(picture.pixels.astype(float) / (257 if bits == 16 else 1) - rgb)
+    assert error.mean() < (1.5 if bits == 8 else 1)  # a* and b* of 8 bits are whole numbers
+    assert any("sRGB" in note for note in picture.meta.notes)
+
+
+def test_associated_alpha_orientation_profile_and_resolution_of_unusual_depths(
+    tmp_path: Path, rgb_profile: bytes
+) -> None:
+    values = np.zeros((4, 6, 4), np.float64)
+    values[...] = 0.25, 0.5, 0.125, 0.5
+    values[0, 0] = 0.5, 0.5, 0.5, 1
+    tags = {338: (3, [1]), 274: (3, [6]), 34675: (7, rgb_profile), 282: (5, [300, 1]), 283: (5, [150, 1])}
+    (tmp_path / "a.tif").write_bytes(tiff_of(values, tags=tags))
+    picture = read_image(tmp_path / "a.tif")
+    assert picture.size == (6, 4)
+    np.testing.assert_allclose(picture.pixels[3, 1], [0.5, 1, 0.25, 0.5], atol=1e-6)
+    np.testing.assert_allclose(picture.pixels[0, 3], [0.5, 0.5, 0.5, 1], atol=1e-6)
+    assert picture.meta.icc == rgb_profile
+    assert picture.meta.dpi == pytest.approx((150, 300))
+
+
+def test_a_huge_claim_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    small = tiff_of(np.zeros((4, 4), np.float64), tags={256: (4, [1 << 20]), 257: (4, [1 << 20])})
+    (tmp_path / "a.tif").write_bytes(small)
+    with pytest.raises(ImageError, match="claims 1048576 x 1048576"):
+        read_image(tmp_path / "a.tif")

@@ -1,0 +1,48 @@
+"""Files that once became a wrong picture or an unclear error, with what is to be read from them or said of them.
+
+The command line and the app are tested with the same list.
+"""
+
+from __future__ import annotations
+
+import functools
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.files import pack_bits, tiff_of
+
+
+@dataclass(frozen=True, eq=False)
+class RealFile:
+    name: str
+    data: bytes
+    pixels: np.ndarray | None = None  # 8 bits, as a screen shows them; None: it is refused
+    words: str = ""  # of the error
+
+    def write(self, folder: Path) -> Path:
+        path = folder / self.name
+        path.write_bytes(self.data)
+        return path
+
+
+def real_files() -> list[RealFile]:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    twelve = rng.integers(0, 4096, (20, 15, 3), dtype=np.uint16)
+    return [
+        RealFile("zstd.tif", tiff_of(rgb, compression=50000, tile=32), words="compressed with Zstandard"),
+        RealFile("lerc.tif", tiff_of(rgb, compression=34887, tile=32), words="compressed with LERC"),
+        RealFile("lzma.tif", tiff_of(rgb, compression=34925, compress=lzma.compress, tile=32), rgb),
+        RealFile("damaged.tif", tiff_of(rgb, compression=5, tile=32), words="cannot be decoded"),
+        RealFile("planes.tif", tiff_of(rgb, planar=True, tile=32), rgb),
+        RealFile(
+            "12.tif",
+            tiff_of(twelve, bits=12, pack=functools.partial(pack_bits, bits=12)),
+            np.rint(np.rint(twelve * (65535 / 4095)) / 257).astype(np.uint8),
+        ),
+        RealFile("double.tif", tiff_of(rgb / 255), rgb),
+        RealFile("complex.tif", tiff_of(np.ones((5, 6), np.complex64)), words="complex numbers"),
+    ]
