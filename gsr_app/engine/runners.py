@@ -28,8 +28,6 @@ from gsr_app.ops.resize import Resampling
 _Result = TypeVar("_Result")
 Steps = Generator[Progress, None, _Result]
 
-QUERY_PIXELS = 1 << 16  # output pixels that a continuous network makes at once
-
 
 @dataclass(frozen=True, eq=False)
 class NetworkRun:
@@ -165,20 +163,30 @@ def _continuous_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid, sink: R
         stop_if_cancelled()
         with run.watch("encode"):
             features = run.call(run.loaded.module.encode, run.send(tile.read(color)))  # pyright: ignore[reportArgumentType]
-        rows, columns = blender.reach(tile)
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        part = torch.empty(1, 3, height, width)
-        # Far below scale 1, a tile may contain no output pixel.
-        pieces = split_rows(height, width, QUERY_PIXELS) if width else []
-        for step, (start, stop) in enumerate(pieces):
-            yield Progress("decode", step, len(pieces))
-            stop_if_cancelled()
-            wanted = view.crop(rows.start + start, columns.start, stop - start, width)
-            origin = (wanted.origin[0] - tile.x.begin, wanted.origin[1] - tile.y.begin)
-            with run.watch("decode"):
-                query = run.loaded.module.query
-                part[:, :, start:stop] = run.call(query, features, replace(wanted, origin=origin)).float().cpu()  # pyright: ignore[reportArgumentType]
-        blender.add(tile, part)
+        yield from decode_rows(run, blender, tile, partial(_query, run, view, tile, features))
+
+
+def _query(run: NetworkRun, view: View, tile: tiling.Tile, features: Any, rows: slice, columns: slice) -> Tensor:
+    wanted = view.crop(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    origin = (wanted.origin[0] - tile.x.begin, wanted.origin[1] - tile.y.begin)
+    return run.call(run.loaded.module.query, features, replace(wanted, origin=origin))  # pyright: ignore[reportArgumentType]
+
+
+def decode_rows(
+    run: NetworkRun, blender: tiling.TileBlender, tile: tiling.Tile, decode: Callable[[slice, slice], Tensor]
+) -> Steps[None]:
+    """A tile's part of the picture, some rows at a time; `decode` makes rows and columns of the picture."""
+    rows, columns = blender.reach(tile)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    part = torch.empty(1, 3, height, width)
+    # Far below scale 1, a tile may contain no output pixel.
+    pieces = split_rows(height, width, run.loaded.arch.pixels_at_once) if width else []
+    for step, (start, stop) in enumerate(pieces):
+        yield Progress("decode", step, len(pieces))
+        stop_if_cancelled()
+        with run.watch("decode"):
+            part[:, :, start:stop] = decode(slice(rows.start + start, rows.start + stop), columns).float().cpu()
+    blender.add(tile, part)
 
 
 # ---- networks that make Gaussians -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -20,8 +21,8 @@ from gsr_app.core.types import Progress
 from gsr_app.engine import devices, tiling
 from gsr_app.engine.cache import ByteLru, weigh
 from gsr_app.engine.cancellation import stop_if_cancelled
-from gsr_app.engine.rows import RowSink, split_rows
-from gsr_app.engine.runners import QUERY_PIXELS, NetworkRun, Steps, run_in_tiles
+from gsr_app.engine.rows import RowSink
+from gsr_app.engine.runners import NetworkRun, Steps, decode_rows, run_in_tiles
 from gsr_app.models.savsr_upsample import OutputRegion
 
 REACH = 3  # frames of a window before and after its middle
@@ -106,23 +107,15 @@ def _draw_tiles(
             looks = _look(job, window, tile)
             features = job.call(module.encode, looks, tile.read(middle).to(job.device), job.scale)
             del looks
-        rows, columns = blender.reach(tile)
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        part = middle.new_empty(1, 3, height, width)
-        pieces = split_rows(height, width, QUERY_PIXELS) if width else []
-        for step, (start, stop) in enumerate(pieces):
-            yield Progress("decode", step, len(pieces))
-            stop_if_cancelled()
-            patch = OutputRegion(
-                job.scale,
-                size,
-                (rows.start + start, rows.start + stop),
-                (columns.start, columns.stop),
-                (tile.y.begin, tile.x.begin),
-            )
-            with job.watch("decode"):
-                part[:, :, start:stop] = job.call(module.draw, features, _locate(job, patch)).float().cpu()
-        blender.add(tile, part)
+        yield from decode_rows(job, blender, tile, partial(_draw_region, job, size, tile, features))
+
+
+def _draw_region(
+    job: NetworkRun, size: tuple[int, int], tile: tiling.Tile, features: Any, rows: slice, columns: slice
+) -> Tensor:
+    origin = (tile.y.begin, tile.x.begin)
+    region = OutputRegion(job.scale, size, (rows.start, rows.stop), (columns.start, columns.stop), origin)
+    return job.call(job.loaded.module.draw, features, _locate(job, region))  # pyright: ignore[reportArgumentType]
 
 
 def _look(job: NetworkRun, window: Sequence[NumberedFrame], tile: tiling.Tile) -> list[Any]:

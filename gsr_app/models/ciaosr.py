@@ -19,7 +19,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, NamedEDSR, NamedRDN, RootEncoder
-from gsr_app.models.layers.lattice import Axis, SourceTile, axes, row_views, whole
+from gsr_app.models.layers.lattice import Axis, SourceTile, axes, stretch
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -28,7 +28,7 @@ _NUDGE = 1e-6
 _TAPS = 9
 _KEY = CHANNELS * _TAPS
 _VALUE = _KEY + CHANNELS
-PIXELS_AT_ONCE = 8192  # output pixels decoded at a time
+_PIXELS_AT_ONCE = 8192  # output pixels decoded at a time
 _SCORES_AT_ONCE = 1 << 21  # attention scores in memory at a time
 
 
@@ -102,9 +102,7 @@ class CiaoSR(RootEncoder):
         self.cs_attn = CrossScaleAttention(config)
 
     def forward(self, lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """[B, 3, h, w] in 0..1 -> [B, 3, *size], the whole source stretched over the size."""
-        view = whole((lr.shape[2], lr.shape[3]), size)
-        return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
+        return stretch(self, lr, size, _PIXELS_AT_ONCE)
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
         """[1, 3, h, w] in 0..1 -> [1, 131, h, w]: features, fetched features, and the image."""
@@ -112,13 +110,13 @@ class CiaoSR(RootEncoder):
         features = self.extract(image)
         return torch.cat([features, self.cs_attn(features), image], dim=1)
 
-    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = PIXELS_AT_ONCE) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = torch.cat([self.decode(features, rows) for rows in row_views(view, pixels_at_once)])
+        decoded = self.decode(features, view)
         return (decoded + decoded.new_tensor(_MEAN)).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
-        """[*view.size, 3] around the mean, unclamped. All of it at once."""
+        """[*view.size, 3] around the mean, unclamped."""
         y, x = axes(view, (features.shape[2], features.shape[3]))
         row, column = y.nearest(), x.nearest()
         rows, columns = _corners(y), _corners(x)
@@ -195,6 +193,7 @@ ARCHS = tuple(
         minimum_size=2,
         overlap=32,
         largest_tile=256,
+        pixels_at_once=_PIXELS_AT_ONCE,
     )
     for encoder, network in (("edsr", CiaoSREDSR), ("rdn", CiaoSRRDN))
 )

@@ -19,12 +19,12 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
-from gsr_app.models.layers.lattice import SourceTile, axes, row_views, whole
+from gsr_app.models.layers.lattice import SourceTile, axes, stretch
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
 # Output pixels decoded at a time: their hidden layers take about 30 MB, whatever the size of the image.
-PIXELS_AT_ONCE = 16384
+_PIXELS_AT_ONCE = 16384
 
 # Moves the shifted coordinates off the borders between cells, where rounding would choose the cell.
 _NUDGE = 1e-6
@@ -53,21 +53,18 @@ class LIIF(nn.Module):
         self.imnet = MLP((inputs, *config.hidden, 3))
 
     def forward(self, lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """[B, 3, h, w] in 0..1 -> [B, 3, *size], the whole source stretched over the size."""
-        view = whole((lr.shape[2], lr.shape[3]), size)
-        return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
+        return stretch(self, lr, size, _PIXELS_AT_ONCE)
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
         """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
         return self.encoder(((lr - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
 
-    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = PIXELS_AT_ONCE) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = [self.decode(features, rows) for rows in row_views(view, pixels_at_once)]
-        return (torch.cat(decoded) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+        return (self.decode(features, view) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
-        """[*view.size, 3], as the decoder was trained: -1..1, unclamped. All of it at once."""
+        """[*view.size, 3], as the decoder was trained: -1..1, unclamped."""
         y, x = axes(view, (features.shape[2], features.shape[3]))
         shifts = (-1, 1) if self.config.local_ensemble else (0,)
         nudge = _NUDGE if self.config.local_ensemble else 0.0
@@ -114,6 +111,7 @@ ARCHS = tuple(
         kind="continuous",
         overlap=32,
         bytes_per_pixel=10_000,
+        pixels_at_once=_PIXELS_AT_ONCE,
     )
     for encoder in get_args(Encoder)
 )

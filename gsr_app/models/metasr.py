@@ -13,7 +13,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR
-from gsr_app.models.layers.lattice import Axis, SourceTile, axes, row_views, whole
+from gsr_app.models.layers.lattice import Axis, SourceTile, axes, stretch
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -29,21 +29,18 @@ class MetaSR(nn.Module):
         self.imnet = MLP((3, hidden, CHANNELS * _TAPS * 3))
 
     def forward(self, lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """[B, 3, h, w] in 0..1 -> [B, 3, *size], the whole source stretched over the size."""
-        view = whole((lr.shape[2], lr.shape[3]), size)
-        return torch.cat([self.query(self.encode(one[None]), view) for one in lr])
+        return stretch(self, lr, size, _PIXELS_AT_ONCE)
 
     def encode(self, lr: torch.Tensor) -> torch.Tensor:
         """[B, 3, h, w] in 0..1 -> [B, 64, h, w]"""
         return self.encoder(((lr - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
 
-    def query(self, features: torch.Tensor, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
+    def query(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        decoded = torch.cat([self.decode(features, rows) for rows in row_views(view, pixels_at_once)])
-        return (decoded * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+        return (self.decode(features, view) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
-        """[*view.size, 3], as trained: -1..1, unclamped. All of it at once."""
+        """[*view.size, 3], as trained: -1..1, unclamped."""
         y, x = axes(view, (features.shape[2], features.shape[3]))
         row, column = _corner(y), _corner(x)
         tile = SourceTile.around([row], [column])
@@ -66,4 +63,13 @@ def _from_corner(axis: Axis, index: torch.Tensor) -> torch.Tensor:
     return (axis.offset(index) - axis.cell / 2 * axis.count + 1) / 2
 
 
-ARCHS = (Architecture(id="metasr-edsr", build=MetaSR, kind="continuous", overlap=32, bytes_per_pixel=10_000),)
+ARCHS = (
+    Architecture(
+        id="metasr-edsr",
+        build=MetaSR,
+        kind="continuous",
+        overlap=32,
+        bytes_per_pixel=10_000,
+        pixels_at_once=_PIXELS_AT_ONCE,
+    ),
+)

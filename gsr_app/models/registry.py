@@ -37,7 +37,7 @@ resize      a kernel; no network, `ops.resize` does it
 field       `module.encode(lr) -> features`, `module.field(features, scale) -> GaussianField`, drawn at any view
 pixels      `module(lr) -> sr` at one native scale
 continuous  `module(lr, (H, W)) -> sr`; when tileable also `module.encode(lr) -> features` and
-            `module.query(features, view) -> sr` of any View of the source plane
+            `module.query(features, view) -> sr` of any View of the source plane, some rows at a time
 video       `module(frames, (sy, sx)) -> sr` of the middle one of seven frames. Its parts are called, to cache what
             windows share: `module.look(before, frame, after) -> look` of a frame, `module.encode(looks, frame, scale)
             -> features` of a window, `module.locate(region) -> places` and `module.draw(features, places) -> sr` of a
@@ -64,6 +64,7 @@ class Architecture:
     bytes_per_pixel: int = 20_000  # approximate peak memory of a forward pass per source pixel: sets the tile size
     largest_tile: int | None = None  # limit for a tile's side, if time or memory grow faster than its area
     channels_last: bool = False  # whether convolutions run faster in that layout
+    pixels_at_once: int = 1 << 16  # continuous, video: output pixels that are asked for at once
     full_precision: bool = False  # always float32: its values need more than half precision
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice

@@ -10,7 +10,7 @@ import torch
 
 from gsr_app.core.types import Scale, View
 from gsr_app.models import ciaosr
-from gsr_app.models.layers.lattice import whole
+from gsr_app.models.layers.lattice import query_in_rows, whole
 from gsr_app.models.registry import build
 from tests.golden.compare import assert_same, digest, expected_digest, load, shapes
 from tests.golden.filling import fill
@@ -47,8 +47,8 @@ def test_bands_and_groups_of_rows_do_not_change_the_image(monkeypatch: pytest.Mo
     view = View.whole((7, 9), Scale(2.3, 3.1))
     with torch.inference_mode():
         features = net.encode(lr)
-        picture = net.query(features, view, pixels_at_once=10**9)
-        assert torch.allclose(net.query(features, view, pixels_at_once=30), picture, atol=1e-9)
+        picture = net.query(features, view)
+        assert torch.allclose(query_in_rows(net, features, view, 30), picture, atol=1e-9)
         monkeypatch.setattr(ciaosr, "_SCORES_AT_ONCE", 1)
         assert torch.allclose(net.encode(lr), features, atol=1e-9)
 

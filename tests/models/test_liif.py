@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gsr_app.core.types import Scale, View
-from gsr_app.models.layers.lattice import axes, whole
+from gsr_app.models.layers.lattice import axes, query_in_rows, whole
 from gsr_app.models.liif import LIIF, LIIFConfig
 from gsr_app.models.registry import build
 from tests.golden.compare import assert_same, digest, expected_digest, load, shapes
@@ -94,9 +94,9 @@ def test_decoding_in_groups_of_rows_does_not_change_the_image(net: LIIF, scale: 
     view = View.whole((4, 3), Scale.parse(scale))
     with torch.inference_mode():
         features = net.encode(lr)
-        whole_picture = net.query(features, view, pixels_at_once=10**9)
+        whole_picture = net.query(features, view)
         for pixels in (1, 997):
-            assert (net.query(features, view, pixels_at_once=pixels) - whole_picture).abs().max() <= 1e-6
+            assert (query_in_rows(net, features, view, pixels) - whole_picture).abs().max() <= 1e-6
 
 
 def test_a_tile_is_the_same_as_that_part_of_the_whole(net: LIIF) -> None:
@@ -128,11 +128,12 @@ _LARGE = """
 import sys, torch
 from gsr_app.core.types import Scale, View
 from gsr_app.engine.timing import process_peak_bytes
+from gsr_app.models.layers.lattice import query_in_rows
 from gsr_app.models.registry import build
 net, lr, view = build("liif-edsr"), torch.rand(1, 3, 64, 64), View.whole((64, 64), Scale.parse(sys.argv[1]))
 with torch.inference_mode():
     features = net.encode(lr)
-    one, two = (net.query(features, view, pixels_at_once=pixels) for pixels in (16384, 5000))
+    one, two = (query_in_rows(net, features, view, pixels) for pixels in (16384, 5000))
 assert (one - two).abs().max() <= 1e-6
 print(process_peak_bytes())
 """

@@ -5,13 +5,22 @@ Grids are products of two axes, so two short vectors represent a whole grid of c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
 from gsr_app.core.types import View
+
+
+class Queried(Protocol):
+    """A network that is asked for views of an encoded picture."""
+
+    def encode(self, lr: torch.Tensor) -> torch.Tensor: ...
+
+    def query(self, features: torch.Tensor, view: View) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,18 @@ def whole(source_size: tuple[int, int], size: tuple[int, int]) -> View:
     return View((0.0, 0.0), (float(source_size[0]), float(source_size[1])), size)
 
 
-def row_views(view: View, pixels: int) -> Iterator[View]:
-    """The view in groups of rows of about this many pixels."""
+def query_in_rows(net: Queried, features: torch.Tensor, view: View, pixels: int) -> torch.Tensor:
+    """[1, 3, *view.size] in groups of rows of about this many pixels, which bounds the memory."""
     height, width = view.size
     rows = max(1, pixels // width)
-    for top in range(0, height, rows):
-        yield view.crop(top, 0, min(rows, height - top), width)
+    tops = range(0, height, rows)
+    return torch.cat([net.query(features, view.crop(top, 0, min(rows, height - top), width)) for top in tops], 2)
+
+
+def stretch(net: Queried, lr: torch.Tensor, size: tuple[int, int], pixels: int) -> torch.Tensor:
+    """[B, 3, h, w] in 0..1 -> [B, 3, *size]: the whole source stretched over the size, by a continuous network."""
+    view = whole((lr.shape[2], lr.shape[3]), size)
+    return torch.cat([query_in_rows(net, net.encode(one[None]), view, pixels) for one in lr])
 
 
 @dataclass(frozen=True)
