@@ -17,7 +17,6 @@ from gsr_app.engine.rows import ArraySink, split_rows
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.io import images
-from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ops.resize import Resampling
 
@@ -41,37 +40,16 @@ class Saved:
     notes: tuple[str, ...] = ()
 
 
-def upscale_file(
-    session: Session,
-    source: Path,
-    target: Path,
-    *,
-    method: str,
-    choose_scale: Callable[[tuple[int, int]], Scale],  # from the source's (height, width)
-    overwrite: bool = False,
-    strip_metadata: bool = False,
-    cancel: Callable[[], bool] | None = None,
-) -> Generator[Progress, None, Saved]:
-    """Upscale a file into another. The target appears when it is whole, or not at all."""
-    found = registry.method(method)
-    reader = images.RowReader(source)
-    scale = choose_scale(reader.size)
-    job = _Job(found, reader, target, scale, overwrite, strip_metadata)
-    images.check_output(target, job.size, overwrite=overwrite, source=source)
-    streamed = found.kind == "resize" and math.prod(reader.size) + math.prod(job.size) > STREAM_PIXELS
-    return (yield from _resize_by_rows(job, cancel) if streamed else _upscale_whole(session, job, cancel))
-
-
 @dataclass(frozen=True)
-class _Job:
-    """One file to make."""
+class FileJob:
+    """One file to make. The caller has checked the target (`images.check_output`), before it loaded any network."""
 
     method: Method
     reader: images.RowReader
     target: Path
     scale: Scale
-    overwrite: bool
-    strip_metadata: bool
+    overwrite: bool = False
+    strip_metadata: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,7 +66,19 @@ class _Job:
         return Saved(written.path, written.bytes, source_size, size, self.scale, done, timing, weights_id, notes)
 
 
-def _upscale_whole(session: Session, job: _Job, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
+def upscale_file(
+    session: Session, job: FileJob, cancel: Callable[[], bool] | None = None
+) -> Generator[Progress, None, Saved]:
+    """Upscale a file into another. The target appears when it is whole, or not at all."""
+    pixels = math.prod(job.reader.size) + math.prod(job.size)
+    if job.method.kind == "resize" and pixels > STREAM_PIXELS:
+        return (yield from _resize_by_rows(job, cancel))
+    return (yield from _upscale_whole(session, job, cancel))
+
+
+def _upscale_whole(
+    session: Session, job: FileJob, cancel: Callable[[], bool] | None
+) -> Generator[Progress, None, Saved]:
     watch = Stopwatch(session.device)
     with watch("read"):
         array = job.reader.read_all()
@@ -111,7 +101,7 @@ def _upscale_whole(session: Session, job: _Job, cancel: Callable[[], bool] | Non
     return job.saved(written, up.done, timing, up.weights_id, up.warnings)
 
 
-def _resize_by_rows(job: _Job, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
+def _resize_by_rows(job: FileJob, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
     """A resize of a picture that need not fit into memory, neither before nor after."""
     device = torch.device("cpu")
     watch = Stopwatch(device)

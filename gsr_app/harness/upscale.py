@@ -24,8 +24,9 @@ from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
-    from gsr_app.engine.image_job import Saved
+    from gsr_app.engine.image_job import FileJob, Saved
     from gsr_app.engine.session import Session
+    from gsr_app.io.images import RowReader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,33 +133,41 @@ class FileUpscaler:
     def upscale(
         self, task: Task, show: Callable[[str, float], None], stopped: Callable[[], bool]
     ) -> tuple[Outcome, Saved | None]:
-        options = self.arguments
         try:
-            if self._is_done(task):
-                return Outcome(task, "skipped", "already done", "Make it again with --overwrite."), None
+            opened = self._open(task)
         except GsrError as error:
             return _failed(task, error), None
+        if opened is None:
+            return Outcome(task, "skipped", "already done", "Make it again with --overwrite."), None
+        from gsr_app.engine.image_job import FileJob
+
+        options, (reader, scale) = self.arguments, opened
         session = open_session(self.threads, options.device, options.precision, options.weights, options.tile)
+        method = registry.method(self.method)
+        job = FileJob(method, reader, task.target, scale, options.overwrite, options.strip_metadata)
         try:
-            return Outcome(task, "done"), self._make(task, session, show, stopped)
+            return Outcome(task, "done"), _make(session, job, show, stopped)
         except Cancelled:
             raise
         except Exception as error:  # one broken image must not end a batch of thousands
             return _failed(task, error), None
 
-    def _is_done(self, task: Task) -> bool:
-        """Whether the output is there already, made in the same way; raises if it cannot be made.
+    def _open(self, task: Task) -> tuple[RowReader, Scale] | None:
+        """The input and its scale; None if the output is there already, made in the same way. Raises if it cannot be.
 
         Reads the headers of both files, and neither torch nor weights.
         """
         from gsr_app.io import images
 
-        size, _ = images.read_metadata(task.source)
-        scale = self._scale(size)
-        out = scale.output_size(size)
+        reader = images.RowReader(task.source)
+        if self.arguments.size:
+            scale = Scale.parse_size(self.arguments.size, reader.size)
+        else:
+            scale = Scale.parse(self.arguments.scale or "4", reader.size)
+        out = scale.output_size(reader.size)
         images.check_output(task.target, out, overwrite=True, source=task.source)
         if self.arguments.overwrite or not task.target.exists():
-            return False
+            return reader, scale
         try:
             found_size, meta = images.read_metadata(task.target)
         except ImageError:
@@ -167,40 +176,25 @@ class FileUpscaler:
         wanted = {"method": self.method, "scale": str(scale), "weights": present.id if present else ""}
         same = all(meta.text.get(key, value) == value for key, value in wanted.items() if value)
         if same and found_size == out and (meta.text or self.arguments.strip_metadata):
-            return True
+            return None
         raise ImageError(
             f"The output {task.target.name} exists already, made by {_describe_maker(meta.text)}.",
             hint="Make it again with --overwrite, or choose another -o.",
         )
 
-    def _scale(self, size: tuple[int, int]) -> Scale:
-        if self.arguments.size:
-            return Scale.parse_size(self.arguments.size, size)
-        return Scale.parse(self.arguments.scale or "4", size)
 
-    def _make(
-        self, task: Task, session: Session, show: Callable[[str, float], None], stopped: Callable[[], bool]
-    ) -> Saved:
-        from gsr_app.engine.image_job import upscale_file
+def _make(session: Session, job: FileJob, show: Callable[[str, float], None], stopped: Callable[[], bool]) -> Saved:
+    from gsr_app.engine.image_job import upscale_file
 
-        steps = upscale_file(
-            session,
-            task.source,
-            task.target,
-            method=self.method,
-            choose_scale=self._scale,
-            overwrite=self.arguments.overwrite,
-            strip_metadata=self.arguments.strip_metadata,
-            cancel=stopped,
-        )
-        try:
-            while True:
-                progress = next(steps)
-                show(progress.stage, progress.fraction)
-        except StopIteration as end:
-            return end.value
-        finally:
-            steps.close()
+    steps = upscale_file(session, job, stopped)
+    try:
+        while True:
+            progress = next(steps)
+            show(progress.stage, progress.fraction)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
 
 
 def _describe_maker(text: Mapping[str, str]) -> str:

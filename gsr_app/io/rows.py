@@ -38,22 +38,11 @@ class RowReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._opened = open_image(path, "strips")
+        self.size = self._opened.size  # (height, width)
+        self.meta, self.layout = self._opened.meta, self._opened.layout
         self._region: Any = None
         self._first = 0
         self._kept: Stored | None = None  # rows [_first, _first + len)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self._opened.size
-
-    @property
-    def meta(self) -> Metadata:
-        return self._opened.meta
-
-    @property
-    def layout(self) -> Layout:
-        return self._opened.layout
 
     def read_all(self) -> Stored:
         """The whole picture at once, instead of `rows`."""

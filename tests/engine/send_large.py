@@ -107,15 +107,17 @@ def main() -> None:
 
     began = time.process_time()
     if given.file:
-        from gsr_app.engine.image_job import upscale_file
+        from gsr_app.engine.image_job import FileJob, upscale_file
         from gsr_app.io import images
+        from gsr_app.models import registry
 
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{name}.{given.file}" for name in ("source", "answer")]
             images.write_image(paths[0], images.Picture(source))
             Path("/proc/self/clear_refs").write_text("5")
             began = time.process_time()
-            for _ in upscale_file(session, *paths, method=method, choose_scale=lambda _: scale):
+            job = FileJob(registry.method(method), images.RowReader(paths[0]), paths[1], scale)
+            for _ in upscale_file(session, job):
                 pass
             seconds, peak = time.process_time() - began, process_peak_bytes()
             answer = images.read_image(paths[1]).pixels

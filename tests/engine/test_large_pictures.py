@@ -134,12 +134,7 @@ def test_an_answer_converted_in_blocks_is_the_file_converted_at_once(
     images.write_image(source, images.Picture(array if channels else array[..., 0]))
     for name, limit in (("whole", 1 << 26), ("blocks", 1000)):
         monkeypatch.setattr(pixels, "_BLOCK_PIXELS", limit)
-        steps = image_job.upscale_file(
-            Session("cpu"),
-            source,
-            tmp_path / f"{name}.{suffix}",
-            method="fake-doubler",
-            choose_scale=lambda _: Scale(2, 2),
-        )
-        list(steps)
+        method, target = registry.method("fake-doubler"), tmp_path / f"{name}.{suffix}"
+        job = image_job.FileJob(method, images.RowReader(source), target, Scale(2, 2))
+        list(image_job.upscale_file(Session("cpu"), job))
     assert (tmp_path / f"blocks.{suffix}").read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()

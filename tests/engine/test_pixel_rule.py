@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from gsr_app.core.types import Scale
-from gsr_app.engine.image_job import upscale_file
+from gsr_app.engine.image_job import FileJob, upscale_file
 from gsr_app.engine.session import Session
 from gsr_app.harness import cli
-from gsr_app.io.images import Picture, read_image, write_image
+from gsr_app.io.images import Picture, RowReader, read_image, write_image
+from gsr_app.models import registry
 from gsr_app.ops.resize import resize
 
 CHANNELS = {"grey": 0, "grey and alpha": 2, "rgb": 3, "rgb and alpha": 4}
@@ -36,8 +37,8 @@ def picture(channels: int, dtype: Any) -> np.ndarray:
 def through_file(image: np.ndarray, folder: Path, suffix: str, method: str, scale: float) -> np.ndarray:
     source, target = folder / f"in.{suffix}", folder / f"out.{suffix}"
     write_image(source, Picture(image))
-    steps = upscale_file(Session("cpu"), source, target, method=method, choose_scale=lambda _: Scale(scale, scale))
-    list(steps)
+    job = FileJob(registry.method(method), RowReader(source), target, Scale(scale, scale))
+    list(upscale_file(Session("cpu"), job))
     return read_image(target).pixels
 
 
