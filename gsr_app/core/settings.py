@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -132,7 +133,7 @@ def _bytes(text: str) -> int:
     return _count(text, 1024)
 
 
-def _pixels(text: str) -> int:
+def parse_pixels(text: str) -> int:
     return _count(text, 1000)
 
 
@@ -157,7 +158,7 @@ def _backend(text: str) -> str:
     return text.lower()
 
 
-def _port(text: str) -> int:
+def parse_port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise ValueError(text)
     return int(text)
@@ -165,8 +166,11 @@ def _port(text: str) -> int:
 
 def parse_hosts(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    if not names or not all(re.fullmatch(r"\*|[\w.-]+|[0-9a-f:]+", name) for name in names):
+    if not names:
         raise ValueError(text)
+    for name in names:
+        if not re.fullmatch(r"\*|[\w.-]+", name):
+            ipaddress.IPv6Address(name)  # raises ValueError
     return names
 
 
@@ -176,6 +180,7 @@ def _address(text: str) -> str:
     return text
 
 
+PIXELS, PORT = "a number of pixels: 268435456, 500M, 1G", "a whole number from 1 to 65535"
 HOSTS = "names separated by commas, without http:// and port; * for all"
 _SWITCH, _FOLDER = "1 or 0 (also true, false, yes, no, on, off)", "a folder"
 
@@ -194,7 +199,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "GSR_MAX_PIXELS": Variable(
         "the largest picture that is read into memory; in strips, 64 times as many",
-        "268435456", "a number of pixels: 268435456, 500M, 1G", _pixels,
+        "268435456", PIXELS, parse_pixels,
     ),
     "GSR_MARCH": Variable(
         "`ext/setup.py` only: the processor level to build for", "this processor", "x86-64-v3", str
@@ -208,7 +213,7 @@ VARIABLES: dict[str, Variable] = {
         "a mirror of the Hugging Face Hub", "https://huggingface.co", "an address: http://… or https://…", _address
     ),
     "GRADIO_SERVER_NAME": Variable("who may connect to the app: `--host`", "127.0.0.1", "a host name or address", str),
-    "GRADIO_SERVER_PORT": Variable("the port of the app: `--port`", "7860", "a whole number from 1 to 65535", _port),
+    "GRADIO_SERVER_PORT": Variable("the port of the app: `--port`", "7860", PORT, parse_port),
     "GRADIO_TEMP_DIR": Variable(
         "where the app keeps files of its visitors", "`gradio` in the temporary folder", _FOLDER, _folder
     ),

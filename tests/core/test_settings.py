@@ -75,7 +75,7 @@ def test_a_value_is_read(
         ("GSR_WEIGHTS_DIR", f"~nobody-of-that-name/x {__file__}"),
         ("HF_ENDPOINT", "huggingface.co ftp://x http://"),
         ("GRADIO_SERVER_PORT", "x -1 0 65536 80.5"),
-        ("GSR_ALLOWED_HOSTS", "https://gsr.example.org gsr.example.org:80 , *.example.org"),
+        ("GSR_ALLOWED_HOSTS", "https://gsr.example.org gsr.example.org:80 a:80 , *.example.org"),
     ],
 )
 def test_nonsense_is_refused_with_the_variable_the_value_and_what_is_supported(

@@ -1,0 +1,84 @@
+"""The options of the app: what cannot be meant ends the program before anything starts, with a line that says why."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def app() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gsr_app_entry", ROOT / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        *(("--auth", value, "NAME:PASSWORD") for value in ("", "nocolon", ":password", "name:", " :x", ":")),
+        *(("--max-pixels", value, "a number of pixels") for value in ("nan", "inf", "1e999", "-4", "0", "x", "")),
+        *(("--port", value, "from 1 to 65535") for value in ("99999", "0", "-1", "x", "")),
+        ("--host", "", "a host name or address"),
+        ("--weights-dir", "/no/such/folder", "a folder that is there"),
+        *(("--allowed-hosts", value, "without http://") for value in ("", "https://gsr.example.org", "a:80")),
+    ],
+)
+def test_nonsense_is_refused_before_anything_starts(
+    option: str, value: str, says: str, app: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        app.main([f"{option}={value}"])
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"argument {option}: " in last
+    assert says in last
+
+
+def test_a_password_is_not_repeated(app: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        app.main(["--auth", "my-secret-password"])
+    assert "my-secret-password" not in capsys.readouterr().err
+
+
+def test_what_is_supported_is_read(app: ModuleType) -> None:
+    options = app.parse(
+        ["--auth", " me :pass:word", "--max-pixels", "1e6", "--port", "80", "--allowed-hosts", "A.org,b"]
+    )
+    assert options.auth == ("me", "pass:word")
+    assert (options.max_pixels, options.port, options.allowed_hosts) == (1_000_000, 80, ("a.org", "b"))
+    assert app.parse(["--max-pixels", "64M"]).max_pixels == app.parse([]).max_pixels == 64_000_000
+    assert app.parse([]).auth is None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--device", "nonsense"], "device must be auto"),
+        (["--port", "{used}"], "cannot listen at 127.0.0.1, port {used}"),
+    ],
+)
+def test_what_shows_at_the_start_ends_with_one_line_and_no_traceback(options: list[str], says: str) -> None:
+    pytest.importorskip("gradio")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        used = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "app.py", *(one.format(used=used) for one in options)],
+            cwd=ROOT, env={**os.environ, "GSR_BACKEND": "reference"}, capture_output=True, text=True, check=False,
+            timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert says.format(used=used) in done.stderr
