@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.outputs import check_output
 from gsr_app.harness.progress import ProgressLine, clock
@@ -173,33 +172,22 @@ def _keep_all(fitter: Fitter, folder: Path, image: Any) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    """Plot PSNR and loss of several runs over steps and seconds, in one page."""
+    """Plot several runs in one page."""
     import numpy as np
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+
+    from gsr_app.harness import curves
 
     out: Path = arguments.out or Path("fit.html")
     check_output(out, ".html")
-    figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.1, horizontal_spacing=0.05)
-    for run_index, path in enumerate(arguments.images):
+    runs: dict[str, Any] = {}
+    for path in arguments.images:
         log = path / "log.npy" if path.is_dir() else path
         try:
-            rows = np.load(log)
+            runs[str(path)] = np.load(log)
         except OSError as error:
             raise InvalidArgument(f"{log} cannot be read: {error.strerror}.", hint="--keep-all writes it.") from None
         except ValueError:
             raise InvalidArgument(f"{log} is not the log of a fit.", hint="--keep-all writes one, log.npy.") from None
-        color = ("#1f9d8a", "#e07b39", "#4c6fbf", "#b0517f", "#7a8b2f")[run_index % 5]
-        for column, x in ((1, rows[:, 0]), (2, rows[:, 3] if rows.shape[1] > 3 else rows[:, 0])):
-            for row, y in ((1, rows[:, 2]), (2, rows[:, 1])):
-                name = log.parent.name or log.stem
-                shown = {"showlegend": row == column == 1, "legendgroup": str(run_index), "line": {"color": color}}
-                figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", **shown), row=row, col=column)
-    figure.update_yaxes(title="PSNR (RGB), dB", row=1, col=1)
-    figure.update_yaxes(title="loss", type="log", row=2, col=1)
-    figure.update_xaxes(title="step", row=2, col=1)
-    figure.update_xaxes(title="seconds", row=2, col=2)
-    figure.update_layout(template="plotly_white", margin={"l": 60, "r": 20, "t": 30, "b": 50})
-    write_whole(out, figure.to_html(include_plotlyjs=True))
+    curves.write(runs, "PSNR (RGB), dB", out)
     print(out)
     return 0

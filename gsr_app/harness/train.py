@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -133,6 +134,7 @@ def _watch(trainer: Trainer) -> int:
         for status in trainer.run(stop=is_asked_to_stop):
             if trainer.team.leads:
                 print(_describe(status), flush=True)
+                _draw_curve(trainer)
     if not trainer.team.leads:
         return 0
     if not trainer.is_done:
@@ -141,6 +143,19 @@ def _watch(trainer: Trainer) -> int:
     trainer.export(trainer.out / "final.safetensors")
     print(f"Done: {trainer.out / 'final.safetensors'}; the best by validation is best.safetensors beside it.")
     return 0
+
+
+def _draw_curve(trainer: Trainer) -> None:
+    """Draw the run so far beside its log, where plotly is there: a machine that only trains may lack it."""
+    import numpy as np
+
+    from gsr_app.harness import curves
+    from gsr_app.training.log import read_rows
+
+    columns = ("step", "loss", "psnr_y", "seconds")
+    rows = [[float(row[name] or "nan") for name in columns] for row in read_rows(trainer.log.path)]
+    with suppress(ImportError):
+        curves.write({trainer.out.name: np.array(rows, np.float32)}, "PSNR-Y, dB", trainer.out / "curve.html")
 
 
 def _describe(status: Status) -> str:

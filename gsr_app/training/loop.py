@@ -27,7 +27,7 @@ from gsr_app.models.registry import architecture
 from gsr_app.ops import render
 from gsr_app.training.clips import Clip, Windows, make_pair
 from gsr_app.training.data import Patches, shrink
-from gsr_app.training.log import CsvLog, draw_curve
+from gsr_app.training.log import CsvLog
 from gsr_app.training.losses import mix
 from gsr_app.training.optim import build_optimizers, follow, rate_factor, set_rate
 from gsr_app.training.predict import Draw, predict
@@ -224,7 +224,6 @@ class Trainer:
                 "scores": json.dumps(shown) if shown else "",
             }
         )
-        draw_curve(self.log.path, self.out / "curve.png")
 
     # ---- validation ---------------------------------------------------------------------------------------------
 

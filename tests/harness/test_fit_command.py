@@ -19,6 +19,7 @@ from gsr_app.core.types import Scale, View
 from gsr_app.fitting.fitter import Fitter
 from gsr_app.fitting.options import FitOptions
 from gsr_app.fitting.state import load_state, save_state
+from gsr_app.harness import curves
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
 from gsr_app.ops import render
@@ -55,6 +56,18 @@ def test_the_last_line_is_the_result_and_the_folder_holds_everything(
     assert "PSNR" in Path("curves.html").read_text(encoding="utf-8")
     assert main(["render", "disc.gsr", "--scale", "4", "-o", "x4.png"]) == 0
     assert Image.open("x4.png").size == (256, 192)
+
+
+def test_curves_hold_every_figure_of_every_run() -> None:
+    pytest.importorskip("plotly")
+    runs = {"a": np.array([[1, 0.5, np.nan, 2], [2, 0.25, 31, 4]], np.float32), "b": np.ones((3, 3), np.float32)}
+    lines = curves.draw(runs, "PSNR-Y, dB").data
+    drawn = [(line.name, list(line.x), list(line.y)) for line in lines]
+    assert drawn[1] == ("a", [1, 2], [0.5, 0.25])
+    assert drawn[3] == ("a", [2, 4], [0.5, 0.25])
+    assert drawn[0][2][1] == 31
+    assert lines[0].connectgaps
+    assert [name for name, *_ in drawn] == ["a"] * 4 + ["b"] * 4
 
 
 @pytest.mark.parametrize("out", ["disc.png", "there.gsr", "file/f.gsr"])

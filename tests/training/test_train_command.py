@@ -57,13 +57,24 @@ def test_a_short_run_reports_and_leaves_its_weights(
     assert "x2 " in said
     assert "final.safetensors" in said
     assert {path.name for path in out.iterdir()} >= {
-        "last.pt", "log.csv", "curve.png", "best.safetensors", "final.safetensors"
+        "last.pt", "log.csv", "curve.html", "best.safetensors", "final.safetensors"
     }  # fmt: skip
     with pytest.raises(InvalidArgument, match="already holds a run") as error:
         train.run(parse(*words))
     assert "--resume" in error.value.hint
     assert train.run(parse(*words, "--steps", "4", "--resume")) == 0
     assert "step 4/4" in capsys.readouterr().out
+
+
+def test_a_run_needs_no_plotly(folder: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    out = tmp_path / "run"
+    assert (
+        train.run(parse(str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu", "--steps", "2")) == 0
+    )
+    assert (out / "log.csv").is_file()
+    assert not (out / "curve.html").exists()
 
 
 def test_a_run_can_begin_with_the_averaged_weights_of_another(folder: Path, recipe: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gsr_app.models.registry import architecture_ids, build
 from gsr_app.ops.resize import resize
 from gsr_app.training import losses, starts
 from gsr_app.training.data import Patches, load_pictures, shrink
-from gsr_app.training.log import CsvLog, draw_curve, read_rows
+from gsr_app.training.log import read_rows
 from gsr_app.training.loop import Trainer
 from gsr_app.training.optim import build_optimizers, follow, rate_factor
 from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
@@ -111,7 +111,6 @@ def test_the_best_by_validation_is_kept_in_the_form_that_ships(tmp_path: Path) -
     build("swift").load_state_dict(load_file(tmp_path / "best.safetensors"), strict=True)
     rows = read_rows(tmp_path / "log.csv")
     assert trainer.best == pytest.approx(max(float(row["psnr_y"]) for row in rows if row["psnr_y"]), abs=1e-3)
-    assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
 def test_the_average_is_the_exponential_mean_of_the_weights() -> None:
@@ -346,18 +345,3 @@ def test_a_misspelt_key_of_a_recipe_is_an_error_that_helps(tmp_path: Path) -> No
         read_recipe(path)
     with pytest.raises(GsrError, match="Did you mean 'swift'"):
         find_recipe("swifft")
-
-
-def test_a_curve_can_be_drawn_of_any_log(tmp_path: Path) -> None:
-    import pyvips
-
-    log = CsvLog(tmp_path / "log.csv", ("step", "loss", "psnr_y"))
-    log.begin(after_step=0)
-    draw_curve(log.path, tmp_path / "empty.png")
-    for step in range(50, 500, 50):
-        log.add({"step": step, "loss": 1 / step, "psnr_y": step / 10 if step % 100 == 0 else ""})
-    draw_curve(log.path, tmp_path / "curve.png")
-    curve = pyvips.Image.new_from_file(str(tmp_path / "curve.png")).numpy()
-    drawn = (curve == (38, 70, 140)).all(2)
-    assert drawn[:360].any(0).sum() > 500
-    assert drawn[360:].any(0).sum() > 500
