@@ -102,3 +102,13 @@ def pack_bits(values: np.ndarray, bits: int) -> bytes:
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_of(pixels: np.ndarray, chunks: bytes = b"") -> bytes:
+    """A PNG of uint8 or uint16 [H, W, 1..4]; `chunks` come before the pixels."""
+    height, width, bands = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[bands], 0, 0, 0)
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1)
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    body = png_chunk(b"IHDR", header) + chunks + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body

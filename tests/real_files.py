@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.files import pack_bits, tiff_of
+from tests.files import pack_bits, png_chunk, png_of, tiff_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,10 @@ class RealFile:
 def real_files() -> list[RealFile]:
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    xmp = (
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    )
     twelve = rng.integers(0, 4096, (20, 15, 3), dtype=np.uint16)
     return [
         RealFile("zstd.tif", tiff_of(rgb, compression=50000, tile=32), words="compressed with Zstandard"),
@@ -45,4 +49,24 @@ def real_files() -> list[RealFile]:
         ),
         RealFile("double.tif", tiff_of(rgb / 255), rgb),
         RealFile("complex.tif", tiff_of(np.ones((5, 6), np.complex64)), words="complex numbers"),
+        RealFile("text.png", png_of(rgb, png_chunk(b"tEXt", "Größe\0drei Meter".encode("latin-1"))), rgb),
+        RealFile("xmp.png", png_of(rgb, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)), np.rot90(rgb, -1)),
     ]
+
+
+KEPT_CHUNKS = b"".join(
+    [
+        png_chunk(b"cICP", bytes([9, 16, 0, 1])),
+        png_chunk(b"mDCV", bytes(range(24))),
+        png_chunk(b"cLLI", bytes(range(8))),
+        png_chunk(b"cHRM", bytes.fromhex("00007a26000080840000fa00000080e80000520800011558 00003a98 00001770")),
+        png_chunk(b"gAMA", (45000).to_bytes(4, "big")),
+    ]
+)
+KEPT_TEXT = png_chunk(b"iTXt", b"Title\0\0\0ja\0" + "題\0写真".encode())
+
+
+def described_png() -> RealFile:
+    """What a result says, too: `KEPT_CHUNKS` and `KEPT_TEXT`."""
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    return RealFile("described.png", png_of(pixels, KEPT_CHUNKS + KEPT_TEXT), pixels)

@@ -14,10 +14,18 @@ import numpy as np
 
 from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
-from gsr_app.io import tiff
+from gsr_app.io import heif, png, tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
-from gsr_app.io.metadata import icc_space, text_of_xmp, upright_exif, upright_xmp
-from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
+from gsr_app.io.icc import is_srgb
+from gsr_app.io.metadata import (
+    icc_space,
+    orientation_of_exif,
+    orientation_of_xmp,
+    text_of_xmp,
+    upright_exif,
+    upright_xmp,
+)
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, ColorTags, Metadata
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _BROKEN_HINT = "The file is damaged or was cut off; get a whole copy of it."
@@ -77,7 +85,8 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     fmt, notes = _recognise(path)
     name = printable(path.name)
     with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
-        load, check = _loader(fmt, path)
+        side = _read_side(fmt, path)
+        load, check = _loader(fmt, path, side)
         image, load_notes = load("sequential")
         height, width = image.height, image.width
         # An interlaced PNG is decoded in passes over the whole picture: the decoder holds all of it.
@@ -85,18 +94,20 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
         pages = _get(image, "n-pages", 1)
         if pages > 1:
             notes += (f"{name} has {pages} frames or pages; the first one is used.",)
-        orientation = _get(image, "orientation", 1)
+        orientation = _orientation(image, side)
         if 3 <= orientation <= 8:  # the output's rows are not in the order of the file's
             image, _ = load("random")
         dpi = _dpi(image, turned=5 <= orientation <= 8)
+        image = image.copy()
+        image.set_type(load_vips().GValue.gint_type, "orientation", orientation)
         image = image.autorot()
         image, colour_notes = _to_working_space(image)
-        meta = _read_metadata(image, fmt)
+        meta = _read_metadata(image, fmt, side)
     full = white(_DTYPES[image.format])
     bits = _get(image, "bits-per-sample", 0)
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
         full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
-    meta = replace(meta, dpi=dpi, source=path, notes=notes + load_notes + colour_notes)
+    meta = replace(meta, dpi=dpi, source=path, notes=notes + load_notes + side.notes + colour_notes)
     return Opened(image, full, meta, path, check)
 
 
@@ -136,7 +147,16 @@ def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
 Load = Callable[[str], "tuple[Any, tuple[str, ...]]"]  # from libvips' access to its image, and notes
 
 
-def _loader(fmt: Format, path: Path) -> tuple[Load, Callable[[], object]]:
+def _read_side(fmt: Format, path: Path) -> png.Chunks:
+    """What the file says beside its pixels, where libvips does not tell."""
+    if fmt.id == "png":
+        return png.read_chunks(path)
+    nclx = heif.read_heif(path).nclx if fmt.id == "avif" else None
+    color = ColorTags(cicp=(*nclx, True)) if nclx else ColorTags()  # as they are decoded, values have the full range
+    return png.Chunks() if is_srgb(color) else png.Chunks(color=color)
+
+
+def _loader(fmt: Format, path: Path, side: png.Chunks) -> tuple[Load, Callable[[], object]]:
     """What loads the file, and what checks its pixels before they are used."""
     if fmt.id == "bmp":
         return lambda _access: (_load_bmp(path), ()), bool
@@ -147,6 +167,8 @@ def _loader(fmt: Format, path: Path) -> tuple[Load, Callable[[], object]]:
         if not page.is_left_to_libvips:
             return lambda _access: tiff.load(page), bool
         check = partial(tiff.check_tiles, page)
+    if fmt.id == "png":
+        return lambda access: (png.load(path, side, access), ()), check
 
     def load(access: str) -> tuple[Any, tuple[str, ...]]:
         # The loader is called by name: the general one would read "photo[1].png" as a file with options.
@@ -175,6 +197,14 @@ def _get(image: Any, field: str, default: Any) -> Any:
 def _blob(image: Any, field: str) -> bytes | None:
     blob = _get(image, field, None)
     return None if blob is None else bytes(blob)
+
+
+def _orientation(image: Any, side: png.Chunks) -> int:
+    """How the stored picture is to be turned, as EXIF or the TIFF says it, else as XMP does."""
+    if image.get_typeof("orientation"):
+        return image.get("orientation")
+    xmp = side.xmp or _blob(image, "xmp-data") or b""
+    return (side.exif and orientation_of_exif(side.exif)) or orientation_of_xmp(xmp) or 1
 
 
 def _dpi(image: Any, *, turned: bool) -> tuple[float, float] | None:
@@ -217,24 +247,21 @@ def _to_working_space(image: Any) -> tuple[Any, tuple[str, ...]]:
     return image, notes
 
 
-def _read_metadata(image: Any, fmt: Format) -> Metadata:
+def _read_metadata(image: Any, fmt: Format, side: png.Chunks) -> Metadata:
     grey = image.bands < 3
     icc = _blob(image, "icc-profile-data")
     if icc is not None and icc_space(icc) != ("GRAY" if grey else "RGB"):
         # It is damaged, or of the colour space before the conversion to sRGB.
         icc = None
-    exif, xmp = _blob(image, "exif-data"), _blob(image, "xmp-data")
-    comments = {
-        field.split("-", 3)[3]: str(image.get(field))
-        for field in image.get_fields()
-        if field.startswith("png-comment-") and field.count("-") >= 3
-    }
+    exif = _blob(image, "exif-data") or side.exif
+    xmp = side.xmp or _blob(image, "xmp-data")
     return Metadata(
         format=fmt.id,
         palette=fmt.id == "gif" or bool(_get(image, "palette", 0)),
         icc=icc,
         exif=upright_exif(exif) if exif else None,
         xmp=upright_xmp(xmp) if xmp else None,
-        comments=comments,
+        color=side.color,
+        comments=side.texts,
         text=text_of_xmp(xmp) if xmp else {},
     )

@@ -10,9 +10,11 @@ from typing import Any
 
 from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import DTYPES, Layout, Stored, convert
+from gsr_app.io import heif, png
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
+from gsr_app.io.icc import describe, is_srgb, make_profile
 from gsr_app.io.metadata import icc_space, xmp_with_text
-from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata, Text
 from gsr_app.io.vips import explaining, load_vips, printable
 
 _TEXT_PREFIX = "gsr:"
@@ -63,8 +65,28 @@ class Storage:
         if meta.icc is not None and icc_space(meta.icc) != ("GRAY" if grey else "RGB"):
             notes.append(f"The {icc_space(meta.icc)} profile does not fit the written channels and was left out.")
             meta = replace(meta, icc=None)
+        meta, color_notes = _fit_color(meta, fmt, grey=grey)
+        notes += color_notes
         channels = (1 if grey else 3) + (layout.has_alpha and fmt.holds_alpha)
         return cls(fmt, size, Layout(DTYPES[depth], 0 if channels == 1 else channels), meta, tuple(notes))
+
+
+def _fit_color(meta: Metadata, fmt: Format, *, grey: bool) -> tuple[Metadata, list[str]]:
+    """What the colours mean, as the format can say it: a profile where it knows nothing else."""
+    color = meta.color
+    if fmt.id == "png":
+        return meta, []
+    notes: list[str] = []
+    if color.mastering or color.light:
+        notes.append(f"{fmt.name} is written without the light levels of the display it was made on. PNG keeps them.")
+    if is_srgb(color) or meta.icc is not None or (fmt.id == "avif" and color.cicp is not None):
+        return meta, notes
+    profile = make_profile(color, grey=grey)
+    if profile is None:
+        notes.append(f"{fmt.name} cannot say what the colours mean ({describe(color)}). PNG keeps that.")
+    else:
+        notes.append(f"{fmt.name} says what the colours mean ({describe(color)}) by an ICC profile.")
+    return replace(meta, icc=profile), notes
 
 
 def save(
@@ -89,10 +111,30 @@ def save(
         image = image.copy(interpretation=interpretation, xres=x_dpi / MM_PER_INCH, yres=y_dpi / MM_PER_INCH)
         if meta.icc is not None:
             _set_blob(image, "icc-profile-data", meta.icc)
+        if fmt.id == "png":
+            first = png.color_chunks(meta.color, has_profile=meta.icc is not None)
+            png.save(image, path, options, first, b"" if strip_metadata else _png_chunks(meta, text))
+            return ()
         notes = () if strip_metadata else _attach(image, storage, text)
         options["keep"] = "icc" if strip_metadata else "all"
         load_vips().Operation.call(fmt.saver, image, os.fsencode(path), **options)
+        if fmt.id == "avif" and meta.color.cicp is not None and not heif.set_nclx(path, *meta.color.cicp[:2]):
+            notes += (f"AVIF was written without what the colours mean ({describe(meta.color)}). PNG keeps that.",)
     return notes
+
+
+def _png_chunks(meta: Metadata, text: Mapping[str, str]) -> bytes:
+    xmp = xmp_with_text(meta.xmp, text)
+    kept = [one for one in meta.comments if not one.keyword.startswith(_TEXT_PREFIX)]
+    texts = [*kept, *(Text(_TEXT_PREFIX + key, value) for key, value in text.items())]
+    return b"".join(
+        [
+            png.density_chunk(meta.dpi) if meta.dpi else b"",
+            png.exif_chunk(meta.exif) if meta.exif else b"",
+            png.xmp_chunk(xmp) if xmp else b"",
+            *map(png.text_chunk, texts),
+        ]
+    )
 
 
 def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str, ...]:
@@ -113,13 +155,6 @@ def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str,
         _set_blob(image, "xmp-data", xmp)
     if exif is not None:
         _set_blob(image, "exif-data", exif)
-    if fmt.id == "png":
-        kept = {key: value for key, value in meta.comments.items() if not key.startswith(_TEXT_PREFIX)}
-        chunks = kept | {_TEXT_PREFIX + key: value for key, value in text.items()}
-        for number, (key, value) in enumerate(chunks.items()):
-            if 1 <= len(key) <= 79 and key.isascii() and key.isprintable():  # PNG's rule for keywords
-                string = load_vips().GValue.gstr_type
-                image.set_type(string, f"png-comment-{number}-{key}", value.replace("\0", ""))
     return notes
 
 

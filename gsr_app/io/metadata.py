@@ -21,33 +21,69 @@ _EMPTY_XMP = (
 )
 _EXIF_HEADER = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
+_SHORT = 3
 
 
 def upright_exif(exif: bytes) -> bytes | None:
     """EXIF of a picture that has been turned upright: orientation 1, no thumbnail. None when it cannot be read."""
     body = bytearray(exif.removeprefix(_EXIF_HEADER))
+    found = _first_directory(body)
+    if found is None:
+        return None
+    order, start, end = found
+    for entry in range(start, end, 12):
+        tag, kind = struct.unpack_from(order + "HH", body, entry)
+        if tag == _ORIENTATION_TAG and kind == _SHORT:
+            struct.pack_into(order + "H", body, entry + 8, 1)
+    struct.pack_into(order + "I", body, end, 0)  # no second directory: it holds the thumbnail of the old picture
+    return _EXIF_HEADER + bytes(body)
+
+
+def orientation_of_exif(exif: bytes) -> int | None:
+    """The orientation, 1 to 8, if EXIF states one."""
+    body = exif.removeprefix(_EXIF_HEADER)
+    found = _first_directory(body)
+    if found is None:
+        return None
+    order, start, end = found
+    for entry in range(start, end, 12):
+        tag, kind, _, value = struct.unpack_from(order + "HHIH", body, entry)
+        if tag == _ORIENTATION_TAG and kind == _SHORT and 1 <= value <= 8:
+            return value
+    return None
+
+
+def _first_directory(body: bytes | bytearray) -> tuple[str, int, int] | None:
+    """(byte order, first entry, the end of the entries)."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(body[:2]))
     if order is None or len(body) < 14:
         return None
-    try:
-        magic, start = struct.unpack_from(order + "HI", body, 2)
-        (count,) = struct.unpack_from(order + "H", body, start)
-        end = start + 2 + 12 * count
-        if magic != 42 or end + 4 > len(body):
-            return None
-        for entry in range(start + 2, end, 12):
-            tag, kind = struct.unpack_from(order + "HH", body, entry)
-            if tag == _ORIENTATION_TAG and kind == 3:
-                struct.pack_into(order + "H", body, entry + 8, 1)
-        struct.pack_into(order + "I", body, end, 0)  # no second directory: it holds the thumbnail of the old picture
-    except struct.error:
+    magic, start = struct.unpack_from(order + "HI", body, 2)
+    if magic != 42 or start + 2 > len(body):
         return None
-    return _EXIF_HEADER + bytes(body)
+    (count,) = struct.unpack_from(order + "H", body, start)
+    end = start + 2 + 12 * count
+    return (order, start + 2, end) if end + 4 <= len(body) else None
 
 
 def upright_xmp(xmp: bytes) -> bytes:
     """XMP of a picture that has been turned upright."""
-    return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*[2-8]", rb"\g<1>1", xmp)
+    for name in _tiff_prefixes(xmp):
+        xmp = re.sub(rb"(\b%s:Orientation\s*(?:=\s*[\"']|>))\s*[2-8]" % name, rb"\g<1>1", xmp)
+    return xmp
+
+
+def orientation_of_xmp(xmp: bytes) -> int | None:
+    """The orientation, 1 to 8, if XMP states one."""
+    for name in _tiff_prefixes(xmp):
+        if match := re.search(rb"\b%s:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]" % name, xmp):
+            return int(match[1])
+    return None
+
+
+def _tiff_prefixes(xmp: bytes) -> set[bytes]:
+    """What the namespace of TIFF's properties is called in an XMP packet."""
+    return set(re.findall(rb"xmlns:([A-Za-z_][\w.-]*)\s*=\s*[\"']http://ns\.adobe\.com/tiff/1\.0/[\"']", xmp))
 
 
 def icc_space(icc: bytes) -> str | None:

@@ -13,6 +13,31 @@ UNKNOWN_DPI = 72.0  # what files without a set resolution say
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A text chunk of a PNG."""
+
+    keyword: str
+    value: str
+    language: str = ""
+    translated: str = ""  # the keyword in that language
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """How the values of a file are to be shown, as far as it says so by other means than an ICC profile."""
+
+    cicp: tuple[int, int, bool] | None = None  # primaries and transfer as in ITU-T H.273; whether the range is full
+    gamma: int | None = None  # exponent from light to value, times 100,000
+    chromaticities: tuple[int, ...] | None = None  # white, red, green, blue: x and y each, times 100,000
+    srgb_intent: int | None = None  # it is sRGB, with this rendering intent
+    mastering: bytes | None = None  # colours and light of the display on which it was made, as in PNG's mDCV
+    light: bytes | None = None  # its brightest and its mean light, as in PNG's cLLI
+
+
+NO_COLOR_TAGS = ColorTags()
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What a file holds apart from its pixels."""
 
@@ -22,7 +47,8 @@ class Metadata:
     exif: bytes | None = None  # orientation already reset, embedded thumbnail dropped
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None  # (x, y)
-    comments: Mapping[str, str] = field(default_factory=dict[str, str])  # text chunks of a PNG
+    color: ColorTags = NO_COLOR_TAGS
+    comments: tuple[Text, ...] = ()  # text chunks of a PNG
     text: Mapping[str, str] = field(default_factory=dict[str, str])  # entries of this program: method, scale, …
     source: Path | None = None  # the file itself; a result is never written onto it
     notes: tuple[str, ...] = ()  # what the user should know

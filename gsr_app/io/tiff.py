@@ -250,7 +250,8 @@ def _with_metadata(image: Any, found: Directory) -> Any:
     for field, tag in (("icc-profile-data", t.ICC), ("xmp-data", t.XMP)):
         if blob := found.blob(tag):
             image.set_type(kinds.blob_type, field, blob)
-    image.set_type(kinds.gint_type, "orientation", found.one(t.ORIENTATION, 1))
+    if t.ORIENTATION in found.tags:
+        image.set_type(kinds.gint_type, "orientation", found.one(t.ORIENTATION, 1))
     image.set_type(kinds.gint_type, "n-pages", found.pages)
     return image
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import FieldHandle
 from gsr_app.io.images import Metadata, Picture, write_image
+from gsr_app.io.picture import NO_COLOR_TAGS
 from gsr_app.ui.files import Files, url_of
 from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.contract import PaneField
@@ -50,4 +51,4 @@ class ServedSink:
 
 def _has_metadata(meta: Metadata) -> bool:
     """Whether a result's file holds more than its pixels."""
-    return bool(meta.icc or meta.exif or meta.xmp or meta.dpi or meta.comments)
+    return bool(meta.icc or meta.exif or meta.xmp or meta.dpi or meta.comments) or meta.color != NO_COLOR_TAGS

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.harness import cli
-from tests.real_files import RealFile, real_files
+from tests.real_files import KEPT_CHUNKS, KEPT_TEXT, RealFile, described_png, real_files
 
 
 @pytest.mark.parametrize("file", real_files(), ids=lambda file: file.name)
@@ -31,3 +31,12 @@ def test_the_picture_is_right_or_the_error_says_why(
     assert (code, result["status"]) == (0, "done"), result
     found = np.asarray(Image.open(target))
     assert np.array_equal(found, file.pixels if file.pixels.ndim == 3 else file.pixels[..., None].repeat(3, 2))
+
+
+def test_a_result_says_what_its_colours_mean_and_keeps_texts(tmp_path: Path) -> None:
+    source = described_png().write(tmp_path)
+    words = ["upscale", source, "-o", tmp_path / "out.png", "--method", "bicubic", "--scale", "2"]
+    assert cli.main([str(word) for word in words]) == 0
+    data = (tmp_path / "out.png").read_bytes()
+    assert KEPT_CHUNKS in data
+    assert KEPT_TEXT in data

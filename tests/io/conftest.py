@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import ImageCms
 
-
-def png_bytes(pixels: np.ndarray, *, chunks: bytes = b"") -> bytes:
-    """A PNG of uint8 or uint16 [H, W, 1..4], as the specification has it."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    height, width, bands = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[bands], 0, 0, 0)
-    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    body = chunk(b"IHDR", header) + chunks + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+from tests.files import png_of
 
 
 @pytest.fixture(scope="session")
 def encode_png() -> Callable[..., bytes]:
-    return png_bytes
+    return png_of
 
 
 @pytest.fixture(scope="session")

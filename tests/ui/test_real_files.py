@@ -11,7 +11,8 @@ import pytest
 import pyvips
 
 from tests.browser.fake_engine import FakeEngine
-from tests.real_files import RealFile, real_files
+from tests.real_files import KEPT_CHUNKS, KEPT_TEXT, RealFile, described_png, real_files
+from tests.servers import serve
 
 pytest.importorskip("gradio")
 
@@ -20,14 +21,11 @@ pytest.importorskip("gradio")
 def client() -> Iterator[Any]:
     from gradio_client import Client
 
-    from gsr_app.ui import layout
     from gsr_app.ui.state import Limits, create_app_state
 
     limits = Limits(input_pixels=1_000_000, output_pixels=4_000_000)
-    page = layout.build(create_app_state(FakeEngine(), limits))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options(limits))
-    yield Client(url, verbose=False)
-    page.close()
+    with serve(create_app_state(FakeEngine(), limits)) as url:
+        yield Client(url, verbose=False)
 
 
 @pytest.mark.parametrize("file", real_files(), ids=lambda file: file.name)
@@ -43,3 +41,13 @@ def test_an_upload_is_read_rightly_or_refused_with_the_reason(client: Any, tmp_p
     result, _ = client.predict(upload, "bicubic", "1", api_name="/upscale")  # the test's engine repeats pixels
     found = pyvips.Image.pngload(result).numpy()
     assert np.array_equal(np.rint(found / 257) if found.dtype == np.uint16 else found, file.pixels)
+
+
+def test_a_result_says_what_its_colours_mean_and_keeps_texts(client: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    upload = handle_file(str(described_png().write(tmp_path)))
+    result, _ = client.predict(upload, "bicubic", "2", api_name="/upscale")
+    data = Path(result).read_bytes()
+    assert KEPT_CHUNKS in data
+    assert KEPT_TEXT in data

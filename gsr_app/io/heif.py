@@ -1,0 +1,124 @@
+"""The boxes of a HEIF or AVIF file: in which codec its picture is, and what its colours mean."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOST_BOXES = 10_000
+_MOST_BYTES = 1 << 24  # of the box "meta"
+_UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class Heif:
+    """The main picture of a file."""
+
+    codec: str = ""  # the type of its item: "av01", "hvc1", "unci" …; of a grid that of its tiles
+    nclx: tuple[int, int] | None = None  # primaries and transfer
+    nclx_places: tuple[int, ...] = ()  # of the primaries of every such box, in the file
+
+
+def read_heif(path: Path) -> Heif:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        at = 0
+        for _ in range(_MOST_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            if len(head) < 8:
+                return Heif()
+            length = _length(head, size - at)
+            if head[4:8] == b"meta":
+                file.seek(at)
+                return _read_meta(file.read(min(length, _MOST_BYTES)), at)
+            if length < 8:
+                return Heif()
+            at += length
+    return Heif()
+
+
+def _length(head: bytes, rest: int) -> int:
+    length = int.from_bytes(head[:4], "big")
+    return int.from_bytes(head[8:16], "big") if length == 1 else length or rest
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(type, first byte of the content, its end) of the boxes between two places."""
+    at = start
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end:
+            return
+        length = _length(data[at : at + 16], end - at)
+        wide = data[at : at + 4] == b"\0\0\0\1"
+        if length < (16 if wide else 8):
+            return
+        yield data[at + 4 : at + 8], at + (16 if wide else 8), min(at + length, end)
+        at += length
+
+
+def _read_meta(data: bytes, place: int) -> Heif:
+    types: dict[int, str] = {}
+    primary: int | None = None
+    properties: list[tuple[bytes, int, int]] = []
+    owners: dict[int, list[int]] = {}
+    for name, start, end in _boxes(data, 12, len(data)):
+        if name == b"pitm":
+            primary = int.from_bytes(data[start + 4 : start + (8 if data[start : start + 1] > b"\0" else 6)], "big")
+        elif name == b"iinf":
+            first = start + (6 if data[start : start + 1] == b"\0" else 8)
+            types = dict(_item_type(data, here) for kind, here, _ in _boxes(data, first, end) if kind == b"infe")
+        elif name == b"iprp":
+            for kind, here, until in _boxes(data, start, end):
+                if kind == b"ipco":
+                    properties = list(_boxes(data, here, until))
+                elif kind == b"ipma":
+                    owners |= _owners(data, here, until)
+    found = types.get(primary or 0, "")
+    codec = found
+    if found in {"grid", "iovl", "iden"}:
+        codec = next((one for one in types.values() if one not in {found, "Exif", "mime"}), found)
+    colors = {number: at for number, (kind, at, _) in enumerate(properties, 1)
+              if kind == b"colr" and data[at : at + 4] == b"nclx"}  # fmt: skip
+    own = [at for number, at in colors.items() if number in owners.get(primary or 0, [])] or list(colors.values())[:1]
+    nclx = None
+    if own and len(data) >= own[0] + 8:
+        primaries, transfer = struct.unpack_from(">HH", data, own[0] + 4)
+        if (primaries, transfer) != (_UNSPECIFIED, _UNSPECIFIED) and max(primaries, transfer) < 256:
+            nclx = primaries, transfer
+    return Heif(codec, nclx, tuple(place + at + 4 for at in colors.values()))
+
+
+def _item_type(data: bytes, start: int) -> tuple[int, str]:
+    """(id, type) of an item."""
+    version = data[start] if start < len(data) else 0
+    wide = version >= 3
+    number = int.from_bytes(data[start + 4 : start + (8 if wide else 6)], "big")
+    at = start + (10 if wide else 8)
+    return number, data[at : at + 4].decode("latin-1")
+
+
+def _owners(data: bytes, start: int, end: int) -> dict[int, list[int]]:
+    """The numbers of the properties of every item."""
+    wide_item, wide_index = data[start : start + 1] > b"\0", bool(data[start + 3] & 1) if start + 3 < end else False
+    at, found = start + 8, dict[int, list[int]]()
+    while at + (4 if wide_item else 2) < end and len(found) < _MOST_BOXES:
+        item = int.from_bytes(data[at : at + (4 if wide_item else 2)], "big")
+        at += 4 if wide_item else 2
+        step, count = 2 if wide_index else 1, data[at]
+        numbers = [int.from_bytes(data[at + 1 + step * n : at + 1 + step * (n + 1)], "big") for n in range(count)]
+        found[item] = [number & (0x7FFF if wide_index else 0x7F) for number in numbers]
+        at += 1 + step * count
+    return found
+
+
+def set_nclx(path: Path, primaries: int, transfer: int) -> bool:
+    """Write primaries and transfer into a finished file; its matrix stays. False if it has no place for them."""
+    places = read_heif(path).nclx_places
+    with path.open("rb+") as file:
+        for place in places:
+            file.seek(place)
+            file.write(struct.pack(">HH", primaries, transfer))
+    return bool(places)
