@@ -1,4 +1,8 @@
-"""The CPU kernels' library: found prebuilt or in the cache, or built by one compiler call at first use."""
+"""The CPU kernels' library: found prebuilt or in the cache, or built by one compiler call at first use.
+
+Loading a library that was written in part can end the process without a message. So its size and hash lie beside it in
+the cache and are checked before it is loaded; where they do not fit, it is built again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
-from gsr_app.core.atomic import locked, replacing
+from gsr_app.core.atomic import locked, replacing, write_whole
 from gsr_app.core.errors import BackendError
 from gsr_app.core.folders import cache_folder
 
@@ -33,11 +37,11 @@ def cpu_library(*, retry: bool = False) -> Path:
     folder = cache_folder() / "kernels"
     target = f"{flags.processor_key()}-{_compiler_key(compiler)}"
     library: Path = folder / flags.library_name(target)
-    if library.exists():
+    if _is_whole(library):
         return library
     failure = library.with_suffix(".failed")
     with _locked(folder):
-        if library.exists():  # another process has built it meanwhile
+        if _is_whole(library):  # another process has built it meanwhile
             return library
         if failure.exists() and not retry:
             raise BackendError(
@@ -112,7 +116,27 @@ def _compile(flags: ModuleType, compiler: str, library: Path, failure: Path) -> 
             reason = f"{Path(compiler).name} failed: {errors[0] if errors else f'exit code {done.returncode}'}"
             failure.write_text(reason)
             raise BackendError(reason, hint=f"The whole call was: {' '.join(command)}")
+    write_whole(_seal_path(library), _seal_of(library), error=BackendError)
     failure.unlink(missing_ok=True)
+
+
+def _seal_path(library: Path) -> Path:
+    return library.with_suffix(".sha256")
+
+
+def _seal_of(library: Path) -> str:
+    """The size and hash of a library, as they lie beside it."""
+    data = library.read_bytes()
+    return f"{hashlib.sha256(data).hexdigest()} {len(data)}\n"
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there, and is what was built."""
+    try:
+        expected = _seal_path(library).read_bytes()
+        return _seal_of(library).encode() == expected
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

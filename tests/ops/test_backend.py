@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -87,3 +88,74 @@ def test_a_compiler_that_fails_is_asked_once(tmp_path: Path) -> None:
         assert report.startswith("reference|True|")
         assert "broken++ failed: splat.h:1: error: no such thing" in report
     assert calls.read_text() == "x\n"
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """The library of this machine, from the tests' own cache."""
+    from gsr_app.ops.build import cpu_library
+
+    return cpu_library()
+
+
+@pytest.fixture
+def copier(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiler that copies the finished library to the file after -o, and writes a line into `calls` every time."""
+    compiler = tmp_path / "copy++"
+    find_output = 'until [ "$1" = -o ]; do shift; done'
+    compiler.write_text(f'#!/bin/sh\necho x >> "{tmp_path}/calls"\n{find_output}\nsleep 0.1\ncp "{library}" "$2"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path / "cache"))
+    return compiler
+
+
+def calls(copier: Path) -> int:
+    return len((copier.parent / "calls").read_text().split())
+
+
+def damage(library: Path, how: str) -> None:
+    data = library.read_bytes()
+    contents = {
+        "half": data[: len(data) // 2],
+        "one page": data[:4096],
+        "empty": b"",
+        "foreign": b"#!/bin/sh\n",
+        "changed": data[:-1] + bytes([data[-1] ^ 1]),
+    }
+    hash_file = library.with_suffix(".sha256")
+    if how == "without its hash":
+        hash_file.unlink()
+    elif how == "with half a hash":
+        hash_file.write_bytes(hash_file.read_bytes()[:20])
+    else:
+        library.write_bytes(contents[how])
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(sys.platform == "win32", reason="writes a shell script")
+@pytest.mark.parametrize(
+    "how", ["half", "one page", "empty", "foreign", "changed", "without its hash", "with half a hash"]
+)
+def test_a_damaged_library_is_built_again(how: str, copier: Path) -> None:
+    from gsr_app.ops.build import cpu_library
+
+    built = cpu_library()
+    whole = built.read_bytes()
+    damage(built, how)
+    assert cpu_library() == built
+    assert (built.read_bytes(), calls(copier)) == (whole, 2)
+    cpu_library()
+    assert calls(copier) == 2
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(sys.platform == "win32", reason="writes a shell script")
+def test_processes_that_find_half_a_library_together_build_it_once_and_draw(copier: Path) -> None:
+    from gsr_app.ops.build import cpu_library
+
+    damage(cpu_library(), "half")
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda _: python(REPORT, copier.parent / "cache", CXX=str(copier)), range(3)))
+    assert made == ["cpu|False|cpu"] * 3
+    assert calls(copier) == 2
