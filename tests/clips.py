@@ -82,6 +82,29 @@ def write_clip(
     return path
 
 
+def write_beyond_white(path: Path, *, bits: int = 8, count: int = 3, grey: bool = False) -> Path:
+    """A clip without loss, in squares whose luma and chroma take the whole range of numbers: far outside of RGB."""
+    rng = np.random.default_rng(bits)
+    name = ("gray" if grey else "yuv420p") + ("" if bits == 8 else f"{bits}le")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, name
+        stream.codec_context.color_range, stream.codec_context.colorspace = 1, 1
+        for number in range(count):
+            frame = av.VideoFrame(96, 64, name)
+            frame.color_range, frame.colorspace = 1, 1
+            for plane in frame.planes:
+                side = 16 * plane.width // 96
+                squares = rng.integers(0, 1 << bits, (4, 6)).repeat(side, 0).repeat(side, 1)
+                dtype = np.uint8 if bits == 8 else np.dtype("<u2")
+                rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+                rows[:, : plane.width] = squares
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def with_subtitles(clip: Path, path: Path) -> Path:
     """The same clip and one line of text from 0.5 to 1.5 seconds."""
     text = path.with_suffix(".srt")

@@ -37,6 +37,7 @@ def upscale_frames(
     scale: Scale | float,
     on_progress: Callable[[Progress], None] | None = None,  # of the current frame: its tiles and stages
     cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
+    on_warning: Callable[[str], None] | None = None,  # may be told the same of every frame
 ) -> Generator[np.ndarray, None, None]:
     """Each frame of a clip at another scale, lazily and in order. Closing the generator stops the work."""
     found = registry.method(method)  # an unknown name is refused before the first frame is read
@@ -47,7 +48,10 @@ def upscale_frames(
     # No frame comes twice, so fields are not cached. Loaded networks belong to the process, not to the session.
     uncached = session.without_cache()
     for frame in frames:
-        yield _upscale(uncached, frame, method, wanted, on_progress, cancel)
+        up = _upscale(uncached, frame, method, wanted, on_progress, cancel)
+        for warning in up.warnings if on_warning is not None else ():
+            on_warning(warning)
+        yield up.image
 
 
 def _upscale_windows(
@@ -116,10 +120,10 @@ def _upscale(
     scale: Scale,
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool] | None,
-) -> np.ndarray:
+) -> Upscaled:
     for event in session.stream(frame, method=method, scale=scale, cancel=cancel):
         if isinstance(event, Upscaled):
-            return event.image
+            return event
         if on_progress is not None:
             on_progress(event)
     raise AssertionError("stream ends with the result")

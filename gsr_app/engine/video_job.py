@@ -111,7 +111,7 @@ def upscale_video(
     check_target(job)
     plan = video.plan_output(info, job.target, size, codec=job.codec, crf=job.crf, may_crop=not job.exact_size)
     tracks, notes = _tracks(job, info, plan)
-    warned = warnings_for(registry.method(job.method), scale)
+    warned = dict.fromkeys(warnings_for(registry.method(job.method), scale))
     stopped = cancel or (lambda: False)
     description = _description(job, reader, scale, session, plan)
     with ResumableOutput(job.target, plan, info, description, restart=job.restart) as output:
@@ -121,7 +121,7 @@ def upscale_video(
         part_started = time.monotonic()
         try:
             for frame, seen, reference, result in _results(
-                session, job, reader, scale, output.times, on_progress, stopped
+                session, job, reader, scale, output.times, on_progress, stopped, warned.setdefault
             ):
                 duration = frame.duration or _usual_duration(reader)
                 output.append(result, frame.pts, duration)
@@ -202,6 +202,7 @@ def _results(
     times: list[tuple[int, int]],
     on_progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool],
+    on_warning: Callable[[str], None],
 ) -> Iterator[tuple[VideoFrame, np.ndarray, np.ndarray | None, np.ndarray]]:
     """(the frame, what the method got, the reference, the result) of every frame that is not done yet, in order."""
     start_s, end_s = _span(job, reader)
@@ -219,7 +220,15 @@ def _results(
                 waiting.append((frame, frame.pixels, None))
             yield waiting[-1][1]
 
-    made = upscale_frames(session, sources(), method=job.method, scale=scale, on_progress=on_progress, cancel=cancel)
+    made = upscale_frames(
+        session,
+        sources(),
+        method=job.method,
+        scale=scale,
+        on_progress=on_progress,
+        cancel=cancel,
+        on_warning=on_warning,
+    )
     for number, result in enumerate(made):
         frame, seen, reference = waiting.popleft()
         if number >= again:

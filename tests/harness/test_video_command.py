@@ -332,3 +332,27 @@ def test_wrong_arguments_are_refused_before_any_work(tmp_path: Path, capsys: pyt
         assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [source]
     assert video(tmp_path / "none.mp4", "-o", tmp_path / "a.mp4") == 1
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_samples_outside_of_rgb_come_back_unchanged(tmp_path: Path, bits: int, codec: str) -> None:
+    source = clips.write_beyond_white(tmp_path / "in.mkv", bits=bits)
+    crf = ["--crf", "0"] if codec == "h264" else []
+    assert video(source, "-o", tmp_path / "out.mkv", "--scale", "1", "--codec", codec, *crf) == 0
+    before, after = clips.decoded(source), clips.decoded(tmp_path / "out.mkv")
+    assert len(after) == len(before)
+    white = 235 << bits - 8
+    assert (np.stack([clips.planes_of(frame)[0] for frame in before]) > white).mean() > 0.03
+    for one, two in zip(before, after, strict=True):
+        for a, b in zip(clips.planes_of(one), clips.planes_of(two), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_a_network_for_images_sees_them_clipped_and_a_note_says_so(tmp_path: Path) -> None:
+    source = clips.write_beyond_white(tmp_path / "in.mkv", count=2)
+    saved, _ = finish(job_for(source, tmp_path / "a.mkv"))
+    assert not any("clipped" in note for note in saved.notes)
+    job = VideoJob(source, tmp_path / "b.mkv", "swift", lambda _: Scale(2, 2))
+    saved, _ = finish(job)
+    assert sum("clipped to 0..1" in note for note in saved.notes) == 1

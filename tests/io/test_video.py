@@ -16,6 +16,7 @@ from gsr_app.io import images, video  # noqa: E402
 from gsr_app.io.video.color import Coding, to_planes, to_rgb  # noqa: E402
 from gsr_app.io.video.mux import DecodeTimes  # noqa: E402
 from gsr_app.io.video.sequence import write_times  # noqa: E402
+from gsr_app.io.video.writer import write_picture  # noqa: E402
 from tests import clips  # noqa: E402
 
 
@@ -184,6 +185,20 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path, suffix: str, codec: str | None, 
     if codec:  # lossless
         for a, b in zip(clips.planes_of(frame), clips.planes_of(clips.decoded(source)[3]), strict=True):
             assert np.abs(a - b).max() <= 1
+
+
+def test_pictures_of_an_hdr_video_say_what_their_colours_are(tmp_path: Path) -> None:
+    colour = {"colorspace": 9, "color_primaries": 9, "color_trc": 16}
+    source = clips.write_clip(tmp_path / "in.mkv", count=2, pixel_format="yuv420p10le", audio=None, colour=colour)
+    reader = video.open_video(source)
+    plan = video.plan_output(reader.info, tmp_path / "pictures", reader.info.size)
+    (tmp_path / "pictures").mkdir()
+    for number, frame in enumerate(reader.frames()):
+        write_picture(tmp_path / "pictures" / f"{number}.png", frame.pixels, plan)
+    assert b"cICP\x09\x10\0\1" in (tmp_path / "pictures" / "1.png").read_bytes()
+    info = video.open_video(tmp_path / "pictures").info
+    back = video.plan_output(info, tmp_path / "out.mkv", info.size, codec="h265").coding
+    assert (back.primaries, back.transfer, back.matrix) == (9, 16, 9)
 
 
 def test_a_note_says_that_a_codec_lacks_ten_bits(tmp_path: Path) -> None:

@@ -145,6 +145,17 @@ def test_the_api_answers_the_video_and_what_was_done(clip: Path, launch: Callabl
     assert (info["width"], info["height"]) == (128, 96)
 
 
+def test_the_app_keeps_samples_above_white_and_below_black(tmp_path: Path, launch: Callable[[], Any]) -> None:
+    from gradio_client import handle_file
+
+    source = clips.write_beyond_white(tmp_path / "in.mkv")
+    result, _ = launch().predict(handle_file(str(source)), "bicubic", "1", "", "", "mp4", api_name="/upscale_video")
+    before, after = (clips.planes_of(clips.decoded(path)[0])[0] for path in (source, Path(result)))
+    beyond = (before > 245) | (before < 8)
+    assert beyond.mean() > 0.03
+    assert np.abs(after - before)[beyond].mean() < 4, "what the encoder loses; clipped, it is more than 8"
+
+
 @pytest.fixture
 def launch() -> Iterator[Callable[[], Any]]:
     from gradio_client import Client

@@ -29,6 +29,8 @@ _KR_KB = {
     10: (0.2627, 0.0593),  # constant luminance, read as non-constant: the values survive a round trip
 }
 _SD_HEIGHT_PX = 576
+_USUAL_PRIMARIES = {BT709, UNSPECIFIED, 5, SMPTE170M, 7}
+_USUAL_TRANSFERS = {BT709, UNSPECIFIED, 4, 5, SMPTE170M, 7, SRGB_TRANSFER}
 _ROWS = 64  # converted at once, so that temporaries stay in the cache
 
 
@@ -56,6 +58,11 @@ class Coding:
         return replace(found, matrix=SMPTE170M if height <= _SD_HEIGHT_PX else BT709)
 
     @property
+    def is_unusual(self) -> bool:
+        """Whether its colours look wrong where the primaries and the transfer are not known."""
+        return self.primaries not in _USUAL_PRIMARIES or self.transfer not in _USUAL_TRANSFERS
+
+    @property
     def pixel_format(self) -> str:
         """FFmpeg's name for planes like these."""
         depth = "" if self.bits == 8 else f"{self.bits}le"
@@ -74,13 +81,15 @@ _SUBSAMPLING = {(0, 0): "444", (0, 1): "422", (1, 1): "420", (1, 0): "440", (0, 
 
 
 def to_rgb(planes: Planes, coding: Coding) -> Floats:
-    """[H, W] luma and two planes of chroma as [H, W, 3] in 0..1; luma alone as [H, W]."""
+    """[H, W] luma and two planes of chroma as [H, W, 3]; luma alone as [H, W].
+
+    Black is 0 and white 1. Samples below black and above white, and colours that RGB does not have, lie outside.
+    """
     luma = planes[0]
     height, width = luma.shape
     black, white, chroma_span, neutral = _levels(coding)
     if coding.model == "grey":
-        grey = (luma.astype(np.float32) - np.float32(black)) / np.float32(white - black)
-        return np.clip(grey, 0, 1, dtype=np.float32)
+        return np.divide(luma.astype(np.float32) - np.float32(black), np.float32(white - black), dtype=np.float32)
     if coding.model == "rgb":  # planes G, B, R
         full = np.float32((1 << coding.bits) - 1)
         return np.divide(np.stack([planes[2], planes[0], planes[1]], -1), full, dtype=np.float32)
@@ -97,7 +106,7 @@ def to_rgb(planes: Planes, coding: Coding) -> Floats:
         rgb[rows, :, 0] = y + r
         rgb[rows, :, 1] = y - np.float32(kr / kg) * r - np.float32(kb / kg) * b
         rgb[rows, :, 2] = y + b
-    return np.clip(rgb, 0, 1, out=rgb)
+    return rgb
 
 
 def to_planes(picture: NDArray[Any], coding: Coding) -> Planes:
@@ -138,7 +147,7 @@ def _levels(coding: Coding) -> tuple[float, float, float, float]:
 
 def _as_floats(picture: NDArray[Any]) -> Floats:
     if picture.dtype.kind == "f":
-        return np.clip(picture, 0, 1).astype(np.float32, copy=False)
+        return picture.astype(np.float32, copy=False)
     return np.divide(picture, np.float32(np.iinfo(picture.dtype).max), dtype=np.float32)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gsr_app.core import pixels
 from gsr_app.core.errors import ImageError, VideoError
 from gsr_app.io import images
-from gsr_app.io.video.color import Coding
+from gsr_app.io.video.color import UNSPECIFIED, Coding
 from gsr_app.io.video.reader import VideoFrame, VideoInfo
 from gsr_app.io.vips import printable
 
@@ -57,13 +57,15 @@ class SequenceReader:
         self._steps = [*steps, last_step]
         first = images.read_image(self._files[0])
         bits = 16 if first.layout.depth > 8 else 8
+        cicp = first.meta.color.cicp
+        code_points = cicp[:2] if cicp else (UNSPECIFIED, UNSPECIFIED)
         end = self._times[-1] + last_step
         average = Fraction(len(self._files)) / ((end - self._times[0]) * base)
         self.info = VideoInfo(
             self.path,
             first.size,
             base,
-            Coding("rgb", bits, (0, 0), full_range=True, matrix=0),
+            Coding("rgb", bits, (0, 0), True, 0, *code_points),
             average.limit_denominator(1001),
             self._times[0],
             end * base,

@@ -14,7 +14,8 @@ import numpy as np
 from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument, UnknownName, VideoError
 from gsr_app.io import images
-from gsr_app.io.video.color import BT709, SRGB_TRANSFER, UNSPECIFIED, Coding, to_planes
+from gsr_app.io.picture import NO_COLOR_TAGS, ColorTags
+from gsr_app.io.video.color import BT709, BT2020, SRGB_TRANSFER, UNSPECIFIED, Coding, to_planes
 from gsr_app.io.video.pyav import explaining, frame_of, load_av
 from gsr_app.io.video.reader import VideoInfo
 
@@ -99,7 +100,8 @@ def plan_output(
         if chosen not in {".png", ".tif", ".tiff", ".webp"}:
             raise InvalidArgument(f"A sequence cannot be written as {chosen}.", hint="Use .png, .tif or .webp.")
         bits = 16 if info.coding.bits > 8 and chosen != ".webp" else 8
-        coding = Coding("rgb", bits, (0, 0), full_range=True, matrix=0)
+        source = info.coding
+        coding = Coding("rgb", bits, (0, 0), True, 0, source.primaries, source.transfer)
         return Plan(
             "frames", CODECS["ffv1"], coding, None, size, info.time_base, info.rate, alpha=info.alpha, suffix=chosen
         )
@@ -185,8 +187,11 @@ def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tupl
     if wanted.model != "yuv" and codec.id != "ffv1":
         # RGB (pictures, GIF) and grey become 4:2:0, which every player supports.
         grey, bits = wanted.model == "grey", 8 if wanted.bits == 16 else wanted.bits
-        primaries, transfer = (wanted.primaries, wanted.transfer) if grey else (BT709, SRGB_TRANSFER)
-        wanted = Coding("yuv", bits, (1, 1), wanted.full_range and grey, BT709, primaries, transfer)
+        primaries, transfer = wanted.primaries, wanted.transfer
+        if not grey and (primaries, transfer) == (UNSPECIFIED, UNSPECIFIED):
+            primaries, transfer = BT709, SRGB_TRANSFER
+        matrix = BT2020 if primaries == BT2020 and not grey else BT709
+        wanted = Coding("yuv", bits, (1, 1), wanted.full_range and grey, matrix, primaries, transfer)
     wanted = Coding.assumed(wanted, size[0]) if wanted.matrix == UNSPECIFIED else wanted
     if wanted.model == "rgb":
         return wanted, []
@@ -310,4 +315,6 @@ def write_picture(path: Path, array: np.ndarray, plan: Plan) -> None:
     """One picture of a sequence."""
     height, width = plan.size
     stored = in_depth(array[:height, :width], plan.coding.bits)
-    images.write_image(path, images.Picture(stored), overwrite=True)
+    coding = plan.coding
+    color = ColorTags(cicp=(coding.primaries, coding.transfer, True)) if coding.is_unusual else NO_COLOR_TAGS
+    images.write_image(path, images.Picture(stored, images.Metadata(color=color)), overwrite=True)
