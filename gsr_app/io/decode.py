@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
 from gsr_app.io import heif, png, tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
@@ -26,7 +26,7 @@ from gsr_app.io.metadata import (
     upright_xmp,
 )
 from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, ColorTags, Metadata
-from gsr_app.io.vips import explaining, load_vips, printable
+from gsr_app.io.vips import explaining, load_vips
 
 _BROKEN_HINT = "The file is damaged or was cut off; get a whole copy of it."
 _DTYPES: dict[str, type[np.generic]] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import DTYPES, Layout, Stored, convert
 from gsr_app.io import heif, png
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
 from gsr_app.io.icc import describe, is_srgb, make_profile
 from gsr_app.io.metadata import icc_space, xmp_with_text
 from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata, Text
-from gsr_app.io.vips import explaining, load_vips, printable
+from gsr_app.io.vips import explaining, load_vips
 
 _TEXT_PREFIX = "gsr:"
 _JPEG_SEGMENT_BYTES = 65000

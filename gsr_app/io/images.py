@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from gsr_app.core.atomic import replacing
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.io.decode import open_image
 from gsr_app.io.encode import Storage, Written, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture
 from gsr_app.io.rows import RowReader, RowWriter
-from gsr_app.io.vips import load_vips, printable
+from gsr_app.io.vips import load_vips
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.atomic import replacing
-from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.core.errors import ImageError, InvalidArgument, printable
 from gsr_app.core.pixels import Layout, Stored
 from gsr_app.io import tiff_tags as t
 from gsr_app.io.decode import open_image
 from gsr_app.io.encode import Storage, Written, save
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.picture import Metadata
-from gsr_app.io.vips import explaining, load_vips, printable
+from gsr_app.io.vips import explaining, load_vips
 
 _FETCH_ROWS = 256
 _SPOOL_STRIP_BYTES = 2**20

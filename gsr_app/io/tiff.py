@@ -17,13 +17,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import Stored, white
 from gsr_app.io import tiff_tags as t
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.picture import MM_PER_INCH
 from gsr_app.io.tiff_tags import Directory
-from gsr_app.io.vips import load_vips, printable
+from gsr_app.io.vips import load_vips
 
 _NONE, _DEFLATE, _LZMA, _ZSTD = 1, (8, 32946), 34925, 50000
 _NAMES = {2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 5: "LZW", 6: "old-style JPEG", 7: "JPEG", 8: "deflate", 9: "JBIG",

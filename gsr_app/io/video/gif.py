@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.atomic import replacing
-from gsr_app.core.errors import VideoError
+from gsr_app.core.errors import VideoError, printable
 from gsr_app.io.video.mux import Part
 from gsr_app.io.video.pyav import explaining, load_av
 from gsr_app.io.video.writer import Plan
-from gsr_app.io.vips import printable
 
 _TICK = Fraction(1, 100)  # the unit of time of GIF
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.atomic import replacing, write_whole
-from gsr_app.core.errors import InvalidArgument, VideoError
+from gsr_app.core.errors import InvalidArgument, VideoError, printable
 from gsr_app.io.video.pyav import explaining, load_av, open_input
 from gsr_app.io.video.reader import VideoInfo
 from gsr_app.io.video.writer import Plan
-from gsr_app.io.vips import printable
 
 _KIND = {"audio": "sound", "subtitle": "subtitles"}
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import GsrError, VideoError
+from gsr_app.core.errors import GsrError, VideoError, printable
 from gsr_app.io.video.color import Coding, Planes
-from gsr_app.io.vips import printable
 
 _YUV = re.compile(r"yuva?(j?)(\d{3})p(?:(\d+)le)?")
 _GREY = re.compile(r"gray(?:(\d+)le)?")

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import InvalidArgument, VideoError
+from gsr_app.core.errors import InvalidArgument, VideoError, printable
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.video.color import Coding, to_rgb
 from gsr_app.io.video.pyav import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
-from gsr_app.io.vips import printable
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
             ".3gp", ".ogv", ".gif")  # fmt: skip

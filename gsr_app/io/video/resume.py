@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.atomic import locked
-from gsr_app.core.errors import VideoError
+from gsr_app.core.errors import VideoError, printable
 from gsr_app.io.video.gif import write_gif
 from gsr_app.io.video.mux import Part, assemble
 from gsr_app.io.video.reader import VideoInfo
 from gsr_app.io.video.sequence import write_times
 from gsr_app.io.video.writer import PartWriter, Plan, write_picture
-from gsr_app.io.vips import printable
 
 _FIRST_NUMBER = 1
 Times = list[tuple[int, int]]

@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from gsr_app.core import pixels
-from gsr_app.core.errors import ImageError, VideoError
+from gsr_app.core.errors import ImageError, VideoError, printable
 from gsr_app.io import images
 from gsr_app.io.video.color import UNSPECIFIED, Coding
 from gsr_app.io.video.reader import VideoFrame, VideoInfo
-from gsr_app.io.vips import printable
 
 TIMES = "timestamps.txt"
 _FIRST_LINE = "# timestamp format v2"
