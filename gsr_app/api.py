@@ -296,7 +296,7 @@ def make_pair(reference: Image, scale: Scale | float, *, protocol: str = "basics
     """
     from gsr_app.engine import protocols
 
-    return protocols.make_pair(_read(reference)[0], scale, protocols.find(protocol)[0])
+    return protocols.make_pair(protocols.as_tested(_read(reference)[0]), scale, protocols.find(protocol)[0])
 
 
 def methods(kind: Kind | None = None) -> tuple[Method, ...]:

@@ -155,6 +155,11 @@ def check_pair_size(size: tuple[int, int], scale: Scale | float, by: Protocol) -
     return found
 
 
+def as_tested(picture: Array, channels: int | None = None) -> Array:
+    """A picture as published tests read it: 8 bits, whatever its file holds."""
+    return pixels.convert(picture, np.uint8, channels)
+
+
 def make_pair(reference: Array, scale: Scale | float, by: Protocol, lr: Array | None = None) -> Pair:
     """The LR of a picture (made, unless it is given), and the part of the picture that a result will cover.
 

@@ -121,12 +121,10 @@ class Evaluator:
 
 def _read_rgb(path: Path) -> np.ndarray:
     """[H, W, 3] uint8, as the protocols compare: grey is repeated, alpha is left out."""
-    import numpy as np
-
-    from gsr_app.core.pixels import convert
+    from gsr_app.engine.protocols import as_tested
     from gsr_app.io.images import read_image
 
-    return convert(read_image(path).pixels, np.uint8, 3)
+    return as_tested(read_image(path).pixels, 3)
 
 
 def _read_frames(frames: Sequence[Path], scale: Scale, by: Protocol, pairs: dict[int, Pair]) -> Iterator[np.ndarray]:

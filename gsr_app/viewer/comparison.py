@@ -163,8 +163,8 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     pair: Pair | None = None
     if request.round_trip:
         check_output(protocols.check_pair_size(source.size, scale, protocol).lr, scale, limits)
-        pair = protocols.make_pair(source.pixels, scale, protocol)
-        source = replace(source, pixels=convert(pair.lr, source.pixels.dtype))
+        pair = protocols.make_pair(protocols.as_tested(source.pixels), scale, protocol)
+        source = replace(source, pixels=convert(pair.lr, np.uint8))
     else:
         check_output(source.size, scale, limits)
         if request.reference:

@@ -88,7 +88,8 @@ def test_panes_of_the_app_and_of_a_report_show_the_score_of_the_evaluation(
     from gsr_app.viewer.contract import as_json
 
     path = tmp_path / "waves.png"
-    write_image(path, Picture(picture))
+    deep = (picture.astype(np.uint32) * 257 + 90).clip(0, 65535).astype(np.uint16)  # rounded to the same 8 bits
+    write_image(path, Picture(picture if scale == 2 else deep))
     app = AppState(Engine("cpu"), Files(tmp_path / "files"))
     request = CompareRequest(str(path), (METHOD,), f"{scale:g}", round_trip=True, protocol=name)
     *_, scene = compare.compare(app, "me", compare.prepare(app, request))
