@@ -153,7 +153,7 @@ def upscale_video(
             trimmed=job.start_s is not None,
             end_s=end_s,
             overwrite=job.overwrite,
-            comment=f"gsr {__version__}: {job.method}, x{scale}",
+            comment=f"gsr {__version__}: {describe(job, scale)}",
         )
         output.clear()
     length_s = float(_end_of(times, plan) - times[0][0] * plan.time_base)
@@ -162,6 +162,12 @@ def upscale_video(
         f"{job.method} at x{scale}; {plan.codec.name if plan.container not in {'gif', 'frames'} else plan.container}",
         reader.trouble, (*warned, *info.notes, *plan.notes, *notes, *reader.notes),
     )  # fmt: skip
+
+
+def describe(job: VideoJob, scale: Scale) -> str:
+    """What is written into the file about how it was made."""
+    cut = [f"{word} {float(at):g} s" for word, at in (("from", job.start_s), ("to", job.end_s)) if at is not None]
+    return ", ".join([job.method, f"x{scale}", *cut])
 
 
 def _tracks(job: VideoJob, info: VideoInfo, plan: Plan) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
+from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod, VideoError
 from gsr_app.core.types import Progress, Scale
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.progress import ProgressLine, clock
@@ -54,10 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UnknownMethod(method, registry.catalogue())
     check_scale(arguments.size or arguments.scale or "2", in_pixels=bool(arguments.size))
     target = Path(arguments.output).expanduser()
-    if target.is_file() and not arguments.overwrite:
-        print(f"{target} is already there. Make it again with --overwrite.")
-        return 0
     job = _read_job(arguments, method, target)
+    if target.is_file() and not arguments.overwrite:
+        _check_maker(job)
+        print(f"{target} is already done. Make it again with --overwrite.")
+        return 0
     make_folder(target.parent)
     line = ProgressLine(100)
     session = open_session(None, arguments.device, arguments.precision, arguments.weights, arguments.tile)
@@ -99,6 +100,29 @@ def _read_job(arguments: argparse.Namespace, method: str, target: Path) -> Video
         restart=arguments.restart,
         keep_part=arguments.keep_part,
     )
+
+
+def _check_maker(job: VideoJob) -> None:
+    """Raise if the output that is there already was made in another way, as far as its metadata tells."""
+    from gsr_app.engine.video_job import describe
+    from gsr_app.io import video
+
+    scale = job.choose_scale(video.open_video(job.source, job.rate).info.size)
+    if job.target.suffix.lower() == ".gif":  # holds no metadata
+        return
+    try:
+        found = video.open_video(job.target).info.metadata
+    except VideoError:
+        found = {}
+    comments = [text for key, text in found.items() if key.lower() == "comment"]
+    _, is_ours, maker = "".join(comments).rpartition("gsr ")
+    maker = maker.partition(": ")[2]
+    if maker != describe(job, scale):
+        maker = maker if is_ours else "something that left no note in it"
+        raise VideoError(
+            f"The output {job.target.name} exists already, made by {maker}.",
+            hint="Make it again with --overwrite, or choose another -o.",
+        )
 
 
 def _run(session: Any, job: VideoJob, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:

@@ -356,3 +356,21 @@ def test_a_network_for_images_sees_them_clipped_and_a_note_says_so(tmp_path: Pat
     job = VideoJob(source, tmp_path / "b.mkv", "swift", lambda _: Scale(2, 2))
     saved, _ = finish(job)
     assert sum("clipped to 0..1" in note for note in saved.notes) == 1
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_an_output_that_is_there_is_done_or_an_error_by_what_made_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    source, target = clips.write_clip(tmp_path / "in.mkv", count=4, audio=None), tmp_path / f"out.{suffix}"
+    assert video(source, "-o", target, "--scale", "1.5") == 0
+    before = target.read_bytes()
+    assert video(source, "-o", target, "--scale", "1.5") == 0
+    assert "already done" in capsys.readouterr().out
+    for words in (("--scale", "2"), ("--scale", "1.5", "--start", "0.1")):
+        assert video(source, "-o", target, *words) == 1
+        assert "exists already, made by bilinear, x1.5." in capsys.readouterr().err
+    assert target.read_bytes() == before
+    target.write_bytes(source.read_bytes() if suffix == "mkv" else b"cut off")
+    assert video(source, "-o", target, "--scale", "1.5") == 1
+    assert "made by something that left no note in it" in capsys.readouterr().err
