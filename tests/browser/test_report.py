@@ -48,19 +48,25 @@ def report_text(titles: tuple[str, ...] = ("one.png", "two.png")) -> tuple[str, 
 
 @pytest.fixture
 def open_report(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    def visit(*titles: str) -> Any:
+    def visit(*titles: str, **options: Any) -> Any:
         text, _, _ = report_text(titles or ("one.png", "two.png"))
         start = '"#report"), report)'
         assert start in text
         text = text.replace(start, '"#report"), checkedReport(report))')
         path = tmp_path / "report.html"
         path.write_text(text, encoding="utf-8")
-        page = new_page(offline=True, accept_downloads=True)
+        page = new_page(offline=True, accept_downloads=True, **options)
         page.goto(path.as_uri())
         wait_for(page, "viewer.shown.length === 4 && viewer.shown.every((pane) => pane.picture)")
         return page
 
     return visit
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("dark", "rgb(23, 25, 27)"), ("light", "rgb(255, 255, 255)")])
+def test_a_report_follows_the_colours_of_the_system(open_report: Callable[..., Any], scheme: str, paper: str) -> None:
+    page = open_report(color_scheme=scheme)
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == paper
 
 
 def test_a_report_shows_its_pictures_exactly_without_a_network(open_report: Callable[..., Any]) -> None:
