@@ -15,6 +15,13 @@ from pathlib import Path
 
 import pytest
 
+_CORES = os.cpu_count() or 1
+_WORKERS_AT_MOST = 4  # each may take 2 GB
+
+# Processes that each compute on all cores wait for one another, and so do the programs that tests start.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _CORES // workers)))
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
@@ -40,6 +47,12 @@ NEEDS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite runs in several processes; tests that are named on the command line run in this one."""
+    return min(_CORES, _WORKERS_AT_MOST) if config.args == config.getini("testpaths") and _CORES > 1 else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -107,8 +107,12 @@ def number_in(pixels: np.ndarray, cell: dict[str, Any]) -> int:
 
 
 def assert_same_frame(page: Any, index: int | None = None) -> int:
-    pixels, state, cells = shown(page)
-    numbers = [number_in(pixels, cell) for cell in cells]
+    for _ in range(100):
+        pixels, state, cells = shown(page)
+        numbers = [number_in(pixels, cell) for cell in cells]
+        if index is None or numbers == [index, index]:
+            break
+        page.wait_for_timeout(100)  # the decoder may still be on its way to the frame
     assert len(numbers) == 2
     assert numbers[0] == numbers[1], numbers
     assert abs(numbers[0] - state["index"]) <= 1

@@ -54,14 +54,18 @@ def test_one_worker_and_two_write_the_same_bytes(dataset: Path, tmp_path: Path) 
     assert len((tmp_path / "one" / "images.csv").read_text().splitlines()) == 1 + 6 * 2 * 2
 
 
-def test_ray_writes_the_same_bytes_as_one_process(dataset: Path, tmp_path: Path) -> None:
+def test_ray_writes_the_same_bytes_as_one_process(
+    dataset: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    slow = bool(request.config.getoption("--slow"))
     ray = pytest.importorskip("ray", reason="needs Ray (an optional extra)")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         assert run_eval(dataset, tmp_path / "ray", "--engine", "ray", "--workers", "2") == 0
         assert run_eval(dataset, tmp_path / "one") == 0
         assert (tmp_path / "ray" / "images.csv").read_bytes() == (tmp_path / "one" / "images.csv").read_bytes()
-        check_that_ray_upscales_the_same_files(dataset, tmp_path)
+        if slow:  # the same pool with other work, which takes two more processes that load torch
+            check_that_ray_upscales_the_same_files(dataset, tmp_path)
         check_that_a_killed_ray_worker_is_replaced(tmp_path)
     finally:
         ray.shutdown()
