@@ -9,6 +9,7 @@ import functools
 import lzma
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,3 +71,25 @@ def described_png() -> RealFile:
     """What a result says, too: `KEPT_CHUNKS` and `KEPT_TEXT`."""
     pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     return RealFile("described.png", png_of(pixels, KEPT_CHUNKS + KEPT_TEXT), pixels)
+
+
+def write_broken_weights(path: Path, method: str, change: str) -> str:
+    """Write weights that cannot be used; returns words of the error."""
+    import torch
+
+    from gsr_app.models import registry
+
+    state: dict[Any, Any] = dict(registry.build(registry.method(method).arch).state_dict())
+    key = next(key for key, value in state.items() if value.ndim == 4)
+    words = "does not hold a state dict"
+    if change == "integers":
+        state[key], words = (state[key] * 100).to(torch.int8), f"{key} holds int8"
+    elif change == "not finite":
+        state[key].view(-1)[3], words = float("nan"), f"{key} holds values that are not numbers"
+    elif change == "itself":
+        state = {}
+        state["params"] = state
+    else:
+        state = dict(enumerate(state.values()))
+    torch.save(state, path)
+    return words

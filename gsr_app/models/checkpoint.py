@@ -52,14 +52,17 @@ def _looks_like_torch(path: Path) -> bool:
 
 def unwrap(stored: Any, path: Path | str = "the file", first: str = "") -> dict[str, Tensor]:
     """The state dict, without the wrappers of training programs."""
-    while isinstance(stored, Mapping):
+    seen: set[int] = set()  # a dictionary may contain itself
+    while isinstance(stored, Mapping) and id(cast("object", stored)) not in seen:
         stored = cast("Mapping[str, Any]", stored)
+        seen.add(id(stored))
         tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
         wrapper = next((key for key in (first, *_WRAPPERS) if isinstance(stored.get(key), Mapping)), None)
         if wrapper is not None:
             stored = stored[wrapper]
             continue
-        if not tensors or len(tensors) != len(stored):
+        # Files from outside may have any keys.
+        if not tensors or len(tensors) != len(stored) or not all(isinstance(key, str) for key in tensors):  # pyright: ignore[reportUnnecessaryIsInstance]
             break
         for prefix in _PREFIXES:
             if all(key.startswith(prefix) for key in tensors):
@@ -72,14 +75,11 @@ def unwrap(stored: Any, path: Path | str = "the file", first: str = "") -> dict[
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path | str = "the weights") -> None:
-    """Copy a state dict into a network. Names and shapes must fit exactly; the error says which do not."""
+    """Copy a state dict into a network. Names, shapes and kinds of numbers must fit; the error says which do not."""
     own = module.state_dict()
     for key, value in state.items():
-        if key in own and own[key].shape != value.shape:
-            raise WeightsError(
-                f"{path} does not fit: {key} is {_size(value)}, the network wants {_size(own[key])}.",
-                hint="These are weights of another size of network; choose the method they belong to.",
-            )
+        if key in own:
+            _check_value(key, value, own[key], path)
     result = module.load_state_dict(dict(state), strict=False)
     problems = [f"{what} {_some(keys)}" for what, keys in (
         ("is missing", result.missing_keys), ("has the unknown", result.unexpected_keys)) if keys]  # fmt: skip
@@ -88,6 +88,31 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path | str 
             f"{path} does not fit: it {' and '.join(problems)}.",
             hint="These are weights of another network; choose the method they belong to.",
         )
+
+
+def _check_value(key: str, value: Tensor, own: Tensor, path: Path | str) -> None:
+    """Refuse what torch would copy without a word into numbers that mean nothing."""
+    if own.shape != value.shape:
+        raise WeightsError(
+            f"{path} does not fit: {key} is {_size(value)}, the network wants {_size(own)}.",
+            hint="These are weights of another size of network; choose the method they belong to.",
+        )
+    plain = value.layout == torch.strided and not value.is_quantized and not value.is_complex()
+    if not plain or value.is_floating_point() != own.is_floating_point():
+        raise WeightsError(
+            f"{path} does not fit: {key} holds {_kind(value)}, the network wants {_kind(own)}.",
+            hint="They may have been quantized for another program; choose a file with floating-point weights.",
+        )
+    if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
+        raise WeightsError(
+            f"{path} is damaged: {key} holds values that are not numbers or infinite.",
+            hint="Delete it and get it again; if you trained it, take an earlier checkpoint.",
+        )
+
+
+def _kind(value: Tensor) -> str:
+    name = str(value.dtype).removeprefix("torch.")
+    return name if value.layout == torch.strided else f"{str(value.layout).removeprefix('torch.')} {name}"
 
 
 def load_files(module: nn.Module, files: Mapping[str, Path]) -> nn.Module:

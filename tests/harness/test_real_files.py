@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.harness import cli
-from tests.real_files import KEPT_CHUNKS, KEPT_TEXT, RealFile, described_png, real_files
+from tests.real_files import KEPT_CHUNKS, KEPT_TEXT, RealFile, described_png, real_files, write_broken_weights
 
 
 @pytest.mark.parametrize("file", real_files(), ids=lambda file: file.name)
@@ -40,3 +40,17 @@ def test_a_result_says_what_its_colours_mean_and_keeps_texts(tmp_path: Path) -> 
     data = (tmp_path / "out.png").read_bytes()
     assert KEPT_CHUNKS in data
     assert KEPT_TEXT in data
+
+
+@pytest.mark.parametrize("change", ["integers", "not finite", "itself", "numbers as keys"])
+def test_weights_that_cannot_be_used_draw_nothing_and_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    source = described_png().write(tmp_path)
+    words = write_broken_weights(tmp_path / "w.pth", "rt4ksr-x2", change)
+    options = ["--method", "rt4ksr-x2", "--weights", tmp_path / "w.pth", "--scale", "2"]
+    assert cli.main([str(word) for word in ["upscale", source, "-o", tmp_path / "out.png", *options]]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "w.pth" in said
+    assert not (tmp_path / "out.png").exists()

@@ -384,6 +384,53 @@ def test_a_file_that_would_run_code_is_refused_unread(tmp_path: Path) -> None:
     assert not Evil.ran
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_weights_of_another_kind_are_named_by_file_and_key(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
+    state = network().state_dict()
+    state["1.weight"] = torch.ones_like(state["1.weight"]).to(dtype)
+    path = tmp_path / f"w{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(state, path)
+    wanted = rf"w{suffix} does not fit: 1\.weight holds {str(dtype)[6:]}, the network wants float32"
+    with pytest.raises(WeightsError, match=wanted):
+        checkpoint.load_files(network(), {"": path})
+
+
+def test_sparse_weights_are_named(tmp_path: Path) -> None:
+    state = network().state_dict()
+    torch.save({**state, "1.bias": state["1.bias"].to_sparse()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"1\.bias holds sparse_coo float32"):
+        checkpoint.load_files(network(), {"": tmp_path / "w.pth"})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_weights_that_are_not_finite_are_named_by_file_and_key(
+    tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
+    state = {key: tensor.to(dtype) for key, tensor in network().state_dict().items()}
+    state["0.bias"][1] = value
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"w\.safetensors is damaged: 0\.bias holds values that are not numbers"):
+        checkpoint.load_files(network(), {"": tmp_path / "w.safetensors"})
+
+
+@pytest.mark.timeout(60)
+def test_a_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    loop: dict[str, Any] = {}
+    loop["params"] = {"state_dict": loop}
+    torch.save(loop, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"w\.pth does not hold a state dict"):
+        checkpoint.read_state(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("key", [0, None, ("a", 1), 2.5, b"weight"])
+def test_keys_that_are_no_text_are_refused(tmp_path: Path, key: Any) -> None:
+    torch.save({key: torch.zeros(2)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"w\.pth does not hold a state dict"):
+        checkpoint.read_state(tmp_path / "w.pth")
+
+
 def test_keys_that_do_not_fit_are_named() -> None:
     state = dict(network().state_dict())
     state["extra.weight"] = state.pop("1.bias")

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.browser.fake_engine import FakeEngine
+from tests.real_files import write_broken_weights
 from tests.servers import serve
 
 gr = pytest.importorskip("gradio")
 
 from gsr_app.models.registry import catalogue  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
+from gsr_app.ui.engine import Engine  # noqa: E402
 from gsr_app.ui.files import Files  # noqa: E402
 from gsr_app.ui.state import AppState, create_app_state  # noqa: E402
 from gsr_app.ui.tabs.models import keep, perform, rows  # noqa: E402
@@ -69,6 +71,19 @@ def test_errors_about_own_weights_do_not_name_folders_of_the_server(tmp_path: Pa
     line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
     assert line["said"] == "mine.pth is empty."
     assert not upload.exists()
+
+
+@pytest.mark.parametrize("change", ["integers", "not finite", "itself", "numbers as keys"])
+def test_own_weights_that_cannot_be_used_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setenv("GSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GSR_WEIGHTS_DIR", raising=False)
+    words = write_broken_weights(tmp_path / "mine.pth", "rt4ksr-x2", change)
+    state = AppState(Engine("cpu"), Files(tmp_path / "files"), may_manage=True)
+    line = next(row for row in keep(state, "rt4ksr-x2", [str(tmp_path / "mine.pth")]) if row["id"] == "rt4ksr-x2")
+    assert words in line["said"]
+    assert str(tmp_path) not in line["said"]
 
 
 def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
