@@ -14,6 +14,7 @@ from gsr_app.core import pixels
 from gsr_app.core.pixels import Layout
 from gsr_app.core.types import GaussianField, View
 from gsr_app.engine.timing import Stopwatch
+from gsr_app.ops.drawing import DEFAULT_EPS
 from gsr_app.ops.resize import Resampling
 
 RowSink = Callable[[int, Tensor], None]
@@ -103,7 +104,32 @@ class ResizeSink:
 # What is drawn at once, at most. Drawing copies what it draws, and all rows have to look for their Gaussians again.
 DRAWN_PIXELS = 1 << 22
 DRAWN_GAUSSIANS = 1 << 22
+DRAWN_VALUES = 1 << 30  # of Gaussians at pixels; about half a second, and so how long a drawing takes to be cancelled
 _CHUNK = 1 << 16  # Gaussians that are taken or left together
+_REACH = math.sqrt(-2 * math.log(DEFAULT_EPS))  # of a Gaussian's support, in sigmas
+
+
+def count_values(field: GaussianField, view: View) -> float:
+    """At most how many values a drawing adds up: for every Gaussian, the pixels in the box of its support."""
+    sigma, mean = torch.as_tensor(field.sigma), torch.as_tensor(field.mean)
+    (height, width), (x, y) = view.size, view.origin
+    if not len(field):
+        return 0.0
+    scale = mean.new_tensor([width / view.span[1], height / view.span[0]])
+    window = mean.new_tensor(field.window or (math.inf, math.inf))
+    # Mostly all Gaussians are small, and the largest alone shows that there is little to draw.
+    largest = torch.minimum(_REACH * sigma.amax(0), window) * scale
+    box = (min(2 * half + 1, side) for half, side in zip(largest.tolist(), (width, height), strict=True))
+    most = len(field) * math.prod(box)
+    if most <= DRAWN_VALUES:
+        return most
+    origin, size, total = mean.new_tensor([x, y]), mean.new_tensor([width, height]), 0.0
+    for start in range(0, len(field), _CHUNK):
+        at = slice(start, start + _CHUNK)
+        middle, half = (mean[at] - origin) * scale, torch.minimum(_REACH * sigma[at], window) * scale
+        sides = torch.minimum(middle + half, size) - (middle - half).clamp(min=0)
+        total += float((sides + 1).clamp(min=0).minimum(size).prod(1).sum())
+    return total
 
 
 class FieldRows:
@@ -116,7 +142,9 @@ class FieldRows:
         height, width = view.size
         covered = min(1.0, view.span[0] * view.span[1] / math.prod(field.source_size))
         per_pixel = max(1, len(field)) * covered / (height * width)
-        self._rows = split_rows(height, width, int(min(DRAWN_PIXELS, DRAWN_GAUSSIANS / per_pixel)))
+        values_per_pixel = max(1, count_values(field, view) / (height * width))
+        at_most = min(DRAWN_PIXELS, DRAWN_GAUSSIANS / per_pixel, DRAWN_VALUES / values_per_pixel)
+        self._rows = split_rows(height, width, int(at_most))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -148,9 +176,7 @@ class FieldRows:
 
 def _ends(values: dict[str, Tensor], at: slice) -> tuple[Tensor, Tensor]:
     """Between which heights each Gaussian can be seen."""
-    from gsr_app.ops.drawing import DEFAULT_EPS
-
-    reach = math.sqrt(-2 * math.log(DEFAULT_EPS)) * values["sigma"][at, 1]
+    reach = _REACH * values["sigma"][at, 1]
     return values["mean"][at, 1] - reach, values["mean"][at, 1] + reach
 
 
