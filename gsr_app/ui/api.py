@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.context import LocalContext
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import FieldHandle, Scale
@@ -22,6 +23,7 @@ from gsr_app.ui import compare, video, views
 from gsr_app.ui.files import path_of
 from gsr_app.ui.state import AppState
 from gsr_app.ui.video import VideoRequest
+from gsr_app.ui.visits import Client
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneSpec, as_json
@@ -41,7 +43,7 @@ def build(app: AppState) -> None:
         Returns a PNG with the input's bit depth, and JSON with size, timing, weights and warnings.
         """
         job = compare.prepare(app, CompareRequest(image, (str(method),), str(scale)))
-        (made,) = _run_all(app, _visitor(request), job)
+        (made,) = _run_all(app, _client(app, request), job)
         return str(made[0]), made[1]
 
     def compare_methods(
@@ -54,7 +56,7 @@ def build(app: AppState) -> None:
         """
         ids = tuple(one.strip() for one in str(methods).split(",") if one.strip())
         job = compare.prepare(app, CompareRequest(image, ids, str(scale), reference))
-        made = _run_all(app, _visitor(request), job, keep_going=True)
+        made = _run_all(app, _client(app, request), job, keep_going=True)
         height, width = job.output_size
         results = [info for _, info in made]
         return [str(path) for path, _ in made if path], {"width": width, "height": height, "results": results}
@@ -68,33 +70,39 @@ def build(app: AppState) -> None:
         def encode(_: object) -> None:
             made.append(app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)))
 
-        app.runs.wait(_visitor(request), encode)
+        app.runs.wait(_client(app, request), encode)
         height, width = made[0].source_size
         source_info = {"width": width, "height": height}
         return {"id": app.handles.put(made[0]), "method": found.id, "count": made[0].count, "source": source_info}
 
     def render_view(
-        field_id: str, x: float, y: float, width: float, height: float, out_width: float, out_height: float
-    ) -> str:
+        field_id: str, x: float, y: float, width: float, height: float, out_width: float, out_height: float,
+        request: gr.Request,
+    ) -> str:  # fmt: skip
         """Render a rectangle of a field, given in source pixels, at out_width x out_height pixels. Returns a PNG."""
-        request = {"x": x, "y": y, "width": width, "height": height, "out_width": out_width, "out_height": out_height}
+        asked = {"x": x, "y": y, "width": width, "height": height, "out_width": out_width, "out_height": out_height}
         handle = app.handles.get(field_id)
-        view = views.view_of(request, handle.source_size)
-        rendered = app.engine.render(handle, view)
+        view = views.view_of(asked, handle.source_size)
+        rendered = views.draw(app, _client(app, request), handle, view)
         return str(app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view"))
 
     def models() -> list[dict[str, Any]]:
         """List all methods with family, scales, licences and published scores. here: it runs without a download."""
         return [_model(app, method) for method in app.engine.methods]
 
-    def metrics(image: str, reference: str, protocol: str) -> dict[str, Any]:
+    def metrics(image: str, reference: str, protocol: str, request: gr.Request) -> dict[str, Any]:
         """Measure PSNR and SSIM of an image against a reference, by a protocol or a metric convention.
 
         Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb}. Values that the convention does not define are null.
         """
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")
-        return as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol)))
+        made: list[Any] = []
+        app.runs.wait(
+            _client(app, request),
+            lambda _: made.append(as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol)))),
+        )
+        return made[0]
 
     def upscale_video(
         clip: str, method: str, scale: str, start: str, end: str, format: str, request: gr.Request
@@ -110,7 +118,8 @@ def build(app: AppState) -> None:
         target = app.files.new(f".{job.format}", job.stem)
         made: list[dict[str, Any]] = []
         app.runs.wait(
-            _visitor(request), lambda cancelled: made.append(video.facts_of(video.make(app, job, target, cancelled)))
+            _client(app, request),
+            lambda cancelled: made.append(video.facts_of(video.make(app, job, target, cancelled))),
         )
         return str(target), made[0]
 
@@ -159,12 +168,16 @@ def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _visitor(request: gr.Request | None) -> str:
-    return (request.session_hash if request else None) or "api"
+def _client(app: AppState, request: gr.Request) -> Client:
+    """Whom a request is from: a session, or an address where the client did not name a session."""
+    event, session = LocalContext.event_id.get() or "", request.session_hash or ""
+    is_nameless = not session or session == event  # then Gradio names the session like the request
+    address = request.client.host if request.client else ""
+    return app.visits.client(f"address {address}" if is_nameless else session, session, event)
 
 
 def _run_all(
-    app: AppState, visitor: str, job: CompareJob, *, keep_going: bool = False
+    app: AppState, client: Client, job: CompareJob, *, keep_going: bool = False
 ) -> list[tuple[Path | None, dict[str, Any]]]:
     """The output file and the measurements of every method."""
     made: list[tuple[Path | None, dict[str, Any]]] = []
@@ -175,7 +188,7 @@ def _run_all(
             made.append((path_of(pane.download_url or ""), _figures(pane, job.output_size)))
 
         try:
-            app.runs.wait(visitor, run)
+            app.runs.wait(client, run)
         except Exception as error:
             if not keep_going:
                 raise

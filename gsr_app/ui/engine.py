@@ -109,9 +109,19 @@ class Engine:
     def encode(self, image: NDArray[Any], *, method: str, scale: Scale) -> FieldHandle:
         return self.session.encode(image, method=method, scale=scale)
 
-    def render(self, handle: FieldHandle, view: View) -> Rendered:
+    def render(self, handle: FieldHandle, view: View, cancel: Callable[[], bool] | None = None) -> Rendered:
+        """Draw a view of a field; ends in `Cancelled` soon after `cancel()` becomes true."""
+        from gsr_app.engine.cancellation import cancelling
+
         field = self._fields.find(handle.id)
-        return self.session.render(handle if field is None else field, view)
+        with cancelling(cancel):
+            return self.session.render(handle if field is None else field, view)
+
+    def count_values(self, handle: FieldHandle, view: View) -> float:
+        """At most how many values of Gaussians a view takes: its cost."""
+        from gsr_app.engine.rows import count_values
+
+        return count_values(self.field(handle), view)
 
     def field(self, handle: FieldHandle) -> GaussianField:
         field = self._fields.find(handle.id)

@@ -22,6 +22,7 @@ from gsr_app.ui.files import url_of
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
 from gsr_app.ui.store import BoundedStore
+from gsr_app.ui.views import draw
 from gsr_app.viewer.comparison import read_picture
 from gsr_app.viewer.contract import Frame, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.panes import INPUT_COLOUR, picture_pane
@@ -168,11 +169,12 @@ def open_field(app: AppState, path: object) -> Scene:
     """The scene of a field file."""
     if not isinstance(path, str) or not path:
         raise InvalidArgument("There is no field file.", hint=f"Choose a {SUFFIX} file.")
-    handle = app.engine.keep_field(load_field(Path(path)), "field")
-    height, width = handle.source_size
+    field = load_field(Path(path))
+    height, width = field.source_size
     if height * width > app.limits.output_pixels:
         raise InvalidArgument(f"The field is of {width}×{height} pixels: too many to show here.")
-    drawn = app.engine.render(handle, View.whole(handle.source_size, Scale(1, 1)))
+    handle = app.engine.keep_field(field, "field")
+    drawn = draw(app, app.visits.client(), handle, View.whole(handle.source_size, Scale(1, 1)))
     name, url = Path(path).name, app.sink.put_still("field", drawn.image).url
     pane = PaneSpec(
         "fit-file", name[:60], "#1f9d8a", url=url, span=(height, width), done=f"{handle.count:,} Gaussians from a file"

@@ -8,6 +8,8 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
+from gsr_app.core.errors import GsrError
+
 log = logging.getLogger("gsr")
 
 
@@ -38,22 +40,46 @@ class QueuedJob:
 class JobQueue:
     """The jobs of one visitor keep their order; visitors take turns, one job each."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, most_waiting: int = 200) -> None:
+        self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[QueuedJob]] = OrderedDict()
         self._running: set[QueuedJob] = set()
         self._changed = threading.Condition()
         self._workers = workers
         self._started = 0
 
-    def submit(self, visitor: str, run: Callable[[QueuedJob], None]) -> QueuedJob:
+    def submit(self, visitor: str, run: Callable[[QueuedJob], None], *, most: int | None = None) -> QueuedJob:
+        """Queue a job. An error if more jobs wait already than the queue takes, or `most` of this visitor do."""
         job = QueuedJob(visitor, run)
         with self._changed:
+            own = len(self._waiting.get(visitor, ())) + sum(one.visitor == visitor for one in self._running)
+            if most is not None and own >= most:
+                raise GsrError(f"{own} of your requests are not finished yet.", hint="Wait until one of them is.")
+            if sum(map(len, self._waiting.values())) >= self._most_waiting:
+                raise GsrError("Too many requests wait here already.", hint="Try again later.")
             self._waiting.setdefault(visitor, deque()).append(job)
             if self._started < self._workers:
                 self._started += 1
                 threading.Thread(target=self._work, name="gsr-work", daemon=True).start()
             self._changed.notify()
         return job
+
+    def cancel(self, job: QueuedJob) -> None:
+        """Cancel a job, and take it out of the queue if it has not started."""
+        job.cancel()
+        with self._changed:
+            jobs = self._waiting.get(job.visitor)
+            if jobs is None or job not in jobs:
+                return
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.visitor]
+        job.finished.set()
+
+    def __len__(self) -> int:
+        """How many jobs wait or run."""
+        with self._changed:
+            return len(self._running) + sum(map(len, self._waiting.values()))
 
     def ahead(self, job: QueuedJob) -> int:
         """How many jobs will be finished before this one starts; 0 once it runs."""

@@ -13,6 +13,7 @@ from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
+from gsr_app.ui.visits import VisitTracking
 
 _HEAD = """
 <div class="gsr-head"><span class="gsr-brand">GSR</span><span class="gsr-headright">
@@ -52,13 +53,17 @@ def build(app: AppState) -> gr.Blocks:
 
 def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
     """The options of `launch()`; in Gradio 6 theme and CSS are among them. hosts: None for those of this machine."""
-    checks = [Middleware(HostCheck, hosts=hosts or Hosts.of("127.0.0.1"))]
+    checks = [
+        Middleware(HostCheck, hosts=hosts or Hosts.of("127.0.0.1")),
+        Middleware(VisitTracking, visits=app.visits),
+    ]
     return {
         "app_kwargs": {"middleware": checks},
         "theme": theme(),
         "css": stylesheet(),
         "footer_links": [],
         "run_history": False,
+        "max_threads": 160,  # one for each client that waits for a job
         "max_file_size": max(64 << 20, app.limits.input_pixels * 8),
         "show_error": False,  # the text of an unexpected error may name files of the server
         "enable_monitoring": False,

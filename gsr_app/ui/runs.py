@@ -13,11 +13,14 @@ from typing import Generic, TypeVar
 
 from gsr_app.core.errors import Cancelled, GsrError
 from gsr_app.ui.job_queue import JobQueue, QueuedJob
+from gsr_app.ui.visits import Client
 from gsr_app.viewer.contract import PaneError
 from gsr_app.viewer.panes import pane_error
 
 log = logging.getLogger("gsr")
 
+MOST_OF_A_VISITOR = 16  # jobs that are not finished, beside those that its page shows
+_SHORT_WORKERS = 2  # more views at once only slow each other down
 _BEAT_S = 0.15  # the longest time between two updates, and so between a closed page and the end of its work
 
 E = TypeVar("E")
@@ -41,10 +44,11 @@ class Update(Generic[E]):
 
 
 class Runs:
-    """All runs of an app, over one queue."""
+    """All runs of an app, over one queue; beside it, one for what takes a moment, such as a view of a field."""
 
     def __init__(self, jobs: JobQueue | None = None) -> None:
         self.queue = jobs or JobQueue()
+        self.short = JobQueue(_SHORT_WORKERS)
         self._running: dict[tuple[str, str], tuple[QueuedJob, ...]] = {}  # by (kind, visitor)
         self._lock = threading.Lock()
 
@@ -60,10 +64,12 @@ class Runs:
             begun.add(key)
             _run(works[key], lambda event: events.put((key, event)), job.cancelled)
 
-        jobs = {key: self.queue.submit(visitor, functools.partial(start, key)) for key in works}
-        with self._lock:
-            self._running[kind, visitor] = tuple(jobs.values())
+        jobs: dict[str, QueuedJob] = {}
         try:
+            for key in works:
+                jobs[key] = self.queue.submit(visitor, functools.partial(start, key))
+            with self._lock:
+                self._running[kind, visitor] = tuple(jobs.values())
             while True:
                 is_over = all(job.finished.is_set() for job in jobs.values())
                 found = tuple(_drain(events, 0.0 if is_over else _BEAT_S))
@@ -74,7 +80,7 @@ class Runs:
                     return
         finally:
             for job in jobs.values():
-                job.cancel()
+                self.queue.cancel(job)
             with self._lock:
                 if self._running.get((kind, visitor)) == tuple(jobs.values()):
                     del self._running[kind, visitor]
@@ -84,14 +90,21 @@ class Runs:
         with self._lock:
             jobs = self._running.get((kind, visitor), ())
         for job in jobs:
-            job.cancel()
+            self.queue.cancel(job)
 
     def is_running(self, kind: str, visitor: str) -> bool:
         with self._lock:
             return (kind, visitor) in self._running
 
-    def wait(self, visitor: str, work: Callable[[Callable[[], bool]], None]) -> None:
-        """Run one job through the queue and wait for it; its exception is raised here. `work` gets `cancelled`."""
+    def wait(
+        self,
+        client: Client,
+        work: Callable[[Callable[[], bool]], None],  # gets `cancelled`
+        *,
+        is_short: bool = False,  # it goes through the queue for short jobs
+    ) -> None:
+        """Run one job through a queue and wait for it; its exception is raised here. When the client leaves, the job is
+        cancelled."""
         errors: list[Exception] = []
 
         def run(job: QueuedJob) -> None:
@@ -100,7 +113,12 @@ class Runs:
             except Exception as error:
                 errors.append(error)
 
-        self.queue.submit(visitor, run).finished.wait()
+        queue = self.short if is_short else self.queue
+        job = queue.submit(client.visitor, run, most=MOST_OF_A_VISITOR)
+        while not job.finished.wait(_BEAT_S):
+            if client.has_left():
+                queue.cancel(job)
+                raise Cancelled("The client has left.")
         if errors:
             raise errors[0]
 

@@ -18,6 +18,7 @@ from gsr_app.ui.plots import Run
 from gsr_app.ui.runs import Runs
 from gsr_app.ui.served import ServedSink
 from gsr_app.ui.store import BoundedStore
+from gsr_app.ui.visits import Visits
 from gsr_app.viewer.comparison import Limits
 from gsr_app.viewer.contract import Scene
 
@@ -41,6 +42,7 @@ class AppState:
     engine: Engine
     files: Files
     runs: Runs = field(default_factory=Runs)
+    visits: Visits = field(default_factory=Visits)
     handles: BoundedStore[FieldHandle] = field(default_factory=_handles)  # by keys that cannot be guessed
     scenes: BoundedStore[Scene] = field(default_factory=_scenes)  # the final scene of each run, by run id
     history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor

@@ -1,24 +1,24 @@
 """Requests of the viewer: views of fields, field files, and reports.
 
-The page sends them directly, not through the queue. Nothing in a request has been checked. Errors are returned as data,
-because the page shows them in place of the view.
+The page sends them directly; what they take goes through the queues of the app, and ends when the client hangs up.
+Nothing in a request has been checked. Errors are returned as data, because the page shows them in place of the view.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import GsrError, InvalidArgument
-from gsr_app.core.types import View
+from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument
+from gsr_app.core.types import FieldHandle, Rendered, View
 from gsr_app.ui.files import path_of, url_of
 from gsr_app.ui.state import AppState
+from gsr_app.ui.visits import Client
 from gsr_app.viewer.comparison import pack_handle
 from gsr_app.viewer.contract import Region
 from gsr_app.viewer.png import encode_png
@@ -29,8 +29,9 @@ log = logging.getLogger("gsr")
 MOST_VIEW_PIXELS = 4_000_000
 MOST_REGIONS = 24
 MOST_GAUSSIANS = 3_000_000  # 60 MB
-# Views are drawn outside of the queue; more than two at once only slow each other down.
-_DRAWING = threading.BoundedSemaphore(2)
+# Values of Gaussians at pixels: about ten seconds of one processor core. An upscaled picture takes some 30 per pixel.
+MOST_VALUES = 20_000_000_000
+_SHORT_VALUES = MOST_VALUES // 20  # a view of more waits for its turn with the long jobs
 
 
 def number(data: dict[str, Any], name: str) -> float:
@@ -60,8 +61,7 @@ def render_view(app: AppState, data: object) -> dict[str, Any]:
     handle = app.handles.get(request.get("field"))
     view = view_of(request, handle.source_size)
     started = time.perf_counter()
-    with _DRAWING:
-        rendered = app.engine.render(handle, view)
+    rendered = draw(app, app.visits.client(), handle, view)
     drawn = time.perf_counter()
     path = app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view")
     return {
@@ -70,6 +70,25 @@ def render_view(app: AppState, data: object) -> dict[str, Any]:
         "draw_ms": round(1000 * (drawn - started), 1),
         "backend": rendered.backend,
     }
+
+
+def draw(app: AppState, client: Client, handle: FieldHandle, view: View) -> Rendered:
+    """Draw a view in the queue, if it does not take too long. It ends when the client leaves."""
+    values = app.engine.count_values(handle, view)
+    if values > MOST_VALUES:
+        height, width = view.size
+        raise InvalidArgument(
+            f"The Gaussians are too large for a view of {width}×{height} pixels: drawing it would add up "
+            f"{values / 1e9:,.0f} thousand million values, at most {MOST_VALUES / 1e9:,.0f} are.",
+            hint="Draw fewer pixels, or use gsr render on the command line.",
+        )
+    made: list[Rendered] = []
+
+    def work(cancelled: Callable[[], bool]) -> None:
+        made.append(app.engine.render(handle, view, cancelled))
+
+    app.runs.wait(client, work, is_short=values <= _SHORT_VALUES)
+    return made[0]
 
 
 def field_bytes(app: AppState, data: object) -> dict[str, Any]:
@@ -136,20 +155,30 @@ def server_functions(app: AppState) -> list[Callable[..., Any]]:
     def answer(work: Callable[[AppState, object], dict[str, Any]], data: object) -> dict[str, Any]:
         try:
             return work(app, data)
+        except Cancelled as error:
+            return {"error": str(error)}
         except GsrError as error:
             return {"error": f"{error} {error.hint}".strip()}
         except Exception as error:
             log.exception("A view could not be drawn")
             return {"error": f"The view could not be drawn: {type(error).__name__}."}
 
+    def queued(work: Callable[[AppState, object], dict[str, Any]]) -> Callable[[AppState, object], dict[str, Any]]:
+        def wait(app: AppState, data: object) -> dict[str, Any]:
+            made: list[dict[str, Any]] = []
+            app.runs.wait(app.visits.client(), lambda _: made.append(work(app, data)), is_short=True)
+            return made[0]
+
+        return wait
+
     def render(data: Any) -> Any:
         return answer(render_view, data)
 
     def fetch(data: Any) -> Any:
-        return answer(field_bytes, data)
+        return answer(queued(field_bytes), data)
 
     def write(data: Any) -> Any:
-        return answer(report, data)
+        return answer(queued(report), data)
 
     render.__name__, fetch.__name__, write.__name__ = "render_view", "field_bytes", "report"
     return [render, fetch, write]

@@ -119,7 +119,7 @@ class FakeEngine(Engine):
             raise GsrError(f"{method} answers in pixels and has no field.")
         return self._handle(*image.shape[:2])
 
-    def render(self, handle: FieldHandle, view: View) -> Rendered:
+    def render(self, handle: FieldHandle, view: View, cancel: Callable[[], bool] | None = None) -> Rendered:
         self.views.append(view)
         return Rendered(drawn(view), Timing({"render": 1.0}), "fake")
 
