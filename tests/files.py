@@ -112,3 +112,78 @@ def png_of(pixels: np.ndarray, chunks: bytes = b"") -> bytes:
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
     body = png_chunk(b"IHDR", header) + chunks + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def bmp_of(
+    body: bytes,  # the rows, from the last one up, or the runs
+    size: tuple[int, int],  # (height, width); a negative height: from the first row down
+    bits: int,
+    *,
+    compression: int = 0,
+    palette: np.ndarray | None = None,  # [n, 3] RGB
+    masks: Sequence[int] = (),
+    header_bytes: int = 40,
+    dots_per_metre: tuple[int, int] = (0, 0),
+    gap: int = 0,  # bytes between palette and pixels
+) -> bytes:
+    """A BMP as Windows' and OS/2's documentation have it."""
+    height, width = size
+    count = 0 if palette is None else len(palette)
+    if header_bytes == 12:
+        header = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    else:
+        header = struct.pack("<IiiHHII", header_bytes, width, height, 1, bits, compression, len(body))
+        header += struct.pack("<iiII", *dots_per_metre, count, 0)
+        if header_bytes > 40:
+            header += struct.pack(f"<{len(masks)}I", *masks)
+        header = header.ljust(header_bytes, b"\0")
+    if header_bytes == 40:
+        header += struct.pack(f"<{len(masks)}I", *masks)
+    colors = b""
+    if palette is not None:
+        fourth = b"" if header_bytes == 12 else b"\0"
+        colors = b"".join(bytes(color[::-1]) + fourth for color in palette)
+    start = 14 + len(header) + len(colors) + gap
+    return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + header + colors + bytes(gap) + body
+
+
+def bmp_rows(pixels: np.ndarray) -> bytes:
+    """Rows of bytes, from the last one up, each padded to four bytes."""
+    rows = pixels.reshape(len(pixels), -1).view(np.uint8)
+    return b"".join(row.tobytes() + bytes(-len(row.tobytes()) % 4) for row in rows[::-1])
+
+
+def rle4(index: np.ndarray) -> bytes:
+    """Runs of equal and of alternating indices, literal ones, skips and an end of every row."""
+    out = bytearray()
+    for number, row in enumerate(index[::-1].tolist()):
+        at = 0
+        while at < len(row):
+            run = 1
+            while at + run < len(row) and run < 255 and row[at + run] == row[at + run % 2]:
+                run += 1
+            if run >= 3 or len(row) - at < 3:
+                out += bytes([run, row[at] << 4 | (row[at + 1] if run > 1 else 0)])
+                at += run
+                continue
+            literal = row[at : at + min(len(row) - at, 7)]
+            out += bytes([0, len(literal)])
+            padded = literal + [0] * (-len(literal) % 4)
+            out += bytes(a << 4 | b for a, b in zip(padded[::2], padded[1::2], strict=True))
+            at += len(literal)
+        out += b"\0\1" if number == len(index) - 1 else b"\0\0"
+    return bytes(out)
+
+
+def tga_of(pixels: np.ndarray) -> bytes:
+    """An uncompressed TGA of [H, W, 3], from the last row up."""
+    height, width, _ = pixels.shape
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, width, height, 24, 0)
+    return head + pixels[::-1, :, ::-1].tobytes()
+
+
+def qoi_of(pixels: np.ndarray) -> bytes:
+    """A QOI of [H, W, 3] in which every pixel has its own values."""
+    height, width, _ = pixels.shape
+    body = b"".join(b"\xfe" + bytes(pixel) for pixel in pixels.reshape(-1, 3))
+    return struct.pack(">4sIIBB", b"qoif", width, height, 3, 0) + body + bytes(7) + b"\1"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.files import pack_bits, png_chunk, png_of, tiff_of
+from tests.files import bmp_of, pack_bits, png_chunk, png_of, qoi_of, rle4, tga_of, tiff_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,10 @@ def real_files() -> list[RealFile]:
         b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
     )
+    index = rng.integers(0, 4, (40, 37), dtype=np.uint8)
+    palette = rng.integers(0, 256, (16, 3), dtype=np.uint8)
+    lab = np.zeros((6, 7, 3), np.uint8)
+    lab[:3, :, 0] = 255  # L* 100: white
     twelve = rng.integers(0, 4096, (20, 15, 3), dtype=np.uint16)
     return [
         RealFile("zstd.tif", tiff_of(rgb, compression=50000, tile=32), words="compressed with Zstandard"),
@@ -50,6 +54,14 @@ def real_files() -> list[RealFile]:
         ),
         RealFile("double.tif", tiff_of(rgb / 255), rgb),
         RealFile("complex.tif", tiff_of(np.ones((5, 6), np.complex64)), words="complex numbers"),
+        RealFile("rle4.bmp", bmp_of(rle4(index), index.shape, 4, compression=2, palette=palette), palette[index]),
+        RealFile("lab.tif", tiff_of(lab, tags={262: (3, [8])}), lab[..., :1].repeat(3, 2)),
+        RealFile("a.ppm", b"P6 50 70 255\n" + rgb.tobytes(), rgb),
+        RealFile("a.tga", tga_of(rgb), rgb),
+        RealFile("a.qoi", qoi_of(rgb), rgb),
+        RealFile("a.ico", b"\0\0\1\0\1\0\x10\x10" + bytes(40), words="an ICO icon"),
+        RealFile("a.svg", b"<?xml version='1.0'?>\n<svg/>", words="an SVG drawing"),
+        RealFile("begun.png", b"\x89PNG\r\n\x1a\n", words="its beginning is damaged"),
         RealFile("text.png", png_of(rgb, png_chunk(b"tEXt", "Größe\0drei Meter".encode("latin-1"))), rgb),
         RealFile("xmp.png", png_of(rgb, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)), np.rot90(rgb, -1)),
     ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from gsr_app.core.errors import ImageError, printable
+from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
-from gsr_app.io import heif, png, tiff
-from gsr_app.io.formats import FORMATS, Format, check_pixels, describe_foreign, format_of_name, sniff_format
-from gsr_app.io.icc import is_srgb
+from gsr_app.io import png
+from gsr_app.io.formats import Format, check_pixels
+from gsr_app.io.loaders import loader_for, recognise
 from gsr_app.io.metadata import (
     icc_space,
     orientation_of_exif,
@@ -25,8 +23,8 @@ from gsr_app.io.metadata import (
     upright_exif,
     upright_xmp,
 )
-from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, ColorTags, Metadata
-from gsr_app.io.vips import explaining, load_vips
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata
+from gsr_app.io.vips import explaining, load_vips, printable
 
 _BROKEN_HINT = "The file is damaged or was cut off; get a whole copy of it."
 _DTYPES: dict[str, type[np.generic]] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
@@ -82,112 +80,32 @@ class Opened:
 def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
     """Open a file by its content, not its name. Raises `ImageError` if the header is bad or the picture too large."""
     path = Path(path)
-    fmt, notes = _recognise(path)
+    fmt, notes = recognise(path)
     name = printable(path.name)
     with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
-        side = _read_side(fmt, path)
-        load, check = _loader(fmt, path, side)
-        image, load_notes = load("sequential")
+        loader = loader_for(fmt, path)
+        image = loader.load("sequential")
         height, width = image.height, image.width
         # An interlaced PNG is decoded in passes over the whole picture: the decoder holds all of it.
         check_pixels(name, height, width, "whole" if fmt.id == "png" and _get(image, "interlaced", 0) else use)
         pages = _get(image, "n-pages", 1)
         if pages > 1:
             notes += (f"{name} has {pages} frames or pages; the first one is used.",)
-        orientation = _orientation(image, side)
+        orientation = _orientation(image, loader.side)
         if 3 <= orientation <= 8:  # the output's rows are not in the order of the file's
-            image, _ = load("random")
+            image = loader.load("random")
         dpi = _dpi(image, turned=5 <= orientation <= 8)
         image = image.copy()
         image.set_type(load_vips().GValue.gint_type, "orientation", orientation)
         image = image.autorot()
         image, colour_notes = _to_working_space(image)
-        meta = _read_metadata(image, fmt, side)
+        meta = _read_metadata(image, fmt, loader.side)
     full = white(_DTYPES[image.format])
     bits = _get(image, "bits-per-sample", 0)
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
         full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
-    meta = replace(meta, dpi=dpi, source=path, notes=notes + load_notes + side.notes + colour_notes)
-    return Opened(image, full, meta, path, check)
-
-
-def _recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
-    """The format by content, with a note when the name says another."""
-    name = printable(path.name)
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise ImageError(
-                f"{name} is a folder, not an image.", hint="Name one of its files; `gsr upscale` takes folders."
-            )
-        if not stat.S_ISREG(mode):
-            raise ImageError(f"{name} is a device, pipe or socket, not a file.", hint="Save the image to a file first.")
-        with open(path, "rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise ImageError(
-            f"There is no file {name} in {printable(str(path.parent))}.", hint="Check the path's spelling."
-        ) from error
-    except PermissionError as error:
-        raise ImageError(f"{name} may not be read: permission denied.", hint="Check the file's permissions.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ImageError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
-    if not head:
-        raise ImageError(f"{name} is empty (zero bytes).", hint="Get a whole copy of the file.")
-    fmt = sniff_format(head)
-    if fmt is None:
-        known = ", ".join(known.name for known in FORMATS.values())
-        raise ImageError(f"{name} is {describe_foreign(head)}.", hint=f"Images that are read: {known}.")
-    named = format_of_name(path)
-    if path.suffix and named is not fmt:
-        return fmt, (f"{name} is a {fmt.name} file by its content; its name's ending was ignored.",)
-    return fmt, ()
-
-
-Load = Callable[[str], "tuple[Any, tuple[str, ...]]"]  # from libvips' access to its image, and notes
-
-
-def _read_side(fmt: Format, path: Path) -> png.Chunks:
-    """What the file says beside its pixels, where libvips does not tell."""
-    if fmt.id == "png":
-        return png.read_chunks(path)
-    nclx = heif.read_heif(path).nclx if fmt.id == "avif" else None
-    color = ColorTags(cicp=(*nclx, True)) if nclx else ColorTags()  # as they are decoded, values have the full range
-    return png.Chunks() if is_srgb(color) else png.Chunks(color=color)
-
-
-def _loader(fmt: Format, path: Path, side: png.Chunks) -> tuple[Load, Callable[[], object]]:
-    """What loads the file, and what checks its pixels before they are used."""
-    if fmt.id == "bmp":
-        return lambda _access: (_load_bmp(path), ()), bool
-    check: Callable[[], object] = bool
-    if fmt.id == "tiff":
-        page = tiff.Page.of(path)
-        tiff.refuse_unknown_codec(page)
-        if not page.is_left_to_libvips:
-            return lambda _access: tiff.load(page), bool
-        check = partial(tiff.check_tiles, page)
-    if fmt.id == "png":
-        return lambda access: (png.load(path, side, access), ()), check
-
-    def load(access: str) -> tuple[Any, tuple[str, ...]]:
-        # The loader is called by name: the general one would read "photo[1].png" as a file with options.
-        return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error"), ()
-
-    return load, check
-
-
-def _load_bmp(path: Path) -> Any:
-    """The whole picture: the format is simple, and files of it are small."""
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=("BMP",)) as bmp:
-            check_pixels(printable(path.name), bmp.height, bmp.width, "whole")
-            mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(bmp.mode, "RGB")
-            return load_vips().Image.new_from_array(np.asarray(bmp.convert(mode)))
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error
+    meta = replace(meta, dpi=dpi, source=path, notes=notes + loader.notes + colour_notes)
+    return Opened(image, full, meta, path, loader.check)
 
 
 def _get(image: Any, field: str, default: Any) -> Any:

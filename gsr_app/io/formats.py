@@ -53,32 +53,21 @@ FORMATS: dict[str, Format] = {
         Format("avif", "AVIF", (".avif",), "heifload", "heifsave", depths=(8, 16), holds_grey=False, max_side=16384),
         # Read only: a palette of 256 colours loses most of what upscaling adds.
         Format("gif", "GIF", (".gif",), "gifload", None),
-        # Read only, for old test sets; through Pillow, because libvips has no reader.
-        Format("bmp", "BMP", (".bmp",), "", None),
+        # Read only, for old test sets; libvips has no reader.
+        Format("bmp", "BMP", (".bmp", ".dib"), "", None),
+        Format("pnm", "PNM", (".pnm", ".pbm", ".pgm", ".ppm", ".pam", ".pfm"), "", None),
+        Format("tga", "TGA", (".tga",), "", None),
+        Format("qoi", "QOI", (".qoi",), "", None),
     )
 }
 
-# Recognised so that the error can say what the file is.
-_FOREIGN = (
-    (b"8BPS", "a Photoshop document"),
-    (b"%PDF", "a PDF document"),
-    (b"<svg", "an SVG drawing"),
-    (b"\xff\x0a", "a JPEG XL image"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
-    (b"\x76\x2f\x31\x01", "an OpenEXR image"),
-    (b"#?RADIANCE", "a Radiance HDR image"),
-    (b"DDS ", "a DDS texture"),
-    (b"P6", "a PPM image"),
-    (b"P5", "a PGM image"),
-    (b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
-    (b"PK\x03\x04", "a ZIP archive"),
-)
-_HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc")
+_HEIF_BRANDS = (b"avif", b"avis", b"mif1", b"mif2", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis",
+                b"unif", b"avci", b"jpeg", b"j2ki", b"vvic")  # fmt: skip
+_PNM_KINDS = b"1234567fF"
 
 
-def sniff_format(head: bytes) -> Format | None:
-    """The format that a file's first bytes belong to, whatever its name says."""
+def sniff_format(head: bytes, named: Format | None = None) -> Format | None:
+    """The format that a file's first bytes belong to. Its name matters only for TGA, which begins in no certain way."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return FORMATS["png"]
     if head.startswith(b"\xff\xd8\xff"):
@@ -93,17 +82,17 @@ def sniff_format(head: bytes) -> Format | None:
         return FORMATS["tiff"]
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return FORMATS["avif"]
+    if head.startswith(b"qoif"):
+        return FORMATS["qoi"]
+    if len(head) > 2 and head[:1] == b"P" and head[1] in _PNM_KINDS and head[2:3] in {b" ", b"\t", b"\n", b"\r", b"#"}:
+        return FORMATS["pnm"]
+    if named is FORMATS["tga"] and _looks_like_tga(head):
+        return named
     return None
 
 
-def describe_foreign(head: bytes) -> str:
-    """What kind of file this is, for the error about a file that cannot be read."""
-    for magic, what in _FOREIGN:
-        if head.startswith(magic):
-            return what
-    if head[4:8] == b"ftyp":
-        return "a video or another ISO media file"
-    return "not an image"
+def _looks_like_tga(head: bytes) -> bool:
+    return len(head) >= 18 and head[1] in {0, 1} and head[2] in {1, 2, 3, 9, 10, 11} and head[16] in {8, 15, 16, 24, 32}
 
 
 def readable_suffixes() -> tuple[str, ...]:

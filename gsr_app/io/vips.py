@@ -38,8 +38,8 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
     try:
         yield
     except vips.Error as error:
-        lines = [line.strip() for line in str(error.detail or error).splitlines() if line.strip()]
-        reason = lines[0] if lines else str(error).splitlines()[0]
+        lines = [line.strip() for line in str(error.detail or "").splitlines() if line.strip()]
+        reason = lines[0] if lines else "its beginning is damaged"
         if any(words in reason for words in _UNSUPPORTED):
             hint = "It uses a part of the format that is not read here. Save it again as a plain PNG or TIFF."
         raise ImageError(f"{what}: {printable(reason)}.", hint=hint) from error

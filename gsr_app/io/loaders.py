@@ -1,0 +1,123 @@
+"""Which reader a file gets: by its first bytes, and by what libvips reads of its format."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsr_app.core.errors import ImageError
+from gsr_app.io import bmp, foreign, heif, png, pnm, tiff
+from gsr_app.io.formats import FORMATS, Format, check_pixels, format_of_name, sniff_format
+from gsr_app.io.icc import is_srgb
+from gsr_app.io.picture import ColorTags
+from gsr_app.io.vips import load_vips, printable
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How one file is loaded."""
+
+    load: Callable[[str], Any]  # from libvips' word for the order of access to its image
+    check: Callable[[], object] = bool  # raises for unreadable pixels that libvips would make black
+    side: png.Chunks = png.Chunks()  # noqa: RUF009  # frozen: what the file says beside its pixels
+    notes: tuple[str, ...] = ()
+
+
+def recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
+    """The format by content, with a note when the name says another."""
+    name = printable(path.name)
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError(
+                f"{name} is a folder, not an image.", hint="Name one of its files; `gsr upscale` takes folders."
+            )
+        if not stat.S_ISREG(mode):
+            raise ImageError(f"{name} is a device, pipe or socket, not a file.", hint="Save the image to a file first.")
+        with open(path, "rb") as file:
+            head = file.read(foreign.HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"There is no file {name} in {printable(str(path.parent))}.", hint="Check the path's spelling."
+        ) from error
+    except PermissionError as error:
+        raise ImageError(f"{name} may not be read: permission denied.", hint="Check the file's permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
+    if not head:
+        raise ImageError(f"{name} is empty (zero bytes).", hint="Get a whole copy of the file.")
+    named = format_of_name(path)
+    fmt = sniff_format(head, named)
+    if fmt is None:
+        what, is_video = foreign.describe_foreign(head)
+        known = ", ".join(known.name for known in FORMATS.values())
+        hint = "`gsr video` and the Video tab read videos." if is_video else f"Images that are read: {known}."
+        raise ImageError(f"{name} is {what}.", hint=hint)
+    if path.suffix and named is not fmt:
+        return fmt, (f"{name} is a {fmt.name} file by its content; its name's ending was ignored.",)
+    return fmt, ()
+
+
+def loader_for(fmt: Format, path: Path) -> Loader:
+    """Raises `ImageError` for what no reader here knows."""
+    if fmt.id == "png":
+        chunks = png.read_chunks(path)
+        return Loader(lambda access: png.load(path, chunks, access), side=chunks, notes=chunks.notes)
+    if fmt.id == "tiff":
+        page = tiff.Page.of(path)
+        tiff.refuse_unknown_codec(page)
+        if not page.is_left_to_libvips:
+            image, notes = tiff.load(page)
+            return Loader(lambda _: image, notes=notes)
+        return Loader(partial(_load_by_libvips, fmt, path), partial(tiff.check_tiles, page))
+    if fmt.id == "avif":
+        return _loader_of_heif(fmt, path)
+    if fmt.id == "jpeg":
+        foreign.check_jpeg(path)
+    own = {"bmp": bmp.load, "pnm": pnm.load, "tga": _load_by_pillow, "qoi": _load_by_pillow}.get(fmt.id)
+    if own is not None:
+        image = own(path)
+        return Loader(lambda _: image)
+    return Loader(partial(_load_by_libvips, fmt, path))
+
+
+def _load_by_libvips(fmt: Format, path: Path, access: str) -> Any:
+    # The loader is called by name: the general one would read "photo[1].png" as a file with options.
+    return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error")
+
+
+def _loader_of_heif(fmt: Format, path: Path) -> Loader:
+    found = heif.read_heif(path)
+    what = foreign.describe_heif(found.codec)
+    if what is not None:  # some builds of libvips decode it
+        try:
+            load_vips().Region.new(_load_by_libvips(fmt, path, "sequential")).fetch(0, 0, 1, 1)
+        except load_vips().Error as error:
+            raise ImageError(
+                f"{printable(path.name)} is {what}, which is not decoded here.", hint="Convert it to PNG, JPEG or AVIF."
+            ) from error
+    # As they are decoded, values have the full range.
+    color = ColorTags(cicp=(*found.nclx, True)) if found.nclx else ColorTags()
+    side = png.Chunks() if is_srgb(color) else png.Chunks(color=color)
+    return Loader(partial(_load_by_libvips, fmt, path), side=side)
+
+
+def _load_by_pillow(path: Path) -> Any:
+    """The whole picture: these formats are simple, and files of them are small."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("TGA", "QOI")) as picture:
+            check_pixels(printable(path.name), picture.height, picture.width, "whole")
+            mode = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA"}.get(picture.mode, "RGB")
+            pixels = np.asarray(picture.convert(mode))
+    except (ValueError, SyntaxError, IndexError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error
+    return load_vips().Image.new_from_array(pixels)
