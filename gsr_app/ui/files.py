@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import stat
 import threading
@@ -43,11 +44,12 @@ class Files:
                 return
             self._swept = moment
             found: list[tuple[float, Path, int]] = []
-            for path in self.root.glob("*/*"):
-                with contextlib.suppress(OSError):  # removed meanwhile by another thread
-                    about = path.stat()
-                    if stat.S_ISREG(about.st_mode):
-                        found.append((about.st_mtime, path, about.st_size))
+            for folder in os.listdir(self.root):
+                with contextlib.suppress(OSError):  # removed meanwhile by another thread or app, or a file
+                    for entry in os.scandir(self.root / folder):
+                        about = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(about.st_mode):
+                            found.append((about.st_mtime, Path(entry.path), about.st_size))
             total = sum(size for _, _, size in found)
             for changed, path, size in sorted(found):
                 if moment - changed <= self.keep_s and total <= self.most_bytes:

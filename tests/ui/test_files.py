@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,3 +94,24 @@ def test_sixteen_bits_and_floats_are_rounded_to_the_nearest_of_256() -> None:
     values = np.arange(65536, dtype=np.uint16)
     np.testing.assert_array_equal(to_screen(values[None])[0], np.rint(values / 257.0).astype(np.uint8))
     np.testing.assert_array_equal(to_screen(np.array([[-1.0, 0.5, 2.0, np.nan]], np.float32)), [[0, 128, 255, 0]])
+
+
+def test_folders_that_another_app_removes_meanwhile_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two apps of one user share the folder, and both remove what is old."""
+    files = Files(tmp_path, keep_s=100)
+    paths = [files.put(b"x", ".png") for _ in range(20)]
+    scan, gone = os.scandir, list[Path]()
+
+    def remove_before_listing(folder: str | Path = ".") -> Any:
+        if Path(folder) in {path.parent for path in paths[::2]}:
+            (Path(folder) / "file.png").unlink(missing_ok=True)
+            Path(folder).rmdir()
+            gone.append(Path(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", remove_before_listing)
+    files.sweep(now=time.time() + 1000)
+    assert len(gone) == 10
+    assert not any(path.exists() for path in paths)
