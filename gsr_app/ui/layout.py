@@ -9,6 +9,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from gsr_app.ui import api
+from gsr_app.ui.body_limits import BodyLimits
 from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import compare, fit, models, plots, video
@@ -53,8 +54,10 @@ def build(app: AppState) -> gr.Blocks:
 
 def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
     """The options of `launch()`; in Gradio 6 theme and CSS are among them. hosts: None for those of this machine."""
+    most_upload = max(64 << 20, app.limits.input_pixels * 8)
     checks = [
         Middleware(HostCheck, hosts=hosts or Hosts.of("127.0.0.1")),
+        Middleware(BodyLimits, most_upload_bytes=most_upload),
         Middleware(VisitTracking, visits=app.visits),
     ]
     return {
@@ -64,7 +67,8 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "max_threads": 160,  # one for each client that waits for a job
-        "max_file_size": max(64 << 20, app.limits.input_pixels * 8),
+        "max_file_size": most_upload,
+        "state_session_capacity": 200,  # about 250 kB each; the page does not need it
         "show_error": False,  # the text of an unexpected error may name files of the server
         "enable_monitoring": False,
         "pwa": False,
