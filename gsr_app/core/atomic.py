@@ -56,11 +56,14 @@ def _link(temporary: Path, target: Path) -> bool:
 
 
 def write_whole(path: Path, content: str | bytes, *, error: type[GsrError] = GsrError) -> None:
-    """Write a text (UTF-8) or bytes, and make the folder if need be; replaces a file that is there already."""
+    """Write a text or bytes, and make the folder if need be; replaces a file that is there already.
+
+    Text is UTF-8. What UTF-8 cannot hold, such as the odd bytes of a file name, is written as \\udc80 to \\udcff.
+    """
     with suppress(OSError):  # the write itself says why
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, error=error) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def remove_abandoned(folders: Iterable[Path]) -> int:

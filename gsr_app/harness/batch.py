@@ -37,7 +37,7 @@ def plan(inputs: Sequence[str], out: Path, mark: str, readable: Iterable[str], s
     """One task per image. `mark` ("swift_x4") goes into the names; `suffix` chooses the format of all outputs."""
     readable = {one.lower() for one in readable}
     found = _expand(inputs, out, readable)
-    if len(found) == 1 and not Path(inputs[0]).is_dir() and out.suffix and not out.is_dir():
+    if len(found) == 1 and not os.path.isdir(inputs[0]) and out.suffix and not out.is_dir():
         return [Task(found[0][0], out)]
     if out.is_file() or (out.suffix.lower() in readable and not out.is_dir()):
         raise InvalidArgument(
@@ -64,10 +64,10 @@ def _expand(inputs: Sequence[str], out: Path, readable: set[str]) -> list[tuple[
     found: dict[Path, Path] = {}
     for text in inputs:
         path = Path(text).expanduser()
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
             for file, inside in _images_below(path, out, readable):
                 found.setdefault(file, inside)
-        elif not path.exists() and glob.has_magic(text):
+        elif not os.path.exists(path) and glob.has_magic(text):
             matches = sorted(glob.glob(os.path.expanduser(text), recursive=True))
             if not matches:
                 raise InvalidArgument(f"Nothing matches {text}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ _COLORS = ("#1f9d8a", "#e07b39", "#4c6fbf", "#b0517f", "#7a8b2f")
 
 def write(runs: Mapping[str, NDArray[np.float32]], score: str, out: Path) -> None:
     """Write the page. A run has rows of step, loss, score and, if known, seconds; NaN where there is no figure."""
-    write_whole(out, draw(runs, score).to_html(include_plotlyjs=True))
+    title = escape(", ".join(runs) or "Runs")
+    body = draw(runs, score).to_html(include_plotlyjs=True, full_html=False)
+    head = (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}: {escape(score)}</title></head>'
+    )
+    write_whole(out, f"{head}\n<body>{body}</body>\n</html>\n")
 
 
 def draw(runs: Mapping[str, NDArray[np.float32]], score: str) -> Any:

@@ -11,7 +11,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.outputs import check_output
 from gsr_app.harness.progress import ProgressLine, clock
 from gsr_app.harness.stopping import stop_on_interrupt
-from gsr_app.io.fields import SUFFIX, Precision, Quantised, save_field
+from gsr_app.io.fields import SUFFIX, Precision, Quantised, read_facts, save_field
 
 if TYPE_CHECKING:
     from gsr_app.fitting.fitter import FitStatus, Fitter
@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", choices=("adam", "adan"), help="default: adam")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
-    parser.add_argument("--bits", default="float32", help="float32, float16, or 8 to 16 bits per number")
+    parser.add_argument(
+        "--bits", help="float32, float16, or 8 to 16 bits per number; default: float32, with --resume as the file is"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the state beside the field, by as much again")
     parser.add_argument("--overwrite", action="store_true", help="begin anew where a field is there already")
     parser.add_argument("--keep-all", action="store_true", help="also write start, result, log and map into a folder")
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.images) > 1:
         raise InvalidArgument(f"A fit takes one image, found {len(arguments.images)}.")
     options = _read_options(arguments)
-    precision = _read_precision(arguments.bits)
+    precision = _read_precision(arguments.bits) if arguments.bits else None
 
     import numpy as np
     import torch
@@ -89,6 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 130
     save_state(fitter, state)
     line.clear()
+    if precision is None:
+        precision = read_facts(out).precision if arguments.resume and out.exists() else "float32"
     facts = save_field(fitter.field, out, precision=precision, method=f"fit-{options.start}")
     drawn = api.load(out, device="cpu").render(dtype=np.float32)  # from the file: its precision costs something
     written = psnr(torch.from_numpy(to_planes(drawn.array)), image)

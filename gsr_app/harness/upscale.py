@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsr_app.core.atomic import remove_abandoned
-from gsr_app.core.errors import Cancelled, GsrError, ImageError, InvalidArgument, SizeOutOfReach, UnknownMethod
+from gsr_app.core.errors import (
+    Cancelled,
+    GsrError,
+    ImageError,
+    InvalidArgument,
+    SizeOutOfReach,
+    UnknownMethod,
+    printable,
+)
 from gsr_app.core.types import Scale
 from gsr_app.harness import batch
 from gsr_app.harness.batch import Outcome, Task
@@ -135,7 +145,7 @@ class FileUpscaler:
     ) -> tuple[Outcome, Saved | None]:
         try:
             opened = self._open(task)
-        except GsrError as error:
+        except Exception as error:  # such as a name that is too long for the file system
             return _failed(task, error), None
         if opened is None:
             return Outcome(task, "skipped", "already done", "Make it again with --overwrite."), None
@@ -208,6 +218,10 @@ def _describe_maker(text: Mapping[str, str]) -> str:
 def _failed(task: Task, error: Exception) -> Outcome:
     if isinstance(error, GsrError):
         return Outcome(task, "failed", str(error), error.hint)
+    if isinstance(error, OSError) and error.strerror:
+        name = printable(Path(os.fsdecode(error.filename or task.target)).name)
+        hint = "Give a shorter name with -o." if error.errno == errno.ENAMETOOLONG else "Check the path and the disk."
+        return Outcome(task, "failed", f"{name}: {error.strerror}.", hint)
     return Outcome(task, "failed", f"{type(error).__name__}: {error}", "This is a defect of gsr, please report it.")
 
 

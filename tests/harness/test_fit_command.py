@@ -21,7 +21,7 @@ from gsr_app.fitting.options import FitOptions
 from gsr_app.fitting.state import load_state, save_state
 from gsr_app.harness import curves
 from gsr_app.harness.cli import main
-from gsr_app.io.fields import load_field
+from gsr_app.io.fields import Quantised, load_field, read_facts
 from gsr_app.ops import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,9 +53,20 @@ def test_the_last_line_is_the_result_and_the_folder_holds_everything(
     names = {path.name for path in (picture.parent / "disc").iterdir()}
     assert {"init.png", "render.png", "gt.png", "log.npy", "gt_pf.npy", "position_map.npy", "train.txt"} <= names
     assert main(["fit", "--plot", "disc", "--out", "curves.html"]) == 0
-    assert "PSNR" in Path("curves.html").read_text(encoding="utf-8")
+    page = Path("curves.html").read_text(encoding="utf-8")
+    assert "PSNR" in page
+    assert '<html lang="en">' in page
+    assert "<title>disc: PSNR" in page
     assert main(["render", "disc.gsr", "--scale", "4", "-o", "x4.png"]) == 0
     assert Image.open("x4.png").size == (256, 192)
+
+
+def test_resuming_keeps_the_precision_of_the_file(picture: Path) -> None:
+    assert main(["fit", str(picture), "--gaussians", "100", "--steps", "5", "--bits", "12"]) == 0
+    assert main(["fit", str(picture), "--steps", "8", "--resume"]) == 0
+    assert read_facts(Path("disc.gsr")).precision == Quantised.evenly(12)
+    assert main(["fit", str(picture), "--steps", "9", "--resume", "--bits", "float16"]) == 0
+    assert read_facts(Path("disc.gsr")).precision == "float16"
 
 
 def test_curves_hold_every_figure_of_every_run() -> None:

@@ -274,3 +274,24 @@ def test_a_name_of_a_file_is_no_folder_for_several(tmp_path: Path, capsys: pytes
     assert upscale(first, second, "-o", tmp_path / "out.png") == 2
     assert "Give a folder with -o" in capsys.readouterr().err
     assert names(tmp_path) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_a_name_that_is_too_long_fails_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / ("b" * 249 + ".png"))  # its output's name has more than 255 bytes
+    save(tmp_path / "in" / "c.png")
+    typed = tmp_path / ("d" * 300 + ".png")
+    assert upscale(tmp_path / "in", typed, "-o", tmp_path / "out", "--scale", "2", *words) == 1
+    said = capsys.readouterr()
+    assert names(tmp_path / "out") == ["a_bicubic_x2.png", "c_bicubic_x2.png"]
+    if not words:
+        assert "2 done, 0 skipped, 2 failed of 4" in said.out
+        return
+    results = json.loads(said.out)["results"]
+    assert [result["status"] for result in results] == ["done", "failed", "done", "failed"]
+    for result in (results[1], results[3]):
+        assert "File name too long" in result["reason"]
+        assert "defect" not in result["hint"]

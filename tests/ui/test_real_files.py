@@ -51,3 +51,12 @@ def test_a_result_says_what_its_colours_mean_and_keeps_texts(client: Any, tmp_pa
     data = Path(result).read_bytes()
     assert KEPT_CHUNKS in data
     assert KEPT_TEXT in data
+
+
+def test_an_upload_with_the_longest_name_is_no_problem(client: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    path = tmp_path / ("ü" * 125 + ".png")  # 254 bytes
+    path.write_bytes(described_png().data)
+    result, _ = client.predict(handle_file(str(path)), "bicubic", "2", api_name="/upscale")
+    assert pyvips.Image.pngload(result).width == 10
