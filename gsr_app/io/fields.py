@@ -36,6 +36,8 @@ _COLOUR_SPACE = "RGB as stored in the source picture, opacity multiplied in"
 _PER_CELL = 64  # Gaussians, on average: few enough to skip quickly, enough to keep the index small
 _NO_WINDOW = 1e9  # JSON cannot represent infinity
 _MOST_HEADER_BYTES = 1 << 20
+_MOST_SIDE_PX = 1 << 23  # of the source picture: no larger one can be drawn
+_CHANNELS = (1, 3)  # of fields that are pictures
 _MIN_ONE_MINUS_RHO2 = 1e-6  # the renderer's limit for thin Gaussians
 
 
@@ -234,7 +236,8 @@ def unpack_field(data: bytes, name: str = "the field") -> GaussianField:
     _, about = _read_header(data, name)
     try:
         arrays = read_tensors(data)
-        mean, sigma, rho, color = _read_arrays(arrays, about)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            mean, sigma, rho, color = _read_arrays(arrays, about)
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise FieldFileError(f"{name} is damaged: its arrays do not fit its header.") from error
     for label, values in (("mean", mean), ("sigma", sigma), ("rho", rho), ("color", color)):
@@ -242,6 +245,8 @@ def unpack_field(data: bytes, name: str = "the field") -> GaussianField:
             raise FieldFileError(f"{name} is damaged: {label} has a wrong length or values that are not finite.")
     if len(sigma) and (sigma.min() <= 0 or np.abs(rho).max() > 1):
         raise FieldFileError(f"{name} is damaged: a sigma is not positive, or a rho is not within -1..1.")
+    if color.shape[1] not in _CHANNELS:
+        raise FieldFileError(f"{name} has {color.shape[1]} channels: fields of 1 (grey) or 3 (RGB) are read.")
     window, size = about["window"], about["source_size"]
     return GaussianField(
         mean, sigma, rho, color, (size[0], size[1]), about["normalize"], window and (window[0], window[1])
@@ -304,11 +309,13 @@ def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]
     try:
         if not 2 <= length <= min(_MOST_HEADER_BYTES, len(data) - 8):
             raise ValueError("no header")
-        texts: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+        texts: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
         if texts["format"] != FORMAT:
             raise ValueError("another format")
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise TypeError("texts")
         version = int(texts["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FieldFileError(f"{name} is not a field of Gaussians.", hint=hint) from error
     if version != VERSION:
         raise FieldFileError(
@@ -322,8 +329,12 @@ def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]
         if about["precision"] not in ("float32", "float16"):
             about["codes"] = json.loads(texts["codes"])
             about["precision"] = Quantised(**{name: code["bits"] for name, code in about["codes"].items()})
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, InvalidArgument) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, InvalidArgument) as error:
         raise FieldFileError(f"{name} is damaged: its header is not valid.") from error
+    if max(about["source_size"]) > _MOST_SIDE_PX:
+        raise FieldFileError(
+            f"{name} is of a picture with more than {_MOST_SIDE_PX:,} pixels on a side: too large to be drawn."
+        )
     return texts, about
 
 
@@ -332,5 +343,7 @@ def _check_header(about: Mapping[str, Any]) -> None:
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (count, height, width))
     if not whole or count < 0 or height < 1 or width < 1 or not isinstance(about["normalize"], bool):
         raise ValueError("sizes")
-    if window is not None and not (len(window) == 2 and all(float(half) >= 0 for half in window)):
-        raise ValueError("window")
+    if window is not None:
+        is_pair = isinstance(window, list) and len(window) == 2  # pyright: ignore[reportUnknownArgumentType]
+        if not is_pair or not all(type(half) in (int, float) and float(half) >= 0 for half in window):
+            raise ValueError("window")
