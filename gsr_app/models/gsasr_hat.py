@@ -17,7 +17,15 @@ from torch.nn import functional as F
 
 from gsr_app.models.layers.mlp import FeedForward
 from gsr_app.models.layers.rope import fresh_frequencies, raster_positions, rotate, rotation
-from gsr_app.models.layers.window_grid import WindowGrid, gather, inverse, relative_positions, to_image, to_plane
+from gsr_app.models.layers.window_grid import (
+    WindowEncoder,
+    WindowGrid,
+    gather,
+    inverse,
+    relative_positions,
+    to_image,
+    to_plane,
+)
 
 WINDOW = 16
 OVERLAPPED = 24  # side of the windows of keys and values in the overlapping attention
@@ -156,14 +164,6 @@ class Stage(nn.Module):
         return x + to_plane(self.conv(to_image(self.residual_group(x, orders))))
 
 
-class PatchEmbedding(nn.Module):
-    """Patches of one pixel: only the norm is left."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-
 def overlapped_positions() -> Tensor:
     """The index of the bias that rotary positions replaced [256, 576]; in the checkpoints, but unused."""
     inner, outer = (torch.arange(side) for side in (WINDOW, OVERLAPPED))
@@ -174,32 +174,19 @@ def overlapped_positions() -> Tensor:
     return (dy + reach) * (WINDOW + OVERLAPPED - 1) + dx + reach
 
 
-class HATEncoder(nn.Module):
+class HATEncoder(WindowEncoder):
     def __init__(
         self, *, channels: int = 192, stages: int = 12, layers: int = 6, heads: int = 6, hidden: int = 384
     ) -> None:
-        super().__init__()
+        super().__init__(channels, (Stage(channels, heads, hidden, layers) for _ in range(stages)))
         self.register_buffer("relative_position_index_SA", relative_positions(WINDOW))
         self.register_buffer("relative_position_index_OCA", overlapped_positions())
-        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
-        self.patch_embed = PatchEmbedding(channels)
-        self.layers = nn.ModuleList(Stage(channels, heads, hidden, layers) for _ in range(stages))
-        self.norm = nn.LayerNorm(channels)
-        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_before_upsample = nn.Sequential(
-            nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True)
-        )
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """[b, 3, h, w] in 0..1, sides divisible by 16 -> [b, 64, h, w]"""
-        shallow = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
-        b, _, h, w = shallow.shape
-        grid = WindowGrid(b, h, w, WINDOW, lr.device)
+    def transform(self, x: Tensor) -> Tensor:
+        b, h, w, _ = x.shape
+        grid = WindowGrid(b, h, w, WINDOW, x.device)
         unshifted, shifted = grid.order(), grid.order(WINDOW // 2)
         orders = ((unshifted, inverse(unshifted)), (shifted, inverse(shifted)))
-
-        x = self.patch_embed.norm(to_plane(shallow))  # [b, h, w, C]
         for stage in self.layers:
             x = stage(x, orders)
-        deep = self.conv_after_body(to_image(self.norm(x)))
-        return self.conv_before_upsample(deep + shallow)
+        return x

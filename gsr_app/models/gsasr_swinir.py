@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from gsr_app.models.layers.mlp import FeedForward
 from gsr_app.models.layers.window_grid import (
+    WindowEncoder,
     WindowGrid,
     gather,
     inverse,
@@ -116,38 +117,18 @@ class Stage(nn.Module):
         return x + to_plane(self.conv(to_image(y.view(size)))).view_as(x)
 
 
-class PatchEmbedding(nn.Module):
-    """Patches of one pixel: only the norm is left."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-
-class SwinIREncoder(nn.Module):
+class SwinIREncoder(WindowEncoder):
     def __init__(
         self, *, channels: int = 180, stages: int = 6, layers: int = 6, heads: int = 6, hidden: int = 360
     ) -> None:
-        super().__init__()
-        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
-        self.patch_embed = PatchEmbedding(channels)
-        self.layers = nn.ModuleList(Stage(channels, heads, hidden, layers) for _ in range(stages))
-        self.norm = nn.LayerNorm(channels)
-        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_before_upsample = nn.Sequential(
-            nn.Conv2d(channels, 64, 3, padding=1), nn.LeakyReLU(0.01, inplace=True)
-        )
+        super().__init__(channels, (Stage(channels, heads, hidden, layers) for _ in range(stages)))
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """[b, 3, h, w] in 0..1, sides divisible by 8 -> [b, 64, h, w]"""
-        shallow = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
-        b, _, h, w = shallow.shape
-        grid = WindowGrid(b, h, w, WINDOW, lr.device)
+    def transform(self, x: Tensor) -> Tensor:
+        b, h, w, _ = size = x.shape
+        grid = WindowGrid(b, h, w, WINDOW, x.device)
         unshifted, (shifted, kinds) = grid.order(), grid.order_by_edge(WINDOW // 2)
         orders = ((unshifted, inverse(unshifted), (grid.windows,)), (shifted, inverse(shifted), kinds))
-
-        x = self.patch_embed.norm(to_plane(shallow)).flatten(0, 2)  # [b·h·w, C]
+        x = x.flatten(0, 2)  # [b·h·w, C]
         for stage in self.layers:
-            x = stage(x, (b, h, w, x.shape[-1]), orders)
-        deep = self.conv_after_body(to_image(self.norm(x).view(b, h, w, -1)))
-        return self.conv_before_upsample(deep + shallow)
+            x = stage(x, size, orders)
+        return x.view(size)

@@ -1,4 +1,4 @@
-"""Attention windows of a plane, shifted or not, as one gather of rows.
+"""Attention windows of a plane, shifted or not, as one gather of rows; and what GSASR's two window encoders share.
 
 Every token is one row of memory, and going from raster order to window order (or from one shift to another) only
 permutes rows. One `index_select` does in a single copy what roll, view, permute and reshape do in three.
@@ -6,10 +6,11 @@ permutes rows. One `index_select` does in a single copy what roll, view, permute
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,35 @@ def relative_positions(side: int) -> Tensor:
     y, x = y.flatten(), x.flatten()
     dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
     return (dy + side - 1) * (2 * side - 1) + dx + side - 1
+
+
+class PatchEmbedding(nn.Module):
+    """Patches of one pixel: only the norm is left."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+
+class WindowEncoder(nn.Module):
+    """The parameters around the stages, under their names in the checkpoints."""
+
+    def __init__(self, channels: int, stages: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
+        self.patch_embed = PatchEmbedding(channels)
+        self.layers = nn.ModuleList(stages)
+        self.norm = nn.LayerNorm(channels)
+        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
+        last = nn.Conv2d(channels, 64, 3, padding=1)
+        self.conv_before_upsample = nn.Sequential(last, nn.LeakyReLU(0.01, inplace=True))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """[b, 3, h, w] in 0..1, sides divisible by the window's -> [b, 64, h, w]"""
+        shallow = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
+        deep = self.transform(self.patch_embed.norm(to_plane(shallow)))
+        return self.conv_before_upsample(self.conv_after_body(to_image(self.norm(deep))) + shallow)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The stages, [b, h, w, C] -> the same."""
+        raise NotImplementedError
