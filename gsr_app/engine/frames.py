@@ -49,8 +49,9 @@ def upscale_frames(
     uncached = session.without_cache()
     for frame in frames:
         up = _upscale(uncached, frame, method, wanted, on_progress, cancel)
-        for warning in up.warnings if on_warning is not None else ():
-            on_warning(warning)
+        if on_warning is not None:
+            for warning in up.warnings:
+                on_warning(warning)
         yield up.image
 
 

@@ -25,6 +25,7 @@ from gsr_app.engine.rows import RESIZED_PIXELS, FieldRows, PlaneSink, ResizeSink
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.ops.resize import Resampling
 
+_Event = TypeVar("_Event")
 _Result = TypeVar("_Result")
 Steps = Generator[Progress, None, _Result]
 
@@ -54,13 +55,15 @@ class NetworkRun:
         return tiling.pad(x, self.loaded.arch).to(self.device).contiguous(memory_format=layout)
 
 
-def run_to_end(steps: Steps[_Result]) -> _Result:
-    """The result of the steps, without their progress."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+def run_to_end(steps: Generator[_Event, None, _Result], report: Callable[[_Event], object] = lambda _: None) -> _Result:
+    """The result of steps; `report` gets what they yield. When it raises, the steps are closed."""
+    try:
+        while True:
+            report(next(steps))
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
 
 
 def resize(color: Tensor, kernel: Any, scale: Scale, watch: Stopwatch, sink: RowSink) -> Steps[None]:

@@ -195,16 +195,9 @@ class FileUpscaler:
 
 def _make(session: Session, job: FileJob, show: Callable[[str, float], None], stopped: Callable[[], bool]) -> Saved:
     from gsr_app.engine.image_job import upscale_file
+    from gsr_app.engine.runners import run_to_end
 
-    steps = upscale_file(session, job, stopped)
-    try:
-        while True:
-            progress = next(steps)
-            show(progress.stage, progress.fraction)
-    except StopIteration as end:
-        return end.value
-    finally:
-        steps.close()
+    return run_to_end(upscale_file(session, job, stopped), lambda progress: show(progress.stage, progress.fraction))
 
 
 def _describe_maker(text: Mapping[str, str]) -> str:

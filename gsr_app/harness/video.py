@@ -126,6 +126,7 @@ def _check_maker(job: VideoJob) -> None:
 
 
 def _run(session: Any, job: VideoJob, stopped: Callable[[], bool], line: ProgressLine) -> SavedVideo:
+    from gsr_app.engine.runners import run_to_end
     from gsr_app.engine.video_job import upscale_video
 
     line_text, share = job.source.name, 0.0
@@ -134,16 +135,12 @@ def _run(session: Any, job: VideoJob, stopped: Callable[[], bool], line: Progres
         if progress.fraction < 1:  # a finished frame is reported by its step
             line.show(share, f"{line_text}  {progress.stage} {progress.fraction:.0%}")
 
-    steps = upscale_video(session, job, on_progress=show, cancel=stopped)
-    try:
-        while True:
-            step = next(steps)
-            share, line_text = step.fraction or 0.0, _describe(step)
-            line.show(share, line_text)
-    except StopIteration as end:
-        return end.value
-    finally:
-        steps.close()
+    def show_step(step: VideoStep) -> None:
+        nonlocal share, line_text
+        share, line_text = step.fraction or 0.0, _describe(step)
+        line.show(share, line_text)
+
+    return run_to_end(upscale_video(session, job, on_progress=show, cancel=stopped), show_step)
 
 
 def _describe(step: VideoStep) -> str:

@@ -155,23 +155,22 @@ def make(
     show: Callable[[VideoStep], None] = lambda _: None,
 ) -> SavedVideo:
     """Write the upscaled video; `show` gets every step."""
+    from gsr_app.engine.runners import run_to_end
     from gsr_app.engine.video_job import VideoJob
 
     work = VideoJob(
         job.path, target, job.method.id, lambda _: job.scale, start_s=job.start_s, end_s=job.end_s,
         round_trip=job.round_trip, overwrite=True, restart=True, drop_unfit_sound=True,
     )  # fmt: skip
-    steps = app.engine.upscale_video(work, cancelled)
+
+    def check(step: VideoStep) -> None:
+        if step.number > MOST_FRAMES:
+            raise InvalidArgument(f"At most {MOST_FRAMES:,} pictures are made here.", hint="Choose a shorter part.")
+        show(step)
+
     try:
-        while True:
-            step = next(steps)
-            if step.number > MOST_FRAMES:
-                raise InvalidArgument(f"At most {MOST_FRAMES:,} pictures are made here.", hint="Choose a shorter part.")
-            show(step)
-    except StopIteration as end:
-        return end.value
+        return run_to_end(app.engine.upscale_video(work, cancelled), check)
     finally:
-        steps.close()
         shutil.rmtree(target.with_name(f"{target.name}.parts"), ignore_errors=True)
 
 
