@@ -1,4 +1,4 @@
-"""The boxes of a HEIF or AVIF file: in which codec its picture is, and what its colours mean."""
+"""The boxes of HEIF, AVIF and MP4 files: in which codec a picture is, and what its colours mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MOST_BOXES = 10_000
-_MOST_BYTES = 1 << 24  # of the box "meta"
+_MOST_BYTES = 1 << 24  # of one box
 _UNSPECIFIED = 2
 
 
@@ -22,6 +22,21 @@ class Heif:
 
 
 def read_heif(path: Path) -> Heif:
+    found = _find_box(path, b"meta")
+    return _read_meta(*found) if found else Heif()
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether an MP4 says that its pictures are encrypted."""
+    try:
+        found = _find_box(path, b"moov")
+    except OSError:  # the reader reports it
+        return False
+    return found is not None and b"encv" in found[0] and b"sinf" in found[0]
+
+
+def _find_box(path: Path, wanted: bytes) -> tuple[bytes, int] | None:
+    """(content, place in the file) of a box that no other contains."""
     with path.open("rb") as file:
         size = path.stat().st_size
         at = 0
@@ -29,15 +44,15 @@ def read_heif(path: Path) -> Heif:
             file.seek(at)
             head = file.read(16)
             if len(head) < 8:
-                return Heif()
+                return None
             length = _length(head, size - at)
-            if head[4:8] == b"meta":
+            if head[4:8] == wanted:
                 file.seek(at)
-                return _read_meta(file.read(min(length, _MOST_BYTES)), at)
+                return file.read(min(length, _MOST_BYTES)), at
             if length < 8:
-                return Heif()
+                return None
             at += length
-    return Heif()
+    return None
 
 
 def _length(head: bytes, rest: int) -> int:

@@ -48,7 +48,8 @@ def read_chunks(path: Path) -> Chunks:
                 break
             if name in _TEXT_CHUNKS or length == _COLOR_CHUNKS.get(name):
                 data = file.read(min(length, _MOST_TEXT_BYTES))
-                stored.append((name, data))
+                if name in _TEXT_CHUNKS or len(data) == length:  # else the file ends here
+                    stored.append((name, data))
                 length -= len(data)
             file.seek(length + 4, 1)
     colors = {name: data for name, data in stored if name in _COLOR_CHUNKS}

@@ -38,12 +38,19 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
     try:
         yield
     except vips.Error as error:
-        lines = [line.strip() for line in str(error.detail or "").splitlines() if line.strip()]
-        reason = lines[0] if lines else "its beginning is damaged"
-        if any(words in reason for words in _UNSUPPORTED):
-            hint = "It uses a part of the format that is not read here. Save it again as a plain PNG or TIFF."
-        raise ImageError(f"{what}: {printable(reason)}.", hint=hint) from error
+        raise _explained(what, str(error.detail or ""), hint) from error
+    except UnicodeDecodeError as error:  # pyvips' own error, if the reason quotes bytes of the file
+        vips.vips_lib.vips_error_clear()
+        raise _explained(what, bytes(error.object).decode(errors="replace"), hint) from error
     except MemoryError as error:
         raise ImageError(f"{what}: not enough memory.", hint="Use a smaller picture or strips.") from error
     except OSError as error:
         raise ImageError(f"{what}: {error.strerror or error}.", hint=hint) from error
+
+
+def _explained(what: str, detail: str, hint: str) -> ImageError:
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    reason = lines[0] if lines else "its beginning is damaged"
+    if any(words in reason for words in _UNSUPPORTED):
+        hint = "It uses a part of the format that is not read here. Save it again as a plain PNG or TIFF."
+    return ImageError(f"{what}: {printable(reason)}.", hint=hint)

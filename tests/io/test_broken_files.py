@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.io.images import RowReader, read_image
+from tests.files import bmp_of, bmp_rows, pack_bits, png_chunk, png_of, qoi_of, rle4, tga_of, tiff_of
 
 Pixels = Callable[..., np.ndarray]
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,17 +211,34 @@ def seeds_to_mutate(folder: Path, random_pixels: Pixels, profile: bytes) -> list
     ]
     for name, image, options in images:
         image.save(folder / name, **options)
-    return [(name, (folder / name).read_bytes()) for name, _, _ in images]
+    rgb, index = pixels[..., :3], pixels[..., 0] // 16
+    twelve = random_pixels(40, 56, dtype=np.uint16) >> 4
+    texts = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(b"text")) + png_chunk(b"iTXt", b"k\0\0\0en\0\0text")
+    ours = [
+        ("tiled.tif", tiff_of(rgb, compression=8, compress=zlib.compress, tile=16)),
+        ("planes.tif", tiff_of(rgb, planar=True, tile=16)),
+        ("lzma.tif", tiff_of(rgb, compression=34925, compress=lzma.compress)),
+        ("12.tif", tiff_of(twelve, bits=12, pack=lambda part: pack_bits(part, 12))),
+        ("lab.tif", tiff_of(rgb, tags={262: (3, [8])})),
+        ("texts.png", png_of(rgb, texts + png_chunk(b"cICP", b"\x09\x10\0\1") + png_chunk(b"cHRM", bytes(range(32))))),
+        ("rle4.bmp", bmp_of(rle4(index), index.shape, 4, compression=2, palette=rgb[0, :16])),
+        ("masks.bmp", bmp_of(bmp_rows(twelve), index.shape, 16, compression=3, masks=(0xF800, 0x7E0, 0x1F))),
+        ("rgb.ppm", b"P6\n56 40\n255\n" + rgb.tobytes()),
+        ("text.pgm", b"P2\n56 40\n15\n" + b" ".join(b"%d" % value for value in index.ravel())),
+        ("rgb.tga", tga_of(rgb)),
+        ("rgb.qoi", qoi_of(rgb)),
+    ]
+    return [*((name, (folder / name).read_bytes()) for name, _, _ in images), *ours]
 
 
-def test_two_hundred_damaged_files_each_end_in_a_picture_or_a_clear_error(
-    tmp_path: Path, random_pixels: Pixels, rgb_profile: bytes
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_each_end_in_a_picture_or_a_clear_error(
+    tmp_path: Path, random_pixels: Pixels, rgb_profile: bytes, count: int
 ) -> None:
     for name in ("seeds", "broken", "out"):
         (tmp_path / name).mkdir()
     seeds = seeds_to_mutate(tmp_path / "seeds", random_pixels, rgb_profile)
     rng = np.random.default_rng(int(os.environ.get("GSR_FUZZ_SEED", "20240607")))
-    count = int(os.environ.get("GSR_FUZZ_FILES", "210"))
     for number in range(count):
         name, data = seeds[number % len(seeds)]
         (tmp_path / "broken" / f"{number:05}.{name}").write_bytes(mutate(data, rng))

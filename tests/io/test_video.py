@@ -377,3 +377,104 @@ def test_a_part_is_found_only_after_it_is_finished(tmp_path: Path) -> None:
     assert video.Part.find(part.path) is None
     part.commit()
     assert video.Part.find(part.path) == part
+
+
+# ---- what is easily lost ------------------------------------------------------------------------------------------
+
+
+def inside(data: bytes, path: list[bytes], more: bytes, at: int = 0) -> bytes:
+    """The file with bytes added at the end of a box that others contain."""
+    place = data.index(path[0], at)
+    if len(path) > 1:
+        data = inside(data, path[1:], more, place + 4)
+    size = int.from_bytes(data[place - 4 : place], "big")
+    if len(path) == 1:
+        data = data[: place - 4 + size] + more + data[place - 4 + size :]
+    return data[: place - 4] + (size + len(more)).to_bytes(4, "big") + data[place:]
+
+
+def encrypted(clip: Path) -> bytes:
+    """The clip, labelled as common encryption has it; its index stands behind its pictures."""
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return (8 + len(content)).to_bytes(4, "big") + name + content
+
+    scheme = box(b"schm", bytes(4) + b"cenc" + b"\0\1\0\0")
+    key = box(b"schi", box(b"tenc", bytes(6) + b"\1\x08" + bytes(16)))
+    parents = [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"]
+    data = inside(clip.read_bytes(), parents, box(b"sinf", box(b"frma", b"avc1") + scheme + key))
+    at = data.index(b"avc1", data.index(b"stsd"))
+    return data[:at] + b"encv" + data[at + 4 :]
+
+
+def test_an_encrypted_video_is_named(tmp_path: Path) -> None:
+    clip = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
+    (tmp_path / "a.mp4").write_bytes(encrypted(clip))
+    with pytest.raises(VideoError, match=r"a\.mp4 is encrypted") as caught:
+        video.open_video(tmp_path / "a.mp4")
+    assert "damaged" not in caught.value.hint
+
+
+def test_the_transparency_of_webm_is_mentioned(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.webm"), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.metadata["alpha_mode"] = "1"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(clips.drawing(0), "rgb24")))
+        container.mux(stream.encode(None))
+    assert any("transparency" in note for note in video.open_video(tmp_path / "a.webm").info.notes)
+
+
+def two_sounds(path: Path) -> Path:
+    """A clip whose second sound is the default one."""
+    plain = clips.write_clip(path.with_name("plain.mkv"), count=5, audio="mp2")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        for stream in (source.streams.video[0], source.streams.audio[0], source.streams.audio[0]):
+            out.add_stream_from_template(stream, opaque=True)
+        streams = list(out.streams)
+        streams[1].disposition, streams[2].disposition = av.stream.Disposition(0), av.stream.Disposition.default
+        for packet in source.demux():
+            if packet.size:
+                first = packet.stream_index
+                packet.stream = streams[first]
+                out.mux(packet)
+                if first == 1:
+                    packet.stream = streams[2]
+                    out.mux(packet)
+    return path
+
+
+def test_the_default_sound_of_matroska_stays_the_default(tmp_path: Path) -> None:
+    source = two_sounds(tmp_path / "in.mkv")
+    out = copy_through(source, tmp_path / "out.mkv", parts=1)
+    with av.open(str(source)) as before, av.open(str(out)) as after:
+        flags = [[stream.disposition.name for stream in one.streams.audio] for one in (before, after)]
+    assert flags[0] == flags[1]
+    assert flags[0][0] != flags[0][1]
+
+
+def test_mp2_sound_in_mp4_is_mentioned(tmp_path: Path) -> None:
+    source = clips.write_clip(tmp_path / "in.mkv", count=5, audio="mp2")
+    info = video.open_video(source).info
+    plan = video.plan_output(info, tmp_path / "out.mp4", info.size)
+    assert video.check_tracks(info, plan, ".mp4")[1][0].startswith("A .mp4 file calls MP2 sound MP3")
+    assert video.check_tracks(info, video.plan_output(info, tmp_path / "out.mkv", info.size), ".mkv")[1] == ()
+
+
+@pytest.mark.parametrize(("codec", "centred"), [("h263", True), ("mpeg4", False), ("mpeg1video", True)])
+def test_chroma_is_where_the_codec_has_it_and_moves_to_where_players_expect_it(
+    tmp_path: Path, codec: str, centred: bool
+) -> None:
+    source = clips.write_clip(
+        tmp_path / "in.avi",
+        count=2,
+        audio=None,
+        codec=codec,
+        size=(96, 128),
+        rate=Fraction(25),
+        options={"qscale": "1"},
+    )
+    reader = video.open_video(source)
+    assert reader.info.coding.centred == centred
+    plan = video.plan_output(reader.info, tmp_path / "out.mp4", reader.info.size)
+    assert not plan.coding.centred

@@ -56,6 +56,8 @@ def check_tracks(info: VideoInfo, plan: Plan, suffix: str) -> tuple[tuple[int, .
     for track in info.tracks:
         if track.codec in known:
             copied.append(track.index)
+            if track.codec.startswith("mp2") and plan.container in {"mp4", "mov"}:
+                notes.append(f"A {suffix} file calls MP2 sound MP3, which some players refuse. A .mkv file does not.")
         elif track.kind == "audio":
             raise InvalidArgument(
                 f"A {suffix} file cannot hold the sound of {printable(info.path.name)} ({track.codec}) as it is.",
@@ -101,6 +103,7 @@ def assemble(
                 for index, copy in copies.items():
                     copy.metadata.update(source.streams[index].metadata)
                     copy.metadata.pop("DURATION", None)
+                    copy.disposition = source.streams[index].disposition
                 streams.append(_other_packets(source, copies, start * info.time_base, end_s, trimmed=start != 0))
             _write_metadata(output, info, comment)
             for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):

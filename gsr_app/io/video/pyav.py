@@ -24,6 +24,7 @@ _FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,h264,hevc,av1,ivf,mxf,nut,dv,yuv4mpegpipe"
 )
 _FULL_RANGE = 2
+_CENTRED_CHROMA = {"mjpeg", "mpeg1video", "h261", "h263", "h263i", "h263p", "flv"}
 _RGB_MATRIX = 0
 
 
@@ -72,7 +73,7 @@ def coding_of(pixel_format: str, context: Any, frame: Any = None) -> Coding:
         matrix=int(source.colorspace),
         primaries=int(context.color_primaries),
         transfer=int(context.color_trc),
-        centred=context.name in {"mjpeg", "mpeg1video"},
+        centred=context.name in _CENTRED_CHROMA,
     )
     if match := _YUV.fullmatch(pixel_format):
         return replace(said, bits=int(match[3] or 8), shift=_SHIFTS[match[2]], full_range=full or bool(match[1]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from gsr_app.core.errors import InvalidArgument, VideoError, printable
 from gsr_app.io.formats import check_pixels
+from gsr_app.io.heif import is_encrypted
 from gsr_app.io.video.color import Coding, to_rgb
 from gsr_app.io.video.pyav import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
 
@@ -83,6 +84,11 @@ class VideoReader:
         self.path = Path(path)
         self.trouble = ""  # where and why reading stopped too early
         self.notes: list[str] = []
+        if is_encrypted(self.path):
+            raise VideoError(
+                f"{printable(self.path.name)} is encrypted, and no key for it is here.",
+                hint="Its seller's player is needed; an unprotected copy can be read.",
+            )
         with _opened(self.path) as (container, stream):
             self.info = _read_info(self.path, container, stream)
         check_pixels(printable(self.path.name), *self.info.size, "whole")
@@ -273,6 +279,8 @@ def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
         notes.append("Its rotation is not a multiple of a quarter turn and was ignored.")
     if frame.interlaced_frame:
         notes.append("It is interlaced: both fields are upscaled as one frame. Deinterlace it first.")
+    if any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items()):
+        notes.append("Its transparency is not decoded: the result is opaque.")
     height, width = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
     aspect = stream.sample_aspect_ratio or None
     base = Fraction(stream.time_base)

@@ -183,7 +183,7 @@ def _check_crf(codec: Codec, crf: int) -> None:
 
 def _choose_coding(codec: Codec, info: VideoInfo, size: tuple[int, int]) -> tuple[Coding, list[str]]:
     """The coding that the encoder supports and that is closest to the source: depth, chroma, range and matrix."""
-    wanted = info.coding
+    wanted = replace(info.coding, centred=False)  # what players assume of these codecs
     if wanted.model != "yuv" and codec.id != "ffv1":
         # RGB (pictures, GIF) and grey become 4:2:0, which every player supports.
         grey, bits = wanted.model == "grey", 8 if wanted.bits == 16 else wanted.bits
