@@ -72,19 +72,14 @@ class Row:
         return found
 
     def plain(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self)
         return {
-            "method": self.method,
-            "weights": self.weights,
-            "input": list(self.size),
-            "scale": self.scale,
-            **dataclasses.asdict(self.timing),
+            "input": list(fields.pop("size")),
+            **fields.pop("timing"),
+            **fields,
             "total_ms": self.timing.total_ms,
-            "edsr_encoder_ms": self.edsr_encoder_ms,
             "networks_in_edsr_encoders": self.networks_ms / self.edsr_encoder_ms,
             "frames_per_s": self.frames_per_s,
-            "macs": self.macs,
-            "bicubic_ms": self.bicubic_ms,
-            "times_training_form": self.times_training_form,
         }
 
 

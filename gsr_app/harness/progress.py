@@ -22,10 +22,9 @@ class ProgressLine:
     def update(self, done: float, text: str) -> None:
         """Show that `done` of `total` units are finished, and what is being done."""
         self.done = done
-        now = time.monotonic()
-        if self._shown and now - self._drawn > 0.05:
-            self._drawn = now
-            self._write(self._line(text, now - self._start))
+        share, elapsed_s = self.done / self.total if self.total else 1.0, time.monotonic() - self._start
+        remaining = f"ETA {clock(elapsed_s / share - elapsed_s)}" if share > 0.001 else ""
+        self.show(share, f"{int(self.done)}/{self.total}  {remaining}  {text}")
 
     def show(self, share: float, text: str) -> None:
         """Show work that is not counted in units, with a text of its own."""
@@ -42,12 +41,6 @@ class ProgressLine:
     def clear(self) -> None:
         if self._shown:
             self._write("")
-
-    def _line(self, text: str, elapsed_s: float) -> str:
-        share = self.done / self.total if self.total else 1.0
-        bar = ("#" * int(share * 20)).ljust(20, "-")
-        remaining = f"ETA {clock(elapsed_s / share - elapsed_s)}" if share > 0.001 else ""
-        return f"[{bar}] {int(self.done)}/{self.total}  {remaining}  {text}"
 
     def _write(self, line: str) -> None:
         width = shutil.get_terminal_size().columns - 1

@@ -46,18 +46,22 @@ def method_card(method: Method, availability: Availability) -> dict[str, Any]:
     else:
         status = bytes_text(availability.download_bytes) if availability.download_bytes else "download"
         state = "fetch"
-    facts = [KINDS.get(method.kind, method.kind), scales(method), parameters(method), licences(method)]
     return {
         "id": method.id,
         "title": method.title,
         "family": method.family,
         "colour": method.color,
-        "facts": " · ".join(fact for fact in facts if fact),
+        "facts": f"{_facts(method)} · {licences(method)}",
         "status": status,
         "state": state,
         "reason": availability.reason,
         "note": method.note,
     }
+
+
+def _facts(method: Method) -> str:
+    facts = (KINDS.get(method.kind, method.kind), scales(method), parameters(method))
+    return " · ".join(fact for fact in facts if fact)
 
 
 def score_text(score: Mapping[str, Any]) -> str:
@@ -85,7 +89,6 @@ def model_row(
     busy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One line of the Models tab."""
-    card = method_card(method, availability)
     actions: list[tuple[str, str]] = []
     if may_manage and method.files and not method.is_packaged:
         fetch = [] if method.page else [("fetch", "fetch")]
@@ -94,20 +97,13 @@ def model_row(
         actions = [("verify", "verify"), *([("remove", "remove")] if availability.own else [])]
     scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))
     return {
-        "id": method.id,
-        "title": method.title,
-        "colour": method.color,
-        "note": method.note,
-        "facts": " · ".join(
-            fact for fact in (KINDS.get(method.kind, method.kind), scales(method), parameters(method)) if fact
-        ),
+        **method_card(method, availability),
+        "facts": _facts(method),
         "licence": licences(method),
         "scores": [score_text(score) for score in scores],
         "convention": method.convention,
         "paper": method.paper,
         "paper_url": method.paper_url,
-        "state": card["state"],
-        "status": card["status"],
         "actions": actions,
         "said": message or availability.reason or ("your own weights" if availability.own else ""),
         "busy": busy,
