@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import Stored
 from gsr_app.io.formats import check_pixels
-from gsr_app.io.vips import load_vips, printable
+from gsr_app.io.vips import load_vips, with_density
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _NOT_READ = {4: "that contains a JPEG file", 5: "that contains a PNG file", 11: "in CMYK", 12: "in CMYK", 13: "in CMYK"}
@@ -50,9 +50,8 @@ def load(path: Path) -> Any:
     check_pixels(printable(path.name), header.height, header.width, "whole")
     image = vips.Image.new_from_array(np.ascontiguousarray(_read_pixels(data, header)))
     x, y = header.dots_per_metre
-    image = image.copy(xres=x / 1000, yres=y / 1000) if min(x, y) > 0 else image
+    image = with_density(image, x / 1000, y / 1000)
     if header.profile:
-        image = image.copy()
         image.set_type(vips.GValue.blob_type, "icc-profile-data", header.profile)
     return image
 

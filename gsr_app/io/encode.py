@@ -10,7 +10,7 @@ from typing import Any
 
 from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import DTYPES, Layout, Stored, convert
-from gsr_app.io import heif, png
+from gsr_app.io import heif, jpeg, png
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
 from gsr_app.io.icc import describe, is_srgb, make_profile
 from gsr_app.io.metadata import icc_space, xmp_with_text
@@ -115,8 +115,11 @@ def save(
             first = png.color_chunks(meta.color, has_profile=meta.icc is not None)
             png.save(image, path, options, first, b"" if strip_metadata else _png_chunks(meta, text))
             return ()
-        notes = () if strip_metadata else _attach(image, storage, text)
+        notes, exif = ((), None) if strip_metadata else _attach(image, storage, text)
         options["keep"] = "icc" if strip_metadata else "all"
+        if fmt.id == "jpeg" and exif is not None:
+            jpeg.save(image, path, options, exif, meta.dpi)
+            return notes
         load_vips().Operation.call(fmt.saver, image, os.fsencode(path), **options)
         if fmt.id == "avif" and meta.color.cicp is not None and not heif.set_nclx(path, *meta.color.cicp[:2]):
             notes += (f"AVIF was written without what the colours mean ({describe(meta.color)}). PNG keeps that.",)
@@ -137,7 +140,8 @@ def _png_chunks(meta: Metadata, text: Mapping[str, str]) -> bytes:
     )
 
 
-def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str, ...]:
+def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[tuple[str, ...], bytes | None]:
+    """(notes, the EXIF)."""
     fmt, meta = storage.format, storage.meta
     notes: tuple[str, ...] = ()
     xmp = xmp_with_text(meta.xmp, text)
@@ -155,7 +159,7 @@ def _attach(image: Any, storage: Storage, text: Mapping[str, str]) -> tuple[str,
         _set_blob(image, "xmp-data", xmp)
     if exif is not None:
         _set_blob(image, "exif-data", exif)
-    return notes
+    return notes, exif
 
 
 def _set_blob(image: Any, field: str, data: bytes) -> None:

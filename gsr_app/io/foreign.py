@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gsr_app.core.errors import ImageError
-from gsr_app.io.vips import printable
+from gsr_app.core.errors import ImageError, printable
 
 HEAD_BYTES = 1024  # as much of a file as the functions here look at
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (

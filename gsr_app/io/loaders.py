@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.io import bmp, foreign, heif, png, pnm, tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, format_of_name, sniff_format
 from gsr_app.io.icc import is_srgb
 from gsr_app.io.picture import ColorTags
-from gsr_app.io.vips import load_vips, printable
+from gsr_app.io.vips import load_vips
 
 
 @dataclass(frozen=True)

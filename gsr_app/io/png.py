@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gsr_app.io.picture import NO_COLOR_TAGS, ColorTags, Text
-from gsr_app.io.vips import load_vips
+from gsr_app.io.vips import encode_through, load_vips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_CHUNKS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}  # name: bytes
@@ -218,15 +218,7 @@ def save(image: Any, path: Path, options: Mapping[str, Any], first: bytes, other
     in the wrong encoding.
     """
     with path.open("wb") as file:
-        output = _Output(file, first, others)
-        target = load_vips().TargetCustom()
-        target.on_write(output.write)
-        try:
-            load_vips().Operation.call("pngsave_target", image, target, keep="icc", **options)
-        except load_vips().Error:
-            if output.error is not None:
-                raise output.error from None
-            raise
+        encode_through("pngsave_target", image, _Output(file, first, others).write, {**options, "keep": "icc"})
 
 
 class _Output:
@@ -235,19 +227,13 @@ class _Output:
     def __init__(self, file: BinaryIO, first: bytes, others: bytes) -> None:
         self._file, self._first, self._others = file, first, others
         self._head: bytes | None = b""  # not yet written; None: the pixels have begun
-        self.error: OSError | None = None
 
-    def write(self, data: Any) -> int:
-        try:
-            if self._head is None:
-                self._file.write(data)
-            else:
-                self._head += bytes(data)
-                self._try_to_begin(self._head)
-        except OSError as error:  # it cannot pass through libvips
-            self.error = error
-            return -1
-        return len(data)
+    def write(self, data: Any) -> None:
+        if self._head is None:
+            self._file.write(data)
+        else:
+            self._head += bytes(data)
+            self._try_to_begin(self._head)
 
     def _try_to_begin(self, head: bytes) -> None:
         out, at = [SIGNATURE], len(SIGNATURE)

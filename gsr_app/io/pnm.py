@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import ImageError
+from gsr_app.core.errors import ImageError, printable
 from gsr_app.core.pixels import Stored, white
 from gsr_app.io.formats import check_pixels
-from gsr_app.io.vips import load_vips, printable
+from gsr_app.io.vips import load_vips
 
 _TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([^\s#]+)")
 _MOST_HEADER_BYTES = 1 << 12

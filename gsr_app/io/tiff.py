@@ -23,7 +23,7 @@ from gsr_app.io import tiff_tags as t
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.picture import MM_PER_INCH
 from gsr_app.io.tiff_tags import Directory
-from gsr_app.io.vips import load_vips
+from gsr_app.io.vips import load_vips, with_density
 
 _NONE, _DEFLATE, _LZMA, _ZSTD = 1, (8, 32946), 34925, 50000
 _NAMES = {2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 5: "LZW", 6: "old-style JPEG", 7: "JPEG", 8: "deflate", 9: "JBIG",
@@ -244,9 +244,9 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
 
 def _with_metadata(image: Any, found: Directory) -> Any:
     kinds = load_vips().GValue
-    dots_per_mm = {2: 1 / MM_PER_INCH, 3: 0.1}.get(found.one(t.RESOLUTION_UNIT, 2))
-    x, y = found.ratio(t.X_RESOLUTION), found.ratio(t.Y_RESOLUTION)
-    image = image.copy(xres=x * dots_per_mm, yres=y * dots_per_mm) if x and y and dots_per_mm else image.copy()
+    dots_per_mm = {2: 1 / MM_PER_INCH, 3: 0.1}.get(found.one(t.RESOLUTION_UNIT, 2), 0)
+    x, y = found.ratio(t.X_RESOLUTION) or 0, found.ratio(t.Y_RESOLUTION) or 0
+    image = with_density(image, x * dots_per_mm, y * dots_per_mm)
     for field, tag in (("icc-profile-data", t.ICC), ("xmp-data", t.XMP)):
         if blob := found.blob(tag):
             image.set_type(kinds.blob_type, field, blob)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,6 +13,8 @@ from gsr_app.core.errors import GsrError, ImageError, printable
 
 _UNSUPPORTED = ("not supported", "nsupported", "not configured", "not implemented", "built without", "out of range",
                 "not a whole number", "Sorry")  # fmt: skip
+
+_MOST_PIXELS_PER_MM = 100_000
 
 
 @cache
@@ -46,6 +48,34 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
         raise ImageError(f"{what}: not enough memory.", hint="Use a smaller picture or strips.") from error
     except OSError as error:
         raise ImageError(f"{what}: {error.strerror or error}.", hint=hint) from error
+
+
+def encode_through(operation: str, image: Any, write: Callable[[Any], None], options: Mapping[str, Any]) -> None:
+    """Encode an image and give the bytes of the file to `write`, piece by piece."""
+    vips = load_vips()
+    problems: list[OSError] = []
+
+    def on_write(data: Any) -> int:
+        try:
+            write(data)
+        except OSError as error:  # it cannot pass through libvips
+            problems.append(error)
+            return -1
+        return len(data)
+
+    target = vips.TargetCustom()
+    target.on_write(on_write)
+    try:
+        vips.Operation.call(operation, image, target, **options)
+    except vips.Error:
+        if problems:
+            raise problems[0] from None
+        raise
+
+
+def with_density(image: Any, x: float, y: float) -> Any:
+    """The image with these pixels per mm, unless they are nonsense. It may be changed in place afterwards."""
+    return image.copy(xres=x, yres=y) if min(x, y) > 0 and max(x, y) < _MOST_PIXELS_PER_MM else image.copy()
 
 
 def _explained(what: str, detail: str, hint: str) -> ImageError:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.io.images import read_image, read_metadata, write_image
+from gsr_app.io.vips import encode_through, load_vips
 from tests.files import png_chunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,20 @@ def test_exif_is_kept_byte_for_byte_with_tags_in_unusual_places(tmp_path: Path, 
     (tmp_path / "a.png").write_bytes(encode_png(PIXELS, chunks=png_chunk(b"eXIf", exif)))
     write_image(tmp_path / "b.png", read_image(tmp_path / "a.png"))
     assert (b"eXIf", exif) in chunks_of((tmp_path / "b.png").read_bytes())
+
+
+def test_jpeg_keeps_exif_byte_for_byte(tmp_path: Path, encode_png: Encode) -> None:
+    exposure = struct.pack("<HHI", 0x829A, 5, 1) + struct.pack("<I", 26)
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + exposure + bytes(4) + struct.pack("<II", 1, 60)
+    (tmp_path / "a.png").write_bytes(encode_png(PIXELS, chunks=png_chunk(b"eXIf", exif)))
+    write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.png"), text={"method": "m"})
+    data = (tmp_path / "b.jpg").read_bytes()
+    assert data.count(exif) == 1
+    assert data.count(b"Exif\0\0") == 1
+    picture = Image.open(tmp_path / "b.jpg")
+    picture.load()
+    assert picture.getexif()[0x829A] == pytest.approx(1 / 60)
+    assert read_image(tmp_path / "b.jpg").meta.text == {"method": "m"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures memory by getrusage")
@@ -180,3 +195,11 @@ def test_xmp_of_jpeg_turns_the_picture_as_well(tmp_path: Path, smooth_photo: np.
     found = read_image(tmp_path / "a.jpg")
     assert found.size == (64, 48)
     assert np.abs(found.pixels - expected).max() <= 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("operation", ["pngsave_target", "jpegsave_target"])
+def test_a_full_disk_is_the_systems_error(operation: str) -> None:
+    image = load_vips().Image.gaussnoise(300, 300).cast("uchar")
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
+        encode_through(operation, image, full.write, {})

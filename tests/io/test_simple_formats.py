@@ -13,7 +13,7 @@ from PIL import Image
 
 from gsr_app.core.errors import ImageError
 from gsr_app.io.images import read_image, write_image
-from tests.files import bmp_of, bmp_rows, pack_bits, qoi_of, rle4, tga_of
+from tests.files import bmp_of, bmp_rows, pack_bits, qoi_of, rle4, tga_of, tiff_of
 
 Pixels = Callable[..., np.ndarray]
 
@@ -86,6 +86,15 @@ def test_bmp_from_the_top_down_in_grey_with_resolution(tmp_path: Path, random_pi
     assert picture.meta.dpi == pytest.approx((300, 150), rel=1e-3)
     write_image(tmp_path / "b.png", picture)
     assert Image.open(tmp_path / "b.png").info["dpi"] == pytest.approx((300, 150), rel=1e-3)
+
+
+def test_an_impossible_resolution_is_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = bmp_of(bytes(16), (4, 4), 8, palette=np.zeros((256, 3), np.uint8), dots_per_metre=(2**31 - 1, 1))
+    (tmp_path / "a.bmp").write_bytes(data)
+    (tmp_path / "a.tif").write_bytes(tiff_of(np.zeros((4, 4)), tags={282: (5, [2**31, 1]), 283: (5, [2**31, 1])}))
+    for name in ("a.bmp", "a.tif"):
+        assert read_image(tmp_path / name).meta.dpi is None
+    assert capfd.readouterr().err == "", "libraries must not write to the user's terminal"
 
 
 @pytest.mark.parametrize(
