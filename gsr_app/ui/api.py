@@ -6,7 +6,6 @@ Gradio documents and checks inputs that are components; these are hidden on the 
 from __future__ import annotations
 
 import functools
-import html
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -151,14 +150,16 @@ def _endpoint(work: Callable[..., Any], inputs: list[Any], outputs: list[Any], n
 
 
 def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Send known errors to the client, escaped because Gradio shows them as HTML. Of others, send only the type."""
+    """Send known errors to the client as plain text, of others only the type. Angle brackets, which could come from the
+    request, are replaced: a page might show the text as HTML."""
 
     @functools.wraps(work)
     def guarded(*arguments: Any, **named: Any) -> Any:
         try:
             return work(*arguments, **named)
         except GsrError as error:
-            raise gr.Error(html.escape(f"{error} {error.hint}".strip()), print_exception=False) from None
+            text = f"{error} {error.hint}".strip().replace("<", "‹").replace(">", "›")
+            raise gr.Error(text, print_exception=False) from None
         except gr.Error:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ from starlette.middleware import Middleware
 from gsr_app.ui import api
 from gsr_app.ui.body_limits import BodyLimits
 from gsr_app.ui.hosts import HostCheck, Hosts
+from gsr_app.ui.request_errors import RequestErrors, shorten_tracebacks
 from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
@@ -29,6 +31,9 @@ element.querySelector("#gsr-dark").addEventListener("click", () => document.body
 
 def build(app: AppState) -> gr.Blocks:
     """The whole page over an engine."""
+    shorten_tracebacks()
+    # After each event Gradio summarizes the last ones, for a page that is switched off here.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "10")
     with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=(600, 7200)) as page:
         gr.HTML(
             _HEAD.format(device=html.escape(app.engine.describe())),
@@ -57,6 +62,7 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
     most_upload = max(64 << 20, app.limits.input_pixels * 8)
     checks = [
         Middleware(HostCheck, hosts=hosts or Hosts.of("127.0.0.1")),
+        Middleware(RequestErrors),
         Middleware(BodyLimits, most_upload_bytes=most_upload),
         Middleware(VisitTracking, visits=app.visits),
     ]
