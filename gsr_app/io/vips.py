@@ -50,7 +50,7 @@ def explaining(what: str, hint: str = "") -> Generator[None, None, None]:
         raise ImageError(f"{what}: {error.strerror or error}.", hint=hint) from error
 
 
-def encode_through(operation: str, image: Any, write: Callable[[Any], None], options: Mapping[str, Any]) -> None:
+def encode_through(operation: str, image: Any, write: Callable[[Any], object], options: Mapping[str, Any]) -> None:
     """Encode an image and give the bytes of the file to `write`, piece by piece."""
     vips = load_vips()
     problems: list[OSError] = []
