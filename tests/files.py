@@ -187,3 +187,21 @@ def qoi_of(pixels: np.ndarray) -> bytes:
     height, width, _ = pixels.shape
     body = b"".join(b"\xfe" + bytes(pixel) for pixel in pixels.reshape(-1, 3))
     return struct.pack(">4sIIBB", b"qoif", width, height, 3, 0) + body + bytes(7) + b"\1"
+
+
+def heif_with(item: bytes) -> bytes:
+    """The boxes of a HEIF file with one item of this type."""
+
+    def box(name: bytes, content: bytes, full: bool = True) -> bytes:
+        content = (bytes(4) if full else b"") + content
+        return struct.pack(">I4s", 8 + len(content), name) + content
+
+    entry = struct.pack(">I4sB3sHH", 8 + 4 + 4 + 4 + 1, b"infe", 2, bytes(3), 1, 0) + item + b"\0"
+    handler = box(b"hdlr", bytes(4) + b"pict" + bytes(13))
+    meta = handler + box(b"pitm", struct.pack(">H", 1)) + box(b"iinf", struct.pack(">H", 1) + entry)
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic", full=False) + box(b"meta", meta) + bytes(64)
+
+
+def jpeg_with(marker: int, bits: int) -> bytes:
+    """The beginning of a JPEG with this kind of frame."""
+    return b"\xff\xd8\xff" + bytes([marker, 0, 11, bits]) + struct.pack(">HHB", 8, 8, 1) + b"\1\x11\0\xff\xd9"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.files import bmp_of, pack_bits, png_chunk, png_of, qoi_of, rle4, tga_of, tiff_of
+from tests.files import bmp_of, heif_with, jpeg_with, pack_bits, png_chunk, png_of, qoi_of, rle4, tga_of, tiff_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,8 @@ def real_files() -> list[RealFile]:
         RealFile("a.qoi", qoi_of(rgb), rgb),
         RealFile("a.ico", b"\0\0\1\0\1\0\x10\x10" + bytes(40), words="an ICO icon"),
         RealFile("a.svg", b"<?xml version='1.0'?>\n<svg/>", words="an SVG drawing"),
+        RealFile("a.heic", heif_with(b"hvc1"), words="a HEIC image"),
+        RealFile("12.jpg", jpeg_with(0xC1, 12), words="a JPEG of 12 bits"),
         RealFile("begun.png", b"\x89PNG\r\n\x1a\n", words="its beginning is damaged"),
         RealFile("text.png", png_of(rgb, png_chunk(b"tEXt", "Größe\0drei Meter".encode("latin-1"))), rgb),
         RealFile("xmp.png", png_of(rgb, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)), np.rot90(rgb, -1)),

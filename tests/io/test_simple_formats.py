@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image
 
 from gsr_app.core.errors import ImageError
 from gsr_app.io.images import read_image, write_image
-from tests.files import bmp_of, bmp_rows, pack_bits, qoi_of, rle4, tga_of, tiff_of
+from tests.files import bmp_of, bmp_rows, heif_with, jpeg_with, pack_bits, qoi_of, rle4, tga_of, tiff_of
 
 Pixels = Callable[..., np.ndarray]
 
@@ -172,23 +171,6 @@ def test_tga_and_qoi(tmp_path: Path, random_pixels: Pixels) -> None:
 
 
 # ---- what is not read ---------------------------------------------------------------------------------------------
-
-
-def heif_with(item: bytes) -> bytes:
-    """The boxes of a HEIF file with one item of this type."""
-
-    def box(name: bytes, content: bytes, full: bool = True) -> bytes:
-        content = (bytes(4) if full else b"") + content
-        return struct.pack(">I4s", 8 + len(content), name) + content
-
-    entry = struct.pack(">I4sB3sHH", 8 + 4 + 4 + 4 + 1, b"infe", 2, bytes(3), 1, 0) + item + b"\0"
-    handler = box(b"hdlr", bytes(4) + b"pict" + bytes(13))
-    meta = handler + box(b"pitm", struct.pack(">H", 1)) + box(b"iinf", struct.pack(">H", 1) + entry)
-    return box(b"ftyp", b"heic\0\0\0\0mif1heic", full=False) + box(b"meta", meta) + bytes(64)
-
-
-def jpeg_with(marker: int, bits: int) -> bytes:
-    return b"\xff\xd8\xff" + bytes([marker, 0, 11, bits]) + struct.pack(">HHB", 8, 8, 1) + b"\1\x11\0\xff\xd9"
 
 
 @pytest.mark.parametrize(
