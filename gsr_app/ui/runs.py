@@ -19,7 +19,7 @@ from gsr_app.viewer.panes import pane_error
 
 log = logging.getLogger("gsr")
 
-MOST_OF_A_VISITOR = 16  # jobs that are not finished, beside those that its page shows
+MOST_OF_A_VISITOR = 16  # jobs that are not finished; a page has ten at most
 _SHORT_WORKERS = 2  # more views at once only slow each other down
 _BEAT_S = 0.15  # the longest time between two updates, and so between a closed page and the end of its work
 
@@ -67,7 +67,7 @@ class Runs:
         jobs: dict[str, QueuedJob] = {}
         try:
             for key in works:
-                jobs[key] = self.queue.submit(visitor, functools.partial(start, key))
+                jobs[key] = self.queue.submit(visitor, functools.partial(start, key), most=MOST_OF_A_VISITOR)
             with self._lock:
                 self._running[kind, visitor] = tuple(jobs.values())
             while True:

@@ -33,6 +33,7 @@ def new_sessions() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
 def test_memory_returns_after_500_runs_of_100_sessions(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
