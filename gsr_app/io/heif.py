@@ -49,9 +49,9 @@ def _find_box(path: Path, wanted: bytes) -> tuple[bytes, int] | None:
             if head[4:8] == wanted:
                 file.seek(at)
                 return file.read(min(length, _MOST_BYTES)), at
-            if length < 8:
-                return None
             at += length
+            if length < 8 or at > size:
+                return None
     return None
 
 

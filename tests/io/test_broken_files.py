@@ -9,15 +9,29 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.core.errors import GsrError, ImageError, InvalidArgument
+from gsr_app.io import foreign, heif, png, tiff_tags
 from gsr_app.io.images import RowReader, read_image
-from tests.files import bmp_of, bmp_rows, pack_bits, png_chunk, png_of, qoi_of, rle4, tga_of, tiff_of
+from tests.files import (
+    bmp_of,
+    bmp_rows,
+    heif_with,
+    jpeg_with,
+    pack_bits,
+    png_chunk,
+    png_of,
+    qoi_of,
+    rle4,
+    tga_of,
+    tiff_of,
+)
 
 Pixels = Callable[..., np.ndarray]
 ROOT = Path(__file__).resolve().parents[2]
@@ -263,3 +277,26 @@ def test_damaged_files_each_end_in_a_picture_or_a_clear_error(
     assert seconds < 10, f"{slowest} took {seconds} s"
     assert outcomes.count("read") > 10, "the damage should not always be fatal, or it tests little"
     assert outcomes.count("refused") > 50
+
+
+@pytest.mark.parametrize("count", [1500, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_damaged_headers_are_no_problem_for_our_own_parsers(tmp_path: Path, count: int) -> None:
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    text = png_chunk(b"iTXt", b"k\0\1\0en\0t\0" + zlib.compress(b"x" * 100))
+    seeds: list[tuple[Callable[[Path], object], bytes]] = [
+        (heif.read_heif, heif_with(b"hvc1")),
+        (heif.is_encrypted, heif_with(b"av01").replace(b"meta", b"moov")),
+        (tiff_tags.read_directory, tiff_of(pixels, tile=16)),
+        (png.read_chunks, png_of(pixels, text)),
+        (foreign.check_jpeg, jpeg_with(0xC0, 8)),
+    ]
+    rng = np.random.default_rng(int(os.environ.get("GSR_FUZZ_SEED", "20240607")))
+    for number in range(count):
+        parse, data = seeds[number % len(seeds)]
+        broken = bytearray(data)
+        for _ in range(int(rng.integers(1, 5))):
+            at = int(rng.integers(0, min(len(broken), 600)))
+            broken[at : at + int(rng.integers(0, 5))] = rng.bytes(int(rng.integers(0, 6)))
+        (tmp_path / "a").write_bytes(broken)
+        with suppress(GsrError):
+            parse(tmp_path / "a")
