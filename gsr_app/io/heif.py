@@ -19,6 +19,8 @@ class Heif:
     codec: str = ""  # the type of its item: "av01", "hvc1", "unci" …; of a grid that of its tiles
     nclx: tuple[int, int] | None = None  # primaries and transfer
     nclx_places: tuple[int, ...] = ()  # of the primaries of every such box, in the file
+    mastering: bytes | None = None  # as in PNG's mDCV
+    light: bytes | None = None  # as in PNG's cLLI
 
 
 def read_heif(path: Path) -> Heif:
@@ -103,7 +105,19 @@ def _read_meta(data: bytes, place: int) -> Heif:
         primaries, transfer = struct.unpack_from(">HH", data, own[0] + 4)
         if (primaries, transfer) != (_UNSPECIFIED, _UNSPECIFIED) and max(primaries, transfer) < 256:
             nclx = primaries, transfer
-    return Heif(codec, nclx, tuple(place + at + 4 for at in colors.values()))
+    found_boxes = {kind: data[at:end] for kind, at, end in properties}
+    places = tuple(place + at + 4 for at in colors.values())
+    return Heif(codec, nclx, places, _mastering(found_boxes.get(b"mdcv")), _light(found_boxes.get(b"clli")))
+
+
+def _mastering(box: bytes | None) -> bytes | None:
+    """The same numbers as PNG has them: there red comes first, here green, blue, red."""
+    return box[8:12] + box[:8] + box[12:24] if box is not None and len(box) == 24 else None
+
+
+def _light(box: bytes | None) -> bytes | None:
+    """PNG counts ten-thousandths of cd/m²."""
+    return struct.pack(">II", *(10_000 * one for one in struct.unpack(">HH", box))) if box and len(box) == 4 else None
 
 
 def _item_type(data: bytes, start: int) -> tuple[int, str]:

@@ -104,8 +104,9 @@ def _loader_of_heif(fmt: Format, path: Path) -> Loader:
                 f"{printable(path.name)} is {what}, which is not decoded here.", hint="Convert it to PNG, JPEG or AVIF."
             ) from error
     # As they are decoded, values have the full range.
-    color = ColorTags(cicp=(*found.nclx, True)) if found.nclx else ColorTags()
-    side = png.Chunks() if is_srgb(color) else png.Chunks(color=color)
+    cicp = (*found.nclx, True) if found.nclx else None
+    color = ColorTags(None if is_srgb(ColorTags(cicp)) else cicp, mastering=found.mastering, light=found.light)
+    side = png.Chunks(color=color)
     return Loader(partial(_load_by_libvips, fmt, path), side=side)
 
 

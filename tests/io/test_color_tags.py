@@ -12,7 +12,7 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms
 
-from gsr_app.io.images import read_image, write_image
+from gsr_app.io.images import Metadata, Picture, read_image, read_metadata, write_image
 from tests.files import png_chunk
 
 Encode = Callable[..., bytes]
@@ -63,6 +63,26 @@ def test_the_code_points_of_avif_go_to_png_and_back(tmp_path: Path) -> None:
     at = data.index(b"colrnclx") + 8
     assert struct.unpack_from(">HH", data, at) == (9, 16)
     assert np.array_equal(read_image(tmp_path / "c.avif").pixels, picture.pixels)
+
+
+def test_the_light_levels_of_avif_go_to_png(tmp_path: Path) -> None:
+    green, blue, red, white = (13250, 34500), (7500, 3000), (34000, 16000), (15635, 16450)
+    mdcv = struct.pack(">8HII", *green, *blue, *red, *white, 10_000_000, 50)
+    boxes = struct.pack(">I4s24s", 32, b"mdcv", mdcv) + struct.pack(">I4sHH", 12, b"clli", 1000, 400)
+    data = bytearray(avif_bytes(9, 16))
+    start = data.index(b"ipco") + 4
+    for name in (b"ipco", b"iprp", b"meta"):  # the boxes around the new ones; pictures follow at absolute places
+        at = data.index(name) - 4
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(boxes)).to_bytes(4, "big")
+    end = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big") - len(boxes)
+    (tmp_path / "a.avif").write_bytes(data[:end] + boxes + data[end:])
+    color = read_metadata(tmp_path / "a.avif")[1].color
+    assert color.mastering == struct.pack(">8HII", *red, *green, *blue, *white, 10_000_000, 50)
+    assert color.light == struct.pack(">II", 10_000_000, 4_000_000)
+    picture = Picture(PIXELS, Metadata(color=color))
+    assert write_image(tmp_path / "b.png", picture).notes == ()
+    assert png_chunk(b"cLLI", color.light) in (tmp_path / "b.png").read_bytes()
+    assert any("light levels" in note for note in write_image(tmp_path / "b.webp", picture).notes)
 
 
 def test_an_ordinary_avif_says_nothing_new(tmp_path: Path) -> None:
