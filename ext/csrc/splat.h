@@ -28,6 +28,16 @@ constexpr float kLeastExponent = -126.0f;   // 2^-126 is the smallest normal flo
 constexpr float kInfinity = __builtin_huge_valf();
 #endif
 
+// a * b + c with one rounding on a GPU, whose compiler would else fuse it in one kernel and not in another: kernels that
+// count and kernels that write what was counted must agree to the last bit.
+GSR_FN float multiply_add(float a, float b, float c) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+  return fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 GSR_FN float minimum(float a, float b) { return a < b ? a : b; }
 GSR_FN float maximum(float a, float b) { return a > b ? a : b; }
 
@@ -115,12 +125,13 @@ GSR_FN Span rows_between_columns(const Footprint& f, const Cut& cut, float left,
   right = minimum(right, f.ellipse_x);
   if (left > right) return {1.0f, 0.0f};
   const float top_at = f.uy * f.ellipse_y / f.ux;  // dx of the ellipse's highest point; its lowest is opposite
-  const float steep = f.uy * f.uy + f.wy * f.wy, slope = -f.ux * f.uy / steep;
+  const float steep = multiply_add(f.uy, f.uy, f.wy * f.wy), slope = -f.ux * f.uy / steep;
   const float low_at = maximum(minimum(top_at, right), left), high_at = maximum(minimum(-top_at, right), left);
-  const float flat = f.ux * f.wy, room = -cut.exponent * steep * 1.00002f;
+  const float flat = f.ux * f.wy, room = -cut.exponent * steep * 1.00002f, least = 1e-5f * room;
   const float low = flat * low_at, high = flat * high_at;
-  return {slope * low_at - sqrtf(maximum(room - low * low, 1e-5f * room)) / steep,
-          slope * high_at + sqrtf(maximum(room - high * high, 1e-5f * room)) / steep};
+  const float below = sqrtf(maximum(multiply_add(-low, low, room), least)) / steep;
+  const float above = sqrtf(maximum(multiply_add(-high, high, room), least)) / steep;
+  return {multiply_add(slope, low_at, -below), multiply_add(slope, high_at, above)};
 }
 
 // Sums over pixels of dL/dvalue * value * (offset from the mean)^k.

@@ -87,6 +87,26 @@ def test_crops_and_batches_equal_the_whole_bit_for_bit(monkeypatch: pytest.Monke
     assert torch.equal(splat(*scene, (height, width)), whole)
 
 
+def test_as_many_pairs_are_written_as_were_counted() -> None:
+    # Two kernels compute a Gaussian's tiles. A difference in the last bit of either would write beyond its share.
+    count, side = 2_000_000, 1700
+    random = torch.Generator("cuda").manual_seed(0)
+    mean, spread = (torch.rand(count, 2, generator=random, device="cuda") for _ in range(2))
+    mean, sigma = mean * side, torch.exp(4 * spread - 2)
+    rho = torch.tanh(2 * torch.randn(count, generator=random, device="cuda"))
+    frame, kernels = cuda.Frame(side, side, 0, 0, INF, INF, 1e-4), cuda.load(3, torch.cuda.current_device())
+    tiles = torch.empty(count, dtype=torch.int32, device="cuda")
+    prepared = cuda._preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
+    ends = tiles.cumsum(0, dtype=torch.int64)
+    pairs = int(ends[-1])
+    tile, owner = (torch.full((pairs + 1000,), -1, dtype=torch.int32, device="cuda") for _ in range(2))
+    params = cuda.EmitPairsParams(*cuda._at(prepared, ends, tile, owner), 0, count, 0, frame)
+    kernels.launch("gsr_emit_pairs", cuda._blocks(count), params)
+    assert int(owner[:pairs].min()) >= 0
+    assert int(owner[pairs:].max()) == -1
+    assert torch.equal(torch.bincount(owner[:pairs].long(), minlength=count), tiles.long())
+
+
 def test_drawing_follows_torchs_current_stream() -> None:
     scene, size = lattice(40)
     scene = on_gpu(scene)
