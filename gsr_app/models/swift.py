@@ -113,15 +113,19 @@ class Swift(nn.Module):
         nn.init.normal_(self.tail.weight, std=1e-3)
 
     def encode(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]: colours and raw shapes
+        lattice = self.convolve(lr)
+        color = lattice[:, :3] + resize(lr, scale=_LATTICE)
+        lattice[:, :3] = self._limit(color, lr)
+        return lattice
+
+    def convolve(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]
+        """What the layers add to a cubic enlargement, and raw shapes."""
         x = start = self.head(lr.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x)
         x = F.relu_(self.join(x).add_(start))
         # Under autocast half precision ends here: it is too coarse for positions and colours.
-        lattice = F.pixel_shuffle(self.tail(x).to(lr.dtype).contiguous(), _LATTICE)
-        color = lattice[:, :3] + resize(lr, scale=_LATTICE)
-        lattice[:, :3] = self._limit(color, lr)
-        return lattice
+        return F.pixel_shuffle(self.tail(x).to(lr.dtype).contiguous(), _LATTICE)
 
     def _limit(self, color: Tensor, lr: Tensor) -> Tensor:  # [B, 3, 2h, 2w], [B, 3, h, w]
         """Clamp colours to slightly more than the range of their neighbourhood, which bounds ringing."""
@@ -133,19 +137,24 @@ class Swift(nn.Module):
 
     def field(self, features: Tensor, scale: Scale) -> GaussianField:  # [1, 8, 2h, 2w]
         """The Gaussians of one picture, the same for every scale."""
-        color, offset, width, lean = features[0].flatten(1).split([3, 2, 2, 1])  # [..., N]
+        return self.fields(features)
+
+    def fields(self, features: Tensor) -> GaussianField:  # [B, 8, 2h, 2w]
+        """The Gaussians of a batch, picture after picture, each in the coordinates of its own."""
+        color, offset, width, lean = features.permute(1, 0, 2, 3).split([3, 2, 2, 1])  # [..., B, 2h, 2w]
         rows, columns = features.shape[-2:]
         y = (torch.arange(rows, device=features.device, dtype=features.dtype) + 0.5) / _LATTICE
         x = (torch.arange(columns, device=features.device, dtype=features.dtype) + 0.5) / _LATTICE
-        sites = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)]).flatten(1)  # [2, N]
+        sites = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)])[:, None]  # [2, 1, 2h, 2w]
         c = self.config
         start = math.log((c.sigma_start - c.sigma_least) / (c.sigma_most - c.sigma_start))
+        sigma = c.sigma_least + (c.sigma_most - c.sigma_least) * torch.sigmoid(width + start)
         return GaussianField(
             # An offset never leaves the Gaussian's own cell of the lattice.
-            mean=(sites + torch.tanh(offset) * (0.5 / _LATTICE)).T.contiguous(),
-            sigma=(c.sigma_least + (c.sigma_most - c.sigma_least) * torch.sigmoid(width + start)).T.contiguous(),
-            rho=c.rho_most * torch.tanh(lean[0]),
-            color=color.T.contiguous(),
+            mean=(sites + torch.tanh(offset) * (0.5 / _LATTICE)).flatten(1).T.contiguous(),
+            sigma=sigma.flatten(1).T.contiguous(),
+            rho=c.rho_most * torch.tanh(lean.flatten()),
+            color=color.flatten(1).T.contiguous(),
             source_size=(rows // _LATTICE, columns // _LATTICE),
             normalize=True,
         )

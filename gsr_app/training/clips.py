@@ -17,7 +17,7 @@ from torch import Tensor
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.core.types import Scale
 from gsr_app.engine.protocols import crop_frame_size, shrink_frames
-from gsr_app.training.data import ENDINGS, Batch, load_picture
+from gsr_app.training.data import ENDINGS, Batch, Targets, load_picture
 from gsr_app.training.recipe import Data
 
 
@@ -67,7 +67,9 @@ class Windows:
         windows = torch.stack([self._draw_window(rng, scale) for _ in range(count)])  # [B, T, 3, H, W]
         side_px = self.data.patch_px
         lr = shrink_frames(windows.flatten(0, 1), Scale(windows.shape[-2] / side_px, windows.shape[-1] / side_px))
-        return Batch(lr.unflatten(0, windows.shape[:2]), tuple(windows[:, self.data.frames // 2]))
+        return Batch(
+            lr.unflatten(0, windows.shape[:2]), (Targets(windows[:, self.data.frames // 2], tuple(range(count))),)
+        )
 
     def draw_scale(self, rng: np.random.Generator, step: int) -> Scale:
         """One of the scales of the recipe; during its easy epochs the largest one or a whole one more often."""

@@ -21,20 +21,32 @@ from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.ops.resize import resize
 from gsr_app.training.degrade import degrade, is_degraded
 from gsr_app.training.pack import Entry, Pack, find_packs
+from gsr_app.training.predict import Wanted
 from gsr_app.training.recipe import NO_DEGRADATION, Data, Degradation
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
 
 
 @dataclass(frozen=True)
+class Targets:
+    """Targets of one size, which are drawn and compared together."""
+
+    hr: Tensor  # [n, 3, H, W], 0..1
+    of: tuple[int, ...]  # for each the index of its low resolution
+    weight: float = 1.0  # of each in the loss
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted((self.hr.shape[2], self.hr.shape[3]), self.of)
+
+
+@dataclass(frozen=True)
 class Batch:
     lr: Tensor  # [B, 3, patch, patch], 0..1 in steps of 1/255; of clips [B, T, 3, patch, patch], unrounded
-    hr: tuple[Tensor, ...]  # the targets, [3, H, W] each, 0..1; H and W differ from one to the next
-    of: tuple[int, ...] = ()  # for every target the index of its low resolution; empty: one target each, in order
-    weights: tuple[float, ...] = ()  # of every target in the loss; empty: all the same
+    targets: tuple[Targets, ...]
 
     def to(self, device: torch.device) -> Batch:
-        return replace(self, lr=self.lr.to(device), hr=tuple(one.to(device) for one in self.hr))
+        return Batch(self.lr.to(device), tuple(replace(one, hr=one.hr.to(device)) for one in self.targets))
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,18 @@ class Example(NamedTuple):
     weights: tuple[float, ...]
 
 
+def _group(drawn: Sequence[Example]) -> tuple[Targets, ...]:
+    """The targets of all examples, those of equal size and weight together."""
+    groups: dict[tuple[torch.Size, float], list[tuple[int, Tensor]]] = {}
+    for index, one in enumerate(drawn):
+        for hr, weight in zip(one.hr, one.weights, strict=True):
+            groups.setdefault((hr.shape, weight), []).append((index, hr))
+    return tuple(
+        Targets(torch.stack([hr for _, hr in group]), tuple(index for index, _ in group), weight)
+        for (_, weight), group in groups.items()
+    )
+
+
 class Patches:
     """Random patches of pictures, of taught tiles, or of several shares of these."""
 
@@ -149,12 +173,7 @@ class Patches:
             self._choose(rng).draw(rng, draw_scale(rng, self.data) if self.data.scale_per == "patch" else scale)
             for _ in range(count)
         ]
-        return Batch(
-            torch.cat([one.lr for one in drawn]),
-            tuple(hr for one in drawn for hr in one.hr),
-            tuple(index for index, one in enumerate(drawn) for _ in one.hr),
-            tuple(weight for one in drawn for weight in one.weights),
-        )
+        return Batch(torch.cat([one.lr for one in drawn]), _group(drawn))
 
     def _choose(self, rng: np.random.Generator) -> PicturePatches | TaughtPatches:
         if len(self.shares) == 1:  # without touching the sequence of random numbers

@@ -26,11 +26,12 @@ from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
 from gsr_app.ops import render
 from gsr_app.training.clips import Clip, Windows, make_pair
-from gsr_app.training.data import Patches, shrink
+from gsr_app.training.data import Batch, Patches, shrink
+from gsr_app.training.held import HeldPatches
 from gsr_app.training.log import CsvLog
 from gsr_app.training.losses import mix
 from gsr_app.training.optim import build_optimizers, follow, rate_factor, set_rate
-from gsr_app.training.predict import Draw, predict
+from gsr_app.training.predict import Draw, Wanted, predict
 from gsr_app.training.recipe import Recipe
 
 _COLUMNS = ("step", "loss", "rate", "seconds", "psnr_y", "scores")
@@ -100,7 +101,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        pictures: Sequence[Any],  # [3, H, W] uint8 each, or clips; see `_prepare`
+        pictures: Sequence[Any] | HeldPatches,  # [3, H, W] uint8 each, or clips; see `_prepare`
         validation: Sequence[Any],
         out: Path,
         *,
@@ -123,16 +124,16 @@ class Trainer:
         self.log = CsvLog(out / "log.csv", _COLUMNS)
         self.step, self.seconds, self.best = 0, 0.0, float("-inf")
 
-    def _prepare(self, pictures: Sequence[Any]) -> None:
+    def _prepare(self, pictures: Any) -> None:
         """Set up the data and loss for `_measure`; subclasses for other kinds of networks override both."""
         recipe = self.recipe
         self.loss = mix(recipe.loss)
-        clips = [one for one in pictures if isinstance(one, Clip)]
-        self.patches = (
-            Windows(clips, recipe.data)
-            if self.arch.kind == "video"
-            else Patches(pictures, recipe.data, recipe.degradation)
-        )
+        if isinstance(pictures, HeldPatches):
+            self.patches = pictures
+        elif self.arch.kind == "video":
+            self.patches = Windows([one for one in pictures if isinstance(one, Clip)], recipe.data)
+        else:
+            self.patches = Patches(pictures, recipe.data, recipe.degradation)
 
     # ---- running ---------------------------------------------------------------------------------------------
 
@@ -142,7 +143,7 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             self.log.begin(after_step=self.step)
         steps, every = self.recipe.schedule.steps, self.recipe.validation.every
-        began, before, total, count = time.monotonic(), self.seconds, torch.zeros(()), 0
+        began, before, total, count = time.monotonic(), self.seconds, self._zero(), 0
         last_save, first_step = began, self.step
         while not self.is_done and not self.team.largest(stop()):
             factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
@@ -161,7 +162,7 @@ class Trainer:
             status = Status(
                 self.step, steps, float(total) / count, factor, step_ms, self._seconds_left(step_ms), scores
             )
-            total, count = torch.zeros(()), 0
+            total, count = self._zero(), 0
             if self.team.leads:
                 self._record(status)
                 if is_validated:
@@ -184,13 +185,19 @@ class Trainer:
             optimizer.step()
         follow(self.average, self.module, step=self.step, decay=self.recipe.schedule.ema)
         self.step += 1
-        return loss.detach().cpu()
+        return loss.detach()
 
     def _measure(self, count: int) -> Tensor:
         """The loss of the patches of this process."""
-        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count).to(self.device)
-        sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
-        return self.loss(self._predict(self.module, batch.lr, sizes, of=batch.of), batch.hr, batch.weights)
+        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count)
+        return self._measure_batch(batch.to(self.device))
+
+    def _measure_batch(self, batch: Batch) -> Tensor:
+        drawn = self._predict(self.module, batch.lr, [one.wanted for one in batch.targets])
+        return self.loss(drawn, [one.hr for one in batch.targets], [one.weight for one in batch.targets])
+
+    def _zero(self) -> Tensor:
+        return torch.zeros((), device=self.device)  # a loss that stays on the GPU does not wait for it
 
     def _progress(self) -> float:
         if self.minutes is not None:
@@ -245,7 +252,8 @@ class Trainer:
             else:
                 hr = self._crop(picture, scale).float() / 255
                 lr = shrink(hr, scale)
-            sr = self._predict(self.average, lr.to(self.device), [(hr.shape[1], hr.shape[2])], Scale(scale, scale))[0]
+            wanted = [Wanted((hr.shape[1], hr.shape[2]), (0,))]
+            sr = self._predict(self.average, lr.to(self.device), wanted, Scale(scale, scale))[0][0]
             total += psnr(sr.cpu().permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale)
         return total / len(self.validation)
 
@@ -261,14 +269,11 @@ class Trainer:
         self,
         module: nn.Module,
         lr: Tensor,
-        sizes: Sequence[tuple[int, int]],
+        wanted: Sequence[Wanted],
         scale: Scale | None = None,
-        of: Sequence[int] = (),
     ) -> list[Tensor]:
         amp, window = self.recipe.amp, self.recipe.window_fraction
-        return predict(
-            module, self.arch, lr, sizes, of=of, scale=scale, amp=amp, window_fraction=window, draw=self.draw
-        )
+        return predict(module, self.arch, lr, wanted, scale=scale, amp=amp, window_fraction=window, draw=self.draw)
 
     # ---- files -----------------------------------------------------------------------------------------------
 

@@ -52,18 +52,18 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def mix(weights: Mapping[str, float]) -> Callable[..., Tensor]:
-    """A loss over pictures of different sizes: `loss(sr, hr)` counts each the same, `loss(sr, hr, shares)` does not."""
+    """A loss over groups of pictures of one size, `loss(sr, hr, shares)`; every picture of a group has its share."""
     for name in weights:
         if name not in LOSSES:
             raise UnknownName(name, LOSSES, what="Loss", where="gsr_app/training/losses.py")
 
-    def loss(sr: Sequence[Tensor], hr: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
-        shares = shares or [1.0] * len(sr)
+    def loss(sr: Sequence[Tensor], hr: Sequence[Tensor], shares: Sequence[float]) -> Tensor:  # [n, 3, H, W] each
+        counted = [share * len(one) for one, share in zip(hr, shares, strict=True)]
         each = [
             share * weight * LOSSES[name](one, other)
-            for one, other, share in zip(sr, hr, shares, strict=True)
+            for one, other, share in zip(sr, hr, counted, strict=True)
             for name, weight in weights.items()
         ]
-        return torch.stack(each).sum() / sum(shares)
+        return torch.stack(each).sum() / sum(counted)
 
     return loss

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gsr_app.training.recipe import Optimizer, Schedule
@@ -18,7 +19,8 @@ class Soap(torch.optim.Optimizer):
     """Adam in the eigenbasis of the gradient covariance (Vyas et al., SOAP, 2024).
 
     A kernel is treated as a matrix [outputs, inputs * area]. Each side keeps a running covariance of the gradient. Its
-    eigenvectors are the basis, updated by one step of orthogonal iteration every few steps.
+    eigenvectors are the basis, updated by one step of orthogonal iteration every few steps. Kernels of one shape are
+    stacked, [K, outputs, inputs * area], and their state is kept with the first of them.
     """
 
     def __init__(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], epsilon: float = 1e-8):
@@ -27,40 +29,64 @@ class Soap(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, weight.grad.reshape(len(weight), -1), group)
+                    by_shape.setdefault(weight.shape, []).append(weight)
+            for weights in by_shape.values():
+                self._move(weights, group)
 
-    def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        gradient = torch.stack([weight.grad.reshape(len(weight), -1) for weight in weights])  # type: ignore[union-attr]
+        state = self.state[weights[0]]
         if not state:  # the first gradient only initialises the bases
             state["step"] = 0
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            for side, matrix in (("left", gradient), ("right", gradient.T)):
-                state[side] = matrix @ matrix.T
+            for side, matrix in (("left", gradient), ("right", gradient.mT)):
+                state[side] = matrix @ matrix.mT
                 state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1]
             return
         state["step"] += 1
         step, (beta, beta_square), rate = state["step"], group["betas"], group["lr"]
         left, right = state["left_basis"], state["right_basis"]
         state["mean"].lerp_(gradient, 1 - beta)
-        turned = left.T @ gradient @ right
+        turned = left.mT @ gradient @ right
         state["square"].lerp_(turned.square(), 1 - beta_square)
         scale = (state["square"] / (1 - beta_square**step)).sqrt() + group["epsilon"]
-        update = left @ ((left.T @ state["mean"] @ right) / scale) @ right.T
-        weight.sub_(update.view(weight.shape), alpha=rate / (1 - beta**step))
-        state["left"].lerp_(gradient @ gradient.T, 1 - beta_square)
-        state["right"].lerp_(gradient.T @ gradient, 1 - beta_square)
+        update = left @ ((left.mT @ state["mean"] @ right) / scale) @ right.mT
+        for weight, one in zip(weights, update, strict=True):
+            weight.sub_(one.view(weight.shape), alpha=rate / (1 - beta**step))
+        state["left"].lerp_(gradient @ gradient.mT, 1 - beta_square)
+        state["right"].lerp_(gradient.mT @ gradient, 1 - beta_square)
         if step % _REFRESH_EVERY == 1:
-            state["square"] = state["square"][_turn(state, "left")][:, _turn(state, "right")]
+            rows, columns = _turn(state, "left"), _turn(state, "right")
+            square = torch.take_along_dim(state["square"], rows[:, :, None], 1)
+            state["square"] = torch.take_along_dim(square, columns[:, None], 2)
 
 
 def _turn(state: dict[str, Any], side: str) -> Tensor:
-    """Move a basis towards the eigenvectors of its covariance, largest first; returns the order of its old vectors."""
-    image = state[side] @ state[f"{side}_basis"]
-    order = (state[f"{side}_basis"] * image).sum(0).argsort(descending=True)
-    state[f"{side}_basis"] = torch.linalg.qr(image[:, order])[0]
+    """Move bases towards the eigenvectors of their covariances, largest first; returns the order of the old vectors."""
+    basis = state[f"{side}_basis"]
+    image = state[side] @ basis
+    order = (basis * image).sum(1).argsort(dim=1, descending=True)
+    vectors = torch.take_along_dim(image, order[:, None], 2)
+    state[f"{side}_basis"] = orthonormalize(vectors) if vectors.is_cuda else torch.linalg.qr(vectors)[0]
     return order
+
+
+def orthonormalize(vectors: Tensor) -> Tensor:  # [K, n, n] -> [K, n, n]
+    """The columns made orthonormal in their order, as by `qr`, up to signs.
+
+    A GPU's `qr` is slow for matrices of some hundred rows. The Cholesky factor of the columns' products, applied twice
+    in float64, gives the same where the columns are not nearly dependent; where they are, `qr` does it.
+    """
+    columns = F.normalize(vectors.double(), dim=1)
+    for _ in range(2):
+        factor, failed = torch.linalg.cholesky_ex(columns.mT @ columns)
+        if bool(failed.any()):
+            return torch.linalg.qr(vectors)[0]
+        columns = torch.linalg.solve_triangular(factor.mT, columns, upper=True, left=False)
+    return columns.to(vectors.dtype)
 
 
 def build_optimizers(module: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimizer]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,46 +13,86 @@ from torch import Tensor, nn
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import Architecture
+from gsr_app.models.swift import Swift
 from gsr_app.ops import render
 
 Size = tuple[int, int]
 Draw = Callable[[GaussianField, View], Tensor]
+
+_GAP = 4  # source pixels between pictures that are drawn together; a Gaussian of `swift` reaches less than 3
+
+
+class Wanted(NamedTuple):
+    """Outputs of one size."""
+
+    size: Size
+    of: Sequence[int]  # the inputs they are of
 
 
 def predict(
     module: nn.Module,
     arch: Architecture,
     lr: Tensor,  # [B, 3, h, w]; of clips [B, T, 3, h, w]
-    sizes: Sequence[Size],
+    wanted: Sequence[Wanted],
     *,
-    of: Sequence[int] = (),  # for every size the input that it is of; empty: one size each, in order
     scale: Scale | None = None,  # the exact scale where sizes were rounded; by default size / input
     amp: bool = False,
     window_fraction: float | None = None,  # a hard window, as in `Architecture.window_fraction`
     draw: Draw = render,
-) -> list[Tensor]:  # B of [3, H, W]
-    """The outputs for a batch, one for every size. Rendering is always in float32."""
+) -> list[Tensor]:  # [n, 3, H, W] for each of `wanted`
+    """The outputs for a batch. Rendering is always in float32."""
     with torch.autocast(lr.device.type, torch.bfloat16, enabled=amp and lr.device.type == "cuda"):
-        if arch.kind == "pixels":
-            return [one.float() for one in module(lr)]
         if arch.kind == "continuous":
-            return [module(one[None], size)[0].float() for one, size in zip(lr, sizes, strict=True)]
-        if arch.kind == "video":  # one scale for the whole batch
-            one = scale or Scale(sizes[0][0] / lr.shape[-2], sizes[0][1] / lr.shape[-1])
-            return [drawn.float() for drawn in module(lr, (one.y, one.x))]
+            return [torch.cat([module(lr[i : i + 1], size).float() for i in of]) for size, of in wanted]
+        if arch.kind in {"pixels", "video"}:  # one size for the whole batch
+            size = wanted[0].size
+            one = scale or _scale_of(size, lr)
+            return [(module(lr) if arch.kind == "pixels" else module(lr, (one.y, one.x))).float()]
         if arch.kind != "field":
             raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}, which cannot be trained.")
         features = module.encode(lr)  # type: ignore[operator]
-        of = of or range(len(sizes))
-        scales = [scale or Scale(size[0] / lr.shape[2], size[1] / lr.shape[3]) for size in sizes]
-        fields: list[GaussianField] = [
-            module.field(features[i : i + 1], one)  # type: ignore[operator]
-            for i, one in zip(of, scales, strict=True)
-        ]
-    return [
-        draw(_prepare(field, size, one, window_fraction), View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size))
-        for field, size, one in zip(fields, sizes, scales, strict=True)
-    ]
+        if isinstance(module, Swift) and window_fraction is None:
+            together = module.fields(features)
+            return [
+                _draw_together(_pick(together, len(lr), of), size, scale or _scale_of(size, lr), len(of), draw)
+                for size, of in wanted
+            ]
+        drawn: list[Tensor] = []
+        for size, of in wanted:
+            one = scale or _scale_of(size, lr)
+            view = View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size)
+            fields: list[GaussianField] = [module.field(features[i : i + 1], one) for i in of]  # type: ignore[operator]
+            drawn.append(torch.stack([draw(_prepare(field, size, one, window_fraction), view) for field in fields]))
+    return drawn
+
+
+def _scale_of(size: Size, lr: Tensor) -> Scale:
+    return Scale(size[0] / lr.shape[-2], size[1] / lr.shape[-1])
+
+
+def _pick(field: GaussianField, count: int, of: Sequence[int]) -> GaussianField:
+    """The Gaussians of some pictures of a batch of `count`."""
+    follow = len(of) == of[-1] - of[0] + 1
+    which = slice(of[0], of[-1] + 1) if follow else list(of)  # a slice needs no copy of indices to the GPU
+    parts = {name: getattr(field, name) for name in ("mean", "sigma", "rho", "color")}
+    return replace(field, **{name: x.unflatten(0, (count, -1))[which].flatten(0, 1) for name, x in parts.items()})
+
+
+def _draw_together(field: GaussianField, size: Size, scale: Scale, count: int, draw: Draw) -> Tensor:  # [n, 3, H, W]
+    """Draw the pictures of a batch side by side in one drawing: on a GPU many small ones take as long as many large.
+
+    The pictures lie further apart than any of the Gaussians reaches.
+    """
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    pitch = size[0] + math.ceil(_GAP * scale.y), size[1] + math.ceil(_GAP * scale.x)  # pixels
+    index = torch.arange(count, device=field.mean.device)
+    corner = torch.stack([index % columns * (pitch[1] / scale.x), index // columns * (pitch[0] / scale.y)], 1)
+    mean = (field.mean.view(count, -1, 2) + corner[:, None]).flatten(0, 1)
+    whole = rows * pitch[0], columns * pitch[1]
+    sheet = draw(replace(field, mean=mean), View((0.0, 0.0), (whole[0] / scale.y, whole[1] / scale.x), whole))
+    cells = sheet.view(-1, rows, pitch[0], columns, pitch[1]).permute(1, 3, 0, 2, 4).flatten(0, 1)
+    return cells[:count, :, : size[0], : size[1]]
 
 
 def _prepare(field: GaussianField, size: Size, scale: Scale, window_fraction: float | None) -> GaussianField:

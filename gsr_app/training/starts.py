@@ -7,7 +7,6 @@ of its Gaussians) and `field.gsr`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ def cost_of_scaling(scaling_px: Tensor) -> Tensor:
 class StartTrainer(Trainer):
     """The training loop on fitted pictures."""
 
-    def _prepare(self, pictures: Sequence[Any]) -> None:
+    def _prepare(self, pictures: Any) -> None:
         self.fits: list[FittedPicture] = list(pictures)
         known = INITNET_LOSSES if isinstance(self.module, InitNet) else QUICKSTART_LOSSES
         for name in self.recipe.loss:

@@ -104,4 +104,4 @@ def test_a_recipe_degrades_its_share_of_pictures_and_of_taught_tiles_but_never_a
         assert not torch.equal(clean.lr, spoiled.lr)
     taught = Patches([Share(1.0, [tile])], data, dataclasses.replace(NOTHING, share=0.5)).draw(0, count=4)
     expected = float(tile["x2"].sum()) / 255
-    assert [float(turned.sum()) for turned in taught.hr] == pytest.approx([expected] * 4, rel=1e-5)
+    assert [float(turned.sum()) for turned in taught.targets[0].hr] == pytest.approx([expected] * 4, rel=1e-5)

@@ -105,8 +105,8 @@ def test_a_window_is_seven_frames_in_order_or_reversed_and_the_middle_is_the_ans
     for step in range(12):
         batch = windows.draw(1, step, 0, count=2)
         assert batch.lr.shape == (2, 7, 3, 8, 8)
-        assert len({one.shape for one in batch.hr}) == 1
-        for lr, hr in zip(batch.lr, batch.hr, strict=True):
+        (targets,) = batch.targets
+        for lr, hr in zip(batch.lr, targets.hr, strict=True):
             reds = (lr[:, 0].mean((1, 2)) * 255 / 30).round().int().tolist()
             assert reds in ([1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1])
             orders["forwards" if reds[0] == 1 else "backwards"] += 1
@@ -120,7 +120,7 @@ def test_the_same_step_gives_the_same_windows_and_a_team_one_scale(vimeo: Path) 
     one, again, other = (windows.draw(3, 5, rank, count=2) for rank in (0, 0, 1))
     assert torch.equal(one.lr, again.lr)
     assert not torch.equal(one.lr, other.lr)
-    assert one.hr[0].shape == other.hr[0].shape
+    assert one.targets[0].hr.shape == other.targets[0].hr.shape
 
 
 def test_scales_follow_the_curriculum() -> None:

@@ -104,34 +104,32 @@ def test_drawn_pictures_have_clean_edges_and_enough_contrast() -> None:
 def test_the_targets_of_a_patch_are_cut_and_turned_like_its_low_resolution() -> None:
     data = Data(patch_px=12, taught_weights={"x2": 3.0, "x3": 1.0})
     batch = Patches([Share(1.0, make_tiles(3))], data).draw(1, count=5)
-    assert batch.of == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)
-    assert batch.weights == (0.75, 0.25) * 5
-    for index, hr in zip(batch.of, batch.hr, strict=True):
-        scale = hr.shape[1] // 12
-        assert torch.equal(hr, repeat(batch.lr[index], scale))
+    assert [(one.of, one.weight) for one in batch.targets] == [(tuple(range(5)), 0.75), (tuple(range(5)), 0.25)]
+    for one in batch.targets:
+        for index, hr in zip(one.of, one.hr, strict=True):
+            assert torch.equal(hr, repeat(batch.lr[index], hr.shape[1] // 12))
 
 
 def test_a_recipe_chooses_among_the_scales_of_its_tiles() -> None:
     shares = [Share(1.0, make_tiles(2))]
-    assert [one.shape[1] for one in Patches(shares, Data(patch_px=12)).draw(1, count=2).hr] == [24, 36, 24, 36]
+    assert [one.hr.shape[2] for one in Patches(shares, Data(patch_px=12)).draw(1, count=2).targets] == [24, 36]
     only = Data(patch_px=12, taught_weights={"x3": 1.0})
-    assert [one.shape[1] for one in Patches(shares, only).draw(1, count=2).hr] == [36, 36]
+    assert [one.hr.shape for one in Patches(shares, only).draw(1, count=2).targets] == [(2, 3, 36, 36)]
 
 
 def test_examples_come_from_each_place_by_its_share() -> None:
     shares = [Share(3.0, make_tiles(2)), Share(1.0, draw_pictures(2))]
     data = Data(patch_px=12, scales=(2.0, 2.0), scale_per="patch")
     batch = Patches(shares, data).draw(0, count=200)
-    taught = sum(batch.of.count(index) == 2 for index in range(200))
+    taught = sum(len(one.of) for one in batch.targets if one.hr.shape[2] == 36)
     assert 125 < taught < 175
 
 
 def test_a_loss_weighs_the_targets_by_their_shares() -> None:
     loss = losses.mix({"l1": 1.0})
-    sr = [torch.ones(3, 4, 4), torch.full((3, 2, 2), 0.5)]
+    sr = [torch.ones(1, 3, 4, 4), torch.full((2, 3, 2, 2), 0.5)]
     hr = [torch.zeros_like(one) for one in sr]
-    assert float(loss(sr, hr, (3.0, 1.0))) == pytest.approx((3 * 1 + 0.5) / 4)
-    assert float(loss(sr, hr)) == pytest.approx(0.75)
+    assert float(loss(sr, hr, (3.0, 1.0))) == pytest.approx((3 * 1 + 2 * 0.5) / 5)
 
 
 def test_places_are_read_with_their_shares(tmp_path: Path) -> None:
@@ -181,10 +179,8 @@ def test_a_run_on_taught_tiles_lowers_the_loss_and_resumes(tmp_path: Path) -> No
     batch = whole.patches.draw(99, count=6)
 
     def measure(trainer: Trainer) -> float:
-        sizes = [(one.shape[1], one.shape[2]) for one in batch.hr]
         with torch.no_grad():
-            drawn = trainer._predict(trainer.module, batch.lr, sizes, of=batch.of)
-            return float(trainer.loss(drawn, batch.hr, batch.weights))
+            return float(trainer._measure_batch(batch))
 
     assert measure(whole) < 0.97 * measure(fresh)
 

@@ -73,8 +73,7 @@ def test_fifty_steps_lower_the_loss(tmp_path: Path) -> None:
 
     def loss() -> float:
         with torch.no_grad():
-            drawn = trainer._predict(trainer.module, batch.lr, [(one.shape[1], one.shape[2]) for one in batch.hr])
-            return float(trainer.loss(drawn, batch.hr))
+            return float(trainer._measure_batch(batch))
 
     loss_before, psnr_before = loss(), trainer.validate()["x2"]
     for _ in trainer.run():
@@ -181,7 +180,7 @@ def test_a_patch_is_a_turned_window_of_a_picture_and_its_low_resolution_is_matla
     picture = draw_pictures(1)[0]
     batch = Patches([picture], Data(patch_px=10, scales=(2.0, 2.0))).draw(3, count=2)
     windows = picture.unfold(1, 20, 1).unfold(2, 20, 1).permute(1, 2, 0, 3, 4).reshape(-1, 3, 20, 20)
-    for lr, hr in zip(batch.lr, batch.hr, strict=True):
+    for lr, hr in zip(batch.lr, batch.targets[0].hr, strict=True):
         whole = (hr * 255).round().to(torch.uint8)
         turned = [whole.rot90(k, (1, 2)) for k in range(4)]
         assert any((windows == one).flatten(1).all(1).any() for t in turned for one in (t, t.flip(2)))
@@ -190,7 +189,8 @@ def test_a_patch_is_a_turned_window_of_a_picture_and_its_low_resolution_is_matla
 
 def test_scales_cover_their_range_and_favour_the_favourites() -> None:
     data = Data(patch_px=10, scales=(1.2, 4.0), scale_per="patch", favourites=(2.0, 3.0), favourite_share=0.5)
-    sides = [one.shape[1] for one in Patches(draw_pictures(2), data).draw(0, count=150).hr]
+    targets = Patches(draw_pictures(2), data).draw(0, count=150).targets
+    sides = [one.hr.shape[2] for one in targets for _ in one.of]
     assert min(sides) <= 13
     assert max(sides) >= 38
     assert 0.4 < sum(side in (20, 30) for side in sides) / 150 < 0.7
@@ -202,7 +202,7 @@ def test_of_several_windows_the_busiest_is_taken() -> None:
     detail = []
     for busiest_of in (1, 4):
         patches = Patches([half_flat], Data(patch_px=10, scales=(2.0, 2.0), busiest_of=busiest_of))
-        detail.append(sum(float(one.diff(dim=2).abs().mean()) for one in patches.draw(0, count=40).hr))
+        detail.append(float(patches.draw(0, count=40).targets[0].hr.diff(dim=3).abs().mean()))
     assert detail[1] > 1.3 * detail[0]
 
 
@@ -210,8 +210,9 @@ def test_photographs_can_be_shrunk_first() -> None:
     ramp = torch.arange(200, dtype=torch.uint8).expand(3, 200, 200).contiguous()  # one level per pixel
     patches = Patches([ramp], Data(patch_px=10, scales=(2.0, 2.0), shrink_most=2.0))
     batch = patches.draw(0, count=30)
-    steps = [255 * max(float(one.diff(dim=axis)[:, 4:-4, 4:-4].abs().mean()) for axis in (1, 2)) for one in batch.hr]
-    assert all(one.shape == (3, 20, 20) for one in batch.hr)
+    (targets,) = batch.targets
+    assert targets.hr.shape == (30, 3, 20, 20)
+    steps = [255 * max(float(one.diff(dim=axis)[:, 4:-4, 4:-4].abs().mean()) for axis in (1, 2)) for one in targets.hr]
     assert 0.95 < min(steps) < 1.2
     assert 1.8 < max(steps) < 2.05
 
@@ -219,7 +220,7 @@ def test_photographs_can_be_shrunk_first() -> None:
 def test_one_scale_serves_a_whole_batch_when_the_recipe_says_so() -> None:
     patches = Patches(draw_pictures(2), Data(patch_px=10, scales=(1.0, 4.0), scale_per="batch"))
     for step in range(5):
-        assert len({one.shape for one in patches.draw(step, count=4).hr}) == 1
+        assert len(patches.draw(step, count=4).targets) == 1
 
 
 def test_pictures_too_small_for_a_patch_are_named() -> None:
@@ -282,8 +283,9 @@ def test_losses_match_their_formulas() -> None:
 
 def test_every_picture_of_a_batch_counts_the_same_whatever_its_size() -> None:
     loss = losses.mix({"l1": 1.0, "l2": 2.0})
-    sr = [torch.ones(3, 8, 8), torch.full((3, 2, 2), 0.5)]
-    assert float(loss(sr, [torch.zeros_like(one) for one in sr])) == pytest.approx((1 + 2 + 0.5 + 0.5) / 2)
+    sr = [torch.ones(3, 3, 8, 8), torch.full((1, 3, 2, 2), 0.5)]
+    hr = [torch.zeros_like(one) for one in sr]
+    assert float(loss(sr, hr, (1.0, 1.0))) == pytest.approx((3 * (1 + 2) + 0.5 + 0.5) / 4)
 
 
 def test_soap_follows_a_turned_problem_by_a_turned_path_and_adam_does_not() -> None:

@@ -1,0 +1,153 @@
+"""Training data that lies in the memory of a GPU, where patches are cut without waiting for the CPU.
+
+The patches of a step depend only on (seed, step, process), as those of `data.Patches` do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gsr_app.core.errors import InvalidArgument
+from gsr_app.ops.resize import resize
+from gsr_app.training.data import Batch, Targets, draw_scale, quantise
+from gsr_app.training.recipe import Data
+
+_LEVELS = 10  # sizes that every picture is kept in
+_TEACHER_MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
+_TAUGHT_AT_ONCE = 32
+
+
+class Pyramid:
+    """Pictures in several sizes, from which windows are cut."""
+
+    def __init__(
+        self,
+        pictures: Sequence[Tensor],  # [3, H, W] uint8
+        shrink: tuple[float, float],  # log-uniform; the exact factors differ from picture to picture
+        least_px: int,  # smaller pictures are not used
+        device: torch.device,
+        rng: np.random.Generator,
+    ) -> None:
+        self.levels: list[list[Tensor]] = []  # by level, so that all factors are equally frequent
+        steps = np.linspace(math.log(shrink[0]), math.log(shrink[1]), _LEVELS + 1)
+        for low, high in itertools.pairwise(steps):
+            level: list[Tensor] = []
+            for picture in pictures:
+                factor = math.exp(rng.uniform(low, high))
+                size = round(picture.shape[1] / factor), round(picture.shape[2] / factor)
+                if min(size) < least_px:
+                    continue
+                here = picture.to(device)
+                small = here if factor == 1 else _to_bytes(resize(here[None].float() / 255, size=size)[0])
+                level.append(small)
+            if level:
+                self.levels.append(level)
+        if not self.levels:
+            raise InvalidArgument(f"None of {len(pictures)} pictures is large enough for windows of {least_px} pixels.")
+
+    def cut(self, rng: np.random.Generator, side_px: int, count: int, busiest_of: int = 1) -> Tensor:
+        """[count, 3, side, side] uint8; of several windows each, the one with the most detail."""
+        windows = torch.stack([self._cut_one(rng, side_px) for _ in range(count * busiest_of)])
+        if busiest_of == 1:
+            return windows
+        green = windows[:, 1].short()
+        detail = green.diff(dim=1).abs().float().mean((1, 2)) + green.diff(dim=2).abs().float().mean((1, 2))
+        best = detail.view(count, busiest_of).argmax(1) + torch.arange(count, device=detail.device) * busiest_of
+        return windows[best]
+
+    def _cut_one(self, rng: np.random.Generator, side_px: int) -> Tensor:
+        level = self.levels[rng.integers(len(self.levels))]
+        picture = level[rng.integers(len(level))]
+        while min(picture.shape[1:]) < side_px:  # a level holds larger ones as well
+            level = self.levels[rng.integers(len(self.levels))]
+            picture = level[rng.integers(len(level))]
+        top, left = (int(rng.integers(side - side_px + 1)) for side in picture.shape[1:])
+        return picture[:, top : top + side_px, left : left + side_px]
+
+
+@torch.inference_mode()
+def answer(teachers: Mapping[int, nn.Module], lr: Tensor) -> dict[int, Tensor]:  # [n, 3, t, t] uint8
+    """The low resolutions (key 1) and their teachers' pictures by scale, all uint8, less the teachers' margin."""
+    margin, answers = _TEACHER_MARGIN_PX, dict[int, list[Tensor]]()
+    for part in lr.split(_TAUGHT_AT_ONCE):
+        source = part.float() / 255
+        for scale, module in teachers.items():
+            cut = slice(margin * scale, -margin * scale)
+            answers.setdefault(scale, []).append(_to_bytes(module(source))[..., cut, cut].contiguous())
+    inner = lr[..., margin:-margin, margin:-margin].contiguous()
+    return {1: inner} | {scale: torch.cat(parts) for scale, parts in answers.items()}
+
+
+@dataclass(frozen=True)
+class HeldPatches:
+    """Patches of taught tiles and of pictures, all on one device; stands in for `data.Patches`."""
+
+    tiles: Mapping[int, Tensor]  # by scale [T, 3, t * scale, t * scale] uint8, 1 the low resolution; or empty
+    pictures: Pyramid | None
+    picture_share: float
+    data: Data
+
+    def draw(self, *seed: int, count: int) -> Batch:
+        """The patches of one step; those of pictures share one scale."""
+        rng = np.random.default_rng(seed)
+        scale = draw_scale(rng, self.data)
+        shown = int(rng.binomial(count, self.picture_share)) if self.pictures and self.tiles else 0
+        shown = shown if self.tiles else count
+        lr: list[Tensor] = []
+        targets: list[Targets] = []
+        if shown < count:
+            lr.append(self._draw_taught(rng, count - shown, targets))
+        if shown:
+            assert self.pictures is not None
+            side_px = round(scale * self.data.patch_px)
+            hr = _turn(rng, self.pictures.cut(rng, side_px, shown, self.data.busiest_of)).float() / 255
+            targets.append(Targets(hr, tuple(range(count - shown, count))))
+            lr.append(quantise(resize(hr, size=(self.data.patch_px, self.data.patch_px))))
+        return Batch(torch.cat(lr), tuple(targets))
+
+    def _draw_taught(self, rng: np.random.Generator, count: int, targets: list[Targets]) -> Tensor:
+        low, patch_px = self.tiles[1], self.data.patch_px
+        tile = rng.integers(len(low), size=count)
+        corner = rng.integers(low.shape[2] - patch_px + 1, size=(2, count))
+        flips = rng.integers(2, size=(3, count))
+        weights = self.data.taught_weights or {f"x{scale}": 1.0 for scale in self.tiles if scale != 1}
+        for name, weight in weights.items():
+            scale = int(name[1:])
+            hr = _cut_turned(self.tiles[scale], tile, corner, flips, scale, patch_px)
+            targets.append(Targets(hr, tuple(range(count)), weight / sum(weights.values())))
+        return _cut_turned(low, tile, corner, flips, 1, patch_px)
+
+
+def _cut_turned(
+    tiles: Tensor, tile: np.ndarray, corner: np.ndarray, flips: np.ndarray, scale: int, patch_px: int
+) -> Tensor:  # [n, 3, side, side] float
+    """The same patches of the same tiles at any scale, mirrored and transposed alike."""
+    side = patch_px * scale
+    along = np.arange(side)
+    y, x = (
+        start[:, None] * scale + np.where(flip[:, None], along[::-1], along)
+        for start, flip in zip(corner, flips[:2], strict=True)
+    )
+    at = torch.from_numpy(np.concatenate([tile[:, None], y, x, flips[2][:, None]], 1)).to(tiles.device)
+    of, rows, columns, is_transposed = at.split([1, side, side, 1], 1)
+    # The indices of the first and the last two axes are apart, so that torch puts the channels last.
+    patch = tiles[of[:, :, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return torch.where(is_transposed[:, :, None, None] == 1, patch.mT, patch).float() / 255
+
+
+def _turn(rng: np.random.Generator, windows: Tensor) -> Tensor:  # [n, 3, side, side]
+    flips = torch.from_numpy(rng.integers(2, size=(3, len(windows), 1, 1, 1))).to(windows.device) == 1
+    windows = torch.where(flips[0], windows.flip(2), windows)
+    windows = torch.where(flips[1], windows.flip(3), windows)
+    return torch.where(flips[2], windows.mT, windows)
+
+
+def _to_bytes(picture: Tensor) -> Tensor:
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
