@@ -112,23 +112,26 @@ _REACH = math.sqrt(-2 * math.log(DEFAULT_EPS))  # of a Gaussian's support, in si
 def count_values(field: GaussianField, view: View) -> float:
     """At most how many values a drawing adds up: for every Gaussian, the pixels in the box of its support."""
     sigma, mean = torch.as_tensor(field.sigma), torch.as_tensor(field.mean)
-    (height, width), (x, y) = view.size, view.origin
     if not len(field):
         return 0.0
-    scale = mean.new_tensor([width / view.span[1], height / view.span[0]])
-    window = mean.new_tensor(field.window or (math.inf, math.inf))
+    scales = [length / span for length, span in zip(view.size[::-1], view.span[::-1], strict=True)]  # (x, y), as means
+    windows = field.window or (math.inf, math.inf)
     # Mostly all Gaussians are small, and the largest alone shows that there is little to draw.
-    largest = torch.minimum(_REACH * sigma.amax(0), window) * scale
-    box = (min(2 * half + 1, side) for half, side in zip(largest.tolist(), (width, height), strict=True))
-    most = len(field) * math.prod(box)
+    axes = list(zip(sigma.amax(0).tolist(), windows, scales, view.size[::-1], strict=True))
+    most = len(field) * math.prod(
+        min(2 * scale * min(_REACH * largest, window) + 1, length) for largest, window, scale, length in axes
+    )
     if most <= DRAWN_VALUES:
         return most
-    origin, size, total = mean.new_tensor([x, y]), mean.new_tensor([width, height]), 0.0
+    total = 0.0
     for start in range(0, len(field), _CHUNK):
         at = slice(start, start + _CHUNK)
-        middle, half = (mean[at] - origin) * scale, torch.minimum(_REACH * sigma[at], window) * scale
-        sides = torch.minimum(middle + half, size) - (middle - half).clamp(min=0)
-        total += float((sides + 1).clamp(min=0).minimum(size).prod(1).sum())
+        sides: list[Tensor] = []
+        for axis, (_, window, scale, length) in enumerate(axes):
+            middle = (mean[at, axis] - view.origin[axis]) * scale
+            half = (sigma[at, axis] * (_REACH * scale)).clamp_(max=window * scale)
+            sides.append(((middle + half).clamp_(max=length) - (middle - half).clamp_(min=0) + 1).clamp_(0, length))
+        total += float(torch.dot(*sides))
     return total
 
 

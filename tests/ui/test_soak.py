@@ -56,5 +56,6 @@ def test_memory_returns_after_500_runs_of_100_sessions(tmp_path: Path) -> None:
         for _ in range(RUNS // SESSIONS):
             list(pool.map(run, new_sessions()))
             after.append(resident_mib())
-    print(f"\n{RUNS} runs of {RUNS} sessions: {before:.0f} MiB before, then", ", ".join(f"{one:.0f}" for one in after))
+    rounds = ", ".join(f"{one:.0f}" for one in after)
+    print(f"\n{RUNS} runs, {SESSIONS} new sessions in each round: {before:.0f} MiB before, {rounds} after the rounds")
     assert after[-1] < 1.10 * before
