@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -115,7 +116,10 @@ def _load_by_pillow(path: Path) -> Any:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("TGA", "QOI")) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is that of check_pixels
+            picture = Image.open(path, formats=("TGA", "QOI"))
+        with picture:
             check_pixels(printable(path.name), picture.height, picture.width, "whole")
             mode = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA"}.get(picture.mode, "RGB")
             pixels = np.asarray(picture.convert(mode))

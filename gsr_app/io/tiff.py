@@ -371,6 +371,12 @@ def _as_stored(page: Page, values: NDArray[Any]) -> tuple[Stored, tuple[str, ...
 
 def _lab(page: Page, values: NDArray[Any]) -> NDArray[np.float32]:
     """L* in 0..100, a* and b* in -128..127."""
+    if page.bands < 3 or (page.kind != _FLOAT and page.bits not in {8, 16}):
+        name = printable(page.path.name)
+        raise ImageError(
+            f"{name} is a TIFF of L*a*b* in {page.bands} channels of {page.bits} bits, which is not read.",
+            hint=_SAVE_HINT,
+        )
     if page.kind == _FLOAT:
         return values[..., :3].astype(np.float32)
     bits, offset = page.bits, page.photometric == _ICCLAB

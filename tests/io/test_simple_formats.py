@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,20 @@ def test_tga_and_qoi(tmp_path: Path, random_pixels: Pixels) -> None:
     for name, data in (("cut.tga", tga_of(pixels)), ("cut.qoi", qoi_of(pixels))):
         with pytest.raises(ImageError, match="cannot be read as"):
             read(tmp_path / name, data[:40])
+
+
+@pytest.mark.parametrize(
+    "claim", [9500, 14000]
+)  # Pillow would warn of the first, on the terminal, and refuse the other
+def test_the_limit_of_pixels_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claim: int) -> None:
+    import warnings
+
+    monkeypatch.setenv("GSR_MAX_PIXELS", "1e6")
+    data = bytearray(tga_of(np.zeros((4, 4, 3), np.uint8)))
+    data[12:16] = struct.pack("<HH", claim, claim)
+    with warnings.catch_warnings(record=True) as seen, pytest.raises(ImageError):
+        read(tmp_path / "a.tga", bytes(data))
+    assert not seen
 
 
 # ---- what is not read ---------------------------------------------------------------------------------------------

@@ -175,6 +175,15 @@ def test_lab_of_8_and_16_bits_becomes_srgb(tmp_path: Path, bits: int, photometri
     assert any("sRGB" in note for note in picture.meta.notes)
 
 
+@pytest.mark.parametrize(("bits", "bands"), [(4, 3), (12, 3), (8, 2)])
+def test_lab_of_other_layouts_is_named(tmp_path: Path, bits: int, bands: int) -> None:
+    values = np.ones((4, 6, bands), np.uint8)
+    data = tiff_of(values, bits=bits, pack=partial(pack_bits, bits=bits), tags={262: (3, [8])})
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match=rf"L\*a\*b\* in {bands} channels of {bits} bits"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_associated_alpha_orientation_profile_and_resolution_of_unusual_depths(
     tmp_path: Path, rgb_profile: bytes
 ) -> None:
