@@ -1,8 +1,8 @@
 """Swift: encodes an image as 2-D Gaussians in a fraction of a second on a CPU; one encoding is drawn at any scale.
 
-It combines Gaussians as the continuous picture (GSASR, arXiv:2501.06838) with a plain convolutional body whose training
-branches fold into single 3x3 kernels (RT4KSR, CVPRW 2023; ECBSR, ACM MM 2021). Differences: the field does not depend
-on the scale; splatting is normalised; every source pixel has a 2x2 lattice of Gaussians, initially a pixel shuffle x2.
+It combines Gaussians as the continuous picture (GSASR, arXiv:2501.06838) with a plain convolutional body of residual
+blocks. Differences: the field does not depend on the scale; splatting is normalised; every source pixel has a 2x2
+lattice of Gaussians, initially a pixel shuffle x2.
 
 The first kernels have zero mean and no layer has a bias, so a constant patch of any colour gives a zero residual.
 For the same reason a constant added to the input is added to the output.
@@ -10,9 +10,8 @@ For the same reason a constant added to the input is added to the output.
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +27,9 @@ _PER_GAUSSIAN = 8  # red, green, blue, offset x, y, sigma x, y, rho
 
 @dataclass(frozen=True)
 class SwiftConfig:
-    channels: int = 48
-    blocks: int = 6
-    dilated: tuple[int, ...] = ()  # blocks whose first convolution has a dilation of 2: a wider view at no cost
-    branches: bool = False  # the training form: each kernel is a sum of several
+    channels: int = 40
+    blocks: int = 9
+    dilated: tuple[int, ...] = (3, 5)  # blocks whose first convolution has a dilation of 2: a wider view at no cost
     sigma_least: float = 0.1  # source pixels
     sigma_most: float = 0.6
     sigma_start: float = 0.22  # neighbours half a pixel apart then have little weight at each other's centre
@@ -57,19 +55,6 @@ class PlainConv(nn.Module):
         return F.conv2d(x, self.kernel(), padding=self.dilation, dilation=self.dilation)
 
 
-class BranchedConv(PlainConv):
-    """The training form: 3x3, 1x1 and a scaled identity, summed as kernels: a step costs one convolution."""
-
-    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
-        super().__init__(inputs, outputs, dilation)
-        self.point = nn.Parameter(torch.randn(outputs, inputs) * (0.1 / math.sqrt(inputs)))
-        self.identity = nn.Parameter(torch.zeros(outputs))
-
-    def kernel(self) -> Tensor:
-        centre = self.point + torch.diag(self.identity)
-        return self.weight + F.pad(centre[:, :, None, None], (1, 1, 1, 1))
-
-
 class ZeroMeanConv(PlainConv):
     """The first convolution. Its kernels have zero mean and the border is replicated, so a constant gives zero."""
 
@@ -83,9 +68,9 @@ class ZeroMeanConv(PlainConv):
 class Block(nn.Module):
     """Residual block."""
 
-    def __init__(self, conv: type[PlainConv], channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.first, self.second = conv(channels, channels, dilation), conv(channels, channels)
+        self.first, self.second = PlainConv(channels, channels, dilation), PlainConv(channels, channels)
         with torch.no_grad():
             self.second.weight.mul_(0.3)  # the variance of the sum then grows slowly with depth
 
@@ -104,11 +89,10 @@ class Swift(nn.Module):
     def __init__(self, config: SwiftConfig = SwiftConfig()) -> None:
         super().__init__()
         self.config = config
-        conv = BranchedConv if config.branches else PlainConv
         self.head = ZeroMeanConv(3, config.channels)
         dilations = [2 if index in config.dilated else 1 for index in range(config.blocks)]
-        self.blocks = nn.ModuleList([Block(conv, config.channels, dilation) for dilation in dilations])
-        self.join = conv(config.channels, config.channels)
+        self.blocks = nn.ModuleList([Block(config.channels, dilation) for dilation in dilations])
+        self.join = PlainConv(config.channels, config.channels)
         self.tail = PlainConv(config.channels, _PER_GAUSSIAN * _LATTICE**2)
         nn.init.normal_(self.tail.weight, std=1e-3)
 
@@ -159,28 +143,6 @@ class Swift(nn.Module):
             normalize=True,
         )
 
-    def fuse(self) -> Swift:
-        """The inference form: the branches of every kernel are summed."""
-        plain = Swift(replace(self.config, branches=False)).to(self.head.weight.device, self.head.weight.dtype)
-        ours = {name: part for name, part in self.named_modules() if isinstance(part, PlainConv)}
-        with torch.no_grad():
-            for name, part in plain.named_modules():
-                if isinstance(part, PlainConv):
-                    part.weight.copy_(ours[name].kernel())
-        return plain.train(self.training)
-
-
-def _build(config: SwiftConfig) -> nn.Module:
-    return Swift(config)
-
-
-_DEEP = SwiftConfig(channels=40, blocks=9, dilated=(3, 5))
 
 # The overlap is the number of 3x3 convolutions, the dilated ones counted twice; the cubic base sees two pixels.
-ARCHS = (
-    Architecture("swift", functools.partial(_build, SwiftConfig()), "field", lattice=_LATTICE, overlap=16),
-    Architecture(
-        "swift-train", functools.partial(_build, SwiftConfig(branches=True)), "field", lattice=_LATTICE, overlap=16
-    ),
-    Architecture("swift-deep", functools.partial(_build, _DEEP), "field", lattice=_LATTICE, overlap=24),
-)
+ARCHS = (Architecture("swift", Swift, "field", lattice=_LATTICE, overlap=24),)

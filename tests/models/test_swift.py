@@ -11,22 +11,19 @@ from torch import Tensor
 
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import architecture, build
-from gsr_app.models.swift import BranchedConv, Swift, SwiftConfig, local_maximum
+from gsr_app.models.swift import Swift, SwiftConfig, local_maximum
 from gsr_app.ops import render
 
 LATTICE = architecture("swift").lattice
 
 
-def wild(arch: str = "swift") -> Swift:
+def wild() -> Swift:
     """A network whose Gaussians move, stretch, lean and colour, as random weights of ordinary size make them."""
     torch.manual_seed(1)
-    module = build(arch)
+    module = build("swift")
     assert isinstance(module, Swift)
     with torch.no_grad():
         module.tail.weight.normal_(std=0.03)
-        for part in module.modules():
-            if isinstance(part, BranchedConv):
-                part.identity.normal_(std=0.3)
     return module
 
 
@@ -47,12 +44,11 @@ def noise(height: int, width: int, seed: int = 0) -> Tensor:
 # ---- by construction -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["swift", "swift-deep"])
 @pytest.mark.parametrize("color", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.2, 0.5, 0.9), (1.0, 0.0, 0.0)])
-def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, float], name: str) -> None:
+def test_flat_colours_stay_flat_with_any_weights(color: tuple[float, float, float]) -> None:
     flat = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 13, 17)
     for scale in (2.0, 3.7):
-        assert float((draw(wild(name), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
+        assert float((draw(wild(), flat, scale) - flat[0, :, :1, :1]).abs().max()) < 1e-4
 
 
 def test_a_constant_added_to_the_input_is_added_to_the_output() -> None:
@@ -90,27 +86,13 @@ def test_convolutions_in_half_precision_blur_neither_places_nor_colours() -> Non
     assert float((halved.color - exact.color).abs().max()) < 1e-3
 
 
-def test_the_training_form_and_the_fused_form_agree() -> None:
-    branched = wild("swift-train")
-    fused = branched.fuse()
-    assert not fused.config.branches
-    assert {name.rpartition(".")[2] for name, _ in fused.named_parameters()} == {"weight"}
-    lr = noise(20, 18)
+def test_a_batch_has_the_gaussians_of_its_pictures_one_after_the_other() -> None:
+    module, lr = wild(), torch.cat([noise(7, 9), noise(7, 9, seed=1)])
     with torch.no_grad():
-        assert float((branched.encode(lr) - fused.encode(lr)).abs().max()) < 1e-4
-    # Without a cut-off, whose edge a rounding error may cross.
-    view = View.whole((20, 18), Scale(3.0, 3.0))
-    pictures = [render(encode(form, lr), view, eps=0) for form in (branched, fused)]
-    assert float((pictures[0] - pictures[1]).abs().max()) < 1e-4
-
-
-def test_the_registry_builds_both_forms() -> None:
-    fused, branched = build("swift"), build("swift-train")
-    assert isinstance(fused, Swift)
-    assert isinstance(branched, Swift)
-    assert not fused.training
-    fused.load_state_dict(branched.fuse().state_dict(), strict=True)
-    assert sum(p.numel() for p in fused.parameters()) < 330_000
+        together = module.fields(module.encode(lr))
+    for part in ("mean", "sigma", "rho", "color"):
+        alone = torch.cat([getattr(encode(module, one[None]), part) for one in lr])
+        assert float((getattr(together, part) - alone).abs().max()) < 1e-5
 
 
 def test_a_zoomed_view_is_the_crop_of_the_whole_drawing() -> None:
@@ -123,9 +105,8 @@ def test_a_zoomed_view_is_the_crop_of_the_whole_drawing() -> None:
         assert float((part - whole[:, top : top + height, left : left + width]).abs().max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["swift", "swift-deep"])
-def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole(name: str) -> None:
-    arch, module, lr = architecture(name), wild(name), noise(44, 52)
+def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole() -> None:
+    arch, module, lr = architecture("swift"), wild(), noise(44, 52)
     whole = encode(module, lr)
     tile = encode(module, lr[:, :, :40, :44])
     core = (40 - arch.overlap, 44 - arch.overlap)  # what lies further than the overlap from the cut
@@ -136,15 +117,14 @@ def test_a_tile_with_its_overlap_has_the_gaussians_of_the_whole(name: str) -> No
         assert float((big - small).abs().max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["swift", "swift-deep"])
-def test_the_overlap_is_the_receptive_field_rounded_up_to_eight(name: str) -> None:
-    module, lr = wild(name), noise(1, 80)
+def test_the_overlap_is_the_receptive_field_rounded_up_to_eight() -> None:
+    module, lr = wild(), noise(1, 80)
     moved = lr.clone()
     moved[..., 0] += 0.3
     with torch.no_grad():
         changed = (module.encode(lr) != module.encode(moved)).any(dim=1)[0].any(dim=0)  # columns of the lattice
     reach = (int(changed.nonzero().max()) + 1) / LATTICE - 1  # source pixels
-    assert architecture(name).overlap - 8 < reach <= architecture(name).overlap
+    assert architecture("swift").overlap - 8 < reach <= architecture("swift").overlap
 
 
 def test_a_fresh_network_starts_close_to_bicubic() -> None:
@@ -157,7 +137,7 @@ def test_a_fresh_network_starts_close_to_bicubic() -> None:
 
 
 def test_gradients_reach_every_weight_through_the_drawing() -> None:
-    module = Swift(SwiftConfig(channels=16, blocks=2, branches=True))
+    module = Swift(SwiftConfig(channels=16, blocks=2))
     field = module.field(module.encode(noise(8, 8)), Scale(2, 2))
     target = noise(16, 16, seed=3)[0]
     (render(field, View.whole((8, 8), Scale(2, 2))) - target).square().mean().backward()

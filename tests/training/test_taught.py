@@ -225,6 +225,6 @@ def test_the_pack_command_writes_pictures_and_taught_tiles(tmp_path: Path, capsy
 @pytest.mark.shared
 def test_the_photographs_held_out_of_swifts_training_are_the_listed_ones(shared: Path) -> None:
     listed = (Path(__file__).resolve().parents[2] / "assets/swift-held-out.txt").read_text().split()
-    held_out = read_recipe(find_recipe("swift-deep")).data.held_out
+    held_out = read_recipe(find_recipe("swift")).data.held_out
     files = choose_held_out(find_pictures(shared / "data/photos"), held_out)
     assert [file.name for file in files] == listed

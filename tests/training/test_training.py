@@ -43,7 +43,7 @@ def draw_pictures(count: int, size: tuple[int, int] = (56, 64)) -> list[torch.Te
 
 def small_recipe(**changes: object) -> Recipe:
     recipe = Recipe(
-        arch="swift-train",
+        arch="swift",
         data=Data(patch_px=14, batch=2, scales=(1.5, 3.0), scale_per="patch"),
         optimizer=Optimizer("soap", rate=3e-3, betas=(0.95, 0.95), clip_norm=1.0),
         schedule=Schedule(steps=6, warmup_steps=2, ema=0.9),
@@ -342,7 +342,7 @@ def test_every_shipped_recipe_can_be_read(path: Path) -> None:
 
 def test_a_misspelt_key_of_a_recipe_is_an_error_that_helps(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('arch = "swift-train"\n[data]\npatch_size = 32\n')
+    path.write_text('arch = "swift"\n[data]\npatch_size = 32\n')
     with pytest.raises(InvalidArgument, match=r"mine.toml \[data\]: unknown key 'patch_size'. Did you mean 'patch_px'"):
         read_recipe(path)
     with pytest.raises(GsrError, match="Did you mean 'swift'"):
