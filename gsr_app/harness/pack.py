@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from gsr_app.core.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from gsr_app.training.pack import Entry
 
 
@@ -38,36 +36,19 @@ def run(args: argparse.Namespace) -> int:
 
     from gsr_app.training.data import load_pictures
     from gsr_app.training.pack import write_pack
-    from gsr_app.training.teach import Pool, teach
+    from gsr_app.training.teach import Pool, load_teachers, teach
 
     if args.threads:
         torch.set_num_threads(args.threads)
     pictures = load_pictures(args.folder, held_out=args.held_out)
     entries: Iterable[Entry] = ({"picture": picture} for picture in pictures)
     if args.teacher:
-        teachers = dict(_load_teacher(one) for one in args.teacher)
+        teachers = load_teachers(args.teacher)
         entries = _tell(teach(pictures, teachers, Pool(), _read_range(args.tiles), args.seed))
     about = {"held_out": args.held_out, "seed": args.seed, "tiles": args.tiles} if args.teacher else {}
     count = write_pack(args.out, entries, about)
     print(f"{args.out}: {count} {'tiles' if args.teacher else 'pictures'}, {args.out.stat().st_size / 1e6:.0f} MB.")
     return 0
-
-
-def _load_teacher(text: str) -> tuple[int, nn.Module]:
-    import torch
-
-    from gsr_app.models.checkpoint import load_state, read_state
-    from gsr_app.models.registry import architecture
-
-    name, separator, file = text.partition("=")
-    if not separator:
-        raise InvalidArgument(f"--teacher {text} names no weights.", hint="Write it as ARCHITECTURE=FILE.")
-    arch = architecture(name)
-    if arch.kind != "pixels" or arch.native_scale is None:
-        raise InvalidArgument(f"{name} is not a network of one scale.", hint="A teacher is, such as smfanet-plus-x2.")
-    module = arch.build().eval()
-    load_state(module, read_state(Path(file)), file)
-    return arch.native_scale, module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _read_range(text: str) -> range:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gsr_app.training.clips import Clip
+    from gsr_app.training.held import HeldPatches
     from gsr_app.training.loop import Status, Trainer
     from gsr_app.training.recipe import Recipe
     from gsr_app.training.starts import FittedPicture
@@ -43,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validate", type=Path, help="folder of pictures to judge by; else a few of --data are held out"
     )
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="ARCH=WEIGHTS",
+        help="make taught tiles at the start and keep all data in the memory of the device, as suits a GPU",
+    )
+    parser.add_argument("--tiles", type=int, default=8000, help="taught tiles to make (default: %(default)s)")
+    parser.add_argument("--batch", type=int, help="patches of a step, instead of the recipe's")
     parser.add_argument("--steps", type=int, help="length of the run, instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="anneal by the clock, to end after so many minutes of training")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
@@ -67,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     path = find_recipe(args.recipe)
-    recipe = _with_overrides(read_recipe(path), steps=args.steps, seed=args.seed)
+    recipe = _with_overrides(read_recipe(path), steps=args.steps, seed=args.seed, batch=args.batch)
     out = args.out or Path("runs") / path.stem
     if args.begin_with and args.resume:
         raise InvalidArgument("--from begins a run and --resume goes on with one.", hint="Leave one of them out.")
@@ -88,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         pictures = load_shares(args.data, held_out=recipe.data.held_out)
     if validation is None:
         pictures, validation = hold_out(pictures)
+    if args.teacher:
+        pictures = _teach(args, pictures, recipe)
     build = StartTrainer if kind == "start" else Trainer
     trainer = build(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
     if args.resume:
@@ -95,6 +107,21 @@ def run(args: argparse.Namespace) -> int:
     elif args.begin_with:
         trainer.begin_with(args.begin_with)
     return _watch(trainer)
+
+
+def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe) -> HeldPatches:
+    import torch
+
+    from gsr_app.training.data import Share
+    from gsr_app.training.held import hold
+    from gsr_app.training.teach import load_teachers
+
+    examples = [one for share in pictures if isinstance(share, Share) for one in share.examples] or pictures
+    if not all(isinstance(one, torch.Tensor) and one.ndim == 3 for one in examples):
+        raise InvalidArgument("--teacher needs pictures in --data.", hint="Leave it out for packs, clips and fits.")
+    print(f"Making {args.tiles} taught tiles of {len(examples)} pictures.", file=sys.stderr)
+    device = torch.device(_choose_device(args.device))
+    return hold(examples, load_teachers(args.teacher), recipe.data, tiles=args.tiles, seed=recipe.seed, device=device)
 
 
 def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence[_Example]]:
@@ -107,7 +134,7 @@ def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence
     return [one for i, one in enumerate(pictures) if i not in held], [pictures[i] for i in sorted(held)]
 
 
-def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None) -> Recipe:
+def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None, batch: int | None) -> Recipe:
     changes: dict[str, Any] = {}
     if steps is not None:
         # A short run warms up and is judged in proportion.
@@ -115,6 +142,10 @@ def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None) -> R
             recipe.schedule, steps=steps, warmup_steps=min(recipe.schedule.warmup_steps, steps // 10)
         )
         changes["validation"] = dataclasses.replace(recipe.validation, every=min(recipe.validation.every, steps))
+    if batch is not None:
+        if batch < 1:
+            raise InvalidArgument(f"--batch must be at least 1, found {batch}.")
+        changes["data"] = dataclasses.replace(recipe.data, batch=batch)
     if seed is not None:
         changes["seed"] = seed
     return dataclasses.replace(recipe, **changes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,12 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops.resize import resize
 from gsr_app.training.data import Batch, Targets, draw_scale, quantise
 from gsr_app.training.recipe import Data
+from gsr_app.training.teach import MARGIN_PX, POOL, Pool
 
 _LEVELS = 10  # sizes that every picture is kept in
-_TEACHER_MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
 _TAUGHT_AT_ONCE = 32
+_TILES_OF_A_PAGE = 16  # drawn text and grids
+_PICTURE_SHARE = 0.1  # of the patches, at all the scales that have no teacher
 
 
 class Pyramid:
@@ -52,6 +55,11 @@ class Pyramid:
         if not self.levels:
             raise InvalidArgument(f"None of {len(pictures)} pictures is large enough for windows of {least_px} pixels.")
 
+    @property
+    def largest_px(self) -> int:
+        """The side of the largest window that can be cut."""
+        return max(min(one.shape[1:]) for level in self.levels for one in level)
+
     def cut(self, rng: np.random.Generator, side_px: int, count: int, busiest_of: int = 1) -> Tensor:
         """[count, 3, side, side] uint8; of several windows each, the one with the most detail."""
         windows = torch.stack([self._cut_one(rng, side_px) for _ in range(count * busiest_of)])
@@ -75,7 +83,7 @@ class Pyramid:
 @torch.inference_mode()
 def answer(teachers: Mapping[int, nn.Module], lr: Tensor) -> dict[int, Tensor]:  # [n, 3, t, t] uint8
     """The low resolutions (key 1) and their teachers' pictures by scale, all uint8, less the teachers' margin."""
-    margin, answers = _TEACHER_MARGIN_PX, dict[int, list[Tensor]]()
+    margin, answers = MARGIN_PX, dict[int, list[Tensor]]()
     for part in lr.split(_TAUGHT_AT_ONCE):
         source = part.float() / 255
         for scale, module in teachers.items():
@@ -83,6 +91,37 @@ def answer(teachers: Mapping[int, nn.Module], lr: Tensor) -> dict[int, Tensor]: 
             answers.setdefault(scale, []).append(_to_bytes(module(source))[..., cut, cut].contiguous())
     inner = lr[..., margin:-margin, margin:-margin].contiguous()
     return {1: inner} | {scale: torch.cat(parts) for scale, parts in answers.items()}
+
+
+def hold(
+    pictures: Sequence[Tensor],  # [3, H, W] uint8
+    teachers: Mapping[int, nn.Module],  # by scale
+    data: Data,
+    *,
+    tiles: int,
+    seed: int,
+    device: torch.device,
+    pool: Pool = POOL,
+) -> HeldPatches:
+    """Make taught tiles of pictures and of drawn pages, and keep them on a device with the pictures."""
+    rng, side = np.random.default_rng(seed), pool.tile_px + 2 * MARGIN_PX
+    pages = _draw_pages(rng, pool, tiles)
+    drawn = round(pool.drawn_share * tiles) if pages else 0
+    lr = [Pyramid(pictures, pool.shrink, side, device, rng).cut(rng, side, tiles - drawn, pool.busiest_of)]
+    if drawn:
+        lr.append(Pyramid(pages, pool.drawn_shrink, side, device, rng).cut(rng, side, drawn))
+    answers = answer({scale: module.to(device) for scale, module in teachers.items()}, torch.cat(lr))
+    shown = Pyramid(pictures, (1.0, data.shrink_most), math.ceil(data.patch_px * data.scales[0]), device, rng)
+    return HeldPatches(answers, shown, _PICTURE_SHARE, data)
+
+
+def _draw_pages(rng: np.random.Generator, pool: Pool, tiles: int) -> list[Tensor]:
+    try:
+        from gsr_app.training.drawn import draw_picture
+    except ModuleNotFoundError as error:
+        warnings.warn(f"No text and grids are drawn for training: {error}.", stacklevel=2)
+        return []
+    return [draw_picture(rng, pool.drawn_px) for _ in range(math.ceil(pool.drawn_share * tiles / _TILES_OF_A_PAGE))]
 
 
 @dataclass(frozen=True)
@@ -106,7 +145,7 @@ class HeldPatches:
             lr.append(self._draw_taught(rng, count - shown, targets))
         if shown:
             assert self.pictures is not None
-            side_px = round(scale * self.data.patch_px)
+            side_px = min(round(scale * self.data.patch_px), self.pictures.largest_px)
             hr = _turn(rng, self.pictures.cut(rng, side_px, shown, self.data.busiest_of)).float() / 255
             targets.append(Targets(hr, tuple(range(count - shown, count))))
             lr.append(quantise(resize(hr, size=(self.data.patch_px, self.data.patch_px))))

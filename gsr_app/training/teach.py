@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.models.checkpoint import load_state, read_state
+from gsr_app.models.registry import architecture
 from gsr_app.ops.resize import resize
 from gsr_app.training.data import measure_detail
-from gsr_app.training.drawn import draw_picture
 
-_MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
+MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
 
 
 class Pool(NamedTuple):
@@ -33,6 +35,24 @@ class Pool(NamedTuple):
     busiest_of: int = 2  # windows looked at for every tile; the one with the most detail is taken
 
 
+def load_teachers(named: Sequence[str]) -> dict[int, nn.Module]:
+    """Networks of one scale with their weights, each given as ARCHITECTURE=FILE; by scale."""
+    teachers: dict[int, nn.Module] = {}
+    for text in named:
+        name, separator, file = text.partition("=")
+        if not separator:
+            raise InvalidArgument(f"--teacher {text} names no weights.", hint="Write it as ARCHITECTURE=FILE.")
+        arch = architecture(name)
+        if arch.kind != "pixels" or arch.native_scale is None:
+            raise InvalidArgument(
+                f"{name} is not a network of one scale.", hint="A teacher is one, as smfanet-plus-x2."
+            )
+        module = arch.build().eval()
+        load_state(module, read_state(Path(file)), file)
+        teachers[arch.native_scale] = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return teachers
+
+
 def teach(
     pictures: Sequence[Tensor],  # [3, H, W] uint8
     teachers: Mapping[int, nn.Module],  # by scale
@@ -44,7 +64,7 @@ def teach(
 
     A tile follows from the seed and its index alone, so several processes can share the work.
     """
-    side = pool.tile_px + 2 * _MARGIN_PX
+    side = pool.tile_px + 2 * MARGIN_PX
     usable = [one for one in pictures if min(one.shape[1:]) >= side * pool.shrink[0]]
     if not usable:
         raise InvalidArgument(f"No picture is large enough for tiles of {pool.tile_px} pixels.")
@@ -56,8 +76,8 @@ def teach(
         with torch.inference_mode():
             batch = (lr[None].float() / 255).contiguous(memory_format=torch.channels_last)
             answers = {scale: module(batch)[0] for scale, module in teachers.items()}
-        yield {"lr": _cut(lr, _MARGIN_PX)} | {
-            f"x{scale}": _cut((one.clamp(0, 1) * 255).round().to(torch.uint8), _MARGIN_PX * scale)
+        yield {"lr": _cut(lr, MARGIN_PX)} | {
+            f"x{scale}": _cut((one.clamp(0, 1) * 255).round().to(torch.uint8), MARGIN_PX * scale)
             for scale, one in answers.items()
         }
 
@@ -65,6 +85,8 @@ def teach(
 def _draw_tile(
     rng: np.random.Generator, pictures: Sequence[Tensor], weights: np.ndarray, side: int, pool: Pool
 ) -> Tensor:  # [3, side, side] uint8
+    from gsr_app.training.drawn import draw_picture  # needs the picture library, as a machine for training may not
+
     windows: list[Tensor] = []
     is_drawn = rng.random() < pool.drawn_share
     for _ in range(1 if is_drawn else pool.busiest_of):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gsr_app.core.errors import GsrError
+from gsr_app.harness import cli
 from gsr_app.ops.resize import resize
-from gsr_app.training.held import HeldPatches, Pyramid, answer
+from gsr_app.training.held import HeldPatches, Pyramid, answer, hold
+from gsr_app.training.pack import write_pack
 from gsr_app.training.recipe import Data
 
 CPU = torch.device("cpu")
@@ -94,3 +99,29 @@ def test_a_pyramid_holds_shrunk_pictures_and_none_that_is_too_small() -> None:
     assert all(len(level) == 1 for level in shown.levels)
     with pytest.raises(GsrError, match="None of 1 pictures is large enough"):
         Pyramid([noise(3, 20, 20)], (1.0, 2.0), 24, CPU, np.random.default_rng(0))
+
+
+@pytest.mark.shared
+def test_the_command_trains_on_tiles_that_it_makes_itself(tmp_path: Path, shared: Path) -> None:
+    for index in range(2):
+        picture = resize(noise(1, 3, 60, 60, seed=index).float(), size=(240, 240))[0].clamp(0, 255).to(torch.uint8)
+        write_pack(tmp_path / f"{index}.pack", [{"picture": picture}])
+    weights = shared / "weights" / "SMFANet_plus_DF2K_100w_x2SR.pth"
+    words = ["train", "swift", "--data", str(tmp_path / "0.pack"), str(tmp_path / "1.pack"), "--tiles", "8"]
+    words += ["--teacher", f"smfanet-plus-x2={weights}", "--batch", "2", "--steps", "2", "--out", str(tmp_path / "run")]
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'arch = "swift"\n[data]\npatch_px = 12\nscales = [1.5, 3.0]\ntaught_weights = { x2 = 1.0 }\n'
+        "[validation]\nevery = 0\n"
+    )
+    words[1] = str(recipe)
+    assert cli.main([*words, "--device", "cpu", "--threads", "1"]) == 0
+    assert (tmp_path / "run" / "final.safetensors").is_file()
+
+
+def test_a_machine_without_the_picture_library_trains_without_drawn_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gsr_app.training.drawn", None)
+    pictures = [noise(3, 200, 200)]
+    with pytest.warns(UserWarning, match="No text and grids are drawn"):
+        held = hold(pictures, {2: Repeat(2)}, Data(patch_px=12), tiles=6, seed=0, device=CPU)
+    assert held.tiles[1].shape == (6, 3, 96, 96)
