@@ -35,6 +35,9 @@ class Pool(NamedTuple):
     busiest_of: int = 2  # windows looked at for every tile; the one with the most detail is taken
 
 
+POOL = Pool()
+
+
 def load_teachers(named: Sequence[str]) -> dict[int, nn.Module]:
     """Networks of one scale with their weights, each given as ARCHITECTURE=FILE; by scale."""
     teachers: dict[int, nn.Module] = {}
@@ -45,7 +48,7 @@ def load_teachers(named: Sequence[str]) -> dict[int, nn.Module]:
         arch = architecture(name)
         if arch.kind != "pixels" or arch.native_scale is None:
             raise InvalidArgument(
-                f"{name} is not a network of one scale.", hint="A teacher is one, as smfanet-plus-x2."
+                f"{name} is not a network of one scale.", hint="A teacher is, such as smfanet-plus-x2."
             )
         module = arch.build().eval()
         load_state(module, read_state(Path(file)), file)
