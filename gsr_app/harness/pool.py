@@ -69,9 +69,10 @@ def _run_in_processes(
             while waiting or running:
                 # A job that was running when a process died is run alone: if a process dies again, it is the cause.
                 while waiting and len(running) < (1 if attempts[waiting[-1]] else 2 * workers):
-                    index = waiting.pop()
+                    index = waiting[-1]
+                    running[pool.submit(worker, jobs[index])] = index  # fails where a process has died just now
                     attempts[index] += 1
-                    running[pool.submit(worker, jobs[index])] = index
+                    waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield jobs[running[future]], future.result()
                     del running[future]
