@@ -16,7 +16,7 @@ import numpy as np
 from gradio.context import LocalContext
 
 from gsr_app.core.errors import GsrError
-from gsr_app.core.types import FieldHandle, Scale
+from gsr_app.core.types import Scale
 from gsr_app.models.registry import Method
 from gsr_app.ui import compare, video, views
 from gsr_app.ui.files import path_of
@@ -64,15 +64,13 @@ def build(app: AppState) -> None:
         """Encode an image as a field of Gaussians. Returns {id, method, count, source}; /render_view takes the id."""
         (found,) = comparison.find_methods(app.engine.methods, (str(method),))
         source = comparison.read_picture(image, app.limits)
-        made: list[FieldHandle] = []
-
-        def encode(_: object) -> None:
-            made.append(app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)))
-
-        app.runs.wait(_client(app, request), encode)
-        height, width = made[0].source_size
+        handle = app.runs.wait(
+            _client(app, request),
+            lambda _: app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)),
+        )
+        height, width = handle.source_size
         source_info = {"width": width, "height": height}
-        return {"id": app.handles.put(made[0]), "method": found.id, "count": made[0].count, "source": source_info}
+        return {"id": app.handles.put(handle), "method": found.id, "count": handle.count, "source": source_info}
 
     def render_view(
         field_id: str, x: float, y: float, width: float, height: float, out_width: float, out_height: float,
@@ -96,12 +94,10 @@ def build(app: AppState) -> None:
         """
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")
-        made: list[Any] = []
-        app.runs.wait(
+        return app.runs.wait(
             _client(app, request),
-            lambda _: made.append(as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol)))),
+            lambda _: as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol))),
         )
-        return made[0]
 
     def upscale_video(
         clip: str, method: str, scale: str, start: str, end: str, format: str, request: gr.Request
@@ -115,12 +111,10 @@ def build(app: AppState) -> None:
         asked = VideoRequest(clip, str(method), str(scale), str(start or ""), str(end or ""), str(format))
         job = video.prepare(app, asked)
         target = app.files.new(f".{job.format}", job.stem)
-        made: list[dict[str, Any]] = []
-        app.runs.wait(
-            _client(app, request),
-            lambda cancelled: made.append(video.facts_of(video.make(app, job, target, cancelled))),
+        facts = app.runs.wait(
+            _client(app, request), lambda cancelled: video.facts_of(video.make(app, job, target, cancelled))
         )
-        return str(target), made[0]
+        return str(target), facts
 
     def file(label: str) -> gr.File:
         return gr.File(label=label, type="filepath")
@@ -170,7 +164,7 @@ def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _client(app: AppState, request: gr.Request) -> Client:
-    """Whom a request is from: a session, or an address where the client did not name a session."""
+    """The client of a request: a session, or an address where the client did not name a session."""
     event, session = LocalContext.event_id.get() or "", request.session_hash or ""
     is_nameless = not session or session == event  # then Gradio names the session like the request
     address = request.client.host if request.client else ""
@@ -184,12 +178,12 @@ def _run_all(
     made: list[tuple[Path | None, dict[str, Any]]] = []
     for method in job.methods:
 
-        def run(cancelled: Callable[[], bool], method: Method = method) -> None:
-            pane = comparison.run_method(job, method, app.engine, app.sink, cancel=cancelled)
-            made.append((path_of(pane.download_url or ""), _figures(pane, job.output_size)))
+        def run(cancelled: Callable[[], bool], method: Method = method) -> PaneSpec:
+            return comparison.run_method(job, method, app.engine, app.sink, cancel=cancelled)
 
         try:
-            app.runs.wait(client, run)
+            pane = app.runs.wait(client, run)
+            made.append((path_of(pane.download_url or ""), _figures(pane, job.output_size)))
         except Exception as error:
             if not keep_going:
                 raise

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,6 +25,7 @@ _SHORT_WORKERS = 2  # more views at once only slow each other down
 _BEAT_S = 0.15  # the longest time between two updates, and so between a closed page and the end of its work
 
 E = TypeVar("E")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,21 @@ class Runs:
     def wait(
         self,
         client: Client,
-        work: Callable[[Callable[[], bool]], None],  # gets `cancelled`
+        work: Callable[[Callable[[], bool]], R],  # gets `cancelled`
         *,
         is_short: bool = False,  # it goes through the queue for short jobs
-    ) -> None:
-        """Run one job through a queue and wait for it; its exception is raised here. When the client leaves, the job is
-        cancelled."""
-        errors: list[Exception] = []
+    ) -> R:
+        """Run one job through a queue and wait for its result; its exception is raised here.
+
+        When the client leaves, the job is cancelled.
+        """
+        outcome: Future[R] = Future()
 
         def run(job: QueuedJob) -> None:
             try:
-                work(job.cancelled)
+                outcome.set_result(work(job.cancelled))
             except Exception as error:
-                errors.append(error)
+                outcome.set_exception(error)
 
         queue = self.short if is_short else self.queue
         job = queue.submit(client.visitor, run, most=MOST_OF_A_VISITOR)
@@ -119,8 +123,7 @@ class Runs:
             if client.has_left():
                 queue.cancel(job)
                 raise Cancelled("The client has left.")
-        if errors:
-            raise errors[0]
+        return outcome.result(timeout=0)
 
 
 def _run(work: Work[E], send: Callable[[E], None], cancelled: Callable[[], bool]) -> None:

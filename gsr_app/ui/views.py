@@ -82,13 +82,9 @@ def draw(app: AppState, client: Client, handle: FieldHandle, view: View) -> Rend
             f"{values / 1e9:,.0f} thousand million values, at most {MOST_VALUES / 1e9:,.0f} are.",
             hint="Draw fewer pixels, or use gsr render on the command line.",
         )
-    made: list[Rendered] = []
-
-    def work(cancelled: Callable[[], bool]) -> None:
-        made.append(app.engine.render(handle, view, cancelled))
-
-    app.runs.wait(client, work, is_short=values <= _SHORT_VALUES)
-    return made[0]
+    return app.runs.wait(
+        client, lambda cancelled: app.engine.render(handle, view, cancelled), is_short=values <= _SHORT_VALUES
+    )
 
 
 def field_bytes(app: AppState, data: object) -> dict[str, Any]:
@@ -164,12 +160,7 @@ def server_functions(app: AppState) -> list[Callable[..., Any]]:
             return {"error": f"The view could not be drawn: {type(error).__name__}."}
 
     def queued(work: Callable[[AppState, object], dict[str, Any]]) -> Callable[[AppState, object], dict[str, Any]]:
-        def wait(app: AppState, data: object) -> dict[str, Any]:
-            made: list[dict[str, Any]] = []
-            app.runs.wait(app.visits.client(), lambda _: made.append(work(app, data)), is_short=True)
-            return made[0]
-
-        return wait
+        return lambda app, data: app.runs.wait(app.visits.client(), lambda _: work(app, data), is_short=True)
 
     def render(data: Any) -> Any:
         return answer(render_view, data)
