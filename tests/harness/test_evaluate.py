@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +115,25 @@ def test_a_job_that_always_kills_its_worker_does_not_stop_the_others(tmp_path: P
     results = dict(run_jobs(DiesOnce(str(tmp_path / "died"), on=0, always=True), list(range(6)), workers=2))
     assert isinstance(results.pop(0), WorkerDied)
     assert results == {job: job * job for job in range(1, 6)}
+
+
+def test_a_job_is_kept_when_a_process_dies_while_it_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        """Its third job finds that a process has died just now; the pool that replaces it works."""
+
+        def __init__(self, workers: int, **_: object) -> None:
+            super().__init__(workers)
+
+        def submit(self, work: Any, job: int) -> Any:  # type: ignore[override]
+            submitted.append(job)
+            if len(submitted) == 3:
+                raise BrokenProcessPool
+            return super().submit(work, job)
+
+    monkeypatch.setattr("gsr_app.harness.pool.ProcessPoolExecutor", Pool)
+    assert dict(run_jobs(lambda job: job * job, list(range(5)), workers=2)) == {job: job * job for job in range(5)}
 
 
 def test_a_killed_run_continues_and_writes_the_same_tables(dataset: Path, tmp_path: Path) -> None:
