@@ -121,7 +121,8 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe) ->
         raise InvalidArgument("--teacher needs pictures in --data.", hint="Leave it out for packs, clips and fits.")
     print(f"Making {args.tiles} taught tiles of {len(examples)} pictures.", file=sys.stderr)
     device = torch.device(_choose_device(args.device))
-    return hold(examples, load_teachers(args.teacher), recipe.data, tiles=args.tiles, seed=recipe.seed, device=device)
+    teachers = load_teachers(args.teacher, device)
+    return hold(examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device)
 
 
 def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence[_Example]]:

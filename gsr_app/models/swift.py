@@ -86,6 +86,8 @@ def local_maximum(x: Tensor, reach: int) -> Tensor:
 
 
 class Swift(nn.Module):
+    gap = 4  # source pixels between pictures that are drawn together; a Gaussian reaches less than 3
+
     def __init__(self, config: SwiftConfig = SwiftConfig()) -> None:
         super().__init__()
         self.config = config

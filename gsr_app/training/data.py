@@ -120,6 +120,11 @@ def quantise(picture: Tensor) -> Tensor:
     return (picture.clamp(0, 1) * 255).round() / 255
 
 
+def to_bytes(picture: Tensor) -> Tensor:
+    """From 0..1 to the 256 levels of a file, uint8."""
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
 def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / scale), ceil(W / scale)]
     """The low resolution of a whole picture, as in published tests."""
     return quantise(resize(hr[None], scale=1 / scale))
@@ -252,7 +257,7 @@ class PicturePatches:
         if taken == side:
             return window
         shrunk = resize(window[None].float() / 255, size=(side, side))[0]
-        return (shrunk.clamp(0, 1) * 255).round().to(torch.uint8)
+        return to_bytes(shrunk)
 
 
 def draw_scale(rng: np.random.Generator, data: Data) -> float:
@@ -262,7 +267,8 @@ def draw_scale(rng: np.random.Generator, data: Data) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high))) if data.spread == "log" else rng.uniform(low, high)
 
 
-def measure_detail(window: Tensor) -> float:  # [3, H, W] uint8
+def measure_detail(windows: Tensor) -> Tensor:  # [..., 3, H, W] uint8 -> [...]
     """The mean difference of neighbours in the green channel."""
-    green = window[1].to(torch.int16)
-    return float(green.diff(dim=0).abs().float().mean() + green.diff(dim=1).abs().float().mean())
+    green = windows[..., 1, :, :].to(torch.int16)
+    down, across = (green.diff(dim=axis).abs().float().mean((-2, -1)) for axis in (-2, -1))
+    return down + across

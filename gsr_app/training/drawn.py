@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gsr_app.ops.resize import resize
+from gsr_app.training.data import to_bytes
 
 # Font families; Pango takes the closest it has where one is not installed.
 _FAMILIES = (
@@ -56,7 +57,7 @@ def draw_text(rng: np.random.Generator, side_px: int) -> Tensor:
         cover = cover[: page[at].shape[1], : page[at].shape[2]]
         ink = _choose_ink(rng, page[at])
         page[at] = page[at] + (ink - page[at]) * cover
-    return _to_bytes(page)
+    return to_bytes(page)
 
 
 def draw_grid(rng: np.random.Generator, side_px: int) -> Tensor:
@@ -82,7 +83,7 @@ def draw_grid(rng: np.random.Generator, side_px: int) -> Tensor:
         picture = torch.where(((u % 1) < thin) | ((v % 1) < thin), colors[2], picture)
     if rng.random() < 0.5:  # light that changes over the picture
         picture = picture * (1 + 0.3 * (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)))
-    return _to_bytes(F.avg_pool2d(picture[None], _SUPERSAMPLING)[0])
+    return to_bytes(F.avg_pool2d(picture[None], _SUPERSAMPLING)[0])
 
 
 def _draw_line(rng: np.random.Generator) -> str:
@@ -103,7 +104,3 @@ def _choose_ink(rng: np.random.Generator, behind: Tensor) -> Tensor:  # [3, 1, 1
     dark = float(behind.mean()) > 0.5
     ink = np.full(3, 0.05 if dark else 0.97) if rng.random() < 0.5 else rng.uniform(0, 0.45, 3) + (0 if dark else 0.55)
     return torch.from_numpy(ink.astype(np.float32)).view(3, 1, 1)
-
-
-def _to_bytes(picture: Tensor) -> Tensor:
-    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)

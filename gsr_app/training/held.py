@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops.resize import resize
-from gsr_app.training.data import Batch, Targets, draw_scale, quantise
+from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, quantise, to_bytes
 from gsr_app.training.recipe import Data
-from gsr_app.training.teach import MARGIN_PX, POOL, Pool
+from gsr_app.training.teach import MARGIN_PX, POOL, Pool, answer
 
 _LEVELS = 10  # sizes that every picture is kept in
-_TAUGHT_AT_ONCE = 32
 _TILES_OF_A_PAGE = 16  # drawn text and grids
 _PICTURE_SHARE = 0.1  # of the patches, at all the scales that have no teacher
 
@@ -39,17 +38,15 @@ class Pyramid:
         rng: np.random.Generator,
     ) -> None:
         self.levels: list[list[Tensor]] = []  # by level, so that all factors are equally frequent
+        here = [picture.to(device) for picture in pictures]
         steps = np.linspace(math.log(shrink[0]), math.log(shrink[1]), _LEVELS + 1)
         for low, high in itertools.pairwise(steps):
             level: list[Tensor] = []
-            for picture in pictures:
+            for picture in here:
                 factor = math.exp(rng.uniform(low, high))
                 size = round(picture.shape[1] / factor), round(picture.shape[2] / factor)
-                if min(size) < least_px:
-                    continue
-                here = picture.to(device)
-                small = here if factor == 1 else _to_bytes(resize(here[None].float() / 255, size=size)[0])
-                level.append(small)
+                if min(size) >= least_px:
+                    level.append(to_bytes(resize(picture[None].float() / 255, size=size)[0]))
             if level:
                 self.levels.append(level)
         if not self.levels:
@@ -65,37 +62,22 @@ class Pyramid:
         windows = torch.stack([self._cut_one(rng, side_px) for _ in range(count * busiest_of)])
         if busiest_of == 1:
             return windows
-        green = windows[:, 1].short()
-        detail = green.diff(dim=1).abs().float().mean((1, 2)) + green.diff(dim=2).abs().float().mean((1, 2))
-        best = detail.view(count, busiest_of).argmax(1) + torch.arange(count, device=detail.device) * busiest_of
-        return windows[best]
+        best = measure_detail(windows).view(count, busiest_of).argmax(1)
+        return windows[best + torch.arange(count, device=best.device) * busiest_of]
 
     def _cut_one(self, rng: np.random.Generator, side_px: int) -> Tensor:
-        level = self.levels[rng.integers(len(self.levels))]
-        picture = level[rng.integers(len(level))]
-        while min(picture.shape[1:]) < side_px:  # a level holds larger ones as well
+        while True:
             level = self.levels[rng.integers(len(self.levels))]
             picture = level[rng.integers(len(level))]
+            if min(picture.shape[1:]) >= side_px:  # not every picture holds a window of every scale
+                break
         top, left = (int(rng.integers(side - side_px + 1)) for side in picture.shape[1:])
         return picture[:, top : top + side_px, left : left + side_px]
 
 
-@torch.inference_mode()
-def answer(teachers: Mapping[int, nn.Module], lr: Tensor) -> dict[int, Tensor]:  # [n, 3, t, t] uint8
-    """The low resolutions (key 1) and their teachers' pictures by scale, all uint8, less the teachers' margin."""
-    margin, answers = MARGIN_PX, dict[int, list[Tensor]]()
-    for part in lr.split(_TAUGHT_AT_ONCE):
-        source = part.float() / 255
-        for scale, module in teachers.items():
-            cut = slice(margin * scale, -margin * scale)
-            answers.setdefault(scale, []).append(_to_bytes(module(source))[..., cut, cut].contiguous())
-    inner = lr[..., margin:-margin, margin:-margin].contiguous()
-    return {1: inner} | {scale: torch.cat(parts) for scale, parts in answers.items()}
-
-
 def hold(
     pictures: Sequence[Tensor],  # [3, H, W] uint8
-    teachers: Mapping[int, nn.Module],  # by scale
+    teachers: Mapping[int, nn.Module],  # by scale, on the device
     data: Data,
     *,
     tiles: int,
@@ -110,7 +92,7 @@ def hold(
     lr = [Pyramid(pictures, pool.shrink, side, device, rng).cut(rng, side, tiles - drawn, pool.busiest_of)]
     if drawn:
         lr.append(Pyramid(pages, pool.drawn_shrink, side, device, rng).cut(rng, side, drawn))
-    answers = answer({scale: module.to(device) for scale, module in teachers.items()}, torch.cat(lr))
+    answers = answer(teachers, torch.cat(lr))
     shown = Pyramid(pictures, (1.0, data.shrink_most), math.ceil(data.patch_px * data.scales[0]), device, rng)
     return HeldPatches(answers, shown, _PICTURE_SHARE, data)
 
@@ -128,7 +110,7 @@ def _draw_pages(rng: np.random.Generator, pool: Pool, tiles: int) -> list[Tensor
 class HeldPatches:
     """Patches of taught tiles and of pictures, all on one device; stands in for `data.Patches`."""
 
-    tiles: Mapping[int, Tensor]  # by scale [T, 3, t * scale, t * scale] uint8, 1 the low resolution; or empty
+    tiles: Mapping[int, Tensor]  # by scale [T, 3, t * scale, t * scale] uint8, 1 the low resolution
     pictures: Pyramid | None
     picture_share: float
     data: Data
@@ -137,14 +119,12 @@ class HeldPatches:
         """The patches of one step; those of pictures share one scale."""
         rng = np.random.default_rng(seed)
         scale = draw_scale(rng, self.data)
-        shown = int(rng.binomial(count, self.picture_share)) if self.pictures and self.tiles else 0
-        shown = shown if self.tiles else count
+        shown = int(rng.binomial(count, self.picture_share)) if self.pictures else 0
         lr: list[Tensor] = []
         targets: list[Targets] = []
         if shown < count:
             lr.append(self._draw_taught(rng, count - shown, targets))
-        if shown:
-            assert self.pictures is not None
+        if self.pictures and shown:
             side_px = min(round(scale * self.data.patch_px), self.pictures.largest_px)
             hr = _turn(rng, self.pictures.cut(rng, side_px, shown, self.data.busiest_of)).float() / 255
             targets.append(Targets(hr, tuple(range(count - shown, count))))
@@ -186,7 +166,3 @@ def _turn(rng: np.random.Generator, windows: Tensor) -> Tensor:  # [n, 3, side, 
     windows = torch.where(flips[0], windows.flip(2), windows)
     windows = torch.where(flips[1], windows.flip(3), windows)
     return torch.where(flips[2], windows.mT, windows)
-
-
-def _to_bytes(picture: Tensor) -> Tensor:
-    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,10 @@ from torch import Tensor, nn
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.models.registry import Architecture
-from gsr_app.models.swift import Swift
 from gsr_app.ops import render
 
 Size = tuple[int, int]
 Draw = Callable[[GaussianField, View], Tensor]
-
-_GAP = 4  # source pixels between pictures that are drawn together; a Gaussian of `swift` reaches less than 3
 
 
 class Wanted(NamedTuple):
@@ -51,19 +48,28 @@ def predict(
         if arch.kind != "field":
             raise InvalidArgument(f"{arch.id} is of kind {arch.kind!r}, which cannot be trained.")
         features = module.encode(lr)  # type: ignore[operator]
-        if isinstance(module, Swift) and window_fraction is None:
-            together = module.fields(features)
-            return [
-                _draw_together(_pick(together, len(lr), of), size, scale or _scale_of(size, lr), len(of), draw)
-                for size, of in wanted
-            ]
-        drawn: list[Tensor] = []
-        for size, of in wanted:
-            one = scale or _scale_of(size, lr)
-            view = View((0.0, 0.0), (size[0] / one.y, size[1] / one.x), size)
-            fields: list[GaussianField] = [module.field(features[i : i + 1], one) for i in of]  # type: ignore[operator]
-            drawn.append(torch.stack([draw(_prepare(field, size, one, window_fraction), view) for field in fields]))
-    return drawn
+        scales = [scale or _scale_of(size, lr) for size, _ in wanted]
+        make_joined: Callable[[Tensor], GaussianField] | None = getattr(module, "fields", None)
+        joined, groups = None, list[list[GaussianField]]()
+        if make_joined is not None and window_fraction is None:
+            joined = make_joined(features)
+        else:
+            for (_, of), one in zip(wanted, scales, strict=True):
+                groups.append([module.field(features[i : i + 1], one) for i in of])  # type: ignore[operator]
+    if joined is not None:
+        gap = cast("int", module.gap)
+        return [
+            _draw_together(_pick(joined, len(lr), of), size, one, len(of), gap, draw)
+            for (size, of), one in zip(wanted, scales, strict=True)
+        ]
+    return [
+        torch.stack([draw(_prepare(field, size, one, window_fraction), _whole(size, one)) for field in group])
+        for group, (size, _), one in zip(groups, wanted, scales, strict=True)
+    ]
+
+
+def _whole(size: Size, scale: Scale) -> View:
+    return View((0.0, 0.0), (size[0] / scale.y, size[1] / scale.x), size)
 
 
 def _scale_of(size: Size, lr: Tensor) -> Scale:
@@ -72,25 +78,28 @@ def _scale_of(size: Size, lr: Tensor) -> Scale:
 
 def _pick(field: GaussianField, count: int, of: Sequence[int]) -> GaussianField:
     """The Gaussians of some pictures of a batch of `count`."""
-    follow = len(of) == of[-1] - of[0] + 1
-    which = slice(of[0], of[-1] + 1) if follow else list(of)  # a slice needs no copy of indices to the GPU
+    which: Any = list(of)
+    if which == list(range(of[0], of[0] + len(of))):
+        which = slice(of[0], of[0] + len(of))  # needs no copy of indices to the GPU
     parts = {name: getattr(field, name) for name in ("mean", "sigma", "rho", "color")}
     return replace(field, **{name: x.unflatten(0, (count, -1))[which].flatten(0, 1) for name, x in parts.items()})
 
 
-def _draw_together(field: GaussianField, size: Size, scale: Scale, count: int, draw: Draw) -> Tensor:  # [n, 3, H, W]
-    """Draw the pictures of a batch side by side in one drawing: on a GPU many small ones take as long as many large.
+def _draw_together(
+    field: GaussianField, size: Size, scale: Scale, count: int, gap: int, draw: Draw
+) -> Tensor:  # [count, 3, H, W]
+    """Draw the pictures of a batch side by side in one drawing, `gap` source pixels apart.
 
-    The pictures lie further apart than any of the Gaussians reaches.
+    On a GPU a small drawing takes as long as a large one.
     """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    pitch = size[0] + math.ceil(_GAP * scale.y), size[1] + math.ceil(_GAP * scale.x)  # pixels
+    pitch = size[0] + math.ceil(gap * scale.y), size[1] + math.ceil(gap * scale.x)  # pixels
     index = torch.arange(count, device=field.mean.device)
     corner = torch.stack([index % columns * (pitch[1] / scale.x), index // columns * (pitch[0] / scale.y)], 1)
     mean = (field.mean.view(count, -1, 2) + corner[:, None]).flatten(0, 1)
     whole = rows * pitch[0], columns * pitch[1]
-    sheet = draw(replace(field, mean=mean), View((0.0, 0.0), (whole[0] / scale.y, whole[1] / scale.x), whole))
+    sheet = draw(replace(field, mean=mean), _whole(whole, scale))
     cells = sheet.view(-1, rows, pitch[0], columns, pitch[1]).permute(1, 3, 0, 2, 4).flatten(0, 1)
     return cells[:count, :, : size[0], : size[1]]
 

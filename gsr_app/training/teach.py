@@ -19,9 +19,11 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
 from gsr_app.ops.resize import resize
-from gsr_app.training.data import measure_detail
+from gsr_app.training.data import measure_detail, to_bytes
 
 MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
+_TAUGHT_AT_ONCE = 32
+_CPU = torch.device("cpu")
 
 
 class Pool(NamedTuple):
@@ -38,7 +40,7 @@ class Pool(NamedTuple):
 POOL = Pool()
 
 
-def load_teachers(named: Sequence[str]) -> dict[int, nn.Module]:
+def load_teachers(named: Sequence[str], device: torch.device = _CPU) -> dict[int, nn.Module]:
     """Networks of one scale with their weights, each given as ARCHITECTURE=FILE; by scale."""
     teachers: dict[int, nn.Module] = {}
     for text in named:
@@ -52,7 +54,7 @@ def load_teachers(named: Sequence[str]) -> dict[int, nn.Module]:
             )
         module = arch.build().eval()
         load_state(module, read_state(Path(file)), file)
-        teachers[arch.native_scale] = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teachers[arch.native_scale] = module.to(device, memory_format=_fastest_layout(device))  # type: ignore[call-overload]
     return teachers
 
 
@@ -76,13 +78,24 @@ def teach(
     for index in indices:
         rng = np.random.default_rng((seed, index))
         lr = _draw_tile(rng, usable, weights, side, pool)
-        with torch.inference_mode():
-            batch = (lr[None].float() / 255).contiguous(memory_format=torch.channels_last)
-            answers = {scale: module(batch)[0] for scale, module in teachers.items()}
-        yield {"lr": _cut(lr, MARGIN_PX)} | {
-            f"x{scale}": _cut((one.clamp(0, 1) * 255).round().to(torch.uint8), MARGIN_PX * scale)
-            for scale, one in answers.items()
-        }
+        answers = answer(teachers, lr[None])
+        yield {"lr" if scale == 1 else f"x{scale}": one[0] for scale, one in answers.items()}
+
+
+@torch.inference_mode()
+def answer(teachers: Mapping[int, nn.Module], lr: Tensor) -> dict[int, Tensor]:  # [n, 3, t, t] uint8
+    """The low resolutions (key 1) and their teachers' pictures by scale, all uint8, less the margin."""
+    parts: dict[int, list[Tensor]] = {1: [_cut(lr, MARGIN_PX)]}
+    for part in lr.split(_TAUGHT_AT_ONCE):
+        source = (part.float() / 255).contiguous(memory_format=_fastest_layout(lr.device))
+        for scale, module in teachers.items():
+            parts.setdefault(scale, []).append(_cut(to_bytes(module(source)), MARGIN_PX * scale))
+    return {scale: torch.cat(found) for scale, found in parts.items()}
+
+
+def _fastest_layout(device: torch.device) -> torch.memory_format:
+    """For the depthwise convolutions of small networks."""
+    return torch.contiguous_format if device.type == "cuda" else torch.channels_last
 
 
 def _draw_tile(
@@ -100,9 +113,9 @@ def _draw_tile(
         top, left = (int(rng.integers(length - taken + 1)) for length in picture.shape[1:])
         window = picture[:, top : top + taken, left : left + taken].float() / 255
         shrunk = resize(window[None], size=(side, side))[0]
-        windows.append((shrunk.clamp(0, 1) * 255).round().to(torch.uint8))
+        windows.append(to_bytes(shrunk))
     return max(windows, key=measure_detail)
 
 
-def _cut(picture: Tensor, margin: int) -> Tensor:
-    return picture[:, margin:-margin, margin:-margin]
+def _cut(pictures: Tensor, margin: int) -> Tensor:
+    return pictures[..., margin:-margin, margin:-margin]

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from gsr_app.core.errors import GsrError
 from gsr_app.harness import cli
 from gsr_app.ops.resize import resize
-from gsr_app.training.held import HeldPatches, Pyramid, answer, hold
+from gsr_app.training.held import HeldPatches, Pyramid, hold
 from gsr_app.training.pack import write_pack
 from gsr_app.training.recipe import Data
+from gsr_app.training.teach import answer
 
 CPU = torch.device("cpu")
 

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
-from gsr_app.models.registry import architecture_ids, build
+from gsr_app.models.registry import architecture, architecture_ids, build
 from gsr_app.ops.resize import resize
 from gsr_app.training import losses, starts
 from gsr_app.training.data import Patches, load_pictures, shrink
 from gsr_app.training.log import read_rows
 from gsr_app.training.loop import Trainer
-from gsr_app.training.optim import build_optimizers, follow, rate_factor
+from gsr_app.training.optim import build_optimizers, follow, orthonormalize, rate_factor
+from gsr_app.training.predict import Wanted, predict
 from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -286,6 +287,32 @@ def test_every_picture_of_a_batch_counts_the_same_whatever_its_size() -> None:
     sr = [torch.ones(3, 3, 8, 8), torch.full((1, 3, 2, 2), 0.5)]
     hr = [torch.zeros_like(one) for one in sr]
     assert float(loss(sr, hr, (1.0, 1.0))) == pytest.approx((3 * (1 + 2) + 0.5 + 0.5) / 4)
+
+
+def test_pictures_of_a_batch_are_drawn_as_each_alone() -> None:
+    module, arch = architecture("swift").build(), architecture("swift")
+    lr = torch.rand(3, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(module.tail.weight, std=0.03)  # type: ignore[union-attr,arg-type]
+    wanted = [Wanted((18, 22), (0, 1, 2)), Wanted((32, 39), (2, 0)), Wanted((27, 33), (0, 2, 1))]
+    with torch.no_grad():
+        groups = predict(module, arch, lr, wanted)
+        for (size, of), drawn in zip(wanted, groups, strict=True):
+            for index, one in zip(of, drawn, strict=True):
+                (alone,) = predict(module, arch, lr[index : index + 1], [Wanted(size, (0,))])
+                assert float((one - alone[0]).abs().max()) < 1e-4
+
+
+def test_vectors_are_made_orthonormal_as_by_qr() -> None:
+    random = torch.Generator().manual_seed(0)
+    start = torch.linalg.qr(torch.randn(3, 40, 40, generator=random))[0]
+    stretched = torch.linalg.qr(start + 0.02 * torch.randn(3, 40, 40, generator=random))[0]
+    vectors = start @ torch.diag(torch.logspace(0, -4, 40)) @ start.mT @ stretched
+    found, expected = orthonormalize(vectors), torch.linalg.qr(vectors)[0]
+    assert float((found.mT @ found - torch.eye(40)).abs().max()) < 1e-5
+    assert float((found * (found * expected).sum(1, keepdim=True).sign() - expected).abs().max()) < 1e-3
+    vectors[0, :, 7] = vectors[0, :, 3]  # a column that depends on another
+    found = orthonormalize(vectors)
+    assert float((found.mT @ found - torch.eye(40)).abs().max()) < 1e-4
 
 
 def test_soap_follows_a_turned_problem_by_a_turned_path_and_adam_does_not() -> None:
