@@ -1,10 +1,10 @@
 """Which names the app answers to, and which other pages may send it requests.
 
 A page on the Internet can let its own name point to the address of this app (DNS rebinding), or post to the app from
-the browser of somebody who can reach it. So the name in `Host` must be one that the app was started for, and a request
+the browser of a user who can reach it. So the name in `Host` must be one that the app was started for, and a request
 that a page sends (`Origin`) must come from the app's own page.
 
-An address as name (192.168.1.5) is safe: nobody can let it point elsewhere. So is a name without a dot, which the
+An address as name (192.168.1.5) is safe: it cannot be made to point elsewhere. So is a name without a dot, which the
 Internet does not have.
 """
 

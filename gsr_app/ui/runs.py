@@ -46,7 +46,7 @@ class Update(Generic[E]):
 
 
 class Runs:
-    """All runs of an app, over one queue; beside it, one for what takes a moment, such as a view of a field."""
+    """All runs of an app, over one queue, and a second queue for short jobs, such as a view of a field."""
 
     def __init__(self, jobs: JobQueue | None = None) -> None:
         self.queue = jobs or JobQueue()

@@ -1,4 +1,4 @@
-"""Field files with headers that nobody wrote in good faith: refused in one line, whatever stands there."""
+"""Field files with invalid or hostile headers: each is refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the app answers: the names in `Host`, and the pages that may send it requests."""
+"""Accepted hosts and origins: the names in `Host`, and the pages that may send requests."""
 
 from __future__ import annotations
 
