@@ -8,8 +8,18 @@ from pathlib import Path
 
 from gsr_app.core import settings
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-"""What ships with the app: the default weights, examples, benchmark tables."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+CHECKOUT = None if (_PACKAGE / "assets").is_dir() else _PACKAGE.parent
+"""The root of the repository if the app runs from it; None for an installed wheel."""
+
+_ROOT = CHECKOUT or _PACKAGE  # a wheel has these folders inside the package
+
+ASSETS = _ROOT / "assets"
+"""The weights that ship with the app, and their model cards."""
+
+KERNELS = _ROOT / "ext"
+"""The sources and flags of the native drawing code."""
 
 
 def cache_folder() -> Path:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import GsrError
-from gsr_app.core.folders import ASSETS
+from gsr_app.core.extras import needs_extra
 from gsr_app.harness import bench_record
 from gsr_app.harness.bench_record import Measure
 
-_APP = ASSETS.parent / "app.py"
 _START_LIMIT_S = 90
 
 
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def serve(device: str) -> Generator[tuple[str, float]]:
     """The app in a process of its own: its address, and how long it took until it served."""
     port = 20_000 + os.getpid() % 20_000
-    words = [sys.executable, "-u", str(_APP), "--port", str(port), "--device", device]
+    words = [sys.executable, "-u", "-m", "gsr_app", "app", "--port", str(port), "--device", device]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -94,7 +93,8 @@ def serve(device: str) -> Generator[tuple[str, float]]:
 
 def _ask(address: str, source: Path, arguments: argparse.Namespace, requests: int) -> list[float]:
     """Milliseconds of each request of one visitor."""
-    from gradio_client import Client, handle_file
+    with needs_extra("app", "gsr bench app"):
+        from gradio_client import Client, handle_file
 
     client: Any = Client(address, verbose=False)
     times: list[float] = []

@@ -25,9 +25,9 @@ from typing import Any
 from gsr_app import __version__
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument
-from gsr_app.core.folders import ASSETS
+from gsr_app.core.folders import CHECKOUT
 
-FOLDER = ASSETS / "bench"
+FOLDER = CHECKOUT / "assets" / "bench" if CHECKOUT else Path("bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--quick", action="store_true", help=f"{quick}; writes no CSV")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: assets/bench)")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: %(default)s)")
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -226,10 +226,11 @@ def _cpu_model() -> str:
 
 def _git_revision() -> str:
     """The revision of this copy, with a plus when it was changed; empty outside a repository."""
-    here = Path(__file__).parent
+    if CHECKOUT is None:  # the environment may lie in another repository
+        return ""
     try:
         found = [
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
+            subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=10, check=True).stdout
             for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         ]
     except (OSError, subprocess.SubprocessError):

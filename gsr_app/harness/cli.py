@@ -19,6 +19,7 @@ from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, Unknown
 
 # command: (module, what it does)
 COMMANDS = {
+    "app": ("gsr_app.ui.serve", "open the app in the browser"),
     "upscale": ("gsr_app.harness.upscale", "make images larger (or smaller), one or a whole folder"),
     "video": (
         "gsr_app.harness.video",

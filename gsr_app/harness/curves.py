@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.atomic import write_whole
+from gsr_app.core.extras import needs_extra
 
 _COLORS = ("#1f9d8a", "#e07b39", "#4c6fbf", "#b0517f", "#7a8b2f")
 
@@ -27,8 +28,9 @@ def write(runs: Mapping[str, NDArray[np.float32]], score: str, out: Path) -> Non
 
 def draw(runs: Mapping[str, NDArray[np.float32]], score: str) -> Any:
     """The figure; `score` names the third column."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    with needs_extra("app", "The plot of fits"):
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
 
     figure: Any = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.1, horizontal_spacing=0.05)
     for number, (name, rows) in enumerate(runs.items()):

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal, TypeVar
 
 from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.core.extras import needs_extra
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -89,14 +90,9 @@ def _run_in_processes(
 def _run_on_ray(
     worker: Callable[[Job], Result], jobs: Sequence[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    try:
+    with needs_extra("ray", "--engine ray"):
         import ray
         import ray.data
-    except ImportError:
-        raise GsrError(
-            "--engine ray needs Ray, which is not installed.",
-            hint="Install it with: pip install -r requirements-ray.txt",
-        ) from None
     if not ray.is_initialized():
         # RAY_ADDRESS, when set, names the cluster; otherwise a runtime of this machine is started.
         ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)

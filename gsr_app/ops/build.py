@@ -19,7 +19,7 @@ from types import ModuleType
 
 from gsr_app.core.atomic import locked, replacing, write_whole
 from gsr_app.core.errors import BackendError
-from gsr_app.core.folders import cache_folder
+from gsr_app.core.folders import KERNELS, cache_folder
 
 _LOG = logging.getLogger("gsr_app")
 _COMPILE_LIMIT_S = 300
@@ -53,16 +53,11 @@ def cpu_library(*, retry: bool = False) -> Path:
 
 
 def load_flags() -> ModuleType:
-    """`ext/flags.py`, beside the app in a checkout, or installed as the package `gsr_ext`."""
-    root = Path(__file__).resolve().parents[2] / "ext"
-    if not (root / "flags.py").is_file():
-        installed = prebuilt_folder()
-        if installed is None:
-            raise BackendError("the kernels' sources (ext/) are not installed")
-        root = installed
-    spec = importlib.util.spec_from_file_location("gsr_ext_flags", root / "flags.py")
-    assert spec is not None
-    assert spec.loader is not None
+    """`ext/flags.py`."""
+    path = KERNELS / "flags.py"
+    spec = importlib.util.spec_from_file_location("gsr_ext_flags", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise BackendError(f"the kernels' sources are not in {KERNELS}", hint="The copy of the app is incomplete.")
     flags = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(flags)
     return flags

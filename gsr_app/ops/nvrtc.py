@@ -21,8 +21,7 @@ import torch
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import BackendError, GsrError
-
-HINT = "Install what it needs: pip install -r requirements-cuda.txt"
+from gsr_app.core.extras import install_hint
 
 
 @dataclass(frozen=True)
@@ -178,12 +177,16 @@ def _bindings(module: str) -> Any:
     try:
         found = importlib.import_module(f"cuda.bindings.{module}")
     except ImportError as error:
-        raise BackendError("NVIDIA's Python bindings (cuda-bindings) are not installed", hint=HINT) from error
+        raise BackendError(
+            "NVIDIA's Python bindings (cuda-bindings) are not installed", hint=install_hint("cuda")
+        ) from error
     if module == "nvrtc":
         try:
             found.nvrtcVersion()
         except RuntimeError as error:  # the bindings look for the library at the first call
-            raise BackendError("NVIDIA's compiler library (libnvrtc) is not installed", hint=HINT) from error
+            raise BackendError(
+                "NVIDIA's compiler library (libnvrtc) is not installed", hint=install_hint("cuda")
+            ) from error
     return found
 
 

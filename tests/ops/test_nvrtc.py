@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from gsr_app.core.errors import BackendError
+from gsr_app.core.extras import install_hint
 from gsr_app.ops import cuda, nvrtc
 
 
@@ -277,7 +278,7 @@ def test_missing_bindings_are_named_with_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", None)
     with pytest.raises(BackendError, match="cuda-bindings") as error:
         nvrtc._bindings("nvrtc")
-    assert "requirements-cuda.txt" in error.value.hint
+    assert error.value.hint == install_hint("cuda")
 
 
 def test_a_missing_compiler_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +322,7 @@ def test_importing_touches_neither_gpu_nor_compiler_and_registering_serves_gpu_t
 
 @pytest.mark.parametrize("capability", [75, 80, 90, 100, 120])
 def test_nvrtc_compiles_the_kernels_without_a_toolkit_or_a_gpu(capability: int, tmp_path: Path) -> None:
-    pytest.importorskip("cuda.bindings", reason="needs cuda-bindings (requirements-cuda.txt)")
+    pytest.importorskip("cuda.bindings", reason="needs cuda-bindings (the extra cuda)")
     try:
         nvrtc._bindings("nvrtc")
     except BackendError as error:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from gsr_app.harness import cli
+from gsr_app.ui import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def app() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gsr_app_entry", ROOT / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    return parser.parse_args(words)
 
 
 @pytest.mark.parametrize(
@@ -37,40 +35,35 @@ def app() -> ModuleType:
     ],
 )
 def test_nonsense_is_refused_before_anything_starts(
-    option: str, value: str, says: str, app: ModuleType, capsys: pytest.CaptureFixture[str]
+    option: str, value: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        app.main([f"{option}={value}"])
-    assert stopped.value.code == 2
+    assert cli.main(["app", f"{option}={value}"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert f"argument {option}: " in last
     assert says in last
 
 
-def test_a_password_is_not_repeated(app: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        app.main(["--auth", "my-secret-password"])
+def test_a_password_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["app", "--auth", "my-secret-password"]) == 2
     assert "my-secret-password" not in capsys.readouterr().err
 
 
-def test_what_is_supported_is_read(app: ModuleType) -> None:
-    options = app.parse(
-        ["--auth", " me :pass:word", "--max-pixels", "1e6", "--port", "80", "--allowed-hosts", "A.org,b"]
-    )
+def test_what_is_supported_is_read() -> None:
+    options = parse("--auth", " me :pass:word", "--max-pixels", "1e6", "--port", "80", "--allowed-hosts", "A.org,b")
     assert options.auth == ("me", "pass:word")
     assert (options.max_pixels, options.port, options.allowed_hosts) == (1_000_000, 80, ("a.org", "b"))
-    assert app.parse(["--max-pixels", "64M"]).max_pixels == app.parse([]).max_pixels == 64_000_000
-    assert app.parse([]).auth is None
+    assert parse("--max-pixels", "64M").max_pixels == parse().max_pixels == 64_000_000
+    assert parse().auth is None
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "code", "says"),
     [
-        (["--device", "nonsense"], "device must be auto"),
-        (["--port", "{used}"], "cannot listen at 127.0.0.1, port {used}"),
+        (["--device", "nonsense"], 2, "device must be auto"),
+        (["--port", "{used}"], 1, "cannot listen at 127.0.0.1, port {used}"),
     ],
 )
-def test_what_shows_at_the_start_ends_with_one_line_and_no_traceback(options: list[str], says: str) -> None:
+def test_what_shows_at_the_start_ends_with_one_line_and_no_traceback(options: list[str], code: int, says: str) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = taken.getsockname()[1]
@@ -79,6 +72,6 @@ def test_what_shows_at_the_start_ends_with_one_line_and_no_traceback(options: li
             cwd=ROOT, env={**os.environ, "GSR_BACKEND": "reference"}, capture_output=True, text=True, check=False,
             timeout=120,
         )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert says.format(used=used) in done.stderr

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import GsrError, VideoError, printable
+from gsr_app.core.errors import VideoError, printable
+from gsr_app.core.extras import needs_extra
 from gsr_app.io.video.color import Coding, Planes
 
 _YUV = re.compile(r"yuva?(j?)(\d{3})p(?:(\d+)le)?")
@@ -31,11 +32,9 @@ _RGB_MATRIX = 0
 @cache
 def load_av() -> Any:
     """The av module."""
-    try:
+    with needs_extra("video", "A video"):
         import av
         import av.logging
-    except (ImportError, OSError) as error:
-        raise GsrError(f"Videos cannot be read: PyAV does not load ({error}).", hint="pip install av") from error
     av.logging.set_level(None)  # errors are raised, the rest is noise
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 ignores that level: errors only
     return av
