@@ -25,7 +25,10 @@ TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
 LEVELS = {"x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}}
 
 CUDA_SOURCE = "cuda/splat.cu"
-CUDA_HEADERS = {"../splat.h": "splat.h"}  # as the source includes it: where it lies
+CUDA_HEADERS = {  # as the sources include it: where it lies
+    "../splat.h": "splat.h",
+    **{name: f"cuda/{name}" for name in ("backward.h", "bin.h", "draw.h", "draw_naively.h", "frame.h")},
+}
 
 # For both nvcc and NVRTC. Denormals are flushed, so that exp2f is one instruction; division and square root are good
 # to two units in the last place, without a call to a slow path.

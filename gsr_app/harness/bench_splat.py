@@ -117,7 +117,7 @@ def naive_drawing(
 ) -> Callable[[], Tensor]:
     """The baseline of a GPU: one thread per Gaussian, with global atomics."""
     frame = cuda.Frame(side, side, 0, 0, math.inf, math.inf, EPS)
-    return partial(cuda.naive_draw, *scene, frame=frame, kernels=kernels)
+    return partial(cuda.draw_naively, *scene, frame=frame, kernels=kernels)
 
 
 def measure_growth(sources: Sequence[int], device: torch.device, name: str, rounds: int) -> list[Measure]:

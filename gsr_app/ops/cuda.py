@@ -1,7 +1,8 @@
-"""`gsr::splat` on an NVIDIA GPU: the host side of the kernels of `ext/csrc/cuda/splat.cu`.
+"""`gsr::splat` on an NVIDIA GPU: the host side of the kernels of `ext/csrc/cuda`.
 
 Scans and sorts are torch's, on the same stream. The launcher is an argument, so that the tests run the same code with
-the kernels emulated on a CPU.
+the kernels emulated on a CPU. A drawing waits for the GPU once, for the number of its pairs; the backward pass never
+does. While a CUDA graph is recorded nothing may wait: the pairs then get as much room as `Reserve` holds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,13 +21,15 @@ from gsr_app.core.errors import BackendError, InvalidArgument
 from gsr_app.core.folders import cache_folder
 from gsr_app.ops import nvrtc
 from gsr_app.ops.build import load_flags, prebuilt_folder
-from gsr_app.ops.schema import LIBRARY
+from gsr_app.ops.schema import LIBRARY, WrongValues
 
-# Constants of splat.cu, too.
+# Constants of frame.h, too.
 TILE_PX = 16
 THREADS = 128
 _MOMENTS = 6
 _LANES = 32
+_LEAST_BAND_PX = 4
+_MOST_NARROW_TILES = (1 << 15) - 1  # tiles that 16 bits can number, and one that means none
 
 # Pairs of (tile, Gaussian) in memory at a time, at about 40 bytes each while they are sorted. Where there are more,
 # the Gaussians are drawn in several batches that add to one image.
@@ -34,6 +37,9 @@ MOST_PAIRS = 1 << 23
 
 # Large Gaussians are split into bands until about this many warps run, enough to fill every current GPU.
 _WARPS_WANTED = 1 << 14
+
+# The bits of `kWrong…` in bin.h.
+_FAULTS = ("mean_px", "sigma_px", "rho", "color")
 
 # Eight colours and, for normalised drawing, the weight.
 MOST_CHANNELS = 9
@@ -75,7 +81,9 @@ def _what_to_compile() -> tuple[nvrtc.Source, tuple[str, ...], Path | None]:
 
 
 def _splat(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *frame: float) -> Tensor:
-    return draw(mean, sigma, rho, color, frame=Frame(*frame), kernels=_kernels_for(color))
+    shape = Frame(*frame)
+    room = reserve.room(len(color), shape) if len(color) and is_recording(color.device) else None
+    return draw(mean, sigma, rho, color, frame=shape, kernels=_kernels_for(color), room=room)
 
 
 def _splat_backward(
@@ -123,12 +131,22 @@ def _counts(*names: str) -> _Fields:
     return tuple((name, ctypes.c_longlong) for name in names)
 
 
-class PreprocessParams(ctypes.Structure):
-    _fields_ = (*_pointers("mean", "sigma", "rho", "prepared", "tiles", "large"), *_counts("count"), ("frame", Frame))
+class PrepareParams(ctypes.Structure):
+    _fields_ = (
+        *_pointers("mean", "sigma", "rho", "color", "prepared", "tiles", "faults", "large", "list", "listed"),
+        *_counts("count"),
+        ("channels", ctypes.c_int),
+        ("frame", Frame),
+    )
 
 
 class EmitPairsParams(ctypes.Structure):
-    _fields_ = (*_pointers("prepared", "ends", "tile", "owner"), *_counts("first", "last", "base"), ("frame", Frame))
+    _fields_ = (
+        *_pointers("prepared", "ends", "tile", "owner"),
+        *_counts("first", "last", "base", "room"),
+        ("is_narrow", ctypes.c_int),
+        ("frame", Frame),
+    )
 
 
 class DrawParams(ctypes.Structure):
@@ -139,29 +157,66 @@ class DrawParams(ctypes.Structure):
     )
 
 
-class BackwardMomentsParams(ctypes.Structure):
+class Selection(ctypes.Structure):
     _fields_ = (
-        *_pointers("prepared", "color", "grad_image", "list", "large", "sums"),
-        *_counts("count"),
-        ("bands", ctypes.c_int),
-        ("frame", Frame),
+        *_pointers("large", "list", "listed"),
+        *((name, ctypes.c_int) for name in ("count", "warps", "height")),
     )
 
 
-class BackwardGradientsParams(ctypes.Structure):
+class SumMomentsParams(ctypes.Structure):
+    _fields_ = (*_pointers("prepared", "color", "grad_image", "sums"), ("selection", Selection), ("frame", Frame))
+
+
+class ApplyChainRuleParams(ctypes.Structure):
     _fields_ = (
-        *_pointers("prepared", "sigma", "rho", "list", "large", "sums"),
+        *_pointers("prepared", "sigma", "rho", "sums"),
         *_pointers("grad_mean", "grad_sigma", "grad_rho", "grad_color"),
-        *_counts("count"),
-        ("bands", ctypes.c_int),
+        ("selection", Selection),
     )
 
 
-class NaiveDrawParams(ctypes.Structure):
+class DrawNaivelyParams(ctypes.Structure):
     _fields_ = (*_pointers("prepared", "color", "image"), *_counts("count"), ("frame", Frame))
 
 
-_PREPARED_FLOATS = 8  # a Prepared of splat.cu
+_PREPARED_FLOATS = 8  # a Prepared of frame.h
+
+
+class Reserve:
+    """How much room pairs get while a CUDA graph is recorded.
+
+    Drawings outside of graphs note how many pairs they had, by size. A graph reserves some more than that. `lacking`
+    is the largest number of pairs that had no room since it was last set to zero; a graph writes it.
+    """
+
+    def __init__(self) -> None:
+        self.margin = 1.25
+        self._pairs: dict[tuple[int, int, int], int] = {}
+        self._lacking: dict[torch.device, Tensor] = {}
+
+    def note(self, count: int, frame: Frame, pairs: int) -> None:
+        key = (count, frame.height, frame.width)
+        self._pairs[key] = max(pairs, self._pairs.get(key, 0))
+
+    def room(self, count: int, frame: Frame) -> int:
+        seen = self._pairs.get((count, frame.height, frame.width))
+        if seen is None:
+            raise BackendError("a drawing must run once before a CUDA graph records it")
+        return min(MOST_PAIRS, math.ceil(self.margin * seen) + 1024)
+
+    def lacking(self, device: torch.device) -> Tensor:  # [] int64
+        if device not in self._lacking:
+            self._lacking[device] = torch.zeros((), dtype=torch.int64, device=device)
+        return self._lacking[device]
+
+
+reserve = Reserve()
+
+
+def is_recording(device: torch.device) -> bool:
+    """Whether a CUDA graph records what this thread sends to the device."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def draw(
@@ -172,18 +227,31 @@ def draw(
     *,
     frame: Frame,
     kernels: Kernels,
+    room: int | None = None,  # pairs to make room for, without waiting for their number
 ) -> Tensor:  # [C, H, W]
     """Draw the Gaussians: float32, all on one device."""
     count, channels = color.shape
-    image = color.new_zeros(channels, frame.height, frame.width)
+    image = color.new_empty(channels, frame.height, frame.width)
     if not count or not image.numel():
-        return image
+        return image.zero_()
     mean, sigma, rho, color = (x.contiguous() for x in (mean, sigma, rho, color))
     tiles = torch.empty(count, dtype=torch.int32, device=color.device)
-    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
-    ends = tiles.cumsum(0, dtype=torch.int64)  # [N]
-    for batch in _batches(ends):
-        owner, order, starts = _bin(prepared, ends, batch, frame, kernels)
+    totals = torch.empty(count + 1, dtype=torch.int64, device=color.device)
+    ends, faults = totals[:count], totals[count:].zero_()  # one beside the other, to be read at once
+    prepared = _prepare(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles, color=color, faults=faults)
+    torch.cumsum(tiles, 0, out=ends)
+    if room is not None:
+        lacking = reserve.lacking(color.device)
+        torch.maximum(lacking, ends[-1] - room, out=lacking)
+        batches: Iterable[_Batch] = [_Batch(0, count, 0, room)]
+    else:
+        pairs, found = totals[-2:].tolist()
+        if found:
+            raise WrongValues([name for bit, name in enumerate(_FAULTS) if found >> bit & 1])
+        reserve.note(count, frame, pairs)
+        batches = _batches(ends, pairs)
+    for batch in batches:
+        owner, order, starts = _bin(prepared, ends, batch, frame, kernels, is_full=room is None)
         params = DrawParams(*_at(prepared, color, owner, order, starts, image), batch.first > 0, frame)
         kernels.launch(f"gsr_draw_{channels}", frame.tiles, params)
     return image
@@ -201,41 +269,42 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # as mean, sigma, rho, color
     """The gradients of `draw`."""
     count, channels = color.shape
-    grads = tuple(torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (mean, sigma, rho, color))
     if not count or not grad.numel():
-        return grads  # type: ignore[return-value]
+        return tuple(torch.zeros_like(x) for x in (mean, sigma, rho, color))  # type: ignore[return-value]
     grad, mean, sigma, rho, color = (x.contiguous() for x in (grad, mean, sigma, rho, color))
+    grads = tuple(torch.empty_like(x) for x in (mean, sigma, rho, color))
     large = torch.empty(count, dtype=torch.uint8, device=color.device)
-    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels, large=large)
-
-    def gather(items: Tensor | None, count: int, bands: int) -> None:
-        sums = color.new_empty(count, bands, _MOMENTS + channels)
-        params = BackwardMomentsParams(*_at(prepared, color, grad, items, large, sums), count, bands, frame)
-        kernels.launch(f"gsr_backward_moments_{channels}", _blocks(count * bands * _LANES), params)
-        params = BackwardGradientsParams(*_at(prepared, sigma, rho, items, large, sums, *grads), count, bands)
-        kernels.launch(f"gsr_backward_gradients_{channels}", _blocks(count), params)
-
-    gather(None, count, 1)
-    items = torch.nonzero(large).flatten()
-    if len(items):
-        gather(items, len(items), max(1, min(_WARPS_WANTED // len(items), frame.height // 4)))
+    items = torch.empty(count, dtype=torch.int32, device=color.device)
+    listed = torch.zeros(1, dtype=torch.int32, device=color.device)
+    prepared = _prepare(mean, sigma, rho, frame=frame, kernels=kernels, large=(large, items, listed))
+    # How many are large is known on the GPU alone: as many warps as all of them could use share them.
+    warps = min(_WARPS_WANTED, count * max(1, frame.height // _LEAST_BAND_PX))
+    sums = color.new_empty(max(count, warps), _MOMENTS + channels)
+    for is_second in (False, True):
+        where = _at(large, items if is_second else None, listed)
+        selection = Selection(*where, count, warps, frame.height)
+        params = SumMomentsParams(*_at(prepared, color, grad, sums), selection, frame)
+        name = f"gsr_sum_moments{'_in_bands' if is_second else ''}_{channels}"
+        kernels.launch(name, _blocks(_LANES * (warps if is_second else count)), params)
+        params = ApplyChainRuleParams(*_at(prepared, sigma, rho, sums, *grads), selection)
+        kernels.launch(f"gsr_apply_chain_rule_{channels}", _blocks(warps if is_second else count), params)
     return grads  # type: ignore[return-value]
 
 
-def naive_draw(
+def draw_naively(
     mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor, *, frame: Frame, kernels: Kernels
 ) -> Tensor:  # [C, H, W]
     """The baseline of `gsr bench splat`: one thread per Gaussian, with global atomics."""
     count, channels = color.shape
     image = color.new_zeros(channels, frame.height, frame.width)
     mean, sigma, rho, color = (x.contiguous() for x in (mean, sigma, rho, color))
-    prepared = _preprocess(mean, sigma, rho, frame=frame, kernels=kernels)
-    params = NaiveDrawParams(*_at(prepared, color, image), count, frame)
-    kernels.launch(f"gsr_naive_draw_{channels}", _blocks(count), params)
+    prepared = _prepare(mean, sigma, rho, frame=frame, kernels=kernels)
+    params = DrawNaivelyParams(*_at(prepared, color, image), count, frame)
+    kernels.launch(f"gsr_draw_naively_{channels}", _blocks(count), params)
     return image
 
 
-def _preprocess(
+def _prepare(
     mean: Tensor,
     sigma: Tensor,
     rho: Tensor,
@@ -243,11 +312,14 @@ def _preprocess(
     frame: Frame,
     kernels: Kernels,
     tiles: Tensor | None = None,
-    large: Tensor | None = None,
+    color: Tensor | None = None,  # checked, as the others, where there is room for the faults
+    faults: Tensor | None = None,
+    large: tuple[Tensor, Tensor, Tensor] | None = None,  # a flag for each, their list, its length
 ) -> Tensor:  # [N, 8]
     prepared = mean.new_empty(len(mean), _PREPARED_FLOATS)
-    params = PreprocessParams(*_at(mean, sigma, rho, prepared, tiles, large), len(mean), frame)
-    kernels.launch("gsr_preprocess", _blocks(len(mean)), params)
+    tensors = (mean, sigma, rho, color, prepared, tiles, faults, *(large or (None, None, None)))
+    params = PrepareParams(*_at(*tensors), len(mean), 0 if color is None else color.shape[1], frame)
+    kernels.launch("gsr_prepare", _blocks(len(mean)), params)
     return prepared
 
 
@@ -260,9 +332,9 @@ class _Batch(NamedTuple):
     last_pair: int
 
 
-def _batches(ends: Tensor) -> Iterator[_Batch]:
+def _batches(ends: Tensor, pairs: int) -> Iterator[_Batch]:
     """At least one; each of at most MOST_PAIRS pairs, or of one Gaussian."""
-    count, pairs = len(ends), int(ends[-1])
+    count = len(ends)
     first, first_pair = 0, 0
     while pairs - first_pair > MOST_PAIRS:
         last = max(first + 1, int(torch.searchsorted(ends, first_pair + MOST_PAIRS, right=True)))
@@ -274,16 +346,24 @@ def _batches(ends: Tensor) -> Iterator[_Batch]:
 
 
 def _bin(
-    prepared: Tensor, ends: Tensor, batch: _Batch, frame: Frame, kernels: Kernels
+    prepared: Tensor, ends: Tensor, batch: _Batch, frame: Frame, kernels: Kernels, *, is_full: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The pairs' Gaussians, the pairs' order by tile, and where each tile begins in it."""
-    tile, owner = (
-        torch.empty(batch.last_pair - batch.first_pair, dtype=torch.int32, device=prepared.device) for _ in range(2)
-    )
-    params = EmitPairsParams(*_at(prepared, ends, tile, owner), batch.first, batch.last, batch.first_pair, frame)
+    """The pairs' Gaussians, the pairs' order by tile, and where each tile begins in it.
+
+    is_full: the pairs fill their room; else what is left of it belongs to a tile behind the last one.
+    """
+    room, device = batch.last_pair - batch.first_pair, prepared.device
+    is_narrow = frame.tiles < _MOST_NARROW_TILES
+    key = torch.int16 if is_narrow else torch.int32
+    tile = torch.empty(room, dtype=key, device=device)
+    owner = torch.empty(room, dtype=torch.int32, device=device)
+    if not is_full:
+        tile.fill_(frame.tiles)
+    where = _at(prepared, ends, tile, owner)
+    params = EmitPairsParams(*where, batch.first, batch.last, batch.first_pair, room, is_narrow, frame)
     kernels.launch("gsr_emit_pairs", _blocks(batch.last - batch.first), params)
     tile, order = torch.sort(tile, stable=True)
-    edges = torch.arange(frame.tiles + 1, dtype=torch.int32, device=prepared.device)
+    edges = torch.arange(frame.tiles + 1, dtype=key, device=device)
     return owner, order, torch.searchsorted(tile, edges, out_int32=True)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField, View
 from gsr_app.ops import autograd, backend
+from gsr_app.ops.schema import WrongValues
 
 __all__ = ["render", "splat"]
 
@@ -61,14 +62,20 @@ def splat(
         raise InvalidArgument(f"eps must be in 0..1, 1 excluded, found {eps!r}.")
     window_x, window_y = _check_window(window_px)
 
+    named = {"mean_px": mean_px, "sigma_px": sigma_px, "rho": rho, "color": color}
     if normalize:
         color = torch.cat([color, torch.ones_like(color[:, :1])], 1)
-    if color.dtype == torch.float64:
-        op = torch.ops.gsr.splat_reference
-    else:
-        backend.load(color.device.type)
-        op = torch.ops.gsr.splat
-    out = op(mean_px, sigma_px, rho, color, height, width, top, left, window_x, window_y, float(eps))
+    is_exact = color.dtype == torch.float64
+    op = torch.ops.gsr.splat_reference if is_exact else torch.ops.gsr.splat
+    # The kernels of a GPU check the values themselves: a check here would wait for the GPU once more.
+    checks_itself = not is_exact and backend.load(color.device.type).backend == "cuda"
+    if not checks_itself:
+        _check_values(named)
+    try:
+        out = op(mean_px, sigma_px, rho, color, height, width, top, left, window_x, window_y, float(eps))
+    except WrongValues:
+        _check_values(named)  # says which value it is
+        raise
     if not normalize:
         return out
     total, weight = out[:-1], out[-1:]
@@ -83,12 +90,11 @@ def render(field: GaussianField, view: View, *, eps: float = DEFAULT_EPS) -> Ten
     scale_x, scale_y = width / view.span[1], height / view.span[0]
     left, shift_x = _split_whole(view.origin[0] * scale_x)
     top, shift_y = _split_whole(view.origin[1] * scale_y)
-    scale = mean.new_tensor([scale_x, scale_y])
     # Means are on the pixel grid of the whole plane, so that every crop of one view gets the same numbers.
-    mean_px = mean * scale - mean.new_tensor([0.5 + shift_x, 0.5 + shift_y])
+    mean_px = _scale_axes(mean, scale_x, scale_y, 0.5 + shift_x, 0.5 + shift_y)
     return splat(
         mean_px,
-        sigma * scale,
+        _scale_axes(sigma, scale_x, scale_y),
         rho,
         color,
         (height, width),
@@ -97,6 +103,16 @@ def render(field: GaussianField, view: View, *, eps: float = DEFAULT_EPS) -> Ten
         normalize=field.normalize,
         origin_px=(left, top),
     )
+
+
+def _scale_axes(
+    values: Tensor, scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0
+) -> Tensor:  # [N, 2]
+    """values * scale - shift. With plain numbers: a tensor of two would have to be sent to the GPU."""
+    if (scale_x, shift_x) == (scale_y, shift_y):
+        return values * scale_x - shift_x if shift_x else values * scale_x
+    x, y = values.unbind(1)
+    return torch.stack([x * scale_x - shift_x, y * scale_y - shift_y], 1)
 
 
 def _split_whole(position: float) -> tuple[int, float]:
@@ -136,11 +152,11 @@ def _check_tensors(mean: Tensor, sigma: Tensor, rho: Tensor, color: Tensor) -> N
     if color.ndim != 2 or len(color) != count or not 1 <= color.shape[1] <= MAX_CHANNELS:
         expected_color = f"[{count}, C] with C from 1 to {MAX_CHANNELS}"
         raise InvalidArgument(f"color must have shape {expected_color}, found {_brackets(color.shape)}.")
-    if count and not torch.compiler.is_compiling():
-        _check_values(named)
 
 
 def _check_values(named: dict[str, Tensor]) -> None:
+    if not len(named["mean_px"]) or torch.compiler.is_compiling():
+        return
     # One pass over each tensor and one transfer for all; a NaN anywhere makes both ends NaN.
     ends = torch.stack([torch.stack(torch.aminmax(x.detach())) for x in named.values()]).tolist()
     for name, (low, high) in zip(named, ends, strict=True):

@@ -9,13 +9,24 @@ window, `inf` for none; and the least value that is drawn, 0 for no cut.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops import reference
 
 _FRAME = "int height, int width, int top, int left, float window_x, float window_y, float eps"
 _GAUSSIANS = "Tensor mean, Tensor sigma, Tensor rho, Tensor color"
+
+
+class WrongValues(InvalidArgument):
+    """Values that cannot be drawn, found by kernels that check them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"{' and '.join(names)} must be finite, sigma_px positive and rho within -1..1.")
+
 
 LIBRARY = torch.library.Library("gsr", "DEF")
 

@@ -12,11 +12,12 @@
 
 #define LAUNCHERS_OF(channels)                                             \
     LAUNCHER(gsr_draw_##channels, DrawParams)                              \
-    LAUNCHER(gsr_backward_moments_##channels, BackwardMomentsParams)       \
-    LAUNCHER(gsr_backward_gradients_##channels, BackwardGradientsParams)   \
-    LAUNCHER(gsr_naive_draw_##channels, NaiveDrawParams)
+    LAUNCHER(gsr_sum_moments_##channels, SumMomentsParams)       \
+    LAUNCHER(gsr_sum_moments_in_bands_##channels, SumMomentsParams)        \
+    LAUNCHER(gsr_apply_chain_rule_##channels, ApplyChainRuleParams)   \
+    LAUNCHER(gsr_draw_naively_##channels, DrawNaivelyParams)
 
-LAUNCHER(gsr_preprocess, PreprocessParams)
+LAUNCHER(gsr_prepare, PrepareParams)
 LAUNCHER(gsr_emit_pairs, EmitPairsParams)
 LAUNCHERS_OF(1)
 LAUNCHERS_OF(2)

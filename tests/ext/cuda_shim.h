@@ -157,3 +157,15 @@ inline float atomicAdd(float* at, float value) {
     *at += value;
     return before;
 }
+
+inline int atomicAdd(int* at, int value) {
+    const int before = *at;
+    *at += value;
+    return before;
+}
+
+inline int atomicOr(int* at, int bits) {
+    const int before = *at;
+    *at |= bits;
+    return before;
+}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops import backend, cuda, reference, splat
 from tests.ops.gaussians import Scene, lattice, scatter
 
@@ -96,15 +97,47 @@ def test_as_many_pairs_are_written_as_were_counted() -> None:
     rho = torch.tanh(2 * torch.randn(count, generator=random, device="cuda"))
     frame, kernels = cuda.Frame(side, side, 0, 0, INF, INF, 1e-4), cuda.load(3, torch.cuda.current_device())
     tiles = torch.empty(count, dtype=torch.int32, device="cuda")
-    prepared = cuda._preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
+    prepared = cuda._prepare(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
     ends = tiles.cumsum(0, dtype=torch.int64)
     pairs = int(ends[-1])
     tile, owner = (torch.full((pairs + 1000,), -1, dtype=torch.int32, device="cuda") for _ in range(2))
-    params = cuda.EmitPairsParams(*cuda._at(prepared, ends, tile, owner), 0, count, 0, frame)
+    params = cuda.EmitPairsParams(*cuda._at(prepared, ends, tile, owner), 0, count, 0, pairs + 1000, False, frame)
     kernels.launch("gsr_emit_pairs", cuda._blocks(count), params)
     assert int(owner[:pairs].min()) >= 0
     assert int(owner[pairs:].max()) == -1
     assert torch.equal(torch.bincount(owner[:pairs].long(), minlength=count), tiles.long())
+
+
+@pytest.mark.parametrize(("which", "value", "text"), [(0, math.nan, "mean_px must be finite"), (2, 2.0, "rho must be")])
+def test_values_that_cannot_be_drawn_are_refused_as_on_a_cpu(which: int, value: float, text: str) -> None:
+    scene, size = lattice(10)
+    scene[which].view(-1)[7] = value
+    with pytest.raises(InvalidArgument, match=text):
+        splat(*on_gpu(scene), size)
+
+
+def test_a_cuda_graph_records_drawing_and_gradients() -> None:
+    scene, size = lattice(40)
+    leaves = tuple(x.requires_grad_() for x in on_gpu(scene))
+
+    def work() -> tuple[Tensor, ...]:
+        drawn = splat(*leaves, size)
+        return drawn.detach(), *torch.autograd.grad(drawn.square().sum(), leaves)
+
+    true = work()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = work()
+    for x in found:
+        x.fill_(float("nan"))
+    graph.replay()
+    assert all(torch.equal(x, y) for x, y in zip(found, true, strict=True))
+    assert cuda.reserve.lacking(scene[0].cuda().device).item() == 0
 
 
 def test_drawing_follows_torchs_current_stream() -> None:
@@ -155,7 +188,7 @@ def test_the_naive_kernel_draws_the_same() -> None:
     scene, size = lattice(40)
     scene = on_gpu(scene)
     frame = cuda.Frame(*size, 0, 0, INF, INF, 1e-4)
-    found = cuda.naive_draw(*scene, frame=frame, kernels=cuda.load(3, torch.cuda.current_device()))
+    found = cuda.draw_naively(*scene, frame=frame, kernels=cuda.load(3, torch.cuda.current_device()))
     assert largest_difference(found, splat(*scene, size).cpu()) <= 1e-4
 
 

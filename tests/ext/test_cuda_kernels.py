@@ -16,6 +16,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness import bench_splat
 from gsr_app.ops import cuda, reference, splat
 from gsr_app.ops.cuda import Frame
+from gsr_app.ops.schema import WrongValues
 from tests.ext.emulation import HERE, ORDERS, EmulatedKernels, build
 from tests.ops.gaussians import Scene, activate_gsasr, load_golden, scatter
 
@@ -105,12 +106,12 @@ def test_every_number_of_channels_has_its_kernels(kernels: EmulatedKernels, chan
 
 def test_structs_have_the_size_of_the_device_structs(library: ctypes.CDLL) -> None:
     structs = {
-        "preprocess": cuda.PreprocessParams,
+        "prepare": cuda.PrepareParams,
         "emit_pairs": cuda.EmitPairsParams,
         "draw_3": cuda.DrawParams,
-        "backward_moments_3": cuda.BackwardMomentsParams,
-        "backward_gradients_3": cuda.BackwardGradientsParams,
-        "naive_draw_3": cuda.NaiveDrawParams,
+        "sum_moments_3": cuda.SumMomentsParams,
+        "apply_chain_rule_3": cuda.ApplyChainRuleParams,
+        "draw_naively_3": cuda.DrawNaivelyParams,
     }
     for name, struct in structs.items():
         assert getattr(library, f"size_of_gsr_{name}")() == ctypes.sizeof(struct), name
@@ -140,6 +141,37 @@ def test_drawing_in_batches_changes_no_bit(kernels: EmulatedKernels, monkeypatch
         assert [name for name, _ in kernels.launched].count("gsr_draw_3") > 3
 
 
+def test_room_for_pairs_instead_of_their_number_changes_no_bit(kernels: EmulatedKernels) -> None:
+    scene, frame = scatter(200, (40, 40)), frame_of(40, 40)
+    whole = cuda.draw(*scene, frame=frame, kernels=kernels)
+    lacking = cuda.reserve.lacking(torch.device("cpu"))
+    room = cuda.reserve.room(200, frame)  # the drawing before has noted its pairs
+    assert torch.equal(cuda.draw(*scene, frame=frame, kernels=kernels, room=room), whole)
+    assert lacking.item() == 0
+    cut = cuda.draw(*scene, frame=frame, kernels=kernels, room=300)  # 1,024 more are reserved than were seen
+    assert lacking.item() + 300 == int((room - 1024) / 1.25)
+    assert torch.isfinite(cut).all()
+    lacking.zero_()
+
+
+def test_tiles_numbered_in_32_bits_draw_the_same(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, frame = scatter(100, (40, 40)), frame_of(40, 40)
+    narrow = cuda.draw(*scene, frame=frame, kernels=kernels)
+    monkeypatch.setattr(cuda, "_MOST_NARROW_TILES", 0)
+    assert torch.equal(cuda.draw(*scene, frame=frame, kernels=kernels), narrow)
+
+
+@pytest.mark.parametrize(
+    ("which", "value", "name"),
+    [(0, math.nan, "mean_px"), (1, 0.0, "sigma_px"), (1, INF, "sigma_px"), (2, 1.5, "rho"), (3, -INF, "color")],
+)
+def test_values_that_cannot_be_drawn_are_found(kernels: EmulatedKernels, which: int, value: float, name: str) -> None:
+    scene = scatter(70, (20, 20))
+    scene[which].view(-1)[65] = value
+    with pytest.raises(WrongValues, match=f"^{name} must be finite"):
+        cuda.draw(*scene, frame=frame_of(20, 20), kernels=kernels)
+
+
 def test_crops_equal_the_whole_bit_for_bit(kernels: EmulatedKernels) -> None:
     scene = scatter(150, (45, 61))
     whole = cuda.draw(*scene, frame=frame_of(45, 61), kernels=kernels)
@@ -153,15 +185,15 @@ def test_large_gaussians_are_shared_by_several_warps(kernels: EmulatedKernels, m
     sigma[::3] *= 40
     monkeypatch.setattr(cuda, "_WARPS_WANTED", 15)
     assert_right(kernels, (mean, sigma, rho, color), frame_of(70, 90))
-    split = [blocks for name, blocks in kernels.launched if name == "gsr_backward_moments_3"]
-    assert split == [math.ceil(9 / 4), math.ceil(3 * 5 / 4)], "three large ones in five bands each, four warps a block"
+    split = [(name, blocks) for name, blocks in kernels.launched if "moments" in name]
+    assert split == [("gsr_sum_moments_3", math.ceil(9 / 4)), ("gsr_sum_moments_in_bands_3", math.ceil(15 / 4))]
 
 
 def test_a_slanted_needle_takes_only_the_tiles_along_it(kernels: EmulatedKernels) -> None:
     frame = frame_of(640, 640)
     mean, sigma, rho = torch.tensor([[320.0, 320.0]]), torch.tensor([[90.0, 90.0]]), torch.tensor([0.9999])
     tiles = torch.empty(1, dtype=torch.int32)
-    cuda._preprocess(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
+    cuda._prepare(mean, sigma, rho, frame=frame, kernels=kernels, tiles=tiles)
     assert 40 <= tiles.item() <= 3 * 40, "of 40 x 40"
     assert_right(kernels, (mean, sigma, rho, torch.ones(1, 1)), frame_of(64, 64, 280, 280), limit=5e-4)
 
@@ -209,14 +241,14 @@ def test_non_contiguous_tensors_are_read_correctly(kernels: EmulatedKernels) -> 
 
 def test_the_naive_kernel_draws_the_same(kernels: EmulatedKernels) -> None:
     scene, frame = scatter(100, (30, 41)), frame_of(30, 41, window=(5.0, 6.0))
-    found = cuda.naive_draw(*scene, frame=frame, kernels=kernels)
+    found = cuda.draw_naively(*scene, frame=frame, kernels=kernels)
     assert largest_difference(found, true_drawing(scene, frame)) <= 2e-5
 
 
 def test_the_benchmark_times_the_naive_kernel_on_its_own_scene(kernels: EmulatedKernels) -> None:
     scene, side = bench_splat.lattice(8, 3.0, torch.device("cpu"))
     found = bench_splat.naive_drawing(scene, side, kernels)()
-    assert kernels.launched[-1][0] == "gsr_naive_draw_3"
+    assert kernels.launched[-1][0] == "gsr_draw_naively_3"
     assert largest_difference(found, splat(*scene, (side, side), eps=bench_splat.EPS)) <= 2e-5
 
 

@@ -332,5 +332,5 @@ def test_nvrtc_compiles_the_kernels_without_a_toolkit_or_a_gpu(capability: int, 
     kept, code = nvrtc.compile_cached(source, capability=capability, options=options, cache=tmp_path)
     assert f"sm_{capability}" in kept.name
     assert code[:4] == b"\x7fELF"
-    for kernel in ("preprocess", "emit_pairs", "draw_3", "backward_moments_3", "backward_gradients_3", "naive_draw_3"):
+    for kernel in ("prepare", "emit_pairs", "draw_3", "sum_moments_3", "apply_chain_rule_3", "draw_naively_3"):
         assert f"gsr_{kernel}\0".encode() in code
