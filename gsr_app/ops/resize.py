@@ -152,8 +152,9 @@ def _mix_rows(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  # [B
     if _is_identity(index, weight, height):
         return x
     planes = torch.arange(batch * channels, device=x.device).view(-1, 1, 1) * height
-    rows = (planes + torch.from_numpy(index).to(x.device)).reshape(-1, index.shape[1])  # [B*C*out, taps]
-    weights = torch.from_numpy(weight).to(x).repeat(batch * channels, 1)
+    taps, weights = _send(index, weight, x)
+    rows = (planes + taps).reshape(-1, index.shape[1])  # [B*C*out, taps]
+    weights = weights.repeat(batch * channels, 1)
     mixed = F.embedding_bag(rows, x.reshape(-1, width), per_sample_weights=weights, mode="sum")
     return mixed.view(batch, channels, len(index), width)
 
@@ -164,9 +165,29 @@ def _mix_columns(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  #
     if _is_identity(index, weight, width):
         return x
     columns = x.reshape(-1, width).t().contiguous()  # [w, B*C*h]
-    rows, weights = torch.from_numpy(index).to(x.device), torch.from_numpy(weight).to(x)
+    rows, weights = _send(index, weight, x)
     mixed = F.embedding_bag(rows, columns, per_sample_weights=weights, mode="sum")
     return mixed.t().contiguous().view(batch, channels, height, len(index))
+
+
+_sent: dict[tuple[bytes, bytes, str, torch.dtype], tuple[Tensor, Tensor]] = {}
+_SENT_AT_MOST = 64
+
+
+def _send(index: np.ndarray, weight: np.ndarray, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices and weights on the device of a tensor. Those on a GPU are kept: sending them again would wait for it, and
+    a CUDA graph cannot record that."""
+    if like.device.type == "cpu":
+        return torch.from_numpy(index), torch.from_numpy(weight).to(like)
+    key = (index.tobytes(), weight.tobytes(), str(like.device), like.dtype)
+    if (kept := _sent.get(key)) is not None:
+        return kept
+    with torch.inference_mode(False):  # the gradient of a later call may need them
+        kept = torch.from_numpy(index).to(like.device), torch.from_numpy(weight).to(like.device, like.dtype)
+    if len(_sent) >= _SENT_AT_MOST:
+        _sent.pop(next(iter(_sent)), None)
+    _sent[key] = kept
+    return kept
 
 
 def _is_identity(index: np.ndarray, weight: np.ndarray, count: int) -> bool:
