@@ -120,21 +120,43 @@ class WeightFile:
     repo: str = ""  # a Hugging Face repository, "owner/name",
     revision: str = "main"
     paths: tuple[str, ...] = ()  # and the file in it; several are candidates, the first that exists is taken
-    url: str = ""
+    url: str = ""  # "drive:ID" is a file of Google Drive, whose name `paths` says
     page: str = ""  # web page to get it from by hand, if there is no direct download
+    mirrors: tuple[str, ...] = ()  # further addresses of the same bytes, used in this order if the first one fails
     part: str = ""  # the submodule it belongs to, when a network comes in several files
     sha256: str = ""  # whole, or the first digits where only those are published
+    git_sha1: str = ""  # what git calls the file: the SHA-1 of "blob SIZE", a zero byte, and the bytes
     bytes: int | None = None
 
     @property
     def name(self) -> str:
         """The name of the file."""
-        return (self.asset or self.url or self.paths[0]).rpartition("/")[2].partition("?")[0]
+        return (self.asset or (self.paths[0] if self.paths else self.url)).rpartition("/")[2].partition("?")[0]
 
     @property
     def source(self) -> str:
         """Where it comes from, for messages."""
-        return self.url or self.page or self.asset or f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})"
+        hub = f"huggingface.co/{self.repo}/{self.paths[0]} ({self.revision})" if self.repo else ""
+        return self.page or self.asset or hub or address_text(self.url)
+
+    @property
+    def link(self) -> str:
+        """The web address of the file, or of the page or folder that has it; empty if it ships with the app."""
+        if self.repo:
+            return f"https://huggingface.co/{self.repo}/blob/{self.revision}/{self.paths[0]}"
+        return self.page or (address_text(self.url) if self.url else "")
+
+    @property
+    def has_hash(self) -> bool:
+        return bool(self.sha256 or self.git_sha1)
+
+
+DRIVE = "drive:"
+
+
+def address_text(address: str) -> str:
+    """The address of a file as a browser opens it."""
+    return f"https://drive.google.com/file/d/{address[len(DRIVE) :]}/view" if address.startswith(DRIVE) else address
 
 
 @dataclass(frozen=True)
@@ -302,3 +324,8 @@ def _check(method: Method) -> None:
             raise InvalidArgument(
                 f"{method.id}: a weight file comes from an asset, a repo, a url, or a page (with paths)."
             )
+        if file.url.startswith(DRIVE) and not file.paths:
+            raise InvalidArgument(f"{method.id}: a file of Google Drive needs its name, in paths.")
+        uncertain = bool(file.mirrors) or file.url.startswith(DRIVE)
+        if uncertain and not file.has_hash and file.bytes is None:
+            raise InvalidArgument(f"{method.id}: a mirror and a file of Google Drive need a hash or a size.")

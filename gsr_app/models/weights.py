@@ -1,33 +1,17 @@
-"""Finding weights: the user's own, those shipped with the app, those in the cache; and downloading the others.
-
-The only module that uses the network. An incomplete file never has its final name.
-"""
+"""Finding weights: the user's own, those shipped with the app, those in the cache; the others are downloaded."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
-import os
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gsr_app.core import settings
-from gsr_app.core.atomic import locked
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
-from gsr_app.core.types import Progress
+from gsr_app.models.download import Report, digest_of, fetch, fits_catalogue
 from gsr_app.models.registry import Method, WeightFile, catalogue
 
-Report = Callable[[Progress], None]
-"""Called during a download; may raise to stop it."""
-
-_CHUNK_BYTES = 1 << 18
-_TIMEOUT_S = 20
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -84,16 +68,19 @@ def obtain(method: Method, weights: str | Path | None = None, report: Report | N
     """The weights, downloaded if necessary. Any failure is a `WeightsError` with a hint."""
     paths: dict[str, Path] = {}
     for file in method.files:
-        paths[file.part] = _find_file(method, file, weights) or _fetch(method, file, report or (lambda _: None))
+        paths[file.part] = _find_file(method, file, weights) or fetch(
+            method, file, _cached_names(file), report or (lambda _: None)
+        )
     return _identify(method, paths)
 
 
-def verify(method: Method) -> bool | None:
-    """Whether the files on this machine have the catalogue's hashes; None if there is nothing to compare with."""
-    pairs = [(path, file.sha256) for file in method.files if (path := _find_file(method, file, None)) and file.sha256]
-    own = any(local_folder(method) in path.parents for path, _ in pairs)  # the user's own files may differ
-    fits = all(_sha256(path).startswith(expected) for path, expected in pairs)
-    return fits if pairs and (fits or not own) else None
+def verify(method: Method, weights: str | Path | None = None) -> bool | None:
+    """Whether the files on this machine have the catalogue's hashes and sizes; None if there is nothing to compare."""
+    found = [(path, file) for file in method.files if (path := _find_file(method, file, weights))]
+    known = [(path, file) for path, file in found if file.has_hash or file.bytes is not None]
+    own = any(not _is_published(method, file, path) for path, file in known)  # the user's own files may differ
+    fits = all(fits_catalogue(file, path) for path, file in known)
+    return fits if known and (fits or not own) else None
 
 
 def remove(method: Method) -> int:
@@ -164,6 +151,11 @@ def _local_names(method: Method, file: WeightFile) -> list[Path]:
     return [local_folder(method) / f"{file.part or method.id}{suffix}" for suffix in SUFFIXES]
 
 
+def _is_published(method: Method, file: WeightFile, path: Path) -> bool:
+    """Whether a file comes from the catalogue's source: it ships with the app or was downloaded."""
+    return path in _cached_names(file) or (bool(file.asset) and path == ASSETS / file.asset)
+
+
 def is_local(method: Method) -> bool:
     """Whether the user's own weights replace the published ones."""
     return bool(method.files) and all(_first(_local_names(method, file)) for file in method.files)
@@ -185,185 +177,5 @@ def _first(places: list[Path]) -> Path | None:
 def _identify(method: Method, paths: dict[str, Path]) -> Weights:
     digest = hashlib.sha256()
     for part, path in sorted(paths.items()):
-        digest.update(part.encode() + _sha256(path).encode())
+        digest.update(part.encode() + digest_of(path).encode())
     return Weights(paths, f"{method.id}@{digest.hexdigest()[:8]}" if paths else method.id)
-
-
-def _sha256(path: Path) -> str:
-    stat = path.stat()
-    return _sha256_of(path, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256_of(path: Path, _changed_ns: int, _size_bytes: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-# ---- fetching ---------------------------------------------------------------------------------------------------
-
-
-def _fetch(method: Method, file: WeightFile, report: Report) -> Path:
-    if file.page:
-        raise WeightsError(
-            f"The weights of {method.id} are not here, and their authors offer no direct download.",
-            hint=f"Get {file.name} from {file.page}, then give it with --weights, in the app under Models, "
-            f"or put it into $GSR_WEIGHTS_DIR/{method.id}/.",
-        )
-    if settings.is_offline():
-        raise WeightsError(
-            f"{file.name} for {method.id} is not here, and GSR_OFFLINE is set (or HF_HUB_OFFLINE).",
-            hint=_by_hand(method),
-        )
-    target = _cached_names(file)[0]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return _fetch_hub(method, file, report) if file.repo else _fetch_url(method, file, target, report)
-    except OSError as error:  # a full disk, a folder that may not be written
-        raise WeightsError(
-            f"Cannot write {file.name} for {method.id} to {target.parent}: {error.strerror or error}.",
-            hint="Free some space or choose another folder with GSR_CACHE.",
-        ) from None
-
-
-def _checked(file: WeightFile, path: Path) -> Path:
-    """The path, if the file has the hash of the catalogue; otherwise deletes the file and raises."""
-    if file.sha256 and not (found := _sha256(path)).startswith(file.sha256):
-        path.unlink()
-        raise WeightsError(
-            f"{file.name} from {file.source} has sha256 {found[:12]}…, expected {file.sha256[:12]}….",
-            hint="The file was changed or damaged on the way; try again, or report it if it stays so.",
-        )
-    return path
-
-
-def _fetch_url(method: Method, file: WeightFile, target: Path, report: Report) -> Path:
-    """Download to a `.part` next to the target, then rename. A part is resumed only if the hash can be checked."""
-    part = target.with_name(target.name + ".part")
-    with locked(Path(f"{target}.lock")):
-        if target.is_file():  # another process was first
-            return target
-        if not file.sha256:
-            part.unlink(missing_ok=True)
-        _download(method, file, part, report)
-        os.replace(_checked(file, part), target)
-    return target
-
-
-def _download(method: Method, file: WeightFile, part: Path, report: Report) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(file.url, headers={"User-Agent": "gsr"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            if answer.status != 206:  # the server starts from the beginning
-                have = 0
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length else file.bytes or 0
-            with part.open("ab" if have else "wb") as stream:
-                while chunk := answer.read(_CHUNK_BYTES):
-                    stream.write(chunk)
-                    have += len(chunk)
-                    report(Progress("download", have, max(total, have)))
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # longer than the file, so it is not a part of it
-            part.unlink()
-            return _download(method, file, part, report)
-        raise _http_error(method, file, error.code) from None
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise _unreachable(method, file, getattr(error, "reason", error)) from None
-    if total and have < total:
-        raise WeightsError(
-            f"The download of {file.name} for {method.id} broke off at {have:,} of {total:,} bytes.",
-            hint="Run it again" + (": it goes on from there." if file.sha256 else "."),
-        )
-
-
-def _fetch_hub(method: Method, file: WeightFile, report: Report) -> Path:
-    """Through huggingface_hub, which handles tokens, resuming and locks. Candidates are tried in turn."""
-    from huggingface_hub import errors, hf_hub_download
-
-    folder = cache_folder() / "weights" / file.repo.replace("/", "--") / file.revision
-    endpoint = settings.hub_address()
-    _check_reachable(method, file, endpoint)
-    options: dict[str, Any] = {"endpoint": endpoint}
-    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # huggingface_hub 1.1 and later
-        options["tqdm_class"] = _reporting_bar(report)
-    for path in file.paths:
-        try:
-            found = hf_hub_download(file.repo, path, revision=file.revision, local_dir=folder, **options)
-            return _checked(file, Path(found))
-        except errors.LocalEntryNotFoundError as error:  # before EntryNotFoundError, of which it is one
-            raise _unreachable(method, file, error.__cause__ or "the hub is set to offline") from None
-        except errors.EntryNotFoundError:
-            continue
-        except errors.GatedRepoError:
-            raise _http_error(method, file, 403) from None
-        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
-            raise _http_error(method, file, 404) from None
-        except errors.HfHubHTTPError as error:
-            raise _http_error(method, file, getattr(error.response, "status_code", 0)) from None
-        except OSError as error:
-            if getattr(error, "errno", None) is not None:
-                raise
-            raise WeightsError(
-                f"The download of {file.name} for {method.id} broke off: {error}", hint="Run it again."
-            ) from None
-    raise WeightsError(
-        f"None of {', '.join(file.paths)} is in huggingface.co/{file.repo} ({file.revision}).", hint=_by_hand(method)
-    )
-
-
-def _check_reachable(method: Method, file: WeightFile, endpoint: str) -> None:
-    """Check the connection once: without one, huggingface_hub would retry for half a minute."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_TIMEOUT_S / 2).close()
-    except urllib.error.HTTPError:
-        return  # it answers
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise _unreachable(method, file, getattr(error, "reason", error)) from None
-
-
-def _reporting_bar(report: Report) -> type[Any]:
-    from tqdm.auto import tqdm
-
-    class ReportingBar(tqdm):  # type: ignore[type-arg]
-        """A progress bar for huggingface_hub that reports and draws nothing."""
-
-        def __init__(self, *args: Any, **options: Any) -> None:
-            self._total, self._done = int(options.get("total") or 0), int(options.get("initial") or 0)
-            super().__init__(*args, **{**options, "disable": True})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self._done += int(n or 0)
-            report(Progress("download", self._done, max(self._total, self._done)))
-            return None
-
-    return ReportingBar
-
-
-def _http_error(method: Method, file: WeightFile, status: int) -> WeightsError:
-    if status in {401, 403}:
-        return WeightsError(
-            f"{file.source} is gated: it requires a login or an accepted licence (HTTP {status}).",
-            hint=f"Accept its terms in a browser, then set HF_TOKEN. {_by_hand(method)}",
-        )
-    if status in {404, 410}:
-        return WeightsError(f"{file.source} does not exist any more (HTTP {status}).", hint=_by_hand(method))
-    return WeightsError(f"{file.source} answered HTTP {status} for {method.id}.", hint="Try again later.")
-
-
-def _unreachable(method: Method, file: WeightFile, reason: object) -> WeightsError:
-    return WeightsError(
-        f"Cannot reach {file.source} for the weights of {method.id}: {reason}.",
-        hint=f"Check the connection. {_by_hand(method)}",
-    )
-
-
-def _by_hand(method: Method) -> str:
-    names = " and ".join(f"{file.part}.pth" if file.part else file.name for file in method.files)
-    return f"Or fetch {names} by hand and give it with --weights PATH, or in the app under Models."

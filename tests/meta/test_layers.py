@@ -74,7 +74,7 @@ def test_imports_run_one_way(module: str) -> None:
         if starts_with(name, "gradio"):
             assert room == "ui", f"gradio stays in ui, not in {room}"
         if any(starts_with(name, package) for package in NETWORK):
-            assert module == "gsr_app.models.weights", f"only models/weights.py touches the network: {name}"
+            assert module == "gsr_app.models.download", f"only models/download.py touches the network: {name}"
 
 
 def test_the_rooms_are_those_of_contributing() -> None:
