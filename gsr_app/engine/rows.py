@@ -14,6 +14,7 @@ from gsr_app.core import pixels
 from gsr_app.core.pixels import Layout
 from gsr_app.core.types import GaussianField, View
 from gsr_app.engine.timing import Stopwatch
+from gsr_app.ops import levels
 from gsr_app.ops.drawing import DEFAULT_EPS
 from gsr_app.ops.resize import Resampling
 
@@ -107,11 +108,12 @@ DRAWN_GAUSSIANS = 1 << 22
 DRAWN_VALUES = 1 << 30  # of Gaussians at pixels; about half a second, and so how long a drawing takes to be cancelled
 _CHUNK = 1 << 16  # Gaussians that are taken or left together
 _REACH = math.sqrt(-2 * math.log(DEFAULT_EPS))  # of a Gaussian's support, in sigmas
+_DEEP_REACH = math.sqrt(-2 * math.log(DEFAULT_EPS / levels.DEEPER))  # of a large one's
 
 
 def count_values(field: GaussianField, view: View) -> float:
-    """At most how many values a drawing adds up: for every Gaussian, the pixels in the box of its support."""
-    sigma, mean = torch.as_tensor(field.sigma), torch.as_tensor(field.mean)
+    """At most how many values a drawing adds up: for every Gaussian, the points in the box of its support."""
+    sigma, mean, rho = (torch.as_tensor(x) for x in (field.sigma, field.mean, field.rho))
     if not len(field):
         return 0.0
     scales = [length / span for length, span in zip(view.size[::-1], view.span[::-1], strict=True)]  # (x, y), as means
@@ -126,11 +128,16 @@ def count_values(field: GaussianField, view: View) -> float:
     total = 0.0
     for start in range(0, len(field), _CHUNK):
         at = slice(start, start + _CHUNK)
+        window_px = (windows[0] * scales[0], windows[1] * scales[1])
+        spacing = levels.spacing_px(sigma[at] * sigma.new_tensor(scales), rho[at], reach=_REACH, window_px=window_px)
+        margin, reach = (torch.where(spacing > 1, *pair) for pair in ((levels.MARGIN, 0.0), (_DEEP_REACH, _REACH)))
         sides: list[Tensor] = []
         for axis, (_, window, scale, length) in enumerate(axes):
             middle = (mean[at, axis] - view.origin[axis]) * scale
-            half = (sigma[at, axis] * (_REACH * scale)).clamp_(max=window * scale)
-            sides.append(((middle + half).clamp_(max=length) - (middle - half).clamp_(min=0) + 1).clamp_(0, length))
+            half = (sigma[at, axis] * reach * scale).clamp_(max=window * scale)
+            side = (middle + half).clamp_(max=length) - (middle - half).clamp_(min=0)
+            # The margin counts for a Gaussian beside the frame, too: its level is drawn that far.
+            sides.append((side / spacing + 1 + margin).clamp_(min=0).minimum(length / spacing + margin))
         total += float(torch.dot(*sides))
     return total
 
@@ -179,7 +186,7 @@ class FieldRows:
 
 def _ends(values: dict[str, Tensor], at: slice) -> tuple[Tensor, Tensor]:
     """Between which heights each Gaussian can be seen."""
-    reach = _REACH * values["sigma"][at, 1]
+    reach = _DEEP_REACH * values["sigma"][at, 1]
     return values["mean"][at, 1] - reach, values["mean"][at, 1] + reach
 
 

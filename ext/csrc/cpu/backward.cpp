@@ -92,8 +92,8 @@ static_assert(sizeof kBackwardBlock / sizeof kBackwardBlock[0] == kMaxChannels +
 
 }  // namespace
 
-void backward(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
-              const SceneGradient& out) {
+void backward_on_grid(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
+                      const SceneGradient& out) {
   const int channels = scene.channels, stride = frame.width + kLanes;
   Scratch<float> padded(static_cast<int64_t>(frame.height) * channels * stride);
   threads.run([&](int thread) {

@@ -351,7 +351,7 @@ std::vector<Band> cut_bands(const Scene& scene, const Frame& frame, const Thread
 
 }  // namespace
 
-void draw(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
+void draw_on_grid(const Scene& scene, const Frame& frame, const Threads& threads, float* out) {
   const int64_t plane = static_cast<int64_t>(frame.height) * frame.width;
   request_large_pages(out, scene.channels * plane * sizeof(float));
   for (const Band& band : cut_bands(scene, frame, threads)) {

@@ -42,6 +42,11 @@ void draw(const Scene& scene, const Frame& frame, const Threads& threads, float*
 void backward(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
               const SceneGradient& out);  // grad: [C, H, W]
 
+// The same without coarser grids for large Gaussians: every value is evaluated at every pixel.
+void draw_on_grid(const Scene& scene, const Frame& frame, const Threads& threads, float* out);
+void backward_on_grid(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
+                      const SceneGradient& out);
+
 // A preprocessed Gaussian: what its values need, in half a cache line.
 struct Prepared {
   float mean_x, mean_y;
