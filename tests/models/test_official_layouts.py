@@ -11,6 +11,7 @@ import torch
 from gsr_app.core.errors import WeightsError
 from gsr_app.models import registry, weights
 from gsr_app.models.checkpoint import load_files
+from gsr_app.models.download import digest_of
 from tests.golden.filling import fill
 
 LAYOUTS: dict[str, Any] = {
@@ -48,15 +49,15 @@ def test_a_published_layout_loads_strictly(arch: str, tmp_path: Path) -> None:
 def test_weights_that_cannot_be_downloaded_name_their_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GSR_WEIGHTS_DIR", raising=False)
     monkeypatch.setenv("GSR_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="rgt-x4 are not here") as caught:
-        weights.obtain(registry.method("rgt-x4"))
-    assert "drive.google.com" in caught.value.hint
-    assert "RGT_x4.pth" in caught.value.hint
+    with pytest.raises(WeightsError, match="ciaosr-edsr are not here") as caught:
+        weights.obtain(registry.method("ciaosr-edsr"))
+    assert "github.com/caojiezhang/CiaoSR/releases" in caught.value.hint
+    assert "edsr-ciaosr.pth" in caught.value.hint
     monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
-    (tmp_path / "RGT_x4.pth").write_bytes(b"here")
-    found = weights.find(registry.method("rgt-x4"))
+    (tmp_path / "edsr-ciaosr.pth").write_bytes(b"here")
+    found = weights.find(registry.method("ciaosr-edsr"))
     assert found is not None
-    assert found.files[""].name == "RGT_x4.pth"
+    assert found.files[""].name == "edsr-ciaosr.pth"
 
 
 @pytest.mark.shared
@@ -66,5 +67,5 @@ def test_the_catalogue_names_the_released_rt4ksr_files(shared: Path, scale: int)
     (file,) = registry.method(f"rt4ksr-x{scale}").files
     assert file.name == path.name
     assert file.bytes == path.stat().st_size
-    assert file.sha256 == weights._sha256(path)
+    assert file.sha256 == digest_of(path)
     load_files(registry.build(f"rt4ksr-x{scale}"), {"": path})

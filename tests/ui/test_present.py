@@ -100,7 +100,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
 
 def test_what_no_program_can_fetch_is_not_offered_for_download() -> None:
     by_hand = [method for method in catalogue().values() if method.page]
-    assert "rgt-x4" in {method.id for method in by_hand}
+    assert "ciaosr-edsr" in {method.id for method in by_hand}
     for method in by_hand:
         missing = Engine("cpu").availability(method)
         if missing.here:
