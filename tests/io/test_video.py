@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +39,24 @@ def copy_through(source: Path, target: Path, *, parts: int = 3, **options: objec
         made.append(video.Part(writer.path, tuple(writer.times)))
     video.assemble(made, target, plan, info, tracks=tracks)
     return target
+
+
+NARROW = """
+import sys
+from pathlib import Path
+from gsr_app.io import video
+from tests.io.test_video import copy_through
+for number in range(4):
+    copy_through(Path(sys.argv[1]), Path(sys.argv[1]).with_name(f"{number}.mp4"), codec="h265")
+"""
+
+
+def test_a_narrow_video_is_written_by_x265(tmp_path: Path) -> None:
+    """In a process of its own: x265 used to write beyond its memory, and the process ended sooner or later."""
+    clip = clips.write_clip(tmp_path / "narrow.mkv", codec="ffv1", audio=None, count=6, size=(32, 40))
+    done = subprocess.run([sys.executable, "-c", NARROW, str(clip)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(clips.decoded(tmp_path / "3.mp4")) == 6
 
 
 # ---- colours ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from gsr_app.io.video.pyav import explaining, frame_of, load_av
 from gsr_app.io.video.reader import VideoInfo
 
 _X265_QUIET = "log-level=error"
+# In narrower pictures x265's code for AVX2 writes beyond a buffer and ends the process. What is turned off distributes
+# bits between parts of a picture by how long they are seen.
+_X265_NARROW_PX, _X265_NARROW = 64, ":cutree=0"
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,8 @@ class PartWriter:
         elif plan.crf is not None:
             options["crf"] = str(plan.crf)
         options.update(plan.options)
+        if "x265-params" in options and plan.size[1] < _X265_NARROW_PX:
+            options["x265-params"] += _X265_NARROW
         with explaining(f"{codec.name} cannot be written", "Choose another --codec or container."):
             self._container = load_av().open(str(self.path), "w", format="matroska")
             rate = plan.rate or Fraction(25)
