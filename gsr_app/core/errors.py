@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class GsrError(Exception):
-    """Something a user can act on. `str(error)` is one line; `.hint` is the next step, when there is one."""
+    """Something a user can act on. `str(error)` is one line; `.hint` is the next step, when there is one.
+
+    Control characters, which a file or its name may contain and a terminal may obey, are replaced.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(" ".join(message.split()))
-        self.hint = hint
+        super().__init__(_CONTROLS.sub("?", " ".join(message.split())))
+        self.hint = _CONTROLS.sub("?", hint)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), str(self), self.hint)

@@ -18,6 +18,12 @@ def test_a_message_is_always_one_line() -> None:
     assert error.hint == "Look."
 
 
+def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
+    error = ImageError("the key \x1b[2J\0 of gr\u00f6\u00dfe.png", hint="see \x9b5m")
+    assert str(error) == "the key ?[2J? of gr\u00f6\u00dfe.png"
+    assert error.hint == "see ?5m"
+
+
 def test_the_hint_is_empty_when_there_is_none() -> None:
     assert Cancelled("Stopped.").hint == ""
 
