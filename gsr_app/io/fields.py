@@ -38,6 +38,8 @@ _NO_WINDOW = 1e9  # JSON cannot represent infinity
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_SIDE_PX = 1 << 23  # of the source picture: no larger one can be drawn
 _CHANNELS = (1, 3)  # of fields that are pictures
+_LARGEST = 1e12  # what is drawn from larger numbers would overflow float32
+_DAMAGED = "Get it again, or make it again from its picture."
 _MIN_ONE_MINUS_RHO2 = 1e-6  # the renderer's limit for thin Gaussians
 
 
@@ -239,14 +241,17 @@ def unpack_field(data: bytes, name: str = "the field") -> GaussianField:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             mean, sigma, rho, color = _read_arrays(arrays, about)
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise FieldFileError(f"{name} is damaged: its arrays do not fit its header.") from error
+        raise FieldFileError(f"{name} is damaged: its arrays do not fit its header.", hint=_DAMAGED) from error
     for label, values in (("mean", mean), ("sigma", sigma), ("rho", rho), ("color", color)):
-        if not np.isfinite(values).all() or len(values) != about["count"]:
-            raise FieldFileError(f"{name} is damaged: {label} has a wrong length or values that are not finite.")
+        if len(values) != about["count"] or not (np.abs(values) < _LARGEST).all():  # not so: NaN, too
+            what = f"{label} has a wrong length or values that are not finite"
+            raise FieldFileError(f"{name} is damaged: {what}.", hint=_DAMAGED)
     if len(sigma) and (sigma.min() <= 0 or np.abs(rho).max() > 1):
-        raise FieldFileError(f"{name} is damaged: a sigma is not positive, or a rho is not within -1..1.")
+        what = "a sigma is not positive, or a rho is not within -1..1"
+        raise FieldFileError(f"{name} is damaged: {what}.", hint=_DAMAGED)
     if color.shape[1] not in _CHANNELS:
-        raise FieldFileError(f"{name} has {color.shape[1]} channels: fields of 1 (grey) or 3 (RGB) are read.")
+        what = f"{color.shape[1]} channels: fields of 1 (grey) or 3 (RGB) are read"
+        raise FieldFileError(f"{name} has {what}.", hint="It was written by another program.")
     window, size = about["window"], about["source_size"]
     return GaussianField(
         mean, sigma, rho, color, (size[0], size[1]), about["normalize"], window and (window[0], window[1])
@@ -299,7 +304,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FieldFileError(f"{path.name} cannot be read: {error.strerror}.") from error
+        raise FieldFileError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
 
 
 def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]]:
@@ -330,10 +335,11 @@ def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]
             about["codes"] = json.loads(texts["codes"])
             about["precision"] = Quantised(**{name: code["bits"] for name, code in about["codes"].items()})
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, InvalidArgument) as error:
-        raise FieldFileError(f"{name} is damaged: its header is not valid.") from error
+        raise FieldFileError(f"{name} is damaged: its header is not valid.", hint=_DAMAGED) from error
     if max(about["source_size"]) > _MOST_SIDE_PX:
         raise FieldFileError(
-            f"{name} is of a picture with more than {_MOST_SIDE_PX:,} pixels on a side: too large to be drawn."
+            f"{name} is of a picture with more than {_MOST_SIDE_PX:,} pixels on a side: too large to be drawn.",
+            hint=_DAMAGED,
         )
     return texts, about
 
