@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gsr_app.core.errors import WeightsError
+from gsr_app.core.errors import WeightsError, printable
 
 # Training programs wrap the weights in these, the outermost first; the averaged weights before the raw ones.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
@@ -31,15 +32,18 @@ def read_state(path: Path, first: str = "") -> dict[str, Tensor]:
 
             stored: Any = load_file(path)
         else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # about what a damaged file seems to be
+                warnings.simplefilter("ignore")
+                stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} holds more than tensors, and reading it would run its code.",
             hint="Ask its author for a safetensors file or a plain state dict.",
         ) from None
     except Exception as error:  # safetensors, zip and torch each raise their own kinds for a broken file
+        reason = printable(next(iter(str(error).splitlines()), "") or type(error).__name__)[:120]
         raise WeightsError(
-            f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {str(error).splitlines()[0][:120]}",
+            f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {reason}.",
             hint="Delete it and download it again.",
         ) from None
     return unwrap(stored, path, first)

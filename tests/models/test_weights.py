@@ -274,6 +274,15 @@ def test_half_a_file_is_damaged_not_a_crash(tmp_path: Path, suffix: str) -> None
         checkpoint.read_state(path)
 
 
+def test_the_start_of_a_pickle_is_refused_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "w.pth"
+    for content in (b"\x80\x02", b"\x80\x04\x80\x63"):  # torch: an error without a text, and an unknown protocol
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"damaged or cut short .*: \w+"):
+            checkpoint.read_state(path)
+    assert not recwarn.list
+
+
 def test_what_is_no_weight_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_text("<html>404</html>")
