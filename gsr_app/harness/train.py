@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.harness.stopping import stop_on_interrupt
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _Example = TypeVar("_Example")
 _INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _HELD_OUT_AT_MOST = 5
+_PICTURE_SIZES = 10  # of patches of pictures, where each size is a CUDA graph of its own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make taught tiles at the start and keep all data in the memory of the device, as suits a GPU",
     )
     parser.add_argument("--tiles", type=int, default=8000, help="taught tiles to make (default: %(default)s)")
+    parser.add_argument(
+        "--pages",
+        type=Path,
+        help="with --teacher: pictures of text and grids for a share of the tiles (default: drawn)",
+    )
+    parser.add_argument("--arch", help="another architecture of the same kind, instead of the recipe's")
+    parser.add_argument("--amp", action="store_true", help="bfloat16 for the network, on a GPU")
+    parser.add_argument("--no-graphs", action="store_true", help="with --teacher: run each GPU kernel by itself")
+    parser.add_argument("--small-state", action="store_true", help="a state of half the size, resumed nearly as it was")
     parser.add_argument("--batch", type=int, help="patches of a step, instead of the recipe's")
     parser.add_argument("--steps", type=int, help="length of the run, instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="anneal by the clock, to end after so many minutes of training")
@@ -65,25 +75,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
-    from gsr_app.models.registry import architecture
-    from gsr_app.training.clips import find_clips
-    from gsr_app.training.data import load_pictures, load_shares
-    from gsr_app.training.loop import Trainer
     from gsr_app.training.recipe import find_recipe, read_recipe
-    from gsr_app.training.starts import StartTrainer, find_fits
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
     path = find_recipe(args.recipe)
-    recipe = _with_overrides(read_recipe(path), steps=args.steps, seed=args.seed, batch=args.batch)
+    recipe = _with_overrides(read_recipe(path), args)
     out = args.out or Path("runs") / path.stem
     if args.begin_with and args.resume:
         raise InvalidArgument("--from begins a run and --resume goes on with one.", hint="Leave one of them out.")
     if (out / "last.pt").exists() and not args.resume:
         raise InvalidArgument(f"{out} already holds a run.", hint="Go on with it by --resume, or name another --out.")
 
+    if int(os.environ.get("RANK", "0")) == 0:  # before anything that takes time
+        print(_announce(path.stem, recipe, args), file=sys.stderr, flush=True)
+
+    import torch
+
+    from gsr_app.models.registry import architecture
+    from gsr_app.training.clips import find_clips
+    from gsr_app.training.data import load_pictures, load_shares
+    from gsr_app.training.loop import Trainer
+    from gsr_app.training.starts import StartTrainer, find_fits
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = _choose_device(args.device)
     kind = architecture(recipe.arch).kind
 
     def load(folder: Path) -> Sequence[Tensor | Clip | FittedPicture]:
@@ -99,9 +114,17 @@ def run(args: argparse.Namespace) -> int:
     if validation is None:
         pictures, validation = hold_out(pictures)
     if args.teacher:
-        pictures = _teach(args, pictures, recipe)
+        pictures = _teach(args, pictures, recipe, device)
     build = StartTrainer if kind == "start" else Trainer
-    trainer = build(recipe, pictures, validation, out, device=_choose_device(args.device), minutes=args.minutes)
+    trainer = build(
+        recipe, pictures, validation, out, device=device, minutes=args.minutes, small_state=args.small_state
+    )
+    _plan_memory(trainer)
+    if trainer.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        if args.teacher and not args.no_graphs:
+            trainer.use_graphs()
     if args.resume:
         trainer.resume()
     elif args.begin_with:
@@ -109,10 +132,41 @@ def run(args: argparse.Namespace) -> int:
     return _watch(trainer)
 
 
-def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe) -> HeldPatches:
+def _announce(name: str, recipe: Recipe, args: argparse.Namespace) -> str:
+    data = recipe.data
+    length = f"{args.minutes:g} minutes" if args.minutes else f"{recipe.schedule.steps:,} steps"
+    scales = " to ".join(f"x{scale:g}" for scale in dict.fromkeys(data.scales))
+    places = ", ".join(args.data)
+    return (
+        f"Training {recipe.arch} by the recipe {name}: {length} of {data.batch} patches of "
+        f"{data.patch_px}x{data.patch_px} at {scales}. Reading {places}."
+    )
+
+
+def _plan_memory(trainer: Trainer) -> None:
+    """Say what a step needs, and split a batch that does not fit."""
+    from gsr_app.engine import devices
+
+    plan = trainer.fit_into(devices.free_bytes(trainer.device))
+    weights = sum(weight.numel() for weight in trainer.module.parameters())
+    text = f"{weights:,} weights on {trainer.device}. "
+    if plan is None:
+        text += "A step takes one picture after the other, whose sizes decide what it needs."
+    else:
+        text += f"A step needs about {_in_gb(plan.step_bytes)} of {_in_gb(plan.free_bytes)} that are free"
+        text += f", in {plan.parts} parts whose gradients are added." if plan.parts > 1 else "."
+    if trainer.team.leads:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _in_gb(count: int) -> str:
+    return f"{count / 1e9:.2g} GB" if count < 1e10 else f"{count / 1e9:.0f} GB"
+
+
+def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, device_name: str) -> HeldPatches:
     import torch
 
-    from gsr_app.training.data import Share
+    from gsr_app.training.data import Share, load_examples
     from gsr_app.training.held import hold
     from gsr_app.training.teach import load_teachers
 
@@ -120,9 +174,13 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe) ->
     if not all(isinstance(one, torch.Tensor) and one.ndim == 3 for one in examples):
         raise InvalidArgument("--teacher needs pictures in --data.", hint="Leave it out for packs, clips and fits.")
     print(f"Making {args.tiles} taught tiles of {len(examples)} pictures.", file=sys.stderr)
-    device = torch.device(_choose_device(args.device))
+    device = torch.device(device_name)
     teachers = load_teachers(args.teacher, device)
-    return hold(examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device)
+    pages = [one for one in load_examples(args.pages) if isinstance(one, torch.Tensor)] if args.pages else None
+    sizes = _PICTURE_SIZES if device.type == "cuda" and not args.no_graphs else 0
+    return hold(
+        examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device, pages=pages, sizes=sizes
+    )
 
 
 def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence[_Example]]:
@@ -135,8 +193,9 @@ def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence
     return [one for i, one in enumerate(pictures) if i not in held], [pictures[i] for i in sorted(held)]
 
 
-def _with_overrides(recipe: Recipe, *, steps: int | None, seed: int | None, batch: int | None) -> Recipe:
-    changes: dict[str, Any] = {}
+def _with_overrides(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+    steps, seed, batch = args.steps, args.seed, args.batch
+    changes: dict[str, Any] = {"arch": args.arch or recipe.arch, "amp": args.amp or recipe.amp}
     if steps is not None:
         # A short run warms up and is judged in proportion.
         changes["schedule"] = dataclasses.replace(
@@ -164,8 +223,12 @@ def _watch(trainer: Trainer) -> int:
     """Run to the end, telling how it goes. The first Ctrl-C stops after the step at hand."""
     with stop_on_interrupt() as is_asked_to_stop:
         for status in trainer.run(stop=is_asked_to_stop):
-            if trainer.team.leads:
-                print(_describe(status), flush=True)
+            if not trainer.team.leads:
+                continue
+            print(_describe(status), flush=True)
+            if status.is_first and trainer.graphs is not None and trainer.graphs.reason:
+                print(f"No CUDA graphs: {trainer.graphs.reason}.", file=sys.stderr, flush=True)
+            if not status.is_first:
                 _draw_curve(trainer)
     if not trainer.team.leads:
         return 0
@@ -186,14 +249,21 @@ def _draw_curve(trainer: Trainer) -> None:
 
     columns = ("step", "loss", "psnr_y", "seconds")
     rows = [[float(row[name] or "nan") for name in columns] for row in read_rows(trainer.log.path)]
-    with suppress(ImportError):
+    with suppress(ImportError, GsrError):
         curves.write({trainer.out.name: np.array(rows, np.float32)}, "PSNR-Y, dB", trainer.out / "curve.html")
 
 
 def _describe(status: Status) -> str:
-    minutes, seconds = divmod(round(max(0.0, status.seconds_left)), 60)
     scores = "  ".join(f"{name} {value:.2f} dB" for name, value in status.scores.items())
     return (
         f"step {status.step}/{status.steps}  loss {status.loss:.5f}  {status.step_ms:.0f} ms/step  "
-        f"{minutes}:{seconds:02d} left  {scores}{'  best so far' if status.is_best else ''}"
+        f"{_spell(status.seconds_left)} left  {scores}{'  best so far' if status.is_best else ''}"
     ).rstrip()
+
+
+def _spell(seconds: float) -> str:
+    """7:05, 3 h 20 min, or 12 days."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    if minutes < 120:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 72 * 60 else f"{minutes / 1440:.0f} days"

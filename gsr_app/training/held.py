@@ -83,18 +83,20 @@ def hold(
     tiles: int,
     seed: int,
     device: torch.device,
+    pages: Sequence[Tensor] | None = None,  # drawn before; by default they are drawn here
+    sizes: int = 0,
     pool: Pool = POOL,
 ) -> HeldPatches:
     """Make taught tiles of pictures and of drawn pages, and keep them on a device with the pictures."""
     rng, side = np.random.default_rng(seed), pool.tile_px + 2 * MARGIN_PX
-    pages = _draw_pages(rng, pool, tiles)
+    pages = _draw_pages(rng, pool, tiles) if pages is None else pages
     drawn = round(pool.drawn_share * tiles) if pages else 0
     lr = [Pyramid(pictures, pool.shrink, side, device, rng).cut(rng, side, tiles - drawn, pool.busiest_of)]
     if drawn:
         lr.append(Pyramid(pages, pool.drawn_shrink, side, device, rng).cut(rng, side, drawn))
     answers = answer(teachers, torch.cat(lr))
     shown = Pyramid(pictures, (1.0, data.shrink_most), math.ceil(data.patch_px * data.scales[0]), device, rng)
-    return HeldPatches(answers, shown, _PICTURE_SHARE, data)
+    return HeldPatches(answers, shown, _PICTURE_SHARE, data, sizes)
 
 
 def _draw_pages(rng: np.random.Generator, pool: Pool, tiles: int) -> list[Tensor]:
@@ -114,12 +116,18 @@ class HeldPatches:
     pictures: Pyramid | None
     picture_share: float
     data: Data
+    sizes: int = 0  # of the patches of pictures, for CUDA graphs: so few, and as many patches in each step; 0: any
 
     def draw(self, *seed: int, count: int) -> Batch:
         """The patches of one step; those of pictures share one scale."""
         rng = np.random.default_rng(seed)
         scale = draw_scale(rng, self.data)
         shown = int(rng.binomial(count, self.picture_share)) if self.pictures else 0
+        if self.sizes:
+            low, high = (math.log(one) for one in self.data.scales)
+            nearest = round((math.log(scale) - low) / (high - low) * (self.sizes - 1)) if high > low else 0
+            scale = math.exp(low + (high - low) * nearest / max(1, self.sizes - 1))
+            shown = round(count * self.picture_share) if self.pictures else 0
         lr: list[Tensor] = []
         targets: list[Targets] = []
         if shown < count:
@@ -136,29 +144,28 @@ class HeldPatches:
         tile = rng.integers(len(low), size=count)
         corner = rng.integers(low.shape[2] - patch_px + 1, size=(2, count))
         flips = rng.integers(2, size=(3, count))
+        # Few numbers, so that sending them does not wait for the GPU; the indices of pixels are made there.
+        choice = torch.from_numpy(np.concatenate([tile[None], corner, flips])).to(low.device)  # [6, count]
         weights = self.data.taught_weights or {f"x{scale}": 1.0 for scale in self.tiles if scale != 1}
         for name, weight in weights.items():
             scale = int(name[1:])
-            hr = _cut_turned(self.tiles[scale], tile, corner, flips, scale, patch_px)
+            hr = _cut_turned(self.tiles[scale], choice, scale, patch_px)
             targets.append(Targets(hr, tuple(range(count)), weight / sum(weights.values())))
-        return _cut_turned(low, tile, corner, flips, 1, patch_px)
+        return _cut_turned(low, choice, 1, patch_px)
 
 
-def _cut_turned(
-    tiles: Tensor, tile: np.ndarray, corner: np.ndarray, flips: np.ndarray, scale: int, patch_px: int
-) -> Tensor:  # [n, 3, side, side] float
+def _cut_turned(tiles: Tensor, choice: Tensor, scale: int, patch_px: int) -> Tensor:  # [n, 3, side, side] float
     """The same patches of the same tiles at any scale, mirrored and transposed alike."""
     side = patch_px * scale
-    along = np.arange(side)
+    of, top, left, *flips = choice[:, :, None]  # [n, 1] each
+    along = torch.arange(side, device=tiles.device)
     y, x = (
-        start[:, None] * scale + np.where(flip[:, None], along[::-1], along)
-        for start, flip in zip(corner, flips[:2], strict=True)
+        start * scale + torch.where(flip == 1, side - 1 - along, along)
+        for start, flip in zip((top, left), flips[:2], strict=True)
     )
-    at = torch.from_numpy(np.concatenate([tile[:, None], y, x, flips[2][:, None]], 1)).to(tiles.device)
-    of, rows, columns, is_transposed = at.split([1, side, side, 1], 1)
     # The indices of the first and the last two axes are apart, so that torch puts the channels last.
-    patch = tiles[of[:, :, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return torch.where(is_transposed[:, :, None, None] == 1, patch.mT, patch).float() / 255
+    patch = tiles[of[:, :, None], :, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+    return torch.where(flips[2][:, :, None, None] == 1, patch.mT, patch).float() / 255
 
 
 def _turn(rng: np.random.Generator, windows: Tensor) -> Tensor:  # [n, 3, side, side]

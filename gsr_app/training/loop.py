@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,22 +22,33 @@ from torch import Tensor, nn
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import Scale
+from gsr_app.engine import devices
 from gsr_app.engine.metrics import convention, psnr
 from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
 from gsr_app.ops import render
 from gsr_app.training.clips import Clip, Windows, make_pair
 from gsr_app.training.data import Batch, Patches, shrink
+from gsr_app.training.graphs import GradientGraphs
 from gsr_app.training.held import HeldPatches
 from gsr_app.training.log import CsvLog
 from gsr_app.training.losses import mix
+from gsr_app.training.memory import (
+    choose_parts,
+    has_batch_statistics,
+    measure_fixed_bytes,
+    measure_patch_bytes,
+    split_batch,
+)
 from gsr_app.training.optim import build_optimizers, follow, rate_factor, set_rate
 from gsr_app.training.predict import Draw, Wanted, predict
 from gsr_app.training.recipe import Recipe
+from gsr_app.training.state import lengthen, shorten
 
 _COLUMNS = ("step", "loss", "rate", "seconds", "psnr_y", "scores")
 _LOG_EVERY = 50
-_SAVE_EVERY_S = 120
+_SAVE_EVERY_S = 60
+_SHOW_EVERY_S = 20
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,16 @@ class Status:
     seconds_left: float
     scores: dict[str, float] = field(default_factory=dict[str, float])
     is_best: bool = False
+    is_first: bool = False  # after the first step of this run
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a step needs, and how the batch was split for that."""
+
+    step_bytes: int
+    free_bytes: int
+    parts: int
 
 
 class Trainer:
@@ -108,6 +130,7 @@ class Trainer:
         device: str = "cpu",
         minutes: float | None = None,  # anneal by elapsed time instead of by steps
         draw: Draw = render,
+        small_state: bool = False,  # see state.py
     ) -> None:
         self.recipe, self.out, self.draw, self.minutes = recipe, out, draw, minutes
         self.device = torch.device(device)
@@ -123,6 +146,25 @@ class Trainer:
         self.validation = validation
         self.log = CsvLog(out / "log.csv", _COLUMNS)
         self.step, self.seconds, self.best = 0, 0.0, float("-inf")
+        self.small_state = small_state
+        self.parts = 1  # of a batch, one after the other
+        self.graphs: GradientGraphs | None = None
+
+    def fit_into(self, free_bytes: int) -> MemoryPlan | None:
+        """Split the batch so that a step fits; None where what it needs is not known beforehand."""
+        count = self.recipe.data.batch // self.team.size
+        if self.arch.kind == "start":  # whole pictures of any size
+            return None
+        per_patch = measure_patch_bytes(self.module, self.arch, self.recipe)
+        fixed = measure_fixed_bytes(self.module, self.recipe.optimizer.name)
+        most = count // 2 if has_batch_statistics(self.module) else count
+        self.parts = max(1, min(most, choose_parts(count, per_patch, fixed, free_bytes)))
+        return MemoryPlan(fixed + per_patch * math.ceil(count / self.parts), free_bytes, self.parts)
+
+    def use_graphs(self) -> None:
+        """Find gradients by CUDA graphs, where the batches allow it."""
+        if self.parts == 1 and self.arch.kind != "start":
+            self.graphs = GradientGraphs(self._measure_batch, list(self.module.parameters()))
 
     def _prepare(self, pictures: Any) -> None:
         """Set up the data and loss for `_measure`; subclasses for other kinds of networks override both."""
@@ -144,7 +186,8 @@ class Trainer:
             self.log.begin(after_step=self.step)
         steps, every = self.recipe.schedule.steps, self.recipe.validation.every
         began, before, total, count = time.monotonic(), self.seconds, self._zero(), 0
-        last_save, first_step = began, self.step
+        last_save = last_shown = began
+        first_step = self.step
         while not self.is_done and not self.team.largest(stop()):
             factor = rate_factor(self.step, self._progress(), self.recipe.schedule)
             total, count = total + self._take_step(factor), count + 1
@@ -155,13 +198,20 @@ class Trainer:
                 self.save()
                 last_save = time.monotonic()
             is_validated = bool(every) and (self.step % every == 0 or self.is_done)
-            if not (is_validated or self.step % _LOG_EVERY == 0):
-                continue
-            scores = self.validate() if is_validated and self.team.leads else {}
             step_ms = 1e3 * (self.seconds - before) / max(1, self.step - first_step)
-            status = Status(
-                self.step, steps, float(total) / count, factor, step_ms, self._seconds_left(step_ms), scores
-            )
+            if not (is_validated or self.step % _LOG_EVERY == 0):
+                is_first = self.step == first_step + 1
+                if is_first or time.monotonic() - last_shown > _SHOW_EVERY_S:
+                    left = self._seconds_left(step_ms)
+                    last_shown = time.monotonic()
+                    yield Status(self.step, steps, float(total) / count, factor, step_ms, left, is_first=is_first)
+                continue
+            if self.graphs is not None:
+                self.graphs.grow_if_lacking()
+            last_shown = time.monotonic()
+            scores = self.validate() if is_validated and self.team.leads else {}
+            left, is_first = self._seconds_left(step_ms), self.step == first_step + 1
+            status = Status(self.step, steps, float(total) / count, factor, step_ms, left, scores, is_first=is_first)
             total, count = self._zero(), 0
             if self.team.leads:
                 self._record(status)
@@ -174,10 +224,7 @@ class Trainer:
 
     def _take_step(self, factor: float) -> Tensor:
         set_rate(self.optimizers, factor)
-        loss = self._measure(self.recipe.data.batch // self.team.size)
-        for weight in self.module.parameters():
-            weight.grad = None
-        loss.backward()
+        loss = self._find_gradients(self.recipe.data.batch // self.team.size)
         self.team.average_gradients(self.module)
         if self.recipe.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.optimizer.clip_norm)
@@ -185,12 +232,39 @@ class Trainer:
             optimizer.step()
         follow(self.average, self.module, step=self.step, decay=self.recipe.schedule.ema)
         self.step += 1
-        return loss.detach()
+        return loss
 
-    def _measure(self, count: int) -> Tensor:
-        """The loss of the patches of this process."""
-        batch = self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count)
-        return self._measure_batch(batch.to(self.device))
+    def _find_gradients(self, count: int) -> Tensor:
+        """The loss of the patches of this process. What does not fit into memory is split further."""
+        if self.graphs is not None:
+            return self.graphs.find(self._draw_batch(count).to(self.device))
+        while True:
+            try:
+                return self._accumulate(count)
+            except (RuntimeError, MemoryError) as error:
+                if self.parts >= count or not devices.is_out_of_memory(error):
+                    raise
+            self.parts = min(count, 2 * self.parts)
+            devices.release(self.device)
+
+    def _accumulate(self, count: int) -> Tensor:
+        """Add the gradients of the parts of a batch, which are those of the whole."""
+        for weight in self.module.parameters():
+            weight.grad = None
+        total = self._zero()
+        for loss, share in self._measure_parts(count):
+            weighted = loss if share == 1 else share * loss
+            weighted.backward()
+            total = total + weighted.detach()
+        return total
+
+    def _measure_parts(self, count: int) -> Iterator[tuple[Tensor, float]]:
+        """The loss of each part of the batch, and its share in the loss of the whole."""
+        for part, share in split_batch(self._draw_batch(count), self.parts):
+            yield self._measure_batch(part.to(self.device)), share
+
+    def _draw_batch(self, count: int) -> Batch:
+        return self.patches.draw(self.recipe.seed, self.step, self.team.rank, count=count)
 
     def _measure_batch(self, batch: Batch) -> Tensor:
         drawn = self._predict(self.module, batch.lr, [one.wanted for one in batch.targets])
@@ -253,7 +327,8 @@ class Trainer:
                 hr = self._crop(picture, scale).float() / 255
                 lr = shrink(hr, scale)
             wanted = [Wanted((hr.shape[1], hr.shape[2]), (0,))]
-            sr = self._predict(self.average, lr.to(self.device), wanted, Scale(scale, scale))[0][0]
+            # In float32, as the exported weights are used.
+            sr = self._predict(self.average, lr.to(self.device), wanted, Scale(scale, scale), amp=False)[0][0]
             total += psnr(sr.cpu().permute(1, 2, 0), hr.permute(1, 2, 0), by=by, scale=scale)
         return total / len(self.validation)
 
@@ -271,8 +346,11 @@ class Trainer:
         lr: Tensor,
         wanted: Sequence[Wanted],
         scale: Scale | None = None,
+        *,
+        amp: bool | None = None,
     ) -> list[Tensor]:
-        amp, window = self.recipe.amp, self.recipe.window_fraction
+        amp = self.recipe.amp if amp is None else amp
+        window = self.recipe.window_fraction
         return predict(module, self.arch, lr, wanted, scale=scale, amp=amp, window_fraction=window, draw=self.draw)
 
     # ---- files -----------------------------------------------------------------------------------------------
@@ -285,12 +363,14 @@ class Trainer:
             save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, temporary)
 
     def save(self) -> None:
-        """Write the state of the run; resuming from it equals an uninterrupted run."""
+        """Write the state of the run; resuming from it equals an uninterrupted run, but for a small state."""
         state: dict[str, Any] = {
             "recipe": json.dumps(dataclasses.asdict(self.recipe)),
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),
-            "optimizers": [one.state_dict() for one in self.optimizers],
+            "optimizers": [
+                shorten(one.state_dict()) if self.small_state else one.state_dict() for one in self.optimizers
+            ],
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
@@ -300,7 +380,9 @@ class Trainer:
 
     def begin_with(self, path: Path) -> None:
         """Initialise the weights from the averaged ones of another run's state, or from a weight file."""
-        load_state(self.module, read_state(path, "average"), path)
+        state = read_state(path, "average")
+        extend: Callable[[Any], Any] | None = getattr(self.module, "extend", None)  # of a smaller network's weights
+        load_state(self.module, extend(state) if extend is not None else state, path)
         self.average.load_state_dict(self.module.state_dict())
 
     def resume(self) -> None:
@@ -315,7 +397,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             full = [group["full_rate"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(kept)
+            optimizer.load_state_dict(lengthen(kept))
             for group, rate in zip(optimizer.param_groups, full, strict=True):
                 group["full_rate"] = rate  # the current recipe decides
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]

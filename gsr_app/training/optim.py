@@ -129,7 +129,8 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None
 def follow(average: nn.Module, module: nn.Module, *, step: int, decay: float) -> None:
     """Update the exponential moving average of the weights; the decay is smaller during the first steps."""
     share = 1 - min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(average.parameters(), module.parameters(), strict=True):
-        slow.lerp_(fast, share)
-    for slow, fast in zip(average.buffers(), module.buffers(), strict=True):
-        slow.copy_(fast)
+    slow: list[Tensor] = list(average.parameters())
+    fast: list[Tensor] = list(module.parameters())
+    torch._foreach_lerp_(slow, fast, share)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+    for slow_buffer, fast_buffer in zip(average.buffers(), module.buffers(), strict=True):
+        slow_buffer.copy_(fast_buffer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -38,7 +39,7 @@ def predict(
     draw: Draw = render,
 ) -> list[Tensor]:  # [n, 3, H, W] for each of `wanted`
     """The outputs for a batch. Rendering is always in float32."""
-    with torch.autocast(lr.device.type, torch.bfloat16, enabled=amp and lr.device.type == "cuda"):
+    with torch.autocast("cuda", torch.bfloat16) if amp and lr.is_cuda else nullcontext():
         if arch.kind == "continuous":
             return [torch.cat([module(lr[i : i + 1], size).float() for i in of]) for size, of in wanted]
         if arch.kind in {"pixels", "video"}:  # one size for the whole batch

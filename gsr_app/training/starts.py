@@ -7,6 +7,7 @@ of its Gaussians) and `field.gsr`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,8 @@ class StartTrainer(Trainer):
             start_afresh(self.module)
             self.average.load_state_dict(self.module.state_dict())
 
-    def _measure(self, count: int) -> Tensor:
-        losses: list[Tensor] = []
+    def _measure_parts(self, count: int) -> Iterator[tuple[Tensor, float]]:
+        # Pictures are measured one by one in any case: each is a part, so that only one has to fit.
         for k in range(count):
             rank, batch = self.team.rank, self.recipe.data.batch
             if isinstance(self.module, InitNet):  # whole pictures in order, as published
@@ -113,8 +114,7 @@ class StartTrainer(Trainer):
             else:
                 rng = np.random.default_rng((self.recipe.seed, self.step, rank, k))
                 costs = self._measure_quickstart(self.module, self.fits[rng.integers(len(self.fits))], rng)
-            losses.append(torch.stack([weight * costs[name] for name, weight in self.recipe.loss.items()]).sum())
-        return torch.stack(losses).mean()
+            yield torch.stack([weight * costs[name] for name, weight in self.recipe.loss.items()]).sum(), 1 / count
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,0 +1,127 @@
+"""Forward pass, loss and backward pass as one CUDA graph.
+
+A step of a small network is hundreds of short kernels: sending them takes longer than running them. A graph is recorded
+once for each set of sizes and is then sent at once. Nothing recorded may wait for the GPU or come from the CPU. Where
+that is impossible, the plain way is taken and `reason` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gsr_app.core.errors import GsrError
+from gsr_app.ops import cuda
+from gsr_app.training.data import Batch
+
+_KEPT_AT_MOST = 32
+_WARM_UPS = 3
+_GROWTH = 1.5  # of the room for pairs, when it was too small
+
+Work = Callable[[], None]
+Recorder = Callable[[Work], Work]  # runs the work as often as recording needs, and returns what repeats it
+
+
+def record_cuda_graph(work: Work) -> Work:
+    """Record the work, which reads and writes the same memory each time."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UPS):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pool()):
+        work()
+    return graph.replay
+
+
+_pools: list[Any] = []
+
+
+def _pool() -> Any:
+    """All graphs share memory: none leaves anything in it that another may not overwrite."""
+    if not _pools:
+        _pools.append(torch.cuda.graph_pool_handle())
+    return _pools[0]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    inputs: Batch
+    repeat: Work
+
+
+class GradientGraphs:
+    """Finds the gradients of a batch, by graphs where possible."""
+
+    def __init__(
+        self,
+        measure: Callable[[Batch], Tensor],  # the loss of a batch
+        weights: Sequence[Tensor],
+        record: Recorder = record_cuda_graph,
+    ) -> None:
+        self.measure, self.weights, self.record = measure, list(weights), record
+        self.device = self.weights[0].device
+        self.gradients = [torch.zeros_like(weight) for weight in self.weights]
+        self.loss = torch.zeros((), device=self.device)
+        self.reason = ""
+        self._kept: dict[object, _Recorded] = {}
+
+    def find(self, batch: Batch, key: object = None) -> Tensor:
+        """The loss; the gradients are in the weights' `grad`. `key`: what else the work depends on."""
+        recorded = None if self.reason else self._recorded(batch, key)
+        if recorded is None:
+            self._work(batch)
+        else:
+            copy_batch(batch, recorded.inputs)
+            recorded.repeat()
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            weight.grad = gradient
+        return self.loss.clone()
+
+    def grow_if_lacking(self) -> bool:
+        """Whether pairs had no room since the last call; the graphs are then recorded again with more. Waits."""
+        lacking = cuda.reserve.lacking(self.device)
+        if not self._kept or not int(lacking):
+            return False
+        lacking.zero_()
+        cuda.reserve.margin *= _GROWTH
+        self._kept.clear()
+        return True
+
+    def _recorded(self, batch: Batch, key: object) -> _Recorded | None:
+        whole_key = (key, batch.lr.shape, *((one.hr.shape, one.of, one.weight) for one in batch.targets))
+        if whole_key in self._kept:
+            return self._kept[whole_key]
+        if len(self._kept) == _KEPT_AT_MOST:
+            self.reason = f"the batches have more than {_KEPT_AT_MOST} different sizes"
+            self._kept.clear()
+            return None
+        inputs = Batch(batch.lr.clone(), tuple(replace(one, hr=one.hr.clone()) for one in batch.targets))
+        try:
+            repeat = self.record(lambda: self._work(inputs))
+        except (RuntimeError, GsrError) as error:
+            self.reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            return None
+        self._kept[whole_key] = _Recorded(inputs, repeat)
+        return self._kept[whole_key]
+
+    def _work(self, batch: Batch) -> None:
+        loss = self.measure(batch)
+        found = torch.autograd.grad(loss, self.weights)
+        torch._foreach_copy_(self.gradients, list(found))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        if cuda.is_recording(self.device):  # a drawing that lacked room must not move the weights
+            is_whole = (cuda.reserve.lacking(self.device) <= 0).to(loss.dtype)
+            torch._foreach_mul_(self.gradients, is_whole)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        self.loss.copy_(loss.detach())
+
+
+def copy_batch(source: Batch, target: Batch) -> None:
+    target.lr.copy_(source.lr)
+    for one, other in zip(source.targets, target.targets, strict=True):
+        other.hr.copy_(one.hr)
