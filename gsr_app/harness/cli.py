@@ -30,6 +30,7 @@ COMMANDS = {
     "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimization, with live progress"),
     "render": ("gsr_app.harness.render", "draw a field file at any size, or any part of it"),
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
+    "verify": ("gsr_app.harness.verify", "check that weights are the published ones and give what they should"),
     "eval": ("gsr_app.harness.evaluate", "score methods on datasets by a published protocol"),
     "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),
     "pack": ("gsr_app.harness.pack", "put pictures, or what a teacher makes of them, into one file for train"),

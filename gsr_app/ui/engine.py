@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gsr_app.core.errors import WeightsError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
+from gsr_app.engine.verification import Check, verify
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.models.weights import Availability
@@ -32,9 +32,8 @@ _MOST_FIELDS = 12
 class Engine:
     """Everything that the app computes."""
 
-    def __init__(self, device: str = "auto", weights_path: Path | None = None) -> None:
+    def __init__(self, device: str = "auto") -> None:
         self._device = device
-        self._weights = weights_path
         # Fields that the session did not make, by handle.
         self._fields: BoundedStore[GaussianField] = BoundedStore(_MOST_FIELDS)
 
@@ -43,7 +42,7 @@ class Engine:
         from gsr_app.engine.session import Session
 
         # On ZeroGPU this process never has the GPU itself.
-        return Session(device="cpu" if zerogpu.is_active() else self._device, weights=self._weights)
+        return Session(device="cpu" if zerogpu.is_active() else self._device)
 
     def describe(self) -> str:
         """The device, in a few words."""
@@ -70,13 +69,13 @@ class Engine:
         return tuple(sorted(catalogue().values(), key=lambda method: method.kind != "video"))
 
     def availability(self, method: Method) -> Availability:
-        return weights.availability(method, self._weights)
+        return weights.availability(method)
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
-        weights.obtain(method, self._weights, report)
+        weights.obtain(method, report=report)
 
-    def verify(self, method: Method) -> bool | None:
-        return weights.verify(method)
+    def verify(self, method: Method) -> list[Check]:
+        return verify(method)
 
     def remove(self, method: Method) -> int:
         return weights.remove(method)
@@ -85,10 +84,6 @@ class Engine:
         """Use these weight files for a method from now on, if they fit it; returns their bytes."""
         from gsr_app.models import local
 
-        if self._weights is not None:
-            raise WeightsError(
-                "The app was started with --weights-dir, and looks nowhere else.", hint="Start it without."
-            )
         return local.keep(method, files)
 
     # ---- pictures, fields, videos -------------------------------------------------------------------------------
@@ -97,9 +92,7 @@ class Engine:
         self, image: NDArray[Any], *, method: str, scale: Scale, cancel: Callable[[], bool]
     ) -> Iterator[Progress | Upscaled]:
         if zerogpu.is_active():
-            return zerogpu.stream(
-                image, method=method, scale=scale, weights=self._weights, cancel=cancel, keep=self._keep
-            )
+            return zerogpu.stream(image, method=method, scale=scale, cancel=cancel, keep=self._keep)
         return self.session.stream(image, method=method, scale=scale, cancel=cancel)
 
     def without_cache(self) -> ComparisonEngine:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gsr_app.core.types import Scale
+from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method
 from gsr_app.models.weights import Availability
 from gsr_app.ui.estimate import Estimates
@@ -108,6 +109,11 @@ def model_row(
         "said": message or availability.reason or ("your own weights" if availability.own else ""),
         "busy": busy,
     }
+
+
+def checks_text(checks: Sequence[Check]) -> str:
+    """What verifying a method found, in one line."""
+    return "; ".join(f"{'' if check.outcome == 'passed' else f'{check.outcome}: '}{check.text}" for check in checks)
 
 
 def duration(ms: float) -> str:

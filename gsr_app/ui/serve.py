@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument(
         "--weights-dir", type=_checked(_read_folder, "a folder that is there"),
-        help="your own weight files, looked at first",
+        help="your own weight files, looked at first: GSR_WEIGHTS_DIR",
     )  # fmt: skip
     parser.add_argument(
         "--max-pixels", type=_checked(settings.parse_pixels, settings.PIXELS), default=64_000_000,
@@ -67,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
         host, share=arguments.share, allowed=allowed, space=settings.space_host(), has_password=bool(arguments.auth)
     )
     alone = is_loopback(host) and not (arguments.share or allowed or settings.space_host())
-    engine = Engine(arguments.device, arguments.weights_dir)
+    if arguments.weights_dir:  # processes that the app starts look there, too
+        os.environ["GSR_WEIGHTS_DIR"] = str(arguments.weights_dir)
+    engine = Engine(arguments.device)
     app = create_app_state(engine, limits, timings=timings_file(), may_manage=alone)
     page = layout.build(app)
     threading.Thread(target=engine.warm, daemon=True).start()

@@ -11,7 +11,6 @@ import importlib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,11 @@ def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:
     return round(min(_MOST_S, max(_LEAST_S, wanted)))
 
 
-def run(image: Any, method: str, scale: Scale, weights: Path | None) -> Iterator[Progress | ResultWithField]:
+def run(image: Any, method: str, scale: Scale) -> Iterator[Progress | ResultWithField]:
     """What runs in the process with the GPU: a function of the module with plain arguments, which can be pickled."""
     from gsr_app.engine.session import Session
 
-    session = Session(device="auto", weights=weights)
+    session = Session(device="auto")
     for event in session.stream(image, method=method, scale=scale):
         if isinstance(event, Progress):
             yield event
@@ -88,12 +87,11 @@ def stream(
     *,
     method: str,
     scale: Scale,
-    weights: Path | None,
     cancel: Callable[[], bool],
     keep: Callable[[FieldHandle, GaussianField], None],
 ) -> Iterator[Progress | Upscaled]:
     """As `Session.stream`. A field is passed to `keep`, with a handle of this process."""
-    steps = run_on_gpu()(image, method, scale, weights)
+    steps = run_on_gpu()(image, method, scale)
     for event in steps:
         if cancel():
             close = getattr(steps, "close", None)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gsr_app.core.errors import Cancelled, GsrError
 from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
+from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method, WeightFile
 from gsr_app.models.weights import Availability
 from gsr_app.ui.engine import Engine
@@ -167,8 +168,8 @@ class FakeEngine(Engine):
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
         report(Progress("download", 1, 1))
 
-    def verify(self, method: Method) -> bool | None:
-        return True
+    def verify(self, method: Method) -> list[Check]:
+        return [Check("files", "passed", "as published")]
 
     def remove(self, method: Method) -> int:
         return 0

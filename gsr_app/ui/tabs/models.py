@@ -128,8 +128,7 @@ def _do(app: AppState, action: str, method: Method, events: queue.SimpleQueue[fl
             return "fetched"
         if action == "remove":
             return f"freed {present.bytes_text(app.engine.remove(method))}"
-        verified = app.engine.verify(method)
-        return {True: "as published", False: "damaged: remove and fetch again", None: "no hash is known"}[verified]
+        return present.checks_text(app.engine.verify(method))
     except GsrError as error:
         return f"{error} {error.hint}".strip()
     except Exception as error:
