@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent / "csrc"
-CPU_SOURCES = ("cpu/draw.cpp", "cpu/backward.cpp", "cpu/levels.cpp", "cpu/preprocess.cpp", "cpu/register.cpp")
+CPU_SOURCES = (
+    "cpu/draw.cpp",
+    "cpu/backward.cpp",
+    "cpu/levels.cpp",
+    "cpu/preprocess.cpp",
+    "cpu/register.cpp",
+    "cpu/resample.cpp",
+)
 CPU_HEADERS = ("splat.h", "cpu/column_eval.h", "cpu/kernels.h", "cpu/lanes.h", "cpu/scratch.h")
 
 # Not -ffast-math: the kernels depend on their order of additions, and linking with it would set flush-to-zero for the

@@ -103,7 +103,9 @@ def store(planes: Floats, out: Stored) -> None:  # [C, h, W] -> [h, W, C]; three
             np.minimum(block, np.float32(1), out=block)
             block *= full
             np.rint(block, out=block)
-        out[top : top + step] = block.transpose(1, 2, 0)
+            block = block.astype(out.dtype)  # in one run, before it is spread over the channels
+        for channel, plane in enumerate(block):
+            out[top : top + step, :, channel] = plane
 
 
 def from_planes(planes: Floats, dtype: DTypeLike) -> Stored:  # [C, H, W] -> [H, W, C]

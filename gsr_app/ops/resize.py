@@ -3,10 +3,10 @@
 Output pixel i samples the source coordinate (i + 0.5) / scale. When shrinking, the kernel widens by 1 / scale, so that
 it is the antialiasing filter, too. Beyond the border the image is mirrored, edge pixels included.
 
-Each axis is a short list of taps per output row, and a row is the weighted sum of whole contiguous source rows. That
-is exactly `embedding_bag`, whose vectorised kernel makes this faster than `F.interpolate(antialias=True)` on a CPU for
-all but tiny images; a transposed copy turns columns into rows. A row's arithmetic does not depend on its neighbours,
-so rows computed separately equal the whole bit for bit.
+Each axis is a short list of taps per output row, and a row is the weighted sum of whole source rows. The native kernel
+(`ext/csrc/cpu/resample.cpp`) computes float32 on a CPU, when no gradient is needed. Everything else is `embedding_bag`,
+which is exactly that sum; a transposed copy turns columns into rows. Either way a row's arithmetic does not depend on
+its neighbours, so rows computed separately equal the whole bit for bit.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale, View
+from gsr_app.ops import backend
 
 Kernel = Literal["bicubic", "nearest", "bilinear", "lanczos3"]
 
@@ -130,6 +131,10 @@ class Resampling:
         index_x, weight_x = self.x.taps
         left, right = int(index_x.min()), int(index_x.max()) + 1
         x = strip[..., top - first : bottom - first, left:right]
+        if _is_for_the_kernel(x):
+            planes, *taps = x.flatten(0, 1), index_y, weight_y, index_x - left, weight_x
+            mixed = torch.ops.gsr.resample(planes, *map(_to_tensor, taps))
+            return mixed.view(*x.shape[:2], *mixed.shape[1:])
         if self._columns_first:
             x = _mix_rows(_mix_columns(x, index_x - left, weight_x), index_y, weight_y)
         else:
@@ -144,6 +149,19 @@ class Resampling:
         columns_first = self.y.source * per_column_stage_row + self.y.size * self.x.size * taps_y
         rows_first = self.y.size * per_column_stage_row + self.y.size * self.x.source * taps_y
         return columns_first <= rows_first
+
+
+def _is_for_the_kernel(x: Tensor) -> bool:
+    """Whether the native kernel takes this: it is several times as fast, but has no gradient."""
+    if x.dtype != torch.float32 or x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
+        return False
+    return x.stride(-1) == 1 and backend.load("cpu").backend == "cpu"
+
+
+def _to_tensor(values: np.ndarray) -> Tensor:
+    if values.dtype.kind == "f":
+        values = values.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def _mix_rows(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  # [B, C, h, w] -> [B, C, len(index), w]

@@ -1,4 +1,4 @@
-"""`gsr::splat` and `gsr::splat_backward`: the schemas that every implementation registers for.
+"""`gsr::splat`, `gsr::splat_backward` and `gsr::resample`: the schemas that every implementation registers for.
 
 torch's dispatcher picks the implementation: the one that `backend.py` has loaded for the tensors' device, else the
 reference. `gsr::splat_reference` has the same schema and is always the reference: it serves float64.
@@ -58,3 +58,7 @@ for _name in ("splat", "splat_reference"):
     LIBRARY.impl(f"{_name}_backward", _backward, "CompositeExplicitAutograd")
     torch.library.register_fake(f"gsr::{_name}", _fake_splat, lib=LIBRARY)
     torch.library.register_fake(f"gsr::{_name}_backward", _fake_backward, lib=LIBRARY)
+
+# Planes [P, h, w] and, per output row and column, the source ones that it is a sum of, and their weights. Only the CPU
+# kernels implement it; `resize.py` computes the same from torch's own operators elsewhere.
+LIBRARY.define("resample(Tensor planes, Tensor index_y, Tensor weight_y, Tensor index_x, Tensor weight_x) -> Tensor")

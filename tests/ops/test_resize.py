@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale, View
+from gsr_app.ops import backend
 from gsr_app.ops.resize import Resampling, resize, resize_view
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "resize" / "matlab_bicubic.npz"
@@ -197,6 +198,44 @@ def test_gradients_are_those_of_the_linear_map() -> None:
 def test_non_contiguous_input_is_read_right() -> None:
     x = random_image(1, 9, 14, 3).permute(0, 3, 1, 2)
     assert torch.equal(resize(x, scale=1.9), resize(x.contiguous(), scale=1.9))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_float32_of_any_width_and_memory_layout_equals_the_formula(kernel: str) -> None:
+    """The native kernel takes as many rows and columns at a time as a vector has lanes: 4, 8 or 16."""
+    whole = random_image(2, 2, 40, 40, dtype=torch.float32)
+    for height, width in [(1, 1), (1, 40), (7, 8), (9, 15), (16, 17), (33, 31)]:
+        for scale in (Scale(1.7, 0.6), Scale(0.3, 2.0)):
+            x = whole[:, :, 3 : 3 + height, :width]
+            found = resize(x, scale=scale, kernel=kernel)  # type: ignore[arg-type]
+            size = (found.shape[2], found.shape[3])
+            right = oracle(x.double().numpy(), (scale.y, scale.x), size, kernel)
+            np.testing.assert_allclose(found.numpy(), right, atol=2e-6)
+            assert torch.equal(resize(x.contiguous(), scale=scale, kernel=kernel), found)  # type: ignore[arg-type]
+
+
+def test_threads_do_not_change_a_bit_and_a_gradient_changes_the_sum_by_rounding_alone() -> None:
+    x = random_image(1, 3, 300, 200, dtype=torch.float32)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(resize(x, scale=1.3))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+    assert float((resize(x.requires_grad_(), scale=1.3) - results[0]).abs().max()) < 1e-6
+
+
+@pytest.mark.skipif(backend.load("cpu").backend != "cpu", reason="about the CPU kernels")
+def test_the_kernel_reads_nothing_outside_of_its_source() -> None:
+    planes, weight = torch.rand(1, 4, 5), torch.ones(2, 1)
+    inside = torch.tensor([[0], [3]])
+    assert torch.equal(torch.ops.gsr.resample(planes, inside, weight, inside, weight)[0], planes[0][[0, 3]][:, [0, 3]])
+    for wrong in (torch.tensor([[0], [4]]), torch.tensor([[-1], [0]])):
+        with pytest.raises(RuntimeError, match="a tap lies outside the source"):
+            torch.ops.gsr.resample(planes, wrong, weight, inside, weight)
 
 
 def test_wrong_arguments_are_named_in_the_error() -> None:

@@ -47,6 +47,23 @@ void draw_on_grid(const Scene& scene, const Frame& frame, const Threads& threads
 void backward_on_grid(const Scene& scene, const Frame& frame, const float* grad, const Threads& threads,
                       const SceneGradient& out);
 
+// For each output row or column the source ones that it is a sum of, and their weights: [size, count] each.
+struct Taps {
+  const int64_t* index;
+  const float* weight;
+  int64_t size;
+  int count;
+};
+
+// Planes of floats whose rows are contiguous.
+struct Source {
+  const float* data;
+  int64_t planes, plane_stride, row_stride;
+  int width;
+};
+
+void resample(const Source& source, const Taps& y, const Taps& x, const Threads& threads, float* out);  // [P, y, x]
+
 // A preprocessed Gaussian: what its values need, in half a cache line.
 struct Prepared {
   float mean_x, mean_y;

@@ -49,6 +49,40 @@ inline float sum(Lanes x) {
   return lane[0];
 }
 
+// Of two vectors a and b the first, or the last, halves of a0 b0 a1 b1 and so on.
+#if defined(__clang__)
+#define GSR_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define GSR_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Bits{__VA_ARGS__})
+#endif
+#if defined(__AVX512F__)
+inline Lanes zip_first(Lanes a, Lanes b) {
+  return GSR_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Lanes zip_last(Lanes a, Lanes b) {
+  return GSR_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+#elif defined(__AVX__)
+inline Lanes zip_first(Lanes a, Lanes b) { return GSR_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+inline Lanes zip_last(Lanes a, Lanes b) { return GSR_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+#else
+inline Lanes zip_first(Lanes a, Lanes b) { return GSR_SHUFFLE(a, b, 0, 4, 1, 5); }
+inline Lanes zip_last(Lanes a, Lanes b) { return GSR_SHUFFLE(a, b, 2, 6, 3, 7); }
+#endif
+#undef GSR_SHUFFLE
+
+// Turns kLanes rows into columns, in place: each round halves the distance between neighbours of a column.
+inline void transpose(Lanes (&rows)[kLanes]) {
+  for (int round = 1; round < kLanes; round *= 2) {
+    Lanes zipped[kLanes];
+    for (int k = 0; k < kLanes / 2; ++k) {
+      zipped[2 * k] = zip_first(rows[k], rows[k + kLanes / 2]);
+      zipped[2 * k + 1] = zip_last(rows[k], rows[k + kLanes / 2]);
+    }
+    for (int k = 0; k < kLanes; ++k) rows[k] = zipped[k];
+  }
+}
+
 // 2^x to 8e-8 relative, for x within -126..126.
 inline Lanes exp2_in_range(Lanes x) {
   const Lanes shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to an integer, which lands in the low bits

@@ -1,5 +1,5 @@
-// The kernels as implementations of gsr::splat and gsr::splat_backward for the CPU. The schema is Python's
-// (gsr_app/ops/schema.py). Only torch's stable ABI is used: one build serves every torch from 2.10 on.
+// The kernels as implementations of gsr::splat, gsr::splat_backward and gsr::resample for the CPU. The schemas are
+// Python's (gsr_app/ops/schema.py). Only torch's stable ABI is used: one build serves every torch from 2.10 on.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -82,9 +82,42 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> splat_backward(const Tensor& grad, co
   return out;
 }
 
+// With fewer output values per thread, waking another thread costs more than it saves.
+constexpr int64_t kResampledPerThread = 1 << 14;
+
+gsr::cpu::Taps taps_of(const Tensor& index, const Tensor& weight, int64_t limit) {
+  STD_TORCH_CHECK(index.dim() == 2 && weight.dim() == 2 && index.size(0) == weight.size(0) &&
+                      index.size(1) == weight.size(1) && index.size(1) > 0,
+                  "gsr::resample: taps need indices and weights of the same shape [size, taps]");
+  const auto* at = static_cast<const int64_t*>(index.data_ptr());
+  STD_TORCH_CHECK(std::all_of(at, at + index.numel(), [limit](int64_t i) { return 0 <= i && i < limit; }),
+                  "gsr::resample: a tap lies outside the source");
+  return {at, SceneTensors::data(weight), index.size(0), static_cast<int>(index.size(1))};
+}
+
+Tensor resample(const Tensor& planes, const Tensor& index_y, const Tensor& weight_y, const Tensor& index_x,
+                const Tensor& weight_x) {
+  using torch::headeronly::ScalarType;
+  STD_TORCH_CHECK(planes.dim() == 3 && planes.stride(2) == 1 && planes.scalar_type() == ScalarType::Float,
+                  "gsr::resample takes float32 planes [P, h, w] with contiguous rows");
+  for (const Tensor* taps : {&index_y, &weight_y, &index_x, &weight_x})
+    STD_TORCH_CHECK(taps->is_contiguous(), "gsr::resample takes contiguous taps");
+  STD_TORCH_CHECK(index_y.scalar_type() == ScalarType::Long && index_x.scalar_type() == ScalarType::Long &&
+                      weight_y.scalar_type() == ScalarType::Float && weight_x.scalar_type() == ScalarType::Float,
+                  "gsr::resample takes int64 indices and float32 weights");
+  const gsr::cpu::Taps y = taps_of(index_y, weight_y, planes.size(1)), x = taps_of(index_x, weight_x, planes.size(2));
+  const gsr::cpu::Source source = {SceneTensors::data(planes), planes.size(0), planes.stride(0), planes.stride(1),
+                                   static_cast<int>(planes.size(2))};
+  Tensor out = torch::stable::new_empty(planes, {source.planes, y.size, x.size});
+  gsr::cpu::resample(source, y, x, torch_threads(source.planes * y.size * x.size / kResampledPerThread),
+                     static_cast<float*>(out.data_ptr()));
+  return out;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(gsr, CPU, library) {
   library.impl("splat", TORCH_BOX(&splat));
   library.impl("splat_backward", TORCH_BOX(&splat_backward));
+  library.impl("resample", TORCH_BOX(&resample));
 }
