@@ -44,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for method in methods:
+        if method.page and not weights.is_present(method, arguments.weights):
+            names = ", ".join(file.name for file in method.files)
+            print(f"\n{method.id} by hand: {names} from {method.page}", end="")
+    print()
     return 0
 
 

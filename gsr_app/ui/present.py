@@ -29,7 +29,9 @@ def scales(method: Method) -> str:
 
 
 def bytes_text(count: int) -> str:
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+    if count >= 5e5:
+        return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"
+    return f"{max(1, round(count / 1e3))} kB"
 
 
 def parameters(method: Method) -> str:
@@ -91,11 +93,14 @@ def model_row(
 ) -> dict[str, Any]:
     """One line of the Models tab."""
     actions: list[tuple[str, str]] = []
-    if may_manage and method.files and not method.is_packaged:
-        fetch = [] if method.page else [("fetch", "fetch")]
-        actions = [("verify", "verify"), ("remove", "remove")] if availability.here else fetch
-    elif may_manage and method.files and availability.here:
-        actions = [("verify", "verify"), *([("remove", "remove")] if availability.own else [])]
+    if may_manage and method.files:
+        if availability.here:
+            actions.append(("verify", "Verify"))
+        elif not (method.page or availability.reason):
+            actions.append(("fetch", "Download"))
+        actions.append(("add", "Add files"))
+        if availability.here and (availability.own or not method.is_packaged):
+            actions.append(("remove", "Remove"))
     scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))
     return {
         **method_card(method, availability),
@@ -105,10 +110,28 @@ def model_row(
         "convention": method.convention,
         "paper": method.paper,
         "paper_url": method.paper_url,
+        "status": weights_text(method, availability),
+        "files": [
+            {"name": file.name, "size": bytes_text(file.bytes) if file.bytes else "", "link": file.link}
+            for file in method.files
+        ],
         "actions": actions,
-        "said": message or availability.reason or ("your own weights" if availability.own else ""),
+        "said": message or ("" if method.page else availability.reason),
         "busy": busy,
     }
+
+
+def weights_text(method: Method, availability: Availability) -> str:
+    """The state of a method's weights."""
+    if not method.files:
+        return "Needs no weights"
+    if availability.here:
+        return "Ready: your own weights" if availability.own else "Ready"
+    if method.page:
+        return f"By hand: fetch {', '.join(file.name for file in method.files)}, then add it here"
+    if availability.reason:
+        return "Not here"
+    return f"Download {bytes_text(availability.download_bytes)}" if availability.download_bytes else "Download"
 
 
 def checks_text(checks: Sequence[Check]) -> str:

@@ -61,10 +61,14 @@ class AppState:
         return ServedSink(self.files, self.handles)
 
 
+def upload_folder() -> Path:
+    """Where Gradio keeps what browsers send: each file in a folder named by its hash."""
+    return (settings.upload_folder() or Path(tempfile.gettempdir()) / "gradio").resolve()
+
+
 def results_folder() -> Path:
     """Inside Gradio's own upload folder, the only one that it serves files from without further settings."""
-    root = settings.upload_folder() or Path(tempfile.gettempdir()) / "gradio"
-    return root.resolve() / "gsr"
+    return upload_folder() / "gsr"
 
 
 def timings_file() -> Path:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser.fake_engine import FakeEngine
 from tests.real_files import write_broken_weights
-from tests.servers import serve
 
 gr = pytest.importorskip("gradio")
 
 from gsr_app.models.registry import catalogue  # noqa: E402
+from gsr_app.models.weights import Availability  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
 from gsr_app.ui.engine import Engine  # noqa: E402
 from gsr_app.ui.files import Files  # noqa: E402
-from gsr_app.ui.state import AppState, create_app_state  # noqa: E402
-from gsr_app.ui.tabs.models import keep, perform, rows  # noqa: E402
+from gsr_app.ui.state import AppState  # noqa: E402
+from gsr_app.ui.tabs.models import perform, rows  # noqa: E402
 
 
 def app(folder: Path, may_manage: bool) -> AppState:
@@ -57,61 +59,99 @@ def test_every_published_score_of_the_catalogue_has_a_text() -> None:
             assert any(character.isdigit() for character in text)
 
 
-def test_own_weights_are_kept_and_the_upload_is_removed(tmp_path: Path) -> None:
-    upload = tmp_path / "mine.pth"
-    upload.write_bytes(b"x" * 3000)
-    line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
-    assert line["said"].startswith("kept 3")
+def uploaded(name: str, data: bytes, root: Path) -> Path:
+    """A file where Gradio puts what a page uploads."""
+    path = root / hashlib.sha256(data).hexdigest() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    return tmp_path / "uploads"
+
+
+def add(state: AppState, method: str, *paths: object) -> dict[str, Any]:
+    """The line of a method after files were added to it."""
+    *_, last = perform(state, "add", method, list(paths))
+    return next(row for row in last if row["id"] == method)
+
+
+def test_own_weights_are_kept_and_the_upload_is_removed(tmp_path: Path, uploads: Path) -> None:
+    upload = uploaded("mine.pth", b"x" * 3000, uploads)
+    assert add(app(tmp_path / "files", True), "away", str(upload))["said"] == "kept 3 kB"
     assert not upload.exists()
 
 
-def test_errors_about_own_weights_do_not_name_folders_of_the_server(tmp_path: Path) -> None:
-    upload = tmp_path / "mine.pth"
-    upload.touch()
-    line = next(row for row in keep(app(tmp_path / "files", True), "away", [str(upload)]) if row["id"] == "away")
-    assert line["said"] == "mine.pth is empty."
+def test_errors_about_own_weights_do_not_name_folders_of_the_server(tmp_path: Path, uploads: Path) -> None:
+    upload = uploaded("mine.pth", b"", uploads)
+    assert add(app(tmp_path / "files", True), "away", str(upload))["said"] == "mine.pth is empty."
     assert not upload.exists()
 
 
 @pytest.mark.parametrize("change", ["integers", "not finite", "itself", "numbers as keys"])
 def test_own_weights_that_cannot_be_used_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    tmp_path: Path, uploads: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     monkeypatch.setenv("GSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GSR_WEIGHTS_DIR", raising=False)
-    words = write_broken_weights(tmp_path / "mine.pth", "rt4ksr-x2", change)
+    upload = uploaded("mine.pth", b"x", uploads)
+    words = write_broken_weights(upload, "rt4ksr-x2", change)
     state = AppState(Engine("cpu"), Files(tmp_path / "files"), may_manage=True)
-    line = next(row for row in keep(state, "rt4ksr-x2", [str(tmp_path / "mine.pth")]) if row["id"] == "rt4ksr-x2")
+    line = add(state, "rt4ksr-x2", str(upload))
     assert words in line["said"]
     assert str(tmp_path) not in line["said"]
 
 
-def test_a_public_app_takes_no_weights(tmp_path: Path) -> None:
-    upload = tmp_path / "mine.pth"
-    upload.write_bytes(b"x")
+def test_a_public_app_takes_no_weights(tmp_path: Path, uploads: Path) -> None:
+    upload = uploaded("mine.pth", b"x", uploads)
     with pytest.raises(gr.Error, match="cannot be done here"):
-        keep(app(tmp_path / "files", False), "away", [str(upload)])
-    with pytest.raises(gr.Error, match="Choose the method"):
-        keep(app(tmp_path / "files", True), "../away", [str(upload)])
+        add(app(tmp_path / "files", False), "away", str(upload))
+    with pytest.raises(gr.Error, match="not in the catalogue"):
+        add(app(tmp_path / "files", True), "../away", str(upload))
+    assert upload.exists()
 
 
-def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path) -> None:
-    """Over HTTP: what was not uploaded is neither read nor removed."""
-    import json
-    import urllib.request
-
+def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path, uploads: Path) -> None:
+    """What was not uploaded is neither read nor removed."""
     theirs = tmp_path / "theirs.pth"
     theirs.write_bytes(b"x" * 3000)
-    with serve(create_app_state(FakeEngine(), may_manage=True)) as url:
-        for path in (str(theirs), f"file://{theirs}", f"../../../..{theirs}"):
-            files = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
-            request = urllib.request.Request(
-                f"{url}gradio_api/call/keep",
-                data=json.dumps({"data": ["away", files]}).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            event = json.load(urllib.request.urlopen(request))["event_id"]
-            answer = urllib.request.urlopen(f"{url}gradio_api/call/keep/{event}").read().decode()
-            assert "event: error" in answer
-            assert "kept" not in answer
+    upload = uploaded("mine.pth", b"x", uploads)
+    (uploads / "results").mkdir()
+    (uploads / "results" / "a.png").touch()
+    (upload.parent / "link.pth").symlink_to(theirs)
+    for paths in (
+        [str(theirs)],
+        [f"file://{theirs}"],
+        [f"{upload.parent}/../../{theirs.name}"],
+        [str(upload), str(theirs)],
+        [str(uploads / "results" / "a.png")],
+        [str(upload.parent / "link.pth")],
+        [str(upload) + "\0"],
+        [{"path": str(upload)}],
+        [],
+    ):
+        with pytest.raises(gr.Error, match="not uploaded files"):
+            add(app(tmp_path / "files", True), "away", *paths)
     assert theirs.exists()
+    assert upload.exists()
+
+
+def test_the_state_of_weights_is_said_in_words_with_links_to_their_files() -> None:
+    smfanet, ciaosr, rgt = (catalogue()[name] for name in ("smfanet-x4", "ciaosr-edsr", "rgt-x4"))
+    missing = Availability(here=False, download_bytes=smfanet.bytes)
+    line = present.model_row(smfanet, missing, may_manage=True)
+    assert line["status"] == "Download 0.9 MB"
+    assert line["actions"] == [("fetch", "Download"), ("add", "Add files")]
+    (file,) = line["files"]
+    assert (file["name"], file["size"]) == ("SMFANet_DF2K_100w_x4SR.pth", "0.9 MB")
+    assert file["link"].startswith("https://raw.githubusercontent.com/Zheng-MJ/SMFANet/a05e0bb554")
+    by_hand = present.model_row(ciaosr, Availability(here=False, reason="no direct download"), may_manage=True)
+    assert by_hand["status"] == "By hand: fetch edsr-ciaosr.pth, then add it here"
+    assert by_hand["actions"] == [("add", "Add files")]
+    assert by_hand["files"][0]["link"] == ciaosr.page
+    assert present.weights_text(smfanet, Availability(here=True)) == "Ready"
+    assert present.weights_text(smfanet, Availability(here=True, own=True)) == "Ready: your own weights"
+    assert rgt.files[0].link == "https://huggingface.co/ViperYX/RGT/blob/main/RGT/RGT_x4.pth"

@@ -106,6 +106,6 @@ def test_what_no_program_can_fetch_is_not_offered_for_download() -> None:
         if missing.here:
             continue  # somebody has put it there
         row = present.model_row(method, missing, may_manage=True)
-        assert (row["state"], row["actions"]) == ("offline", [])
-        assert method.page in row["said"]
+        assert (row["state"], row["actions"]) == ("offline", [("add", "Add files")])
+        assert {file["link"] for file in row["files"]} == {method.page}
         assert models.presence_text(method) == "by hand"

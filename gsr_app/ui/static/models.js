@@ -13,8 +13,38 @@ function action(row, id, text) {
   const button = make("button", "gsr-plain", text);
   button.type = "button";
   button.setAttribute("aria-label", `${text} ${row.title}`);
-  button.addEventListener("click", () => trigger("manage", { action: id, method: row.id }));
+  button.addEventListener("click", () => (id === "add" ? addFiles(row) : trigger("manage", { action: id, method: row.id })));
   return button;
+}
+
+/* Choosing files has to start within the click that asks for it; they are uploaded, then named to the server. */
+function addFiles(row) {
+  const input = make("input", "");
+  input.type = "file";
+  input.multiple = true;
+  input.accept = ".pth,.pt,.safetensors";
+  input.setAttribute("aria-label", `Files of ${row.title}`);
+  input.hidden = true;
+  input.addEventListener("change", async () => {
+    const sent = await Promise.all([...input.files].map((file) => upload(file)));
+    input.remove();
+    trigger("manage", { action: "add", method: row.id, files: sent.map((one) => one.path) });
+  });
+  root.append(input);
+  input.click();
+}
+
+function link(text, address) {
+  const anchor = make("a", "", text);
+  anchor.href = address;
+  anchor.rel = "noreferrer noopener";
+  anchor.target = "_blank";
+  return anchor;
+}
+
+function file(one) {
+  const name = one.link.startsWith("https://") ? link(one.name, one.link) : one.name;
+  return make("div", "gsr-quiet", name, one.size && ` ${one.size}`);
 }
 
 function scores(row) {
@@ -36,15 +66,10 @@ function line(row) {
     if (row.busy.fraction !== null) bar.value = row.busy.fraction;
     state.append(bar);
   } else state.append(...row.actions.map(([id, text]) => action(row, id, text)));
-  if (row.said) state.append(make("div", "gsr-quiet", row.said));
+  if (row.said) state.append(make("div", "gsr-said", row.said));
+  state.append(...row.files.map(file));
   const paper = make("td", "gsr-paper", row.paper);
-  if (row.paper_url.startsWith("https://")) {
-    const link = make("a", "", row.paper);
-    link.href = row.paper_url;
-    link.rel = "noreferrer noopener";
-    link.target = "_blank";
-    paper.replaceChildren(link);
-  }
+  if (row.paper_url.startsWith("https://")) paper.replaceChildren(link(row.paper, row.paper_url));
   return make("tr", "", name, make("td", "", row.facts), make("td", "", row.licence), make("td", "gsr-scores", scores(row)), paper, state);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,9 @@ import gradio as gr
 from gsr_app.core.errors import GsrError, UnknownMethod
 from gsr_app.core.types import Progress
 from gsr_app.models.registry import Method
-from gsr_app.models.weights import SUFFIXES
 from gsr_app.ui import present
 from gsr_app.ui.inputs import ModelTable
-from gsr_app.ui.state import AppState
+from gsr_app.ui.state import AppState, upload_folder
 
 _BEAT_S = 0.25
 
@@ -27,30 +27,7 @@ def build(app: AppState) -> None:
 
     def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
-        yield from perform(app, asked.get("action"), asked.get("method"))
-
-    def take(method_id: object, paths: object) -> list[dict[str, Any]]:
-        return keep(app, method_id, paths)
-
-    if app.may_manage:  # otherwise there is no endpoint that takes files
-        with gr.Column(elem_classes=["gsr-page"]), gr.Row(elem_id="own-weights"):
-            choices = [(method.title, method.id) for method in app.engine.methods if method.files]
-            chosen = gr.Dropdown(
-                choices,
-                value=None,
-                label="Use your own weights for",
-                info="They are read as tensors: no code in them runs.",
-                elem_id="own-method",
-            )
-            files = gr.UploadButton(
-                "Choose all of its files …",
-                file_count="multiple",
-                file_types=list(SUFFIXES),
-                size="sm",
-                scale=0,
-                min_width=200,
-            )
-        files.upload(take, [chosen, files], table, api_name="keep", api_visibility="undocumented")
+        yield from perform(app, asked.get("action"), asked.get("method"), asked.get("files"))
 
     table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
 
@@ -72,36 +49,15 @@ def rows(
     ]
 
 
-def keep(app: AppState, method_id: object, paths: object) -> list[dict[str, Any]]:
-    """Take uploaded files as the weights of a method; the table with the outcome."""
+def perform(app: AppState, action: object, method_id: object, uploads: object = None) -> Iterator[list[dict[str, Any]]]:
+    """Fetch, verify, add or remove the weights of a method; yields the table as it changes."""
     known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
-    if not app.may_manage:
-        raise gr.Error("This cannot be done here.")
-    if method is None:
-        raise gr.Error("Choose the method first that the weights are for.")
-    given = [Path(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
-    try:
-        message = f"kept {present.bytes_text(app.engine.keep(method, given))}"
-    except GsrError as error:
-        # Show the names of the files, not the folders of the server.
-        message = f"{error} {error.hint}".strip()
-        for path in given:
-            message = message.replace(str(path), path.name)
-    finally:
-        for path in given:
-            path.unlink(missing_ok=True)
-    return rows(app, {method.id: message})
-
-
-def perform(app: AppState, action: object, method_id: object) -> Iterator[list[dict[str, Any]]]:
-    """Fetch, verify or remove the weights of a method; yields the table as it changes."""
-    known = {method.id: method for method in app.engine.methods}
-    method = known.get(method_id) if isinstance(method_id, str) else None
-    if method is None or action not in {"fetch", "verify", "remove"} or not app.may_manage:
+    if method is None or action not in {"fetch", "verify", "add", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
+    given = uploaded_files(uploads) if action == "add" else []
     events: queue.SimpleQueue[float | str] = queue.SimpleQueue()
-    worker = threading.Thread(target=lambda: events.put(_do(app, str(action), method, events)), daemon=True)
+    worker = threading.Thread(target=lambda: events.put(_do(app, str(action), method, given, events)), daemon=True)
     worker.start()
     fraction: float | None = None
     while True:
@@ -116,7 +72,22 @@ def perform(app: AppState, action: object, method_id: object) -> Iterator[list[d
         fraction = event
 
 
-def _do(app: AppState, action: str, method: Method, events: queue.SimpleQueue[float | str]) -> str:
+def uploaded_files(paths: object) -> list[Path]:
+    """The files that a page has uploaded. Paths of other files of this machine are refused."""
+    words: list[object] = list(paths) if isinstance(paths, list) else []  # pyright: ignore[reportUnknownArgumentType]
+    found = [Path(word).resolve() for word in words if isinstance(word, str) and "\0" not in word]
+    root = upload_folder()
+    # Gradio puts each upload into a folder named by its hash.
+    if not found or len(found) != len(words) or not all(_is_upload(path, root) for path in found):
+        raise gr.Error("These are not uploaded files.")
+    return found
+
+
+def _is_upload(path: Path, root: Path) -> bool:
+    return path.is_file() and path.parent.parent == root and re.fullmatch(r"[0-9a-f]{64}", path.parent.name) is not None
+
+
+def _do(app: AppState, action: str, method: Method, given: list[Path], events: queue.SimpleQueue[float | str]) -> str:
     """Do it, and return a message for the table."""
 
     def report(progress: Progress) -> None:
@@ -126,10 +97,19 @@ def _do(app: AppState, action: str, method: Method, events: queue.SimpleQueue[fl
         if action == "fetch":
             app.engine.fetch(method, report)
             return "fetched"
+        if action == "add":
+            return f"kept {present.bytes_text(app.engine.keep(method, given))}"
         if action == "remove":
             return f"freed {present.bytes_text(app.engine.remove(method))}"
         return present.checks_text(app.engine.verify(method))
     except GsrError as error:
-        return f"{error} {error.hint}".strip()
+        # Show the names of the files, not the folders of the server.
+        message = f"{error} {error.hint}".strip()
+        for path in given:
+            message = message.replace(str(path), path.name)
+        return message
     except Exception as error:
         return f"This did not work: {type(error).__name__}."
+    finally:
+        for path in given:
+            path.unlink(missing_ok=True)
