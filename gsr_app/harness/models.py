@@ -47,8 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     for method in methods:
         if method.page and not weights.is_present(method, arguments.weights):
             names = ", ".join(file.name for file in method.files)
-            print(f"\n{method.id} by hand: {names} from {method.page}", end="")
-    print()
+            print(f"{method.id} by hand: {names} from {method.page}")
     return 0
 
 

@@ -74,7 +74,7 @@ def score_text(score: Mapping[str, Any]) -> str:
         parts[0] += f" ×{score['scale']:g}" + (f"/{score['scale_x']:g}" if "scale_x" in score else "")
     names = {
         "psnr_y": "{:.2f} dB",
-        "psnr": "{:.2f} dB RGB",
+        "psnr_rgb": "{:.2f} dB RGB",
         "ssim_y": "SSIM {:.4f}",
         "lpips": "LPIPS {:.4f}",
         "dists": "DISTS {:.4f}",

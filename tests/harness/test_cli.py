@@ -93,8 +93,13 @@ def test_models_lists_the_catalogue_as_json(capsys: pytest.CaptureFixture[str]) 
 def test_models_prints_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(catalogue())
-    assert lines[1].startswith("bicubic")
+    table, by_hand = lines[: 1 + len(catalogue())], lines[1 + len(catalogue()) :]
+    assert [line.split()[0] for line in table[1:]] == list(catalogue())
+    pages = {method.id: method.page for method in catalogue().values() if method.page}
+    missing = [line.split()[0] for line in table if line.endswith("by hand")]
+    assert set(missing) <= set(pages)
+    assert len(missing) <= 3
+    assert {line.split()[0]: line.split()[-1] for line in by_hand if line} == {name: pages[name] for name in missing}
 
 
 def test_doctor_says_what_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:
