@@ -129,10 +129,10 @@ def pack_field(field: GaussianField, *, precision: Precision = "float16", method
             arrays["angle"] = np.round(angle * (65536 / math.pi)).astype(np.uint32).astype(np.uint16)
     texts = {"format": FORMAT, "version": str(VERSION), "units": _UNITS, "colour_space": _COLOUR_SPACE}
     texts |= {"method": method, "licence": licence}
-    return _write_tensors(arrays, texts | {name: json.dumps(value) for name, value in about.items()})
+    return write_tensors(arrays, texts | {name: json.dumps(value) for name, value in about.items()})
 
 
-def _write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
+def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
     """A safetensors file. The library's own writer orders the metadata differently each time."""
     names = {"float32": "F32", "float16": "F16", "uint32": "U32", "uint16": "U16", "uint8": "U8"}
     header: dict[str, Any] = {"__metadata__": dict(texts)}

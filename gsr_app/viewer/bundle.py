@@ -13,6 +13,7 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 PLAYER = Path(__file__).parent / "player" / "static"
+PAGE = Path(__file__).parent / "page" / "static"
 _IMPORT = re.compile(r'from "\./([\w-]+\.js)"')
 # Scripts that start the viewer; they are no modules.
 _STARTERS = {"loader.js"}

@@ -15,6 +15,7 @@ from tests.browser.contract import SCRIPT
 from tests.servers import serve
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
+FLAGS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
 
 
 @pytest.fixture(scope="session")
