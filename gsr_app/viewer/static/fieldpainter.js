@@ -12,8 +12,9 @@ import { GpuField } from "./gpufield.js";
 import { Levels } from "./fieldlevels.js";
 import { gaussian, NO_ADJUST, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fieldshaders.js";
 
-/** Options of a drawing: the factor of all extents, the farthest that `adjust` moves a Gaussian, the only one drawn. */
-export const DEFAULT_OPTIONS = Object.freeze({ sigma: 1, lift: 0, only: -1, uniforms: () => {} });
+/** Options of a drawing: the factor of all extents, the farthest that `adjust` moves a Gaussian, the only one drawn, and
+ * whether large ones are drawn pixel by pixel, too. */
+export const DEFAULT_OPTIONS = Object.freeze({ sigma: 1, lift: 0, only: -1, exact: false, uniforms: () => {} });
 
 const BATCH = 512; // Gaussians per draw call: the index buffer has their corners
 
@@ -152,7 +153,7 @@ export class FieldPainter {
 
   /** Fill `runs` with the Gaussians that may reach a rectangle; returns the length of that list, the numbers of Gaussians
    * and, about, of pixels to draw, and the coarsest level. */
-  cull({ starts, boxes, areas, normalize, source }, rect, width, height, options = DEFAULT_OPTIONS) {
+  cull({ starts, ends, boxes, areas, normalize, source }, rect, width, height, options = DEFAULT_OPTIONS) {
     const { stats } = this;
     const grow = Math.max(0, options.sigma - 1) / 2;
     const [right, bottom, isSingle] = [rect.x + rect.width, rect.y + rect.height, options.only >= 0];
@@ -160,7 +161,7 @@ export class FieldPainter {
     stats.count = stats.gaussians = stats.pixels = 0;
     for (let cell = 0; cell < areas.length; cell++) {
       const from = isSingle ? Math.max(starts[cell], options.only) : starts[cell];
-      const n = (isSingle ? Math.min(starts[cell + 1], options.only + 1) : starts[cell + 1]) - from;
+      const n = (isSingle ? Math.min(ends[cell], options.only + 1) : ends[cell]) - from;
       if (n <= 0) continue;
       const k = 4 * cell;
       const dx = grow * (boxes[k + 2] - boxes[k]);
@@ -181,7 +182,7 @@ export class FieldPainter {
     // The levels need equal scales, which keep half axes perpendicular. Outside the picture of a normalised field weights are
     // small, and the colour depends on every Gaussian.
     const isCovered = !normalize || (rect.x > -0.5 && rect.y > -0.5 && right < source[1] + 0.5 && bottom < source[0] + 0.5);
-    if (isCovered && Math.abs(sx / sy - 1) < 1e-3) Levels.choose(stats, width, height);
+    if (!options.exact && isCovered && Math.abs(sx / sy - 1) < 1e-3) Levels.choose(stats, width, height);
     return stats;
   }
 

@@ -1,9 +1,9 @@
 /* Spatial queries of a field by its grid cells, without visiting every Gaussian. */
 
-import { half } from "./field.js";
+import { half } from "./safetensors.js";
 
 /** Call visit(from, to, isInside) for the Gaussians of every cell that a rectangle touches; isInside: it holds them all. */
-function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
+function eachCell({ starts, ends, cell, columns, rows }, x0, y0, x1, y1, visit) {
   const clamp = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value / cell)));
   const [c0, c1] = [clamp(x0, columns), clamp(x1, columns)];
   const [r0, r1] = [clamp(y0, rows), clamp(y1, rows)];
@@ -12,7 +12,7 @@ function eachCell({ starts, cell, columns, rows }, x0, y0, x1, y1, visit) {
   for (let row = r0; row <= r1; row++) {
     for (let column = c0; column <= c1; column++) {
       const k = row * columns + column;
-      visit(starts[k], starts[k + 1], inside(row, r0, r1, rows) && inside(column, c0, c1, columns));
+      visit(starts[k], ends[k], inside(row, r0, r1, rows) && inside(column, c0, c1, columns));
     }
   }
 }
@@ -65,19 +65,32 @@ export function shapeOf(field, i) {
   return { sx, sy, rho: ((major - minor) * (major + minor) * c * s) / (sx * sy) };
 }
 
+const SAMPLES = 4096;
 const cache = new WeakMap();
+
+/** The indices of about `most` Gaussians, evenly over the field. */
+function sample({ starts, ends, count }, most) {
+  const step = Math.max(1, count / most);
+  const picked = [];
+  let [next, before] = [0, 0];
+  for (let cell = 0; cell < ends.length; cell++) {
+    const n = ends[cell] - starts[cell];
+    for (; next < before + n; next += step) picked.push(starts[cell] + Math.floor(next - before));
+    before += n;
+  }
+  return picked;
+}
 
 /** Typical values of a field: {sizes: [small, large] of the longer half axes, peak: of the strongest channel}. */
 export function typical(field) {
-  if (!cache.has(field)) {
-    const { count } = field;
-    const sampleCount = Math.min(count, 4096);
-    const sorted = (of) => Array.from({ length: sampleCount }, (_, k) => of(Math.floor((k * count) / sampleCount))).sort((a, b) => a - b);
-    const at = (list, t) => list[Math.floor(t * (sampleCount - 1))] ?? 1;
+  if (cache.get(field)?.count !== field.count) {
+    const picked = sample(field, SAMPLES);
+    const sorted = (of) => picked.map(of).sort((a, b) => a - b);
+    const at = (list, t) => list[Math.floor(t * (list.length - 1))] ?? 1;
     const longer = sorted((i) => half(field.axes[2 * i]));
     const small = Math.max(1e-6, at(longer, 0.02));
     const peak = at(sorted((i) => Math.max(...colorOf(field, i).map(Math.abs))), 0.98);
-    cache.set(field, { sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });
+    cache.set(field, { count: field.count, sizes: [small, Math.max(at(longer, 0.98), small * 1.001)], peak: Math.max(1e-6, peak) });
   }
   return cache.get(field);
 }

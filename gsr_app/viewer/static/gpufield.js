@@ -6,7 +6,9 @@ import { ROW } from "./fieldshaders.js";
 const STEPS = 2 ** 24 - 1;
 const MARGIN = 7; // times the side of the picture: Gaussians farther out reach nothing
 
-/** [smallest, step] of the means along an axis. */
+/** [smallest, step] of means between two numbers. */
+export const extentBetween = (low, high) => [low, (high - low) / STEPS];
+
 function extentOf(mean, axis, side) {
   let [low, high] = [Infinity, -Infinity];
   for (let k = axis; k < mean.length; k += 2) {
@@ -18,18 +20,32 @@ function extentOf(mean, axis, side) {
 }
 
 export class GpuField {
-  constructor(painter, { count, source, mean, axes, angle, color }) {
+  constructor(painter, field) {
     const { gl } = painter;
-    const rows = Math.max(1, Math.ceil(count / ROW));
-    const [[left, x], [top, y]] = [extentOf(mean, 0, source[1]), extentOf(mean, 1, source[0])];
-    const steps = (value, low, step) => Math.min(STEPS, Math.max(0, Math.round((value - low) / step)));
-    Object.assign(this, { gl, spread: [left, top, x, y] });
+    const { source, mean } = field;
+    const rows = Math.max(1, Math.ceil((field.capacity ?? field.count) / ROW));
+    const [[left, x], [top, y]] = field.extents ?? [extentOf(mean, 0, source[1]), extentOf(mean, 1, source[0])];
+    Object.assign(this, { gl, field, spread: [left, top, x, y], copied: 0 });
     this.cores = painter.texture(gl.RGBA32UI, ROW, rows);
     this.blues = painter.texture(gl.R16F, ROW, rows);
+  }
+
+  /** Copy what has changed. */
+  #update() {
+    const { changes } = this.field;
+    for (; this.copied < changes.length; this.copied++) this.#copy(...changes[this.copied]);
+  }
+
+  // Gaussians from the first of a row of the textures on.
+  #copy(from, to) {
+    const { gl, spread } = this;
+    const { mean, axes, angle, color } = this.field;
+    const [left, top, x, y] = spread;
+    const steps = (value, low, step) => Math.min(STEPS, Math.max(0, Math.round((value - low) / step)));
     const core = new Uint32Array(4 * ROW);
     const blue = new Uint16Array(ROW);
-    for (let row = 0; row * ROW < count; row++) {
-      for (let k = 0, i = row * ROW; k < ROW && i < count; k++, i++) {
+    for (let row = Math.floor(from / ROW); row * ROW < to; row++) {
+      for (let k = 0, i = row * ROW; k < ROW && i < to; k++, i++) {
         core[4 * k] = steps(mean[2 * i], left, x) * 256 + (angle[i] >> 8);
         core[4 * k + 1] = steps(mean[2 * i + 1], top, y) * 256 + (angle[i] & 255);
         core[4 * k + 2] = axes[2 * i] + axes[2 * i + 1] * 65536;
@@ -43,9 +59,11 @@ export class GpuField {
     }
   }
 
-  /** Bind the textures to units 0 and 1. */
+  /** Bind the textures to units 0 and 1, up to date. */
   bind(at) {
     const { gl, cores, blues, spread } = this;
+    gl.activeTexture(gl.TEXTURE2);
+    this.#update();
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, cores);
     gl.activeTexture(gl.TEXTURE1);
