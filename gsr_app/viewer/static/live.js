@@ -53,6 +53,17 @@ class Drawing {
   }
 }
 
+/** Show what is drawn only where the field is complete; elsewhere the picture below stays. */
+function clipToTiles(ctx, tiles, scale, origin, zoom) {
+  const at = (value, start) => start + Math.round(value * zoom);
+  ctx.beginPath();
+  for (const { x, y, width, height } of tiles) {
+    const [left, top] = [at(x * scale.x, origin.x), at(y * scale.y, origin.y)];
+    ctx.rect(left, top, at((x + width) * scale.x, origin.x) - left, at((y + height) * scale.y, origin.y) - top);
+  }
+  ctx.clip();
+}
+
 export class Live {
   constructor(changed) {
     this.changed = changed;
@@ -92,7 +103,14 @@ export class Live {
     this.changed();
   }
 
+  /** Fields have changed: draw them again. */
+  refresh() {
+    this.revision++;
+    this.changed();
+  }
+
   #cost(field, rectangle, w, h) {
+    if (field.cost) return field.cost(w, h);
     const { pixels, gaussians } = this.painter.cull(field, rectangle, w, h, drawOptions(this.adjustments, field));
     return pixels + PIXELS_PER_GAUSSIAN * gaussians;
   }
@@ -100,8 +118,12 @@ export class Live {
   /** Decide, once per frame, which panes are drawn here; fetch the Gaussians of those that could be. */
   choosePanes(viewer, rect) {
     const wants = viewer.wantsField || this.isAdjusted;
-    const panes = viewer.shown.filter((pane) => pane.spec.field?.id);
+    const panes = viewer.shown.filter((pane) => pane.spec.field?.id || pane.enlarger);
     for (const pane of panes) {
+      if (pane.enlarger) {
+        pane.isLive = viewer.wantsField;
+        continue;
+      }
       if (wants && pane.spec.field.count <= MAX_GAUSSIANS && this.painter) pane.loadField(true);
       const isServed = pane.spec.field.live && !this.isAdjusted;
       pane.isLive = Boolean(wants && pane.field && this.isUsable && (!isServed || this.#isQuick(pane, viewer.view, rect, viewer.scene.scale)));
@@ -122,25 +144,30 @@ export class Live {
     const drawing = (pane.drawings[slot] ??= new Drawing());
     const { u, v } = seen.place;
     const key = `${u},${v},${seen.w},${seen.h},${view.zoom},${this.revision}`;
-    if (this.isUsable && (key !== drawing.key || (drawing.step > 1 && drawing.isIdle))) this.#draw(pane, drawing, seen, key, scale);
-    if (drawing.place) drawing.paint(ctx, view.origin(rect), view.zoom);
+    if ((this.isUsable || pane.enlarger) && (key !== drawing.key || (drawing.step > 1 && drawing.isIdle))) this.#draw(pane, drawing, seen, key, scale);
+    if (!drawing.place) return;
+    ctx.save();
+    if (pane.field?.present) clipToTiles(ctx, pane.field.present(toSource(drawing.place, scale)), scale, view.origin(rect), view.zoom);
+    drawing.paint(ctx, view.origin(rect), view.zoom);
+    ctx.restore();
   }
 
   #draw(pane, drawing, { place, w, h }, key, scale) {
     const rectangle = toSource(place, scale);
+    const shown = pane.enlarger ?? pane.field;
     const most = this.rate * (key === drawing.key ? IDLE_BUDGET_MS : MOVING_BUDGET_MS);
-    let [step, dw, dh, cost] = [1, w, h, this.#cost(pane.field, rectangle, w, h)];
+    let [step, dw, dh, cost] = [1, w, h, this.#cost(shown, rectangle, w, h)];
     for (let coarser = 2; cost > most && coarser <= MAX_STEP; coarser *= 2) {
       const [cw, ch] = [Math.ceil(w / coarser), Math.ceil(h / coarser)];
-      const then = this.#cost(pane.field, rectangle, cw, ch);
+      const then = this.#cost(shown, rectangle, cw, ch);
       if (then < MIN_SAVING * cost) [step, dw, dh, cost] = [coarser, cw, ch, then];
     }
     const started = performance.now();
-    const drawn = this.painter.draw(pane.field, rectangle, dw, dh, drawOptions(this.adjustments, pane.field));
+    const drawn = pane.enlarger?.draw(rectangle, dw, dh) ?? this.painter.draw(pane.field, rectangle, dw, dh, drawOptions(this.adjustments, pane.field));
     if (!drawn) return;
     this.drawCount++;
     drawing.copy(drawn, dw, dh, place);
-    this.#measure(cost, started);
+    if (!pane.enlarger) this.#measure(cost, started);
     clearTimeout(drawing.timer);
     const isMoving = key !== drawing.key;
     Object.assign(drawing, { key, step, isIdle: false });

@@ -16,6 +16,7 @@ export class Pane {
     this.span = null; // [height, width] of the source plane that the picture covers
     this.scale = { x: 1, y: 1 };
     this.field = null;
+    this.enlarger = services.enlargerOf?.(spec) ?? null; // draws a picture at any zoom, as a field is drawn
     this.drawings = {}; // of the field, by purpose
     this.isLive = false; // whether the browser draws the field now
     this.fieldNote = "";
@@ -35,7 +36,7 @@ export class Pane {
   async #loadPicture(spec) {
     this.loaded = spec.url;
     try {
-      const picture = await Picture.load(spec.url, { alpha: spec.alpha });
+      const picture = this.services.pictureOf?.(spec) ?? (await Picture.load(spec.url, { alpha: spec.alpha }));
       if (this.spec.url !== spec.url) return picture.close();
       this.picture?.close();
       this.picture = picture;
@@ -61,9 +62,9 @@ export class Pane {
     };
     setNote("fetching the Gaussians …");
     try {
-      const { url, bytes } = await this.services.fieldUrl(id);
+      const { url, bytes, field: made } = await this.services.fieldUrl(id);
       const progress = (received) => bytes && setNote(`fetching the Gaussians ${Math.min(99, Math.round((100 * received) / bytes))} %`);
-      const field = await Field.load(url, { signal, progress });
+      const field = made ?? (await Field.load(url, { signal, progress }));
       if (this.spec.field?.id === id) this.field = field;
       setNote("");
     } catch (error) {

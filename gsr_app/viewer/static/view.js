@@ -17,6 +17,7 @@ export class View {
     this.cy = 0.5;
     this.zoom = 1; // device pixels per output pixel
     this.fitted = true;
+    this.maxZoom = MAX_ZOOM;
   }
 
   get fitZoom() {
@@ -49,7 +50,7 @@ export class View {
   }
 
   set(cx, cy, zoom) {
-    this.zoom = Math.min(MAX_ZOOM, Math.max(this.minZoom, zoom));
+    this.zoom = Math.min(this.maxZoom, Math.max(this.minZoom, zoom));
     this.fitted = false;
     this.cx = this.#snap(Math.min(this.frame.width, Math.max(0, cx)), this.pane.w);
     this.cy = this.#snap(Math.min(this.frame.height, Math.max(0, cy)), this.pane.h);
@@ -80,7 +81,7 @@ export class View {
   /** Zoom so that the frame point under (x, y) of the pane stays there, to half a device pixel. */
   zoomAt(rect, x, y, zoom) {
     const { u, v } = this.toFrame(rect, x, y);
-    const z = Math.min(MAX_ZOOM, Math.max(this.minZoom, zoom));
+    const z = Math.min(this.maxZoom, Math.max(this.minZoom, zoom));
     this.set(u - (x - rect.x - rect.w / 2) / z, v - (y - rect.y - rect.h / 2) / z, z);
   }
 
@@ -88,7 +89,7 @@ export class View {
   step(direction) {
     const zooms = direction > 0 ? ZOOMS : [...ZOOMS].reverse();
     const next = zooms.find((zoom) => (direction > 0 ? zoom > this.zoom * 1.001 : zoom < this.zoom * 0.999));
-    return next ?? (direction > 0 ? MAX_ZOOM : this.minZoom);
+    return next ?? (direction > 0 ? Math.min(2 * this.zoom, this.maxZoom) : this.minZoom);
   }
 
   /** The part of the frame that a pane shows, clipped to the frame: u, v, width, height in output pixels. */
