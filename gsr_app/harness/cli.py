@@ -26,7 +26,10 @@ COMMANDS = {
         "make a video larger; sound and times are kept, and a killed run continues",
     ),
     "compare": ("gsr_app.harness.compare", "compare several methods side by side in one HTML file"),
-    "export": ("gsr_app.harness.export", "turn a field file into an offline page that zooms without limit"),
+    "export": (
+        "gsr_app.harness.export",
+        "write an offline page: of a field, or one that enlarges pictures",
+    ),
     "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimization, with live progress"),
     "render": ("gsr_app.harness.render", "draw a field file at any size, or any part of it"),
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),

@@ -1,4 +1,5 @@
-"""`gsr export`: a field file as one HTML page that draws it in the browser, at any zoom, without a network."""
+"""`gsr export`: a field file as one HTML page that draws it in the browser, at any zoom, without a network; or a page
+that enlarges pictures there."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from gsr_app.core.atomic import write_whole
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.pixels import as_rgb, from_planes
 from gsr_app.core.types import GaussianField, Scale, View
+from gsr_app.harness import export_page
 from gsr_app.harness.outputs import check_output
 from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
 from gsr_app.models.registry import catalogue
@@ -21,19 +24,25 @@ _PREVIEW_PX = 1024  # longer side of the picture that is shown before one zooms 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("field", type=Path, metavar=f"FIELD{SUFFIX}")
+    parser.add_argument("field", type=Path, nargs="?", metavar=f"FIELD{SUFFIX}")
     parser.add_argument(
         "--html",
         type=Path,
         nargs="?",
         const=Path(),
-        required=True,
         metavar="OUT.html",
-        help="default: beside the field",
+        help="the field as a page; default: beside the field",
     )
+    export_page.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if export_page.is_asked(arguments):
+        return export_page.run(arguments)
+    if arguments.field is None or arguments.html is None:
+        raise InvalidArgument(
+            "Nothing to export.", hint=f"gsr export FIELD{SUFFIX} --html, or gsr export --page OUT.html, or --space DIR"
+        )
     path: Path = arguments.field
     out: Path = arguments.html if arguments.html != Path() else path.with_suffix(".html")
     check_output(out, ".html")

@@ -1,0 +1,205 @@
+"""The page that enlarges pictures in the browser: from a file on the disk, without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gsr_app.core.types import Scale
+from gsr_app.harness import cli
+from gsr_app.ops.resize import resize
+from gsr_app.viewer.page.build import page_html, space_files
+from tests.browser.scenes import save
+from tests.browser.test_encoder import picture
+
+pytestmark = pytest.mark.browser
+
+PAGE = "document.querySelector('#page').page"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Offline; a request of any kind, a script error or a breach of the policy fails the test."""
+    context = browser.new_context(viewport={"width": 640, "height": 560}, accept_downloads=True)
+    context.set_default_timeout(120_000)
+    context.set_offline(True)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
+    address = save(tmp_path_factory.mktemp("page") / "page.html", page_html())
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith((address, "blob:", "data:")) else problems.append(asked.url),
+    )
+    page.goto(address)
+    until(page, f"document.querySelector('#page')?.page && {PAGE}.encoder")
+    yield page
+    context.close()
+    assert not problems, problems
+
+
+def until(page: Any, condition: str, seconds: float = 120) -> None:
+    """Until an expression is true. The page forbids the evaluation of text, which waiting in the page would need."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"() => Boolean({condition})"):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def drop(page: Any, data: bytes, name: str) -> None:
+    page.evaluate(
+        """([data, name]) => {
+          const files = new DataTransfer();
+          files.items.add(new File([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+        }""",
+        [base64.b64encode(data).decode(), name],
+    )
+
+
+def opened(page: Any, pixels: np.ndarray, name: str) -> None:
+    drop(page, png_of(pixels), name)
+    until(page, f"{PAGE}.source?.name === '{name}'")
+
+
+def encoded(page: Any) -> None:
+    until(page, f"{PAGE}.tiler.progress.done === {PAGE}.tiler.progress.total && !{PAGE}.tiler.isBusy", 600)
+
+
+def saved(page: Any, size: str) -> np.ndarray:
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_label("Factor or size").fill(size)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").click()
+    found = np.asarray(Image.open(download.value.path()))
+    page.get_by_role("button", name="Cancel").click()
+    return found
+
+
+def check_drawn(found: np.ndarray, pixels: np.ndarray, scale: Scale) -> None:
+    from gsr_app.engine.session import Session
+
+    exact = Session(device="cpu").upscale(pixels, method="swift", scale=scale).image
+    error = np.abs(found.astype(int) - exact)
+    assert found.shape == exact.shape
+    assert error.max() <= 1
+    assert error.mean() <= 0.1
+
+
+def test_a_dropped_picture_is_magnified_and_saved_as_the_command_line_does(page: Any) -> None:
+    pixels = picture(131, 97)
+    opened(page, pixels, "dropped.png")
+    encoded(page)
+    page.evaluate(f"() => {PAGE}.viewer.look(48, 60, 32)")
+    until(page, "JSON.parse(document.querySelector('.gsr-viewer').dataset.state).drawn.includes('swift')")
+    assert "32×" in page.locator(".gsr-bar .gsr-badge").inner_text()
+    check_drawn(saved(page, "3"), pixels, Scale(3, 3))
+    small = picture(48, 64)
+    opened(page, small, "small.png")
+    check_drawn(saved(page, "200x100"), small, Scale(100 / 48, 200 / 64))
+
+
+def test_bicubic_is_that_of_the_engine(page: Any) -> None:
+    pixels = picture(48, 64)
+    opened(page, pixels, "bicubic.png")
+    data = page.evaluate(f"() => Array.from({PAGE}.bicubic.pixels(0, 0, 64, 48, 224, 168))")
+    found = np.array(data, np.uint8).reshape(168, 224, 4)[:, :, :3]
+    exact = resize(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255, scale=3.5).clamp(0, 1)
+    error = np.abs(found.astype(int) - (exact[0] * 255).round().permute(1, 2, 0).numpy())
+    assert error.max() <= 1
+    assert error.mean() < 1e-3
+
+
+def test_what_cannot_be_opened_or_kept_is_said(page: Any) -> None:
+    alert = page.locator(".gsr-pagealert")
+    drop(page, b"no picture at all", "notes.txt")
+    until(page, "document.querySelector('.gsr-pagealert').textContent.includes('notes.txt is not a picture')")
+    huge = bytearray(png_of(np.zeros((1, 1, 3), np.uint8)))
+    huge[16:24] = (20_000).to_bytes(4, "big") * 2
+    drop(page, bytes(huge), "huge.png")
+    until(page, "document.querySelector('.gsr-pagealert').textContent.includes('400 megapixels')")
+    assert "opens up to 64" in alert.inner_text()
+    clear = np.zeros((12, 16, 4), np.uint8)
+    clear[:, 8:] = (250, 20, 30, 255)
+    opened(page, clear, "clear.png")
+    until(page, "document.querySelector('.gsr-pagealert').textContent.includes('shown and saved on white')")
+    found = saved(page, "2")
+    assert found[12, 3].tolist() == [255, 255, 255]
+    deep = io.BytesIO()
+    Image.fromarray(np.arange(192, dtype=np.uint16).reshape(12, 16) * 300).save(deep, "PNG")
+    drop(page, deep.getvalue(), "deep.png")
+    until(page, "document.querySelector('.gsr-pagealert').textContent.includes('16 bits per channel')")
+
+
+def test_sizes_that_cannot_be_saved_are_refused_in_words(page: Any) -> None:
+    opened(page, picture(48, 64), "sizes.png")
+    page.get_by_role("button", name="Save", exact=True).click()
+    for text, answer in {
+        "abc": "Write a factor",
+        "0.01": "from 0.25 to 100",
+        "1920x": "1920 × 1440",
+        "x2.5": "160 × 120",
+    }.items():
+        page.get_by_label("Factor or size").fill(text)
+        until(page, f"document.querySelector('.gsr-savedialog .gsr-figures').textContent.includes('{answer}')")
+    page.get_by_role("button", name="Cancel").click()
+
+
+def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
+    """4000 x 3000 pixels, flat, and a small network: what counts is which tiles are chosen and what is kept."""
+    flat = np.full((3000, 4000, 3), 90, np.uint8)
+    opened(page, flat, "large.png")
+    assert page.evaluate(f"() => {PAGE}.tiler.progress.total") == 0  # the whole picture is shown: smaller than it is
+    page.evaluate(
+        f"() => {PAGE}.tiler.encoder.encode = async (rgb, w, h, core) => new Float32Array(32 * core.width * core.height)"
+    )
+    page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: false }})")  # drawing is not what is tested
+    slots = page.evaluate(f"() => {PAGE}.tiler.field.slots")
+    assert slots * 147456 < 4.3e6
+    for x in (0, 1300, 2600):
+        page.evaluate(f"(x) => {PAGE}.tiler.look({{ x, y: 1400, width: 700, height: 500 }})", x)
+        encoded(page)
+    kept = page.evaluate(
+        f"() => [{PAGE}.tiler.field.placed.size, {PAGE}.tiler.field.count, {PAGE}.tiler.field.capacity]"
+    )
+    assert 4 < kept[0] <= slots
+    assert kept[1] <= kept[2]
+    page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: true }})")
+
+
+def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png_of(picture(48, 64)))
+    assert cli.main(["export", "--page", str(tmp_path / "p.html"), "--image", str(photo)]) == 0
+    text = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 1.5e6
+    assert '"photo.png"' in text
+    assert "connect-src 'none'" in text.replace("&#x27;", "'")
+    assert cli.main(["export", "--space", str(tmp_path / "space")]) == 0
+    assert {path.name for path in (tmp_path / "space").iterdir()} == set(space_files())
+    assert "sdk: static" in (tmp_path / "space" / "README.md").read_text(encoding="utf-8").split("---")[1]
+    json.loads((tmp_path / "space" / "manifest.webmanifest").read_text(encoding="utf-8"))
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no picture")
+    capsys.readouterr()
+    assert cli.main(["export", "--page", str(tmp_path / "q.html"), "--image", str(notes)]) != 0
+    assert not (tmp_path / "q.html").exists()
+    assert cli.main(["export", "--image", str(photo)]) == 2
+    assert cli.main(["export"]) == 2
