@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--carry", default="", metavar="IDS", help="methods whose Gaussians the report carries, or all: zooms offline"
     )
     parser.add_argument(
+        "--encoder", action="store_true", help="the report's reader can enlarge pictures of their own with swift, too"
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="OUT.html", help="where to write; a region's figure goes beside it"
     )
     parser.add_argument("--device", default="auto")
@@ -75,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         job = comparison.prepare(request, methods, NO_LIMITS)
         _check_regions(regions, job)
         pages.append(_compare(engine, job, regions, carried))
-    html, png, pdf = write_report(pages, chosen, arguments.report.stem)
+    html, png, pdf = write_report(pages, chosen, arguments.report.stem, with_encoder=arguments.encoder)
     write_whole(arguments.report, html)
     print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
     for data, suffix in ((png, ".png"), (pdf, ".pdf")):

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT.html",
         help="the field as a page; default: beside the field",
     )
+    parser.add_argument(
+        "--encoder", action="store_true", help="with --html: its reader can enlarge pictures of their own, too"
+    )
     export_page.add_arguments(parser)
 
 
@@ -47,14 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.html if arguments.html != Path() else path.with_suffix(".html")
     check_output(out, ".html")
     field, facts = load_field(path), read_facts(path)
-    text, carried = field_page(field, path.stem, method=facts.method, licence=facts.licence)
+    text, carried = field_page(
+        field, path.stem, method=facts.method, licence=facts.licence, with_encoder=arguments.encoder
+    )
     write_whole(out, text)
     print(f"{len(field):,} Gaussians, {carried / 1e6:.2f} MB of the page")
     print(f"{out}  {out.stat().st_size / 1e6:.2f} MB, opens offline")
     return 0
 
 
-def field_page(field: GaussianField, title: str, *, method: str = "", licence: str = "") -> tuple[str, int]:
+def field_page(
+    field: GaussianField, title: str, *, method: str = "", licence: str = "", with_encoder: bool = False
+) -> tuple[str, int]:
     """The page, and the bytes of the field in it."""
     from gsr_app import ops
 
@@ -78,4 +85,5 @@ def field_page(field: GaussianField, title: str, *, method: str = "", licence: s
     scene = Scene((pane,), source, frame, {"x": scale, "y": scale})
     data = pack_field(field, method=method, licence=licence)
     page = page_of(title, scene, {"field": encode_png(pixels, level=6)}, [], {"field": data})
-    return write_report([page], [known] if known else [], title)[0], len(field_url(data))
+    html, _, _ = write_report([page], [known] if known else [], title, with_encoder=with_encoder)
+    return html, len(field_url(data))

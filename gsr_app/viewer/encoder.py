@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.io.fields import write_tensors
-from gsr_app.models import checkpoint, registry, weights
+from gsr_app.models import registry, weights
 
 METHOD = "swift"
 FORMAT, VERSION = "gsr-encoder", 1
@@ -24,6 +24,8 @@ Precision = Literal["int16", "float32"]
 @functools.cache
 def encoder_weights(precision: Precision = "int16", given: Path | None = None) -> bytes:
     """A safetensors file; its texts hold the network's configuration and the weights' id and licence."""
+    from gsr_app.models import checkpoint  # it imports torch
+
     method = registry.method(METHOD)
     found = weights.obtain(method, given)
     return pack_encoder(checkpoint.load_files(registry.build(method.arch), found.files), precision, found.id)

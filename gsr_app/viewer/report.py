@@ -22,6 +22,7 @@ from gsr_app.models.registry import Method
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
 from gsr_app.viewer.figure import Row, figure_files
+from gsr_app.viewer.page.build import page_css, page_data
 
 SAME = "#url"  # a download that is the picture itself
 
@@ -75,7 +76,7 @@ def page_of(
 
 
 def write_report(
-    pages: Sequence[Page], methods: Sequence[Method], title: str
+    pages: Sequence[Page], methods: Sequence[Method], title: str, *, with_encoder: bool = False
 ) -> tuple[str, bytes | None, bytes | None]:
     """(HTML, figure as PNG, figure as PDF); there is no figure without a region."""
     rows: list[Row] = []
@@ -84,7 +85,8 @@ def write_report(
             opened = {pane_id: Image.open(io.BytesIO(png)) for pane_id, png in page.pictures.items()}
             rows += [Row(page.scene, region, opened) for region in page.scene.regions]
     png, pdf = figure_files(rows) or (None, None)
-    return build_report(pages, methods, title=title, figure_png=png, figure_pdf=pdf), png, pdf
+    text = build_report(pages, methods, title=title, figure_png=png, figure_pdf=pdf, with_encoder=with_encoder)
+    return text, png, pdf
 
 
 def build_report(
@@ -94,8 +96,9 @@ def build_report(
     title: str = "GSR report",
     figure_png: bytes | None = None,
     figure_pdf: bytes | None = None,
+    with_encoder: bool = False,
 ) -> str:
-    """The whole file as text."""
+    """The whole file as text. With the encoder, its reader can enlarge other pictures, too."""
     carried = [_carried(page, number) for number, page in enumerate(pages)]
     shown = [pane for scene, _ in carried for pane in scene.panes if pane.kind == "method"]
     machine = sorted({f"{p.timing.backend} on {p.timing.device}" for p in shown if p.timing})
@@ -119,14 +122,18 @@ def build_report(
             "pdf": figure_pdf and data_url(figure_pdf, "application/pdf"),
         },
     }
+    start, show, css = bundle.start_script(), "showReport", bundle.css()
+    if with_encoder:
+        report["encoder"] = page_data()
+        start, show, css = bundle.start_script(bundle.PAGE), "showReportAndPage", css + page_css()
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{bundle.css()}</style></head>"
+        f"<title>{html.escape(title)}</title><style>{css}</style></head>"
         '<body class="gsr-report"><main id="report"></main><script>\n'
-        f"{bundle.start_script()}"
+        f"{start}"
         f"const report = {bundle.embed(report)};\n"
-        'modules.then(({ showReport }) => showReport(document.querySelector("#report"), report));\n'
+        f'modules.then(({{ {show} }}) => {show}(document.querySelector("#report"), report));\n'
         "</script></body></html>\n"
     )
 

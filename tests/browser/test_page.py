@@ -184,6 +184,23 @@ def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: true }})")
 
 
+def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_page: Any, tmp_path: Path) -> None:
+    from gsr_app.io.fields import save_field
+    from tests.browser.fields import field_of
+
+    save_field(field_of(200), tmp_path / "one.gsr")
+    assert cli.main(["export", str(tmp_path / "one.gsr"), "--html", "--encoder"]) == 0
+    page = new_page()
+    page.goto((tmp_path / "one.html").as_uri())
+    page.get_by_role("button", name="Your own picture").wait_for()
+    drop(page, png_of(picture(9, 12)), "mine.png")
+    until(page, "document.querySelector('.gsr-page')?.page.source?.name === 'mine.png'")
+    until(page, "document.querySelector('.gsr-page').page.tiler.field.count === 4 * 9 * 12")
+    page.get_by_role("button", name="‹ Report").click()
+    assert page.locator(".gsr-reporthead").is_visible()
+    assert not page.locator(".gsr-pagehead").is_visible()
+
+
 def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(png_of(picture(48, 64)))

@@ -31,12 +31,7 @@ def page_html(
 ) -> str:
     """The whole page. `picture` is the (name, bytes) of a file that is shown at first; an `installable` page expects
     the other files of `space_files` beside it."""
-    data: dict[str, Any] = {
-        "weights": _text_of(weights or encoder.encoder_weights()),
-        "version": __version__,
-        "licence": registry.method(encoder.METHOD).weights_licence,
-        "picture": picture and {"name": picture[0], "data": _text_of(picture[1])},
-    }
+    data = page_data(weights, picture)
     policy = _POLICY.replace("{self}", "'self'" if installable else "").replace("  ", " ").replace(" ;", ";")
     links = '<link rel="manifest" href="manifest.webmanifest">' if installable else ""
     register = 'navigator.serviceWorker?.register("serviceworker.js");\n' if installable else ""
@@ -46,7 +41,7 @@ def page_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">'
         '<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="data:image/svg+xml;base64,{_text_of(_ICON.encode())}">{links}'
-        f"<title>{TITLE}</title><style>{bundle.css()}{_read('page.css')}</style></head>"
+        f"<title>{TITLE}</title><style>{bundle.css()}{page_css()}</style></head>"
         '<body class="gsr-report"><main id="page"></main>'
         "<noscript>This page needs JavaScript.</noscript><script>\n"
         f"{bundle.start_script(bundle.PAGE)}"
@@ -55,6 +50,21 @@ def page_html(
         f"{register}"
         "</script></body></html>\n"
     )
+
+
+def page_data(weights: bytes | None = None, picture: tuple[str, bytes] | None = None) -> dict[str, Any]:
+    """What the scripts of the page read."""
+    return {
+        "weights": _text_of(weights or encoder.encoder_weights()),
+        "version": __version__,
+        "licence": registry.method(encoder.METHOD).weights_licence,
+        "picture": picture and {"name": picture[0], "data": _text_of(picture[1])},
+    }
+
+
+def page_css() -> str:
+    """The rules beside those of the viewer."""
+    return _read("page.css")
 
 
 def space_files(weights: bytes | None = None) -> dict[str, str]:

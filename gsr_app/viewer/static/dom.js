@@ -44,6 +44,14 @@ export function takeFocus(stage) {
   if (!at || at === document.body || (at.tagName === "BUTTON" && at.closest("[id$='rail'], .gsr-empty"))) stage.focus({ preventScroll: true });
 }
 
+/** Use the dark colours where the system does. */
+export function followTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => document.body.classList.toggle("dark", dark.matches);
+  dark.addEventListener("change", follow);
+  follow();
+}
+
 export function download(name, type, data) {
   const url = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type }));
   el("a", { href: url, download: name }).click();

@@ -1,14 +1,11 @@
 /* A report: the viewer over several pictures, the methods and versions, and a blind test. */
 
 import { Blind } from "./blind.js";
-import { download, el } from "./dom.js";
+import { download, el, followTheme } from "./dom.js";
 import { Viewer } from "./viewer.js";
 
 export function showReport(root, report) {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => document.body.classList.toggle("dark", dark.matches);
-  dark.addEventListener("change", follow);
-  follow();
+  followTheme();
   for (const { scene } of report.pages) {
     for (const spec of scene.panes) if (spec.download_url === "#url") spec.download_url = spec.url;
   }

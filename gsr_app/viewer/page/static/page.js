@@ -5,7 +5,7 @@
  * `picture`, if any, is shown at first. */
 
 import { Bicubic } from "./bicubic.js";
-import { el } from "./dom.js";
+import { el, followTheme } from "./dom.js";
 import { Encoder } from "./encoder.js";
 import { drawExample } from "./example.js";
 import { aboutDialog, EngineBadge, Progress, Welcome } from "./pageparts.js";
@@ -23,13 +23,6 @@ const PANES = [
 ];
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-
-function followTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => document.body.classList.toggle("dark", dark.matches);
-  dark.addEventListener("change", follow);
-  follow();
-}
 
 export function showPage(root, data) {
   return new Page(root, data);
