@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gsr_app import __version__
 from gsr_app.core import settings
 from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownName, nearest
 
@@ -28,7 +27,7 @@ COMMANDS = {
     "compare": ("gsr_app.harness.compare", "compare several methods side by side in one HTML file"),
     "export": (
         "gsr_app.harness.export",
-        "write an offline page: of a field, or one that enlarges pictures",
+        "write an offline page (of a field, or one that enlarges pictures), or a network as ONNX or for the Hub",
     ),
     "fit": ("gsr_app.harness.fit", "turn one image into Gaussians by optimization, with live progress"),
     "render": ("gsr_app.harness.render", "draw a field file at any size, or any part of it"),
@@ -38,6 +37,7 @@ COMMANDS = {
     "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),
     "pack": ("gsr_app.harness.pack", "put pictures, or what a teacher makes of them, into one file for train"),
     "train": ("gsr_app.harness.train", "train a network from a recipe on a folder of pictures"),
+    "completion": ("gsr_app.harness.completion", "print the script that completes commands in bash, zsh or fish"),
     "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something faster"),
 }
 
@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = words[0] if words else ""
     if command in {"--version", "-V"}:
-        print(f"gsr {__version__}")
+        from gsr_app.harness.version import describe_version
+
+        print(describe_version())
         return 0
     if command not in COMMANDS:
         asked = command in {"-h", "--help", "help"}
@@ -100,6 +102,6 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "gsr COMMAND --help explains a command; gsr --version prints the version.",
+            "gsr COMMAND --help explains a command; gsr --version prints the versions.",
         ]
     )

@@ -1,89 +1,64 @@
-"""`gsr export`: a field file as one HTML page that draws it in the browser, at any zoom, without a network; or a page
-that enlarges pictures there."""
+"""`gsr export`: an offline page of a field, or one that enlarges pictures; a network as ONNX, or for the Hub."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.core.pixels import as_rgb, from_planes
-from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness import export_page
-from gsr_app.harness.outputs import check_output
-from gsr_app.io.fields import SUFFIX, load_field, pack_field, read_facts
-from gsr_app.models.registry import catalogue
-from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
-from gsr_app.viewer.png import encode_png
-from gsr_app.viewer.report import field_url, page_of, write_report
-
-_PREVIEW_PX = 1024  # longer side of the picture that is shown before one zooms in, or without WebGL2
+from gsr_app.harness.bench_record import read_size
+from gsr_app.io.fields import SUFFIX
+from gsr_app.models import registry, weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("field", type=Path, nargs="?", metavar=f"FIELD{SUFFIX}")
     parser.add_argument(
-        "--html",
-        type=Path,
-        nargs="?",
-        const=Path(),
-        metavar="OUT.html",
+        "--html", type=Path, nargs="?", const=Path(), metavar="OUT.html",
         help="the field as a page; default: beside the field",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--encoder", action="store_true", help="with --html: its reader can enlarge pictures of their own, too"
     )
     export_page.add_arguments(parser)
+    parser.add_argument("--onnx", type=Path, metavar="OUT.onnx", help="the network of a method, checked against torch")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="config.json, model.safetensors and the model card")
+    parser.add_argument("--method", help="whose network (default: the default method)")
+    parser.add_argument("--weights", metavar="PATH", help="your own weights: a file, or a folder with one per part")
+    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the ONNX file")
+    parser.add_argument("--size", type=read_size, metavar="WxH", help="an ONNX file for inputs of this size alone")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.onnx is not None or arguments.model is not None:
+        return _export_network(arguments)
     if export_page.is_asked(arguments):
         return export_page.run(arguments)
+    from gsr_app.harness.export_field import write_field_page
+
     if arguments.field is None or arguments.html is None:
         raise InvalidArgument(
-            "Nothing to export.", hint=f"gsr export FIELD{SUFFIX} --html, or gsr export --page OUT.html, or --space DIR"
+            "Nothing to export.",
+            hint=f"gsr export FIELD{SUFFIX} --html, or gsr export with one of --page, --space, --onnx and --model",
         )
     path: Path = arguments.field
-    out: Path = arguments.html if arguments.html != Path() else path.with_suffix(".html")
-    check_output(out, ".html")
-    field, facts = load_field(path), read_facts(path)
-    text, carried = field_page(
-        field, path.stem, method=facts.method, licence=facts.licence, with_encoder=arguments.encoder
-    )
-    write_whole(out, text)
-    print(f"{len(field):,} Gaussians, {carried / 1e6:.2f} MB of the page")
-    print(f"{out}  {out.stat().st_size / 1e6:.2f} MB, opens offline")
+    out = arguments.html if arguments.html != Path() else path.with_suffix(".html")
+    write_field_page(path, out, with_encoder=arguments.encoder)
     return 0
 
 
-def field_page(
-    field: GaussianField, title: str, *, method: str = "", licence: str = "", with_encoder: bool = False
-) -> tuple[str, int]:
-    """The page, and the bytes of the field in it."""
-    from gsr_app import ops
+def _export_network(arguments: argparse.Namespace) -> int:
+    if arguments.field is not None or arguments.html is not None or export_page.is_asked(arguments):
+        raise InvalidArgument("--onnx and --model write a network alone.", hint="Choose it with --method.")
+    method = registry.method(arguments.method or weights.default_method())
+    if arguments.onnx is not None:
+        from gsr_app.harness.export_onnx import write_onnx
 
-    height, width = field.source_size
-    scale = min(4.0, max(1.0, _PREVIEW_PX / max(height, width)))
-    view = View.whole(field.source_size, Scale(scale, scale))
-    pixels = as_rgb(from_planes(ops.render(field, view).cpu().numpy(), np.uint8))
-    known = catalogue().get(method)
-    pane = PaneSpec(
-        "field",
-        known.title if known else method or title,
-        known.color if known else "#2f6f5e",
-        state="done",
-        url="carried",
-        span=view.span,
-        field=PaneField("field", len(field), live=False),
-        done="drawn from the field file",
-        licence=licence,
-    )
-    source, frame = Source(title, title, width, height), Frame(view.size[1], view.size[0])
-    scene = Scene((pane,), source, frame, {"x": scale, "y": scale})
-    data = pack_field(field, method=method, licence=licence)
-    page = page_of(title, scene, {"field": encode_png(pixels, level=6)}, [], {"field": data})
-    html, _, _ = write_report([page], [known] if known else [], title, with_encoder=with_encoder)
-    return html, len(field_url(data))
+        print(write_onnx(method, arguments.onnx, arguments.weights, arguments.precision, arguments.size))
+    if arguments.model is not None:
+        from gsr_app.harness.export_model import write_model
+
+        write_model(method, arguments.model, arguments.weights)
+        print(f"{arguments.model}  ready for: hf upload OWNER/NAME {arguments.model}")
+    return 0

@@ -69,6 +69,9 @@ class Architecture:
     scale_conditioned: bool = False  # field: the field belongs to the scale it was made for
     lattice: int = 1  # field: Gaussians per source pixel and axis, in row-major order over the whole lattice
     window_fraction: float | None = None  # field: half-width of the published hard window, over half the frame
+    onnx_multiple: int = (
+        1  # ONNX: sides are multiples of this, too; 0: a file is for one size, on which the network depends
+    )
     parts: tuple[str, ...] = ()  # submodules that have a weight file each ("encoder", "decoder"); empty: one file
 
 

@@ -321,6 +321,7 @@ ARCHS = tuple(
         kind="pixels",
         native_scale=scale,
         minimum_size=_MIN_SIDE,
+        onnx_multiple=0,
         overlap=16,
         largest_tile=320,  # its largest convolution then takes well under a second on two cores: so does cancelling
     )

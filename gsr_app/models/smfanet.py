@@ -58,7 +58,11 @@ class Aggregation(nn.Module):
     def forward(self, features: Tensor) -> Tensor:  # [B, C, h, w]
         local, x = self.linear_0(features).chunk(2, dim=1)
         height, width = x.shape[-2:]
-        pooled = self.dw_conv(F.adaptive_max_pool2d(x, (height // _POOL, width // _POOL)))
+        if height % _POOL or width % _POOL:
+            highest = F.adaptive_max_pool2d(x, (height // _POOL, width // _POOL))
+        else:  # the same, in a form that ONNX has
+            highest = F.max_pool2d(x, _POOL)
+        pooled = self.dw_conv(highest)
         variance = x.var((-2, -1), keepdim=True)
         modulation = F.gelu(self.linear_1(pooled * self.alpha + variance * self.belt))
         wide = x * F.interpolate(modulation, size=(height, width), mode="nearest")
@@ -121,6 +125,7 @@ ARCHS = tuple(
         kind="pixels",
         native_scale=scale,
         minimum_size=_POOL,
+        onnx_multiple=_POOL,
         overlap=32,
         bytes_per_pixel=8 * 4 * 2 * channels,
     )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gsr_app.core.types import GaussianField, Scale
+from gsr_app.models.pretrained import Pretrained
 from gsr_app.models.registry import Architecture
 from gsr_app.ops.resize import resize
 
@@ -85,7 +86,7 @@ def local_maximum(x: Tensor, reach: int) -> Tensor:
     return F.max_pool2d(x, (side, 1), stride=1, padding=(reach, 0))
 
 
-class Swift(nn.Module):
+class Swift(Pretrained):
     gap = 4  # source pixels between pictures that are drawn together; a Gaussian reaches less than 3
 
     def __init__(self, config: SwiftConfig = SwiftConfig()) -> None:
@@ -101,7 +102,7 @@ class Swift(nn.Module):
     def encode(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]: colours and raw shapes
         lattice = self.convolve(lr)
         color = lattice[:, :3] + resize(lr, scale=_LATTICE)
-        lattice[:, :3] = self._limit(color, lr)
+        lattice[:, :3] = self.limit(color, lr)
         return lattice
 
     def convolve(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]
@@ -113,7 +114,7 @@ class Swift(nn.Module):
         # Under autocast half precision ends here: it is too coarse for positions and colours.
         return F.pixel_shuffle(self.tail(x).to(lr.dtype).contiguous(), _LATTICE)
 
-    def _limit(self, color: Tensor, lr: Tensor) -> Tensor:  # [B, 3, 2h, 2w], [B, 3, h, w]
+    def limit(self, color: Tensor, lr: Tensor) -> Tensor:  # [B, 3, 2h, 2w], [B, 3, h, w]
         """Clamp colours to slightly more than the range of their neighbourhood, which bounds ringing."""
         highest = local_maximum(lr, self.config.surroundings) + self.config.overshoot
         lowest = -local_maximum(-lr, self.config.surroundings) - self.config.overshoot

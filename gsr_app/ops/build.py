@@ -31,14 +31,11 @@ def cpu_library(*, retry: bool = False) -> Path:
     retry: try again where an earlier attempt with the same sources and compiler failed.
     """
     flags = load_flags()
-    if ready := _find_prebuilt(flags):
+    if ready := find_cpu_library():
         return ready
     compiler = _find_compiler()
-    folder = cache_folder() / "kernels"
-    target = f"{flags.processor_key()}-{_compiler_key(compiler)}"
-    library: Path = folder / flags.library_name(target)
-    if _is_whole(library):
-        return library
+    library = _built_library(flags, compiler)
+    folder = library.parent
     failure = library.with_suffix(".failed")
     with _locked(folder):
         if _is_whole(library):  # another process has built it meanwhile
@@ -50,6 +47,20 @@ def cpu_library(*, retry: bool = False) -> Path:
         _LOG.warning("Building the CPU kernels with %s, once: this takes about ten seconds.", Path(compiler).name)
         _compile(flags, compiler, library, failure)
     return library
+
+
+def find_cpu_library() -> Path | None:
+    """The library if it is there; None if it would have to be built. Without a compiler that is an error."""
+    flags = load_flags()
+    if ready := _find_prebuilt(flags):
+        return ready
+    library = _built_library(flags, _find_compiler())
+    return library if _is_whole(library) else None
+
+
+def _built_library(flags: ModuleType, compiler: str) -> Path:
+    target = f"{flags.processor_key()}-{_compiler_key(compiler)}"
+    return cache_folder() / "kernels" / flags.library_name(target)
 
 
 def load_flags() -> ModuleType:

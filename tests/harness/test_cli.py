@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,14 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert f"usage: gsr {name}" in capsys.readouterr().out
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_versions_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GSR_BACKEND", "reference")
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out.strip() == f"gsr {__version__}"
+    first, torch, drawing, weights = capsys.readouterr().out.splitlines()
+    assert first == f"gsr {__version__}"
+    assert torch.startswith(f"torch {metadata.version('torch')} on ")
+    assert drawing == "drawing: reference"
+    assert re.fullmatch(r"weights: swift@[0-9a-f]{8} \(the default method swift\)", weights)
 
 
 def test_a_wrong_call_is_exit_code_2_with_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
