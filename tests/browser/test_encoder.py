@@ -132,6 +132,38 @@ def test_a_gpu_in_software_is_passed_over_with_a_reason(page: Any, small: Swift)
     assert "software" in title
 
 
+@pytest.mark.parametrize(
+    ("kind", "lose"),
+    [
+        ("webgl2", "encoder.engine.gl.getExtension('WEBGL_lose_context').loseContext()"),
+        pytest.param("webgpu", "encoder.engine.device.destroy()", marks=pytest.mark.slow),
+    ],
+)
+def test_a_lost_gpu_is_opened_again(page: Any, small: Swift, kind: str, lose: str) -> None:
+    open_encoder(page, pack_encoder(small, "float32"), kind)
+    page.evaluate(f"() => {{ {lose}; }}")
+    pixels = picture(9, 5)
+    assert np.abs(lattice_of(page, pixels) - expected(small, pixels)).max() < EXACT["float32"]
+    assert page.evaluate("encoder.kind") == kind
+    assert "was lost" in page.evaluate("encoder.title")
+
+
+def test_an_engine_that_computes_wrong_numbers_is_passed_over(page: Any, small: Swift) -> None:
+    wrong = """async ([weights]) => {
+      const open = GlEngine.open;
+      GlEngine.open = () => ({ run: async (rgb, w, h) => ({ data: new Float32Array(32 * w * h), group: 4 * w * h, sub: 1, row: 4 * w, column: 4 }), close() {} });
+      try {
+        window.encoder = await Encoder.open(Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0)).buffer);
+      } finally {
+        GlEngine.open = open;
+      }
+      return [encoder.kind, encoder.title];
+    }"""
+    kind, title = page.evaluate(wrong, [text_of(pack_encoder(small))])
+    assert kind == "wasm"
+    assert "WebGL2 computes wrong numbers here." in title
+
+
 def test_weights_as_integers_are_closer_than_float16() -> None:
     weight = np.random.default_rng(1).normal(0, 0.1, (8, 8, 3, 3)).astype(np.float32)
     weight[3] = 0

@@ -201,6 +201,15 @@ def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_pag
     assert not page.locator(".gsr-pagehead").is_visible()
 
 
+def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:
+    for number in range(10):
+        opened(page, picture(9 + number, 12), f"{number}.png")
+        until(page, f"{PAGE}.tiler.field.count === 4 * 12 * {9 + number}")
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate(f"() => {PAGE}.viewer.live.painter.copies.size") == 1
+    assert page.evaluate(f"() => {PAGE}.viewer.panes.size") == 3
+
+
 def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(png_of(picture(48, 64)))
@@ -220,3 +229,21 @@ def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: 
     assert not (tmp_path / "q.html").exists()
     assert cli.main(["export", "--image", str(photo)]) == 2
     assert cli.main(["export"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["webgpu", "webgl2", "wasm"])
+def test_tiles_are_joined_without_a_trace_by_every_engine(browser: Any, tmp_path: Path, engine: str) -> None:
+    """600 x 450 pixels are 12 tiles; minutes where a GPU is software."""
+    context = browser.new_context()
+    page = context.new_page()
+    html = page_html().replace("const data = {", f'const data = {{"engine":"{engine}",')
+    page.goto(save(tmp_path / "page.html", html))
+    until(page, f"document.querySelector('#page')?.page && {PAGE}.encoder", 600)
+    page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: false }})")
+    pixels = picture(450, 600)
+    opened(page, pixels, "tiled.png")
+    until(page, f"{PAGE}.tiler.progress.done === 12", 3000)
+    assert page.evaluate(f"() => {PAGE}.encoder.kind") == engine
+    check_drawn(saved(page, "1.5"), pixels, Scale(1.5, 1.5))
+    context.close()
