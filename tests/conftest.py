@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 _CORES = os.cpu_count() or 1
-_WORKERS_AT_MOST = 4  # each may take 2 GB
+_WORKERS_AT_MOST = 4  # each may take 2 GB; one more than cores, because many tests wait for a browser or a program
 
 # Processes that each compute on all cores wait for one another, and so do the programs that tests start.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The whole suite runs in several processes; tests that are named on the command line run in this one."""
-    return min(_CORES, _WORKERS_AT_MOST) if config.args == config.getini("testpaths") and _CORES > 1 else 0
+    return min(_CORES + 1, _WORKERS_AT_MOST) if config.args == config.getini("testpaths") and _CORES > 1 else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
