@@ -34,6 +34,11 @@ def weights_folder() -> Path | None:
     return _value("GSR_WEIGHTS_DIR", None)
 
 
+def model_places() -> tuple[Path, ...]:
+    """Folders with model files of other authors, or single files."""
+    return _value("GSR_MODELS_DIR", ())
+
+
 def is_offline() -> bool:
     """Whether nothing may be fetched."""
     return _value("GSR_OFFLINE", False) or _value("HF_HUB_OFFLINE", False)
@@ -81,6 +86,16 @@ def upload_folder() -> Path | None:
 def is_zero_gpu() -> bool:
     """Whether this is a Space whose GPU is lent for single calls."""
     return _value("SPACES_ZERO_GPU", False)
+
+
+def set_weights_folder(folder: Path) -> None:
+    """Set `GSR_WEIGHTS_DIR`, for the processes that this one starts, too."""
+    os.environ["GSR_WEIGHTS_DIR"] = str(folder)
+
+
+def add_model_file(path: Path) -> None:
+    """Put a file before the others in `GSR_MODELS_DIR`, for the processes that this one starts, too."""
+    os.environ["GSR_MODELS_DIR"] = os.pathsep.join(str(place) for place in (path.resolve(), *model_places()))
 
 
 def markdown() -> str:
@@ -145,6 +160,10 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _places(text: str) -> tuple[Path, ...]:
+    return tuple(_folder(part.strip()) for part in text.split(os.pathsep) if part.strip())
+
+
 def _readable_folder(text: str) -> Path:
     path = _folder(text)
     if path.is_file():
@@ -190,6 +209,10 @@ VARIABLES: dict[str, Variable] = {
         "`gsr` in the platform's cache folder", "a folder, made if need be", _folder,
     ),
     "GSR_WEIGHTS_DIR": Variable("your own weight files, looked for here first", "none", _FOLDER, _readable_folder),
+    "GSR_MODELS_DIR": Variable(
+        "model files of other authors, each the method `file:NAME`", "none",
+        "a folder or a file, or several separated as in `PATH`", _places,
+    ),
     "GSR_OFFLINE": Variable("fetch nothing: weights that are not here are an error", "0", _SWITCH, _switch),
     "GSR_BACKEND": Variable(
         "what draws Gaussians; one that is named loads or is an error", "auto", ", ".join(BACKENDS), _backend

@@ -29,7 +29,7 @@ from gsr_app.harness.batch import Outcome, Task
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import WorkerDied, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.progress import ProgressLine, clock
-from gsr_app.harness.sessions import add_session_arguments, open_session
+from gsr_app.harness.sessions import add_model_argument, add_session_arguments, open_session, use_model
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.models import registry, weights
 
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", metavar="S", help="4, 2.7, or vertical x horizontal: 2.5x4 (default: 4)")
     size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 1920x, x1080, fit:3840x2160")
+    add_model_argument(parser)
     add_session_arguments(parser)
     parser.add_argument(
         "--format", metavar="EXT", help="png, tif, webp, jpg …; default: as the input if lossless, else png"
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    method = arguments.method or weights.default_method()
+    method = use_model(arguments) or arguments.method or weights.default_method()
     if method not in registry.catalogue():
         raise UnknownMethod(method, registry.catalogue())
     wanted = arguments.size or arguments.scale or "4"

@@ -14,7 +14,7 @@ from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod, Video
 from gsr_app.core.types import Progress, Scale
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.progress import ProgressLine, clock
-from gsr_app.harness.sessions import add_session_arguments, open_session
+from gsr_app.harness.sessions import add_model_argument, add_session_arguments, open_session, use_model
 from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.harness.upscale import check_scale
 from gsr_app.models import registry, weights
@@ -44,12 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
     parser.add_argument("--restart", action="store_true", help="delete the parts of an unfinished earlier run")
     parser.add_argument("--keep-part", action="store_true", help="after Ctrl-C, write what is done as a playable file")
+    add_model_argument(parser)
     add_session_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    method = arguments.method or weights.default_method()
+    method = use_model(arguments) or arguments.method or weights.default_method()
     if method not in registry.catalogue():
         raise UnknownMethod(method, registry.catalogue())
     check_scale(arguments.size or arguments.scale or "2", in_pixels=bool(arguments.size))

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gsr_app.core.errors import InvalidArgument, UnknownMethod, UnknownName
 from gsr_app.core.tables import construct, parse_toml
+from gsr_app.models.community.files import PREFIX, model_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,6 +87,8 @@ def architecture(arch_id: str) -> Architecture:
     registered = _registered_architectures()
     if arch_id in registered:
         return registered[arch_id]
+    if arch_id.startswith(PREFIX) and (found := _community("describe", arch_id)):
+        return found[1]
     for arch in _read_file(_file_of(arch_id)) if _is_ours(arch_id) else ():
         if arch.id == arch_id:
             return arch
@@ -207,9 +210,11 @@ class Method:
 
 
 def catalogue() -> Mapping[str, Method]:
-    """Every method by its id: those of this package in the order of the file, then the registered ones."""
+    """Every method by its id: those of this package in the order of the file, then the registered ones and files."""
     _load_plugins()
-    return {**packaged_catalogue(), **{found.id: found for found, _ in tuple(_registered.values())}}
+    files = _community("methods") if model_files() else {}
+    others = (*tuple(_registered.values()), *files.values())
+    return {**packaged_catalogue(), **{found.id: found for found, _ in others}}
 
 
 @functools.cache
@@ -232,10 +237,17 @@ def starts() -> Mapping[str, Method]:
 
 def method(method_id: str) -> Method:
     """The method of an id."""
+    if method_id.startswith(PREFIX) and (found := _community("describe", method_id)):
+        return found[0]
     known = catalogue()
     if method_id not in known:
         raise UnknownMethod(method_id, known)
     return known[method_id]
+
+
+def _community(function: str, *arguments: str) -> Any:
+    """Call a function of community/loading.py, which imports torch."""
+    return getattr(importlib.import_module("gsr_app.models.community.loading"), function)(*arguments)
 
 
 # ---- methods of other packages ----------------------------------------------------------------------------------

@@ -86,6 +86,12 @@ class Engine:
 
         return local.keep(method, files)
 
+    def add_model(self, path: Path) -> str:
+        """Keep a model file of another author from now on, if it can be used; returns its method id."""
+        from gsr_app.models.community import loading
+
+        return loading.keep(path)
+
     # ---- pictures, fields, videos -------------------------------------------------------------------------------
 
     def stream(

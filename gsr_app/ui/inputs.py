@@ -33,8 +33,9 @@ class PictureInput(gr.Image):
 class ModelTable(gr.HTML):
     """The catalogue as a table; `manage` is triggered with {action, method}."""
 
-    def __init__(self, value: list[dict[str, Any]] | None = None, **options: Any) -> None:
+    def __init__(self, value: list[dict[str, Any]] | None = None, *, may_add: bool = False, **options: Any) -> None:
         fixed: dict[str, Any] = {
+            "may_add": may_add,  # whether model files of other authors are taken
             "html_template": '<div class="gsr-models"></div>',
             "js_on_load": (STATIC / "models.js").read_text(encoding="utf-8"),
             "apply_default_css": False,

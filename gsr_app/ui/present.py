@@ -124,7 +124,7 @@ def model_row(
 def weights_text(method: Method, availability: Availability) -> str:
     """The state of a method's weights."""
     if not method.files:
-        return "Needs no weights"
+        return "Ready" if method.kind != "resize" else "Needs no weights"
     if availability.here:
         return "Ready: your own weights" if availability.own else "Ready"
     if method.page:

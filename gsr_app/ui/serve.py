@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         host, share=arguments.share, allowed=allowed, space=settings.space_host(), has_password=bool(arguments.auth)
     )
     alone = is_loopback(host) and not (arguments.share or allowed or settings.space_host())
-    if arguments.weights_dir:  # processes that the app starts look there, too
-        os.environ["GSR_WEIGHTS_DIR"] = str(arguments.weights_dir)
+    if arguments.weights_dir:
+        settings.set_weights_folder(arguments.weights_dir)
     engine = Engine(arguments.device)
     app = create_app_state(engine, limits, timings=timings_file(), may_manage=alone)
     page = layout.build(app)

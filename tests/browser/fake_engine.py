@@ -178,3 +178,8 @@ class FakeEngine(Engine):
         if any(path.stat().st_size == 0 for path in files):
             raise GsrError(f"{files[0]} is empty.")
         return sum(path.stat().st_size for path in files)
+
+    def add_model(self, path: Path) -> str:
+        if path.stat().st_size == 0:
+            raise GsrError(f"{path} is empty.")
+        return "away"

@@ -114,6 +114,19 @@ def test_a_public_app_takes_no_weights(tmp_path: Path, uploads: Path) -> None:
     assert upload.exists()
 
 
+def test_model_files_of_other_authors_are_taken_on_ones_own_machine_alone(tmp_path: Path, uploads: Path) -> None:
+    upload = uploaded("theirs.pth", b"x", uploads)
+    with pytest.raises(gr.Error):
+        next(perform(app(tmp_path / "files", False), "add-model", None, [str(upload)]))
+    assert upload.exists()
+    (last,) = perform(app(tmp_path / "files", True), "add-model", None, [str(upload)])
+    assert next(row for row in last if row["id"] == "away")["said"].startswith("added")
+    assert not upload.exists()
+    empty = uploaded("empty.pth", b"", uploads)
+    with pytest.raises(gr.Error, match=r"^'empty\.pth is empty"):
+        next(perform(app(tmp_path / "files", True), "add-model", None, [str(empty)]))
+
+
 def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path, uploads: Path) -> None:
     """What was not uploaded is neither read nor removed."""
     theirs = tmp_path / "theirs.pth"

@@ -13,22 +13,23 @@ function action(row, id, text) {
   const button = make("button", "gsr-plain", text);
   button.type = "button";
   button.setAttribute("aria-label", `${text} ${row.title}`);
-  button.addEventListener("click", () => (id === "add" ? addFiles(row) : trigger("manage", { action: id, method: row.id })));
+  const request = { action: id, method: row.id };
+  button.addEventListener("click", () => (id === "add" ? addFiles(row.title, request, true) : trigger("manage", request)));
   return button;
 }
 
 /* Choosing files has to start within the click that asks for it; they are uploaded, then named to the server. */
-function addFiles(row) {
+function addFiles(title, request, multiple) {
   const input = make("input", "");
   input.type = "file";
-  input.multiple = true;
+  input.multiple = multiple;
   input.accept = ".pth,.pt,.safetensors";
-  input.setAttribute("aria-label", `Files of ${row.title}`);
+  input.setAttribute("aria-label", `Files of ${title}`);
   input.hidden = true;
   input.addEventListener("change", async () => {
     const sent = await Promise.all([...input.files].map((file) => upload(file)));
     input.remove();
-    trigger("manage", { action: "add", method: row.id, files: sent.map((one) => one.path) });
+    trigger("manage", { ...request, files: sent.map((one) => one.path) });
   });
   root.append(input);
   input.click();
@@ -81,7 +82,11 @@ function show() {
     return cell;
   });
   const rows = props.value ?? [];
-  root.replaceChildren(make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
+  const others = make("button", "gsr-plain", "Add a model file of another author");
+  others.type = "button";
+  others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. No code in the file runs.";
+  others.addEventListener("click", () => addFiles("another author", { action: "add-model" }, false));
+  root.replaceChildren(...(props.may_add ? [others] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
   [...root.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
 }
 

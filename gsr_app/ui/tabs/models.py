@@ -23,7 +23,7 @@ _BEAT_S = 0.25
 
 def build(app: AppState) -> None:
     with gr.Column(elem_classes=["gsr-page"]):
-        table = ModelTable(rows(app))
+        table = ModelTable(rows(app), may_add=app.may_manage)
 
     def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
@@ -51,6 +51,9 @@ def rows(
 
 def perform(app: AppState, action: object, method_id: object, uploads: object = None) -> Iterator[list[dict[str, Any]]]:
     """Fetch, verify, add or remove the weights of a method; yields the table as it changes."""
+    if action == "add-model" and app.may_manage:
+        yield add_model(app, uploads)
+        return
     known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
     if method is None or action not in {"fetch", "verify", "add", "remove"} or not app.may_manage:
@@ -70,6 +73,20 @@ def perform(app: AppState, action: object, method_id: object, uploads: object = 
             yield rows(app, {method.id: event})
             return
         fraction = event
+
+
+def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
+    """Take an uploaded model file of another author as a method; the table with it."""
+    (path, *others) = uploaded_files(uploads)
+    try:
+        if others:
+            raise gr.Error("Add one model file at a time.")
+        return rows(app, {app.engine.add_model(path): "added; reload the page to choose it in the other tabs"})
+    except GsrError as error:
+        raise gr.Error(f"{error} {error.hint}".replace(str(path), path.name)) from None
+    finally:
+        for one in (path, *others):
+            one.unlink(missing_ok=True)
 
 
 def uploaded_files(paths: object) -> list[Path]:
