@@ -31,7 +31,10 @@ class Drawing {
 
   copy(drawn, w, h, place) {
     const { canvas } = this;
-    if (canvas.width < w || canvas.height < h) Object.assign(canvas, { width: Math.max(w, canvas.width), height: Math.max(h, canvas.height) });
+    if (canvas.width <= w || canvas.height <= h) Object.assign(canvas, { width: Math.max(w + 1, canvas.width), height: Math.max(h + 1, canvas.height) });
+    // Where it is magnified with smoothing, the pixels beyond its last row and column are blended in: repeat those.
+    this.ctx.drawImage(drawn, 0, h - 1, w, 1, 0, h, w, 1);
+    this.ctx.drawImage(drawn, w - 1, 0, 1, h, w, 0, 1, h);
     this.ctx.drawImage(drawn, 0, 0, w, h, 0, 0, w, h);
     Object.assign(this, { w, h, place });
   }

@@ -33,6 +33,7 @@ export class Page {
     this.data = data;
     this.source = this.tiler = null;
     this.isOpening = 0;
+    this.lacking = "";
     this.viewer = new Viewer(el("div", { className: "gsr-pagestage" }), {
       pictureOf: () => this.source.picture,
       enlargerOf: ({ id }) => (id === "bicubic" ? this.bicubic : null),
@@ -57,7 +58,7 @@ export class Page {
       this.badge.node,
       this.welcome.chooser("Open", "gsr-openbutton"),
       this.save,
-      el("button", { type: "button", className: "gsr-plainbutton", title: "About this page", "aria-label": "About this page", onclick: () => this.about.showModal() }, el("span", { className: "gsr-aboutword" }, "About "), "ⓘ"),
+      el("button", { type: "button", className: "gsr-plainbutton", title: "About this page", "aria-label": "About this page", onclick: () => this.about.showModal() }, el("span", { className: "gsr-aboutword" }, "About"), el("span", { className: "gsr-abouticon" }, "ⓘ")),
     );
     root.classList.add("gsr-page", "is-empty");
     this.root = root;
@@ -78,16 +79,18 @@ export class Page {
       this.badge.show(this.encoder);
     } catch (error) {
       this.badge.fail(String(error.message ?? error));
-      this.#warn(`This browser cannot compute Gaussians: ${error.message ?? error}`);
+      this.lacking = `This browser cannot compute Gaussians: ${error.message ?? error} Pictures are enlarged without them.`;
     }
-    if (this.viewer.live.painter === null) this.#warn(`This browser cannot draw Gaussians: ${this.viewer.live.unavailable} Pictures are shown without them.`);
+    if (!this.viewer.live.painter) this.lacking = `This browser cannot draw Gaussians: ${this.viewer.live.unavailable} Pictures are enlarged without them.`;
+    this.#warn("");
     const { picture } = this.data;
     if (picture) await this.open(new Blob([bytesOf(picture.data)]), picture.name);
   }
 
+  /** Say what is wrong with this picture, and what the browser lacks. */
   #warn(text) {
-    this.alert.textContent = text;
-    this.alert.hidden = !text;
+    this.alert.textContent = [this.lacking, text].filter(Boolean).join(" ");
+    this.alert.hidden = !this.alert.textContent;
   }
 
   #openFirst(files) {
