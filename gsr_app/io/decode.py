@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,7 @@ class Opened:
     meta: Metadata
     path: Path
     check: Callable[[], object] = bool  # raises for unreadable pixels that libvips would make black
+    state: tuple[int, ...] = ()  # of the file when it was opened
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,7 +52,7 @@ class Opened:
         return Layout(np.dtype(_DTYPES[self.image.format]), 0 if bands == 1 else bands)
 
     def read_all(self) -> Stored:
-        with explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
+        with _unchanged(self.path, self.state), explaining(f"{self.name} cannot be decoded", _BROKEN_HINT):
             self.check()
             return self._shape(self.image.write_to_memory(), self.image.height)
 
@@ -61,7 +63,8 @@ class Opened:
             return load_vips().Region.new(self.image)
 
     def read_strip(self, region: Any, top: int, rows: int) -> Stored:
-        with explaining(f"{self.name} cannot be decoded at row {top}", _BROKEN_HINT):
+        what = f"{self.name} cannot be decoded at row {top}"
+        with _unchanged(self.path, self.state), explaining(what, _BROKEN_HINT):
             return self._shape(region.fetch(0, top, self.image.width, rows), rows)
 
     @property
@@ -80,9 +83,10 @@ class Opened:
 def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
     """Open a file by its content, not its name. Raises `ImageError` if the header is bad or the picture too large."""
     path = Path(path)
+    state = _state_of(path)
     fmt, notes = recognise(path)
     name = printable(path.name)
-    with explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
+    with _unchanged(path, state), explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
         loader = loader_for(fmt, path)
         image = loader.load("sequential")
         height, width = image.height, image.width
@@ -105,7 +109,36 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
         full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
     meta = replace(meta, dpi=dpi, source=path, notes=notes + loader.notes + colour_notes)
-    return Opened(image, full, meta, path, loader.check)
+    return Opened(image, full, meta, path, loader.check, state)
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    """What differs once a file was written to or replaced; nothing where it cannot be told."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):  # recognise() says why
+        return ()
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
+@contextmanager
+def _unchanged(path: Path, state: tuple[int, ...]) -> Generator[None, None, None]:
+    """Refuse what was read from a file that has changed since it was opened: it may be parts of two pictures.
+
+    A file that was deleted is read to its end where it is open already.
+    """
+    problem: ImageError | None = None
+    try:
+        yield
+    except ImageError as error:
+        problem = error
+    now = _state_of(path)
+    if now and state and now != state:
+        raise ImageError(
+            f"{printable(path.name)} was changed while it was read.", hint="Wait until it is complete, then run again."
+        ) from problem
+    if problem is not None:
+        raise problem
 
 
 def _get(image: Any, field: str, default: Any) -> Any:

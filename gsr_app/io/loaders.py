@@ -20,6 +20,10 @@ from gsr_app.io.icc import is_srgb
 from gsr_app.io.picture import ColorTags
 from gsr_app.io.vips import load_vips
 
+# libvips maps files of these formats into memory: a file that is cut off meanwhile would end the process (SIGBUS). They
+# are compressed, so that the file fits into memory where its pixels do.
+_MAPPED = {"jpeg", "webp", "avif", "gif"}
+
 
 @dataclass(frozen=True)
 class Loader:
@@ -91,7 +95,10 @@ def loader_for(fmt: Format, path: Path) -> Loader:
 
 def _load_by_libvips(fmt: Format, path: Path, access: str) -> Any:
     # The loader is called by name: the general one would read "photo[1].png" as a file with options.
-    return load_vips().Operation.call(fmt.loader, os.fsencode(path), access=access, fail_on="error")
+    call, options = load_vips().Operation.call, {"access": access, "fail_on": "error"}
+    if fmt.id in _MAPPED:
+        return call(f"{fmt.loader}_buffer", path.read_bytes(), **options)
+    return call(fmt.loader, os.fsencode(path), **options)
 
 
 def _loader_of_heif(fmt: Format, path: Path) -> Loader:
