@@ -21,7 +21,7 @@ class Files:
         self.keep_s = keep_s
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._swept = 0.0
+        self._swept = -_SWEEP_EVERY_S
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def new(self, suffix: str, stem: str = "") -> Path:
@@ -37,19 +37,25 @@ class Files:
         return path
 
     def sweep(self, *, now: float | None = None) -> None:
-        """Remove what is older than `keep_s`, and the oldest while there is too much."""
+        """Remove what is older than `keep_s`, and the oldest while there is too much.
+
+        The clock of the system may be set back: then files come from the future, and their age counts from now on.
+        """
         with self._lock:
-            moment = time.time() if now is None else now
-            if now is None and moment - self._swept < _SWEEP_EVERY_S:
+            if now is None and time.monotonic() - self._swept < _SWEEP_EVERY_S:
                 return
-            self._swept = moment
+            self._swept = time.monotonic()
+            moment = time.time() if now is None else now
             found: list[tuple[float, Path, int]] = []
             for folder in os.listdir(self.root):
                 with contextlib.suppress(OSError):  # removed meanwhile by another thread or app, or a file
                     for entry in os.scandir(self.root / folder):
                         about = entry.stat(follow_symlinks=False)
-                        if stat.S_ISREG(about.st_mode):
-                            found.append((about.st_mtime, Path(entry.path), about.st_size))
+                        if not stat.S_ISREG(about.st_mode):
+                            continue
+                        if about.st_mtime > moment + _SWEEP_EVERY_S:
+                            os.utime(entry.path, (moment, moment))
+                        found.append((min(about.st_mtime, moment), Path(entry.path), about.st_size))
             total = sum(size for _, _, size in found)
             for changed, path, size in sorted(found):
                 if moment - changed <= self.keep_s and total <= self.most_bytes:

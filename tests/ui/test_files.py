@@ -37,6 +37,24 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
     assert new.exists()
 
 
+def test_files_are_removed_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Files(tmp_path, keep_s=100)
+    path = files.put(b"x", ".png")
+    os.utime(path, (9000, 9000))
+    files.sweep(now=1000)
+    assert path.exists()
+    files.sweep(now=1090)
+    assert path.exists()
+    files.sweep(now=1150)
+    assert not path.exists()
+    times, began = iter([9000.0, 1000.0]), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    for later in (1000, 2000):  # seconds: a sweep is due each time, also by a clock that went back
+        monkeypatch.setattr(time, "monotonic", lambda later=later: began + later)
+        files.sweep()
+    assert next(times, None) is None
+
+
 def test_the_oldest_files_are_removed_when_there_are_too_many_bytes(tmp_path: Path) -> None:
     files = Files(tmp_path, most_bytes=250)
     paths = [files.put(b"x" * 100, ".png") for _ in range(3)]
