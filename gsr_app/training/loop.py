@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
+from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
-from gsr_app.core.atomic import replacing
+from gsr_app.core.atomic import remove_abandoned, replacing
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.core.types import Scale
 from gsr_app.engine import devices
@@ -183,6 +183,7 @@ class Trainer:
         """Train to the end of the schedule or until `stop()` is true; the state is saved in both cases."""
         if self.team.leads:
             self.out.mkdir(parents=True, exist_ok=True)
+            remove_abandoned([self.out])
             self.log.begin(after_step=self.step)
         steps, every = self.recipe.schedule.steps, self.recipe.validation.every
         began, before, total, count = time.monotonic(), self.seconds, self._zero(), 0
@@ -360,7 +361,8 @@ class Trainer:
         fuse: Callable[[], nn.Module] | None = getattr(self.average, "fuse", None)
         module = fuse() if fuse is not None else self.average
         with replacing(path) as temporary:
-            save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, temporary)
+            state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
+            temporary.write_bytes(pack_tensors(state))
 
     def save(self) -> None:
         """Write the state of the run; resuming from it equals an uninterrupted run, but for a small state."""
