@@ -14,6 +14,7 @@ BENCHES = {
     "splat": ("gsr_app.harness.bench_splat", "drawing Gaussians, per backend, against one matrix product"),
     "model": ("gsr_app.harness.bench_model", "networks: encoder, decoder, drawing, peak memory"),
     "end-to-end": ("gsr_app.harness.bench_end_to_end", "whole pictures, from file to file, cold and warm"),
+    "waits": ("gsr_app.harness.bench_waits", "start, resizing, PNG files, large Gaussians, beside other programs"),
     "memory": ("gsr_app.harness.bench_memory", "peak memory over the size of the input"),
     "app": ("gsr_app.harness.bench_app", "the HTTP API: requests per second and latency"),
 }
