@@ -1,6 +1,5 @@
-"""`gsr bench waits`: where people wait besides networks. Each figure stands beside another program's or a smaller work's
-from the same turns: the start of a command beside `import torch`, resizing and PNG files beside Pillow's, large
-Gaussians beside small ones.
+"""`gsr bench waits`: where people wait besides networks. Each figure stands beside another one from the same turns: the
+start of a command beside `import torch`, resizing and PNG files beside Pillow's, large Gaussians beside small ones.
 """
 
 from __future__ import annotations
