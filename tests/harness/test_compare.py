@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.cli import main
-from gsr_app.harness.tally import tally_votes, wilson
+from gsr_app.harness.tally import Vote, count_votes, format_tally, read_votes, tally_votes
 
 
 def votes_file(path: Path, votes: list[tuple[list[str], str]]) -> Path:
@@ -68,16 +69,58 @@ def test_a_bad_region_is_refused(region: str, tmp_path: Path) -> None:
 def test_the_tally_counts_wins_and_shares_what_nobody_could_tell(tmp_path: Path) -> None:
     a = votes_file(tmp_path / "a.json", [(["x", "y"], "x"), (["y", "x"], "x"), (["x", "y"], "")])
     b = votes_file(tmp_path / "b.json", [(["x", "y", "z"], "z")])
-    standings = {standing.method: standing for standing in tally_votes([a, b])}
+    tally = tally_votes([a, b])
+    standings = {standing.method: standing for standing in tally.standings}
     assert (standings["x"].wins, standings["x"].shown) == (2.5, 4)
     assert (standings["y"].wins, standings["y"].shown) == (0.5, 4)
     assert (standings["z"].wins, standings["z"].shown) == (1, 1)
+    assert tally.raters == 2, "old files hold no rater: each counts as one"
+    assert tally.preferred["x", "y"] == 2.5
+    assert tally.preferred["z", "x"] == tally.preferred["z", "y"] == 1
+    assert "2 raters" in format_tally(tally)
 
 
-def test_the_interval_is_wilsons() -> None:
-    # Newcombe (1998), table I: 81 of 263 gives 0.2553 to 0.3662; 0 of 20 gives 0 to 0.1611.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+def test_the_votes_of_one_rater_are_of_one_rater_and_a_changed_mind_counts_once(tmp_path: Path) -> None:
+    def file(name: str, rater: str, *best: str) -> Path:
+        votes = [{"page": page, "shown": ["x", "y"], "best": one} for page, one in enumerate(best)]
+        (tmp_path / name).write_text(json.dumps({"report": "r", "rater": rater, "votes": votes}))
+        return tmp_path / name
+
+    paths = [file("1.json", "ann", "x", "x"), file("2.json", "ann", "y", "x"), file("3.json", "bob", "x", "x")]
+    assert [(vote.rater, vote.best) for vote in read_votes(paths)] == [
+        ("ann", "y"), ("ann", "x"), ("bob", "x"), ("bob", "x"),
+    ]  # fmt: skip
+    assert tally_votes(paths).raters == 2
+
+
+def test_with_two_methods_the_strengths_are_bradley_and_terrys() -> None:
+    votes = [Vote(f"r{n}", ("x", "y"), "x" if n < 300 else "y") for n in range(400)]
+    x, y = count_votes(votes).standings
+    # Chosen three times as often: odds of 3. The standard error of the log odds is sqrt(1/300 + 1/100).
+    assert x.strength / y.strength == pytest.approx(3, rel=0.005)
+    spread = math.log(x.high / x.low)
+    assert spread == pytest.approx(2 * 1.96 * math.sqrt(1 / 300 + 1 / 100) / 2, rel=0.1)
+
+
+def test_simulated_raters_give_back_the_order_and_intervals_that_cover_the_truth() -> None:
+    truth = {"a": 2.0, "b": 1.0, "c": 0.5, "d": 1.0}  # geometric mean 1
+    names, covered, ordered = list(truth), dict.fromkeys(truth, 0), 0
+    for run in range(100):
+        random = np.random.default_rng(run)
+        votes: list[Vote] = []
+        for rater in range(24):
+            own = np.log(list(truth.values())) + random.normal(0, 0.3, 4)  # people differ
+            for _ in range(10):
+                shown = random.choice(4, random.integers(2, 5), replace=False)
+                share = np.exp(own[shown]) / np.exp(own[shown]).sum()
+                best = "" if random.random() < 0.02 else names[random.choice(shown, p=share)]
+                votes.append(Vote(str(rater), tuple(names[one] for one in shown), best))
+        standings = count_votes(votes, seed=run).standings
+        ordered += standings[0].method == "a" and standings[-1].method == "c"
+        for one in standings:
+            covered[one.method] += one.low <= truth[one.method] <= one.high
+    assert ordered >= 95
+    assert min(covered.values()) >= 90, covered
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,14 @@ function shuffled(items) {
   return order;
 }
 
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class Blind {
-  constructor(viewer, report) {
+  constructor(viewer, report, open) {
     this.viewer = viewer;
+    this.open = open; // shows another page
     this.report = report; // {id, pages: [{title, scene}]}
     this.key = `gsr-votes-${report.id}`;
     this.orders = new Map(); // page -> ids in the order shown
@@ -78,10 +83,25 @@ export class Blind {
     const rest = this.votes.filter((vote) => vote.page !== page);
     this.#save([...rest, { page, image: title, shown: order, best, at: new Date().toISOString() }]);
     this.#show(page, order);
+    // On to the next picture that has no vote yet.
+    const judged = new Set(this.votes.map((vote) => vote.page));
+    const next = this.report.pages.map((_, i) => (page + i) % this.report.pages.length).find((i) => !judged.has(i));
+    if (next !== undefined) this.open(next);
+  }
+
+  /** An id of this person in this browser, the same in every report: several votes of one person are not several people. */
+  get #rater() {
+    const key = "gsr-rater";
+    try {
+      if (!localStorage.getItem(key)) localStorage.setItem(key, newId());
+      return localStorage.getItem(key);
+    } catch {
+      return (this.unsavedRater ??= newId());
+    }
   }
 
   export() {
-    const data = { format: "gsr-votes", version: 1, report: this.report.id, votes: this.votes };
+    const data = { format: "gsr-votes", version: 2, report: this.report.id, rater: this.#rater, votes: this.votes };
     download(`votes-${this.report.id.slice(0, 8)}.json`, "application/json", JSON.stringify(data, null, 2));
   }
 }

@@ -14,7 +14,7 @@ export function showReport(root, report) {
     // Only fields that the file includes.
     fieldUrl: async (id) => ({ url: report.fields[id] }),
   });
-  const blind = new Blind(viewer, report);
+  const blind = new Blind(viewer, report, (i) => open(i));
   let page = 0;
   const tabs = report.pages.map(({ title }, i) => el("button", { type: "button", onclick: () => open(i) }, title));
   const judge = el("button", { type: "button", "aria-pressed": "false", onclick: () => setBlind(!viewer.blind) }, "Judge blind");
