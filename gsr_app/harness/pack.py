@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING
 from gsr_app.core.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gsr_app.training.pack import Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of pictures")
     parser.add_argument("out", type=Path, help="the file to write, FILE.pack")
+    parser.add_argument(
+        "--most-mb", type=float, help="shrink the pictures, all by one factor, until the pack has at most so many MB"
+    )
+    parser.add_argument(
+        "--files",
+        action="store_true",
+        help="pack the files as they are: smaller; Pillow reads them when training begins",
+    )
     parser.add_argument("--held-out", type=int, default=0, help="pictures to leave out, as a recipe's held_out does")
     parser.add_argument(
         "--teacher",
@@ -34,14 +44,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from gsr_app.training.data import load_pictures
+    from gsr_app.training.data import choose_held_out, find_pictures, load_pictures, shrink_all
     from gsr_app.training.pack import write_pack
     from gsr_app.training.teach import Pool, load_teachers, teach
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    pictures = load_pictures(args.folder, held_out=args.held_out)
-    entries: Iterable[Entry] = ({"picture": picture} for picture in pictures)
+    if args.files and (args.teacher or args.most_mb):
+        raise InvalidArgument("--files packs files unchanged.", hint="Leave --teacher and --most-mb out.")
+    entries: Iterable[Entry]
+    if args.files:
+        files = find_pictures(args.folder)
+        excluded = choose_held_out(files, args.held_out)
+        data = (file.read_bytes() for file in files if file not in excluded)
+        entries = ({"file": torch.frombuffer(bytearray(one), dtype=torch.uint8)} for one in data)
+        pictures: list[Tensor] = []
+    else:
+        pictures = load_pictures(args.folder, held_out=args.held_out)
+        pictures = shrink_all(pictures, args.most_mb * 1e6) if args.most_mb else pictures
+        entries = ({"picture": picture} for picture in pictures)
     if args.teacher:
         teachers = load_teachers(args.teacher)
         entries = _tell(teach(pictures, teachers, Pool(), _read_range(args.tiles), args.seed))

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
     from gsr_app.models.registry import architecture
     from gsr_app.training.clips import find_clips
-    from gsr_app.training.data import load_pictures, load_shares
+    from gsr_app.training.data import load_shares, load_whole_pictures
     from gsr_app.training.loop import Trainer
     from gsr_app.training.starts import StartTrainer, find_fits
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     def load(folder: Path) -> Sequence[Tensor | Clip | FittedPicture]:
         if kind == "start":
             return find_fits(folder)
-        return find_clips(folder, recipe.data.frames) if kind == "video" else load_pictures(folder)
+        return find_clips(folder, recipe.data.frames) if kind == "video" else load_whole_pictures(folder)
 
     validation = load(args.validate) if args.validate else None
     if kind in {"start", "video"} or (len(args.data) == 1 and validation is None):
@@ -166,7 +166,7 @@ def _in_gb(count: int) -> str:
 def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, device_name: str) -> HeldPatches:
     import torch
 
-    from gsr_app.training.data import Share, load_examples
+    from gsr_app.training.data import Share, load_whole_pictures
     from gsr_app.training.held import hold
     from gsr_app.training.teach import load_teachers
 
@@ -176,7 +176,7 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, de
     print(f"Making {args.tiles} taught tiles of {len(examples)} pictures.", file=sys.stderr)
     device = torch.device(device_name)
     teachers = load_teachers(args.teacher, device)
-    pages = [one for one in load_examples(args.pages) if isinstance(one, torch.Tensor)] if args.pages else None
+    pages = load_whole_pictures(args.pages) if args.pages else None
     sizes = _PICTURE_SIZES if device.type == "cuda" and not args.no_graphs else 0
     return hold(
         examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device, pages=pages, sizes=sizes
@@ -228,7 +228,7 @@ def _watch(trainer: Trainer) -> int:
             print(_describe(status), flush=True)
             if status.is_first and trainer.graphs is not None and trainer.graphs.reason:
                 print(f"No CUDA graphs: {trainer.graphs.reason}.", file=sys.stderr, flush=True)
-            if not status.is_first:
+            if status.is_recorded:
                 _draw_curve(trainer)
     if not trainer.team.leads:
         return 0

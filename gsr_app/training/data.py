@@ -7,6 +7,7 @@ one. The low resolution is made from the patch itself, mirrored at its border, a
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +64,19 @@ def load_examples(place: Path, *, held_out: int = 0) -> Sequence[Tensor] | Seque
     if not packs:
         return load_pictures(place, held_out=held_out)
     entries = [entry for pack in packs for entry in Pack(pack)]
-    return entries if "lr" in entries[0] else [entry["picture"] for entry in entries]
+    return entries if "lr" in entries[0] else [_picture_of(entry) for entry in entries]
+
+
+def load_whole_pictures(place: Path) -> list[Tensor]:
+    """Pictures of a folder or of a pack; taught tiles are none."""
+    pictures = [one for one in load_examples(place) if isinstance(one, Tensor)]
+    if not pictures:
+        raise ImageError(f"{place} holds taught tiles, not pictures.", hint="Make a pack without --teacher.")
+    return pictures
+
+
+def _picture_of(entry: Entry) -> Tensor:
+    return entry["picture"] if "picture" in entry else decode_file(entry["file"].numpy().tobytes())
 
 
 def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
@@ -101,9 +114,23 @@ def load_pictures(folder: Path, *, held_out: int = 0) -> list[Tensor]:
     return [load_picture(file) for file in files if file not in excluded]
 
 
-def load_picture(path: Path) -> Tensor:
-    import pyvips  # packs need no picture library
+def decode_file(data: bytes) -> Tensor:  # [3, H, W] uint8
+    """A picture from the bytes of its file, by Pillow: a machine for training may have no other library."""
+    from PIL import Image, ImageOps
 
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            array = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except OSError as error:
+        raise ImageError(f"A file cannot be read as a picture: {error}") from None
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def load_picture(path: Path) -> Tensor:
+    try:
+        import pyvips
+    except ImportError:
+        return decode_file(path.read_bytes())
     try:
         picture = pyvips.Image.new_from_file(str(path)).autorot().colourspace("srgb")
         picture = picture.flatten() if picture.hasalpha() else picture
@@ -128,6 +155,16 @@ def to_bytes(picture: Tensor) -> Tensor:
 def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / scale), ceil(W / scale)]
     """The low resolution of a whole picture, as in published tests."""
     return quantise(resize(hr[None], scale=1 / scale))
+
+
+def shrink_all(pictures: Sequence[Tensor], most_bytes: float) -> list[Tensor]:
+    """Pictures [3, H, W] uint8, shrunk by one factor so that together they have at most so many bytes."""
+    total = sum(picture.numel() for picture in pictures)
+    factor = min(1.0, math.sqrt(most_bytes / max(1, total)))
+    if factor == 1:
+        return list(pictures)
+    sizes = [(max(1, int(one.shape[1] * factor)), max(1, int(one.shape[2] * factor))) for one in pictures]
+    return [to_bytes(resize(one[None].float() / 255, size=size)[0]) for one, size in zip(pictures, sizes, strict=True)]
 
 
 class Example(NamedTuple):

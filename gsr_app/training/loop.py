@@ -106,6 +106,7 @@ class Status:
     scores: dict[str, float] = field(default_factory=dict[str, float])
     is_best: bool = False
     is_first: bool = False  # after the first step of this run
+    is_recorded: bool = True  # whether it is a line of the log; others only show that the run goes on
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,16 @@ class Trainer:
                 if is_first or time.monotonic() - last_shown > _SHOW_EVERY_S:
                     left = self._seconds_left(step_ms)
                     last_shown = time.monotonic()
-                    yield Status(self.step, steps, float(total) / count, factor, step_ms, left, is_first=is_first)
+                    yield Status(
+                        self.step,
+                        steps,
+                        float(total) / count,
+                        factor,
+                        step_ms,
+                        left,
+                        is_first=is_first,
+                        is_recorded=False,
+                    )
                 continue
             if self.graphs is not None:
                 self.graphs.grow_if_lacking()

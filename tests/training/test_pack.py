@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gsr_app.core.errors import ImageError
+from gsr_app.harness import cli
+from gsr_app.training.data import load_whole_pictures, shrink_all
 from gsr_app.training.pack import Pack, find_packs, write_pack
 
 
@@ -61,3 +66,31 @@ def test_a_folder_of_packs_is_read_in_the_order_of_names(tmp_path: Path) -> None
         write_pack(tmp_path / f"{name}.pack", make_entries())
     assert [path.stem for path in find_packs(tmp_path)] == ["a", "b"]
     assert find_packs(tmp_path / "a.pack") == [tmp_path / "a.pack"]
+
+
+def test_pictures_are_shrunk_by_one_factor_to_fit_a_pack() -> None:
+    pictures = [torch.full((3, 40, 60), 90, dtype=torch.uint8), torch.full((3, 20, 20), 200, dtype=torch.uint8)]
+    total = sum(one.numel() for one in pictures)
+    assert [one.shape for one in shrink_all(pictures, total)] == [one.shape for one in pictures]
+    small = shrink_all(pictures, total / 4)
+    assert [tuple(one.shape) for one in small] == [(3, 20, 30), (3, 10, 10)]
+    assert [int(one.unique()) for one in small] == [90, 200]
+    assert sum(one.numel() for one in shrink_all(pictures, 1000)) <= 1000
+
+
+def test_a_pack_of_files_gives_pictures_without_the_picture_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 9, 11, 3), dtype=np.uint8)
+    for index, one in enumerate(pixels):
+        Image.fromarray(one).save(tmp_path / "in" / f"{index}.png")
+    assert cli.main(["pack", str(tmp_path / "in"), str(tmp_path / "a.pack"), "--files"]) == 0
+    assert "a.pack: 2 pictures" in capsys.readouterr().out
+    for place in (tmp_path / "a.pack", tmp_path / "in"):
+        found = load_whole_pictures(place)
+        assert [one.permute(1, 2, 0).tolist() for one in found] == pixels.tolist()
+    write_pack(tmp_path / "broken.pack", [{"file": torch.zeros(40, dtype=torch.uint8)}])
+    with pytest.raises(ImageError, match="cannot be read as a picture"):
+        load_whole_pictures(tmp_path / "broken.pack")
