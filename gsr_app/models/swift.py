@@ -11,6 +11,7 @@ For the same reason a constant added to the input is added to the output.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +100,11 @@ class Swift(Pretrained):
         self.tail = PlainConv(config.channels, _PER_GAUSSIAN * _LATTICE**2)
         nn.init.normal_(self.tail.weight, std=1e-3)
 
+    def extend(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a network with fewer blocks, for this one: a block that is added changes nothing at first."""
+        own = {f"blocks.{name}": x for name, x in self.blocks.state_dict().items()}
+        return {**{name: torch.zeros_like(x) if ".second." in name else x for name, x in own.items()}, **state}
+
     def encode(self, lr: Tensor) -> Tensor:  # [B, 3, h, w] -> [B, 8, 2h, 2w]: colours and raw shapes
         lattice = self.convolve(lr)
         color = lattice[:, :3] + resize(lr, scale=_LATTICE)
@@ -148,4 +154,7 @@ class Swift(Pretrained):
 
 
 # The overlap is the number of 3x3 convolutions, the dilated ones counted twice; the cubic base sees two pixels.
-ARCHS = (Architecture("swift", Swift, "field", lattice=_LATTICE, overlap=24),)
+ARCHS = (
+    Architecture("swift", Swift, "field", lattice=_LATTICE, overlap=24),
+    Architecture("swift-12", lambda: Swift(SwiftConfig(blocks=12)), "field", lattice=_LATTICE, overlap=30),
+)
