@@ -14,6 +14,7 @@ from torch import Tensor
 from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.pixels import Layout, Stored
+from gsr_app.ops.resize import resize
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,15 @@ def unstack(planes: Tensor, kernel: str, *, has_alpha: bool) -> tuple[Tensor, Te
     weight = planes[:, -2:-1]
     # The negative lobes of a kernel can leave next to no weight. Such a pixel is invisible, and a division by it wild.
     return torch.where(weight > _HIDDEN / 2, planes[:, :-2] / weight, 0.0), planes[:, -1:]
+
+
+def resize_picture(array: Stored, size: tuple[int, int]) -> Stored:  # [H, W] or [H, W, C] -> float32
+    """A picture at another size, by MATLAB's bicubic."""
+    planes = Planes.of(array)
+    resized = resize(stack(planes.color, planes.alpha, "bicubic"), size=size, kernel="bicubic")
+    color, alpha = unstack(resized, "bicubic", has_alpha=planes.alpha is not None)
+    values = color if alpha is None else torch.cat([color, alpha], 1)
+    return pixels.from_planes(values[0].clamp(0, 1).numpy(), np.float32)
 
 
 def fill_hidden(color: Tensor, alpha: Tensor) -> Tensor:  # [1, C, h, w], [1, 1, h, w] -> [1, C, h, w]

@@ -17,6 +17,7 @@ from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneSpec, Region
 from gsr_app.viewer.figure import score_text
+from gsr_app.viewer.foreign import ForeignResult, find_results, foreign_pane
 from gsr_app.viewer.panes import pane_error
 from gsr_app.viewer.report import Page, field_url, page_of, write_report
 from gsr_app.viewer.sink import ReportSink
@@ -25,6 +26,17 @@ from gsr_app.viewer.sink import ReportSink
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="pictures to compare on")
     parser.add_argument("--methods", default="swift,bicubic", help="ids, separated by commas (default: %(default)s)")
+    parser.add_argument(
+        "--result",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a result that was made elsewhere, of one picture",
+    )
+    parser.add_argument(
+        "--results", action="append", default=[], metavar="NAME=DIR",
+        help="a folder of results that were made elsewhere, with the stems of the pictures",
+    )  # fmt: skip
     parser.add_argument("--scale", default="4", help="a factor, one per axis (2.5x4) or a size (1920x1080)")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="one per picture, in order")
     parser.add_argument(
@@ -65,7 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown := set(carried) - set(ids):
         raise UnknownName(min(unknown), ids, what="Method", where="--methods, and --carry names it")
     methods = [method for method in catalogue().values() if method.kind != "video"]
-    chosen = comparison.find_methods(methods, ids)
+    results = [
+        find_results(image, arguments.result, arguments.results, len(arguments.images)) for image in arguments.images
+    ]
+    chosen = comparison.find_methods(methods, ids) if ids or not results[0] else ()
     from gsr_app.engine.session import Session  # it imports torch
 
     engine = Session(device=arguments.device)
@@ -73,11 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     for number, image in enumerate(arguments.images):
         request = CompareRequest(
             str(image), ids, arguments.scale, str(arguments.reference[number]) if arguments.reference else None,
-            arguments.round_trip, arguments.protocol, arguments.repeat,
+            arguments.round_trip, arguments.protocol, arguments.repeat, len(results[number]),
         )  # fmt: skip
         job = comparison.prepare(request, methods, NO_LIMITS)
         _check_regions(regions, job)
-        pages.append(_compare(engine, job, regions, carried))
+        pages.append(_compare(engine, job, regions, carried, results[number]))
     html, png, pdf = write_report(pages, chosen, arguments.report.stem, with_encoder=arguments.encoder)
     write_whole(arguments.report, html)
     print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
@@ -116,8 +131,10 @@ def _check_regions(regions: Sequence[Region], job: CompareJob) -> None:
             )
 
 
-def _compare(engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str]) -> Page:
-    """Run every method on one picture and print a line for each."""
+def _compare(
+    engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str], results: Sequence[ForeignResult]
+) -> Page:
+    """Run every method on one picture, add the results that were made elsewhere, and print a line for each."""
     sink = ReportSink(lambda handle: comparison.pack_handle(engine, handle, job.methods), carried)
     scene = comparison.first_scene(job, sink)
     panes: dict[str, PaneSpec] = {pane.id: pane for pane in scene.panes}
@@ -133,5 +150,10 @@ def _compare(engine: Any, job: CompareJob, regions: Sequence[Region], carried: C
             pane = replace(panes[method.id], state="failed", error=pane_error(error, method.title))
             print(f"{label} failed: {error}")
         panes[method.id] = pane
-    scene = replace(scene, panes=tuple(panes.values()), running=False)
+    foreign = [foreign_pane(job, result, sink) for result in results]
+    for pane in foreign:
+        print(f"{job.name}  {pane.name:<20} made elsewhere" + (f"  {score_text(pane):>9}" if pane.metrics else ""))
+    ran = [pane for pane in panes.values() if pane.kind == "method"]
+    shown = (*ran, *foreign, *(pane for pane in panes.values() if pane.kind != "method"))
+    scene = replace(scene, panes=shown, running=False)
     return page_of(job.name, scene, sink.pictures, regions, sink.fields)

@@ -71,6 +71,7 @@ class CompareRequest:
     round_trip: bool = False
     protocol: str = "basicsr"  # or the name of a metric convention
     repeats: int = 1
+    results: int = 0  # how many made elsewhere are shown, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,9 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     """Check a request against the methods that there are, and read its pictures."""
     from gsr_app.engine import protocols  # it imports torch
 
-    found = find_methods(methods, request.methods)
+    found = () if request.results and not request.methods else find_methods(methods, request.methods)
+    if len(found) + request.results > MOST_METHODS:
+        raise InvalidArgument(f"At most {MOST_METHODS} pictures fit beside each other.", hint="Leave some out.")
     protocol, convention = protocols.find(request.protocol[:60])
     source = read_picture(request.image, limits)
     scale = Scale.parse(str(request.scale), source.size)
@@ -224,7 +227,7 @@ def run_method(
 ) -> PaneSpec:
     """Run a method and store its result; the finished pane."""
     result, timing = _upscale(job, method, engine, cancel, report)
-    metrics = _measure(job.scoring, result.image) if job.scoring else None
+    metrics = measure_result(job.scoring, result.image) if job.scoring else None
     pixels = convert(result.image, job.source.pixels.dtype)
     if uses_cached_field(method, timing):
         warning = "the field was kept from an earlier run, so the time is without encoding"
@@ -274,7 +277,8 @@ def _median(timings: list[Timing]) -> Timing:
     return replace(timings[-1], stages_ms=stages, repeats=len(timings), cold=False)
 
 
-def _measure(scoring: Scoring, image: NDArray[Any]) -> PaneMetrics:
+def measure_result(scoring: Scoring, image: NDArray[Any]) -> PaneMetrics:
+    """The scores of a result."""
     from gsr_app.engine import protocols  # it imports torch
 
     return metrics_of(protocols.score(image, scoring.pair, scoring.convention), scoring.name)

@@ -113,7 +113,7 @@ def build_report(
             {"title": page.title, "scene": as_json(scene)} for page, (scene, _) in zip(pages, carried, strict=True)
         ],
         "fields": {name: url for _, fields in carried for name, url in fields.items()},
-        "methods": [_described(method, shown) for method in methods],
+        "methods": [_described(method, shown) for method in methods] + _foreign(shown, methods),
         "machine": "Timed with " + "; ".join(machine) if machine else "",
         "versions": f"GSR {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "figure": figure_png
@@ -147,6 +147,18 @@ def _described(method: Method, shown: Sequence[PaneSpec]) -> dict[str, str]:
         "licence": next((pane.licence for pane in mine if pane.licence), method.code_licence),
         "paper": method.paper,
     }
+
+
+def _foreign(shown: Sequence[PaneSpec], methods: Sequence[Method]) -> list[dict[str, str]]:
+    """The results that were made elsewhere."""
+    others: dict[str, list[PaneSpec]] = {}
+    for pane in shown:
+        if pane.id not in {method.id for method in methods}:
+            others.setdefault(pane.name, []).append(pane)
+    return [
+        {"title": name, "done": "; ".join(pane.done for pane in panes), "licence": panes[0].licence}
+        for name, panes in others.items()
+    ]
 
 
 def default_regions(scene: Scene, wanted: Sequence[Region]) -> tuple[Region, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,44 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().out
     assert "bicubic" in said
     assert "dB" in said
+
+
+def test_results_made_elsewhere_are_scored_and_shown_like_methods(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for folder in ("mine", "half"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b", "c"):
+        smooth = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((64, 48), 3)
+        smooth.save(tmp_path / f"{name}.png")
+        smooth.save(tmp_path / f"mine/{name}_x2.png")
+        smooth.resize((32, 24), 3).save(tmp_path / f"half/{name}.png")
+    out, folders = tmp_path / "r.html", [f"Mine={tmp_path / 'mine'}", f"Half={tmp_path / 'half'}"]
+    words = ["compare", *(str(tmp_path / f"{name}.png") for name in "abc"), "--scale", "2", "--round-trip"]
+    words += ["--methods", "bicubic", "--report", str(out)]
+    assert main([*words, "--results", folders[0], "--results", folders[1]]) == 0
+    said = capsys.readouterr().out
+    assert said.count("made elsewhere") == 6
+    assert len(re.findall(r"Mine +made elsewhere +inf dB", said)) == 3  # the pictures themselves
+    text = out.read_text()
+    warning = "Half: made at 32×24 (×1), scored after a bicubic resize to 64×48"
+    assert warning in text.replace("\\u00d7", "×")
+    assert "made elsewhere: a_x2.png" in text
+    one = ["compare", str(tmp_path / "a.png"), *words[4:]]
+    assert main([*one, "--methods", "", "--result", f"X={tmp_path / 'mine/a_x2.png'}"]) == 0
+    Image.new("RGB", (64, 64)).save(tmp_path / "square.png")
+    capsys.readouterr()
+    for bad, about in (
+        (["--result", f"X={tmp_path / 'square.png'}"], "square.png is 64×64; the results here are 64×48"),
+        (["--result", "X"], "NAME=PATH"),
+        (["--results", f"X={tmp_path}"], ""),
+        (["--results", f"X={tmp_path / 'none'}"], "is not a folder"),
+        (["--result", f"X={tmp_path / 'a.png'}", "--result", f"X={tmp_path / 'b.png'}"], "Two results have the name"),
+    ):
+        code = main([*one, *bad])
+        assert code == (2 if about else 0)
+        assert about in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
