@@ -189,6 +189,7 @@ def _mix_columns(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  #
 
 
 _sent: dict[tuple[bytes, bytes, str, torch.dtype], tuple[Tensor, Tensor]] = {}
+_recorded: dict[tuple[bytes, bytes, str, torch.dtype], tuple[Tensor, Tensor]] = {}  # a CUDA graph reads them
 _SENT_AT_MOST = 64
 
 
@@ -199,6 +200,8 @@ def _send(index: np.ndarray, weight: np.ndarray, like: Tensor) -> tuple[Tensor, 
         return torch.from_numpy(index), torch.from_numpy(weight).to(like)
     key = (index.tobytes(), weight.tobytes(), str(like.device), like.dtype)
     if (kept := _sent.get(key)) is not None:
+        if like.is_cuda and torch.cuda.is_current_stream_capturing():
+            _recorded[key] = kept
         return kept
     with torch.inference_mode(False):  # the gradient of a later call may need them
         kept = torch.from_numpy(index).to(like.device), torch.from_numpy(weight).to(like.device, like.dtype)
