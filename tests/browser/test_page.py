@@ -236,8 +236,9 @@ def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: 
 def test_tiles_are_joined_without_a_trace_by_every_engine(browser: Any, tmp_path: Path, engine: str) -> None:
     """600 x 450 pixels are 12 tiles; minutes where a GPU is software."""
     context = browser.new_context()
+    context.set_default_timeout(1_200_000)
     page = context.new_page()
-    html = page_html().replace("const data = {", f'const data = {{"engine":"{engine}",')
+    html = page_html().replace("\nconst data = {", f'\nconst data = {{"engine":"{engine}",')
     page.goto(save(tmp_path / "page.html", html))
     until(page, f"document.querySelector('#page')?.page && {PAGE}.encoder", 600)
     page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: false }})")
