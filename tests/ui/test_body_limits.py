@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 from collections.abc import Iterator
@@ -103,3 +104,13 @@ def test_the_files_of_one_upload_are_limited_together(is_stated: bool, address: 
     assert status in {413, HUNG_UP}
     fits = sum(map(len, upload(30 * MIB, 2)))
     assert status_of(address, "upload", upload(30 * MIB, 2), stated=fits, kind=kind)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["call/models", "queue/join", "run/models", "component_server", "upload"])
+def test_a_compressed_request_is_refused_and_not_unpacked(path: str, address: str) -> None:
+    """64 MiB in 65 kB: the server does not offer to unpack requests."""
+    body = gzip.compress(b'{"data": ["' + b"x" * (64 * MIB) + b'"]}', 9)
+    kind = "multipart/form-data; boundary=b" if path == "upload" else "application/json"
+    headers = {"Content-Encoding": "gzip", "Content-Type": kind}
+    answer = httpx.post(f"{address}gradio_api/{path}", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
