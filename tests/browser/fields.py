@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gsr_app import ops
@@ -43,8 +44,10 @@ def field_of(
 
 
 def reference(field: GaussianField, view: View) -> np.ndarray:
-    """[H, W, 3] in 0..255, not rounded."""
-    return ops.render(field, view).clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    """[H, W, 3] in 0..255, not rounded: every Gaussian at every pixel, as the op does in float64."""
+    parts = (torch.as_tensor(x).double() for x in (field.mean, field.sigma, field.rho, field.color))
+    exact = GaussianField(*parts, field.source_size, field.normalize, field.window)
+    return ops.render(exact, view).clamp(0, 1).permute(1, 2, 0).numpy() * 255
 
 
 def packed_url(field: GaussianField) -> str:

@@ -57,6 +57,7 @@ def test_one_worker_and_two_write_the_same_bytes(dataset: Path, tmp_path: Path) 
     assert len((tmp_path / "one" / "images.csv").read_text().splitlines()) == 1 + 6 * 2 * 2
 
 
+@pytest.mark.slow
 def test_ray_writes_the_same_bytes_as_one_process(
     dataset: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
