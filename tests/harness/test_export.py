@@ -52,7 +52,7 @@ def test_the_convolution_for_export_is_the_bicubic_resize(size: tuple[int, int])
 
 @pytest.mark.parametrize(
     ("precision", "raw", "seen"),
-    [("fp32", 2e-4, 1 / 255), pytest.param("fp16", 5e-2, 2 / 255, marks=pytest.mark.slow)],
+    [("fp32", 2e-4, 1 / 255), pytest.param("fp16", 1e-2, 1 / 255, marks=pytest.mark.slow)],
 )
 @torch.inference_mode()
 def test_swift_gives_the_same_lattice_and_the_same_picture(
@@ -67,7 +67,8 @@ def test_swift_gives_the_same_lattice_and_the_same_picture(
         assert found.shape == expected.shape
         assert float((found - expected).abs().max()) < raw
         assert float((drawn(network, found) - drawn(network, expected)).abs().max()) < seen
-    assert float(facts["max_difference"]) < raw
+    # Noise, which it is compared on, has lattices of far larger values than pictures.
+    assert float(facts["max_difference"]) < {"fp32": 2e-4, "fp16": 5e-3 * float(facts["largest_value"])}[precision]
     assert facts["weights"].startswith("swift@")
     assert (facts["precision"], facts["weights_licence"]) == (precision, "CC-BY-4.0")
 
@@ -85,10 +86,14 @@ def test_what_has_no_onnx_form_is_refused_before_anything_is_read(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("arch_id", ["rt4ksr-x2", "rt4ksr-x3", "smfanet-x3", "smfanet-plus-x4", "rgt-s-x2"])
+@pytest.mark.parametrize("arch_id", ["rt4ksr-x2", "rt4ksr-x3", "smfanet-x3", "span-x4", "rgt-s-x2"])
 def test_pixel_networks_give_the_same_pixels(arch_id: str, precision: str, tmp_path: Path) -> None:
     arch = registry.architecture(arch_id)
-    method = registry.Method("random", "Random", "test", "pixels", "MIT", arch=arch_id, native_scale=arch.native_scale)
+    file = registry.WeightFile(url="https://localhost/random.pth")
+    scale = arch.native_scale or 1
+    method = registry.Method(
+        "random", "Random", "test", "pixels", "MIT", arch=arch_id, native_scale=scale, files=(file,)
+    )
     torch.manual_seed(0)
     weights = tmp_path / "random.pth"
     torch.save(registry.build(arch_id).state_dict(), weights)
@@ -100,5 +105,4 @@ def test_pixel_networks_give_the_same_pixels(arch_id: str, precision: str, tmp_p
         registry.unregister("random")
     assert facts["scale"] == str(arch.native_scale)
     assert float(facts["max_difference"]) < {"fp32": 2e-4, "fp16": 2e-2}[precision]
-    scale = arch.native_scale or 1
     assert run(picture(24, 32)).shape == (1, 3, 24 * scale, 32 * scale)

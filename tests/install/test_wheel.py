@@ -99,6 +99,10 @@ def test_the_requirements_of_a_space_are_the_core_with_the_app_and_video(metadat
     here = [one for one in listed if not one.marker or one.marker.evaluate()]
     assert {text(one) for one in here} == of("", "app", "video")
     assert of("all") == of("", *extras)
+    dev = [line.partition("#")[0].strip() for line in (ROOT / "requirements-dev.txt").read_text().splitlines()]
+    tools = {text(one) for one in map(Requirement, (line for line in dev if line and line[0] != "-"))}
+    names = {one.partition("[")[0] for one in of("all")}
+    assert {one for one in tools if one.partition("[")[0] in names} <= of("all")  # the same versions as in the extras
 
 
 @pytest.mark.compiler
