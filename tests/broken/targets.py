@@ -92,6 +92,7 @@ def load_weights(folder: Path) -> Work:
 
 
 _OPEN: list[object] = []
+_EVENTS = b"text/event-stream"
 
 
 class BadAnswer(AssertionError):
@@ -130,8 +131,11 @@ def send_request(folder: Path) -> Work:
     picture = folder / "picture.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(picture)
 
-    def exchange(request: bytes) -> tuple[int, bytes]:
-        """The status and the body of the answer; status 0 where the request is not complete, so that none is due."""
+    def exchange(request: bytes, *, to_end: bool = False) -> tuple[int, bytes]:
+        """The status and the body of the answer; status 0 where the request is not complete, so that none is due.
+
+        A stream of events is open for as long as its session is: it is read only if it goes `to_end`.
+        """
         reader = h11.Connection(h11.SERVER)
         is_due = True
         with suppress(h11.RemoteProtocolError):
@@ -161,6 +165,8 @@ def send_request(folder: Path) -> Work:
                     while (event := connection.next_event()) is not h11.NEED_DATA:
                         if isinstance(event, h11.Response):
                             status = event.status_code
+                            if not to_end and dict(event.headers).get(b"content-type", b"").startswith(_EVENTS):
+                                return status, body
                         elif isinstance(event, h11.Data):
                             body += bytes(event.data)
                         elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
@@ -169,7 +175,8 @@ def send_request(folder: Path) -> Work:
                     return status, body
 
     def get(path: str) -> tuple[int, bytes]:
-        return exchange(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        return exchange(request.encode(), to_end=True)
 
     uploaded = _upload(exchange, picture)
 

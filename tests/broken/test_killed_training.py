@@ -47,7 +47,8 @@ def write_inputs(folder: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("kills", "length"), [(2, 30), pytest.param(20, 220, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "length"), [(20, 220)])
 def test_a_training_that_is_killed_and_resumed_equals_one_that_was_not(tmp_path: Path, kills: int, length: int) -> None:
     context = multiprocessing.get_context("forkserver")  # its children need not import torch again
     context.set_forkserver_preload(["gsr_app.training.loop", "gsr_app.harness.curves", __name__])
