@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import multiprocessing.context
-import multiprocessing.context
 import time
 from pathlib import Path
 
