@@ -54,10 +54,12 @@ class FitStatus:
     progress: float  # 0..1
     seconds_left: float
     start: str
+    start_seconds: float = 0.0  # of `seconds`, those before the first step
 
     @property
     def steps_per_second(self) -> float:
-        return self.step / self.seconds if self.seconds else 0.0
+        spent = self.seconds - self.start_seconds
+        return self.step / spent if spent > 0 else 0.0
 
 
 @dataclass
@@ -165,6 +167,7 @@ class Fitter:
     # ---- running ---------------------------------------------------------------------------------------------
 
     _start_steps: Iterator[None] | None = None  # the rest of the start
+    _start_seconds = 0.0
     _budget_from: tuple[float, int] = (0.0, 0)  # seconds and steps
     _anneal_from: tuple[float, int] = (0.0, 0)  # likewise, when the start ended: it takes no steps
 
@@ -174,6 +177,8 @@ class Fitter:
     @property
     def progress(self) -> float:
         """Of the present budget, by the limit that is closest."""
+        if self._start_steps is not None and not self.options.counts_start:
+            return 0.0
         return self._share_since(*self._budget_from)
 
     def _share_since(self, seconds: float, step: int) -> float:
@@ -187,6 +192,8 @@ class Fitter:
 
     @property
     def is_done(self) -> bool:
+        if self._start_steps is not None and not self.options.counts_start:
+            return False
         return self._goal_reached or (self.parameters is not None and self.progress >= 1)
 
     def run(self, *, report_seconds: float = 0.5, stop: Callable[[], bool] = lambda: False) -> Iterator[FitStatus]:
@@ -206,7 +213,7 @@ class Fitter:
         while self.parameters is None or not self.is_done:
             if self._start_steps is not None:
                 if next(self._start_steps, True):  # it has ended
-                    self._start_steps, self._anneal_from = None, (before + time.monotonic() - began, self.step)
+                    self._end_start(before + time.monotonic() - began)
             else:
                 loss = self._take_step()
             self.seconds = before + time.monotonic() - began
@@ -217,8 +224,14 @@ class Fitter:
         left = self.seconds * (1 / self.progress - 1) if self.progress > 0 else math.inf
         return FitStatus(
             self.step, self.seconds, reached, self.best_psnr, loss, len(self.parameters or ()), self.progress, left,
-            self.options.start,
+            self.options.start, self._start_seconds if self._start_steps is None else self.seconds,
         )  # fmt: skip
+
+    def _end_start(self, seconds: float) -> None:
+        self._start_steps, self._start_seconds, self._anneal_from = None, seconds, (seconds, self.step)
+        if not self.options.counts_start and self.options.seconds is not None:
+            self.options = replace(self.options, seconds=self.options.seconds + seconds)
+            self._budget_from = self._anneal_from
 
     @contextmanager
     def _threads(self) -> Generator[None]:

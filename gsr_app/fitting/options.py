@@ -20,6 +20,7 @@ class FitOptions:
     start: Start = "network"
     gaussians: int | None = None  # None: from the content of the image
     seconds: float | None = None
+    counts_start: bool = True  # whether `seconds` include the start, or are those of the steps alone
     steps: int | None = None
     target_psnr: float | None = None
     loss: str = "l2"  # l2, l1 or ssim

@@ -23,7 +23,7 @@ from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
 from gsr_app.ui.store import BoundedStore
 from gsr_app.ui.views import draw
-from gsr_app.viewer.comparison import read_picture
+from gsr_app.viewer.comparison import key_of, read_picture
 from gsr_app.viewer.contract import Frame, PaneProgress, PaneSpec, Scene, Source
 from gsr_app.viewer.panes import INPUT_COLOUR, picture_pane
 from gsr_app.viewer.sink import safe_stem
@@ -52,7 +52,7 @@ class FitJob:
 
 def fit_store() -> BoundedStore[FitJob]:
     """The last fits of each visitor, which can be continued."""
-    return BoundedStore(_VISITORS, missing="There is no fit to go on with.", hint="Fit a picture first.")
+    return BoundedStore(_VISITORS, missing="There is no fit to continue.", hint="Fit a picture first.")
 
 
 def prepare(app: AppState, path: object, starts: object, gaussians: object, seconds: object) -> FitJob:
@@ -71,7 +71,7 @@ def _open_fit(image: NDArray[Any], start: Any, gaussians: int | None, seconds: f
     from gsr_app.fitting.options import FitOptions
 
     values = to_planes(convert(image, channels=3))
-    return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds))
+    return Fitter(values, FitOptions(start=start, gaussians=gaussians, seconds=seconds, counts_start=False))
 
 
 def _read_count(text: object) -> int | None:
@@ -95,7 +95,7 @@ def watch(app: AppState, visitor: str, job: FitJob) -> Iterator[tuple[Scene, Any
     """Run the fits, one after the other; a scene at every update, and the curves when they have grown. Closing the
     iterator stops the fits."""
     height, width = job.source.size
-    source = Source(secrets.token_hex(6), job.name, width, height)
+    source = Source(key_of(job.source), job.name, width, height)
     url = app.sink.put_still("input", job.source.pixels).url
     still = picture_pane(
         job.source.pixels, url, job.source.size, id="input", name="Input", colour=INPUT_COLOUR, kind="input"
@@ -149,8 +149,9 @@ def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]
 
 
 def describe(status: FitStatus) -> str:
+    time = f"start {status.start_seconds:.1f} s, then {status.seconds - status.start_seconds:.1f} s"
     return (
-        f"{status.best_psnr:.2f} dB · {status.gaussians:,} Gaussians · {status.step:,} steps · {status.seconds:.1f} s"
+        f"{status.best_psnr:.2f} dB · {status.gaussians:,} Gaussians · {status.step:,} steps · {time}"
         f" · {status.steps_per_second:.0f} steps/s"
     )
 

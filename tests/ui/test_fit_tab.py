@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +52,7 @@ def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opene
 
 def test_a_fit_goes_on_with_another_budget(app: AppState, picture: str) -> None:
     kept = fit.fit_store()
-    with pytest.raises(InvalidArgument, match="go on"):
+    with pytest.raises(InvalidArgument, match="continue"):
         kept.get("me")
     job = fit.prepare(app, picture, ["network"], "auto", 1)
     list(fit.watch(app, "me", job))
@@ -59,6 +61,25 @@ def test_a_fit_goes_on_with_another_budget(app: AppState, picture: str) -> None:
 
     list(fit.watch(app, "me", replace(job, continues=True, seconds=1.0)))
     assert job.fits["network"].step > steps
+
+
+def test_every_start_gets_its_seconds_for_steps_however_long_the_start_takes(
+    app: AppState, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gsr_app.fitting.fitter import Fitter
+
+    def solve_slowly(self: Fitter) -> Iterator[None]:
+        time.sleep(1.5)  # longer than the whole budget
+        yield
+
+    monkeypatch.setattr(Fitter, "solve_colors", solve_slowly)
+    job = fit.prepare(app, picture, ["quadtree"], "50", 1)
+    last = list(fit.watch(app, "me", job))[-1][0]
+    status = job.curves["quadtree"][-1]
+    assert status.step > 0
+    assert status.start_seconds >= 1.5
+    assert status.seconds - status.start_seconds >= 1
+    assert "start 1." in last.panes[0].done
 
 
 def test_stopping_keeps_the_best_so_far(app: AppState, picture: str) -> None:
