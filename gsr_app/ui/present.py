@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from gsr_app.core.types import Scale
 from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method
 from gsr_app.models.weights import Availability
-from gsr_app.ui.estimate import Estimates
+from gsr_app.ui.estimate import Estimates, Expected
 from gsr_app.viewer.panes import licences
 
 KINDS = {
@@ -37,17 +38,18 @@ def bytes_text(count: int) -> str:
 def parameters(method: Method) -> str:
     if not method.parameters:
         return ""
-    return f"{method.parameters / 1e6:.2g} M" if method.parameters < 1e7 else f"{method.parameters / 1e6:.0f} M"
+    count = method.parameters / 1e6
+    return f"{count:.2g} M parameters" if count < 10 else f"{count:.0f} M parameters"
 
 
 def method_card(method: Method, availability: Availability) -> dict[str, Any]:
     """One line of the list of methods."""
     if availability.here:
-        status, state = "here", "here"
+        status, state = "Ready", "here"
     elif availability.reason:
-        status, state = "not here", "offline"
+        status, state = "Not installed", "offline"
     else:
-        status = bytes_text(availability.download_bytes) if availability.download_bytes else "download"
+        status = bytes_text(availability.download_bytes) if availability.download_bytes else "Download"
         state = "fetch"
     return {
         "id": method.id,
@@ -147,6 +149,15 @@ def duration(ms: float) -> str:
     return f"{ms / 60_000:.0f} min"
 
 
+def largest_scale(size: tuple[int, int], most_pixels: int) -> float:
+    """The largest factor, in tenths, whose result has at most so many pixels; 0 if there is none from 1 on."""
+    for tenths in range(int(10 * math.sqrt(most_pixels / (size[0] * size[1]))) + 1, 9, -1):
+        height, width = Scale(tenths / 10, tenths / 10).output_size(size)
+        if height * width <= most_pixels:
+            return tenths / 10
+    return 0.0
+
+
 def small_size(size: tuple[int, int], scale: Scale, protocol: str) -> tuple[int, int]:
     """The size that a round trip shrinks a picture to."""
     from gsr_app.engine import protocols  # it imports torch
@@ -170,12 +181,20 @@ def forecast(
         size = small_size(size, scale, round_trip)
         before = f"{size[1]} × {size[0]} "
     height, width = scale.output_size(size)
-    text = f"{before}→ {width} × {height}, {height * width / 1e6:.1f} MP"
+    axes = "" if scale.is_uniform else f"vertical ×{scale.y:.4g}, horizontal ×{scale.x:.4g} "
+    text = f"{before}{axes}→ {width} × {height}, {height * width / 1e6:.1f} MP"
     if not methods:
         return text
-    ms, unknown = estimates.expected_total_ms(methods, size[0] * size[1], height * width)
-    known = len(methods) - unknown
+    expected = estimates.expected(methods, size[0] * size[1], height * width)
+    return f"{text} · {_time_text(expected, len(methods))}"
+
+
+def _time_text(expected: Expected, count: int) -> str:
+    known = count - expected.unmeasured
     if not known:
-        return f"{text} · time not measured here yet"
-    rest = f", {unknown} not measured here yet" if unknown else ""
-    return f"{text} · about {duration(ms)} for {known} method{'s' if known > 1 else ''}{rest}"
+        return "time not measured for this size"
+    low, high = duration(expected.low_ms), duration(expected.high_ms)
+    between = low if low == high else f"{low} to {high}"
+    rest = f", {expected.unmeasured} not measured for this size" if expected.unmeasured else ""
+    first = ", the first time longer" if expected.first else ""
+    return f"{between} for {known} method{'s' if known > 1 else ''}{rest}{first}"
