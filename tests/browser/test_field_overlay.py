@@ -115,6 +115,17 @@ def test_too_many_gaussians_become_a_density_map_with_a_note(show: Any) -> None:
     assert "shown as density" in note
 
 
+def test_the_density_of_an_even_lattice_is_even(show: Any) -> None:
+    points = [(x / 2 + 0.25, y / 2 + 0.25) for y in range(48) for x in range(64)]
+    page = show(services(field_of(points)), len(points))
+    run(page, "viewer.setOverlay('density'); viewer.look(64, 48, 3.37);")
+    wait_for(page, "viewer.active.field && viewer.inView.count > 0")
+    place = cell(page)
+    x, y = (int(place[side] + place[extent] / 2) for side, extent in (("x", "w"), ("y", "h")))
+    shown = canvas_pixels(page)[y - 60 : y + 60, x - 60 : x + 60].astype(int)
+    assert np.ptp(shown, axis=(0, 1)).max() <= 8
+
+
 def test_the_count_is_of_the_gaussians_in_view(show: Any) -> None:
     points = [(x + 0.5, y + 0.5) for y in range(24) for x in range(32)]
     page = show(services(field_of(points)), len(points))
@@ -179,7 +190,7 @@ def test_zooming_beyond_the_resolution_requests_the_visible_rectangle(show: Any)
     assert request["y"] == pytest.approx((y0 - place["origin"]["y"]) / 32)
     assert request["width"] == pytest.approx((x1 - x0) / 32)
     assert (canvas_pixels(page)[y0:y1, x0:x1] == (10, 200, 30)).all()
-    assert page.locator(".gsr-badge").inner_text() == "true zoom · 32×"
+    assert page.locator(".gsr-badge").inner_text() == "Live zoom (server) · 32×"
     page.locator(".gsr-badge").click()
     wait_for(page, "!viewer.trueZoom")
     assert (canvas_pixels(page)[y0:y1, x0:x1] == 90).all()
@@ -228,7 +239,7 @@ def test_a_failed_view_keeps_the_pixels_and_is_reported(show: Any) -> None:
     page = show(services(), 768, live=True)
     run(page, "viewer.grid = false; viewer.look(64, 48, 8);")
     wait_for(page, "viewer.active.zoomer.failed")
-    assert page.locator(".gsr-badge").inner_text() == "true zoom failed"
+    assert page.locator(".gsr-badge").inner_text() == "Live zoom failed"
     place = cell(page)
     assert canvas_pixels(page)[int(place["y"] + place["h"] / 2), int(place["x"] + place["w"] / 2)].tolist() == [
         90,
@@ -258,7 +269,7 @@ def test_a_difference_of_two_fields_uses_their_current_drawings(show: Any) -> No
     assert field == [80, 20, 0]  # frame against frame, twice
     assert base == [10, 210, 30]
     assert picture == [16, 16, 16]  # a picture without a field is held against the pixels as they were made
-    assert page.locator(".gsr-badge").inner_text() == "true zoom · 32×"
+    assert page.locator(".gsr-badge").inner_text() == "Live zoom (server) · 32×"
     run(page, "viewer.pointTo(100, 100);")
     assert page.locator("[data-role=delta]").inner_text() == "Δ +40 −10 0"
     run(page, "viewer.toggle('trueZoom');")

@@ -31,7 +31,7 @@ export function drawOverlay(ctx, field, mode, colouring, rect, origin, pixelsPer
   if (mode === "ellipses" && count > (painter ? MAX_RINGS : MAX_ELLIPSES)) shown = "centres";
   if (shown !== "density" && count * DEVICE_PIXELS_PER_DOT * dpr > covered) shown = "density";
   const place = (x, y) => [origin.x + x * kx, origin.y + y * ky];
-  if (shown === "density") drawDensity(ctx, field, box, rect, place, count, covered);
+  if (shown === "density") drawDensity(ctx, field, box, place, pixelsPerSource, count, covered);
   else if (shown === "ellipses" && painter) drawRings(ctx, painter, field, COLOURINGS.indexOf(colouring), rect, box, dpr);
   else if (shown === "ellipses") drawEllipses(ctx, field, box, colouring, place, kx, ky, dpr);
   else drawCentres(ctx, field, box, colouring, place, dpr);
@@ -93,29 +93,51 @@ function ellipsePath(ctx, x, y, major, minor, angle, kx, ky) {
   }
 }
 
-function drawDensity(ctx, field, box, rect, place, count, covered) {
-  const bin = Math.max(DENSITY_BIN, Math.ceil(Math.sqrt((PER_BIN * covered) / Math.max(1, count))));
-  const columns = Math.max(1, Math.ceil(rect.w / bin));
-  const rows = Math.max(1, Math.ceil(rect.h / bin));
-  const bins = new Float32Array(columns * rows);
-  forEachIn(field, ...box, (_, mx, my) => {
-    const [x, y] = place(mx, my);
-    const c = Math.min(columns - 1, Math.max(0, Math.floor((x - rect.x) / bin)));
-    const r = Math.min(rows - 1, Math.max(0, Math.floor((y - rect.y) / bin)));
-    bins[r * columns + c]++;
+/** The edges of bins along one axis: whole source pixels, because the centres of many fields lie on a lattice that
+ * repeats with them, and bins of any other size would show the beat of the two lattices. */
+function binsBetween(low, high, pixelsPerSource, least) {
+  const size = Math.max(1, Math.ceil(least / pixelsPerSource));
+  const first = Math.floor(low / size);
+  return { size, start: first * size, count: Math.max(1, Math.ceil(high / size) - first) };
+}
+
+/** How many Gaussians each bin has: {columns, rows, bins}. Each counts in the bins around it by its distance to them. */
+export function densityOf(field, box, [kx, ky], least) {
+  const [height, width] = field.source;
+  const across = binsBetween(Math.max(0, box[0]), Math.min(width, box[2]), kx, least);
+  const down = binsBetween(Math.max(0, box[1]), Math.min(height, box[3]), ky, least);
+  const bins = new Float32Array(across.count * down.count);
+  const [x0, y0] = [across.start, down.start];
+  const near = (value, count) => Math.min(count - 1, Math.max(0, value));
+  forEachIn(field, x0, y0, x0 + across.count * across.size, y0 + down.count * down.size, (_, mx, my) => {
+    const x = (mx - x0) / across.size - 0.5;
+    const y = (my - y0) / down.size - 0.5;
+    const [c, r] = [Math.floor(x), Math.floor(y)];
+    for (const [dr, v] of [[0, 1 - y + r], [1, y - r]]) {
+      for (const [dc, u] of [[0, 1 - x + c], [1, x - c]]) bins[near(r + dr, down.count) * across.count + near(c + dc, across.count)] += u * v;
+    }
   });
-  let most = 1;
+  // The last bins may lie partly outside the picture.
+  const share = ({ start, size, count }, extent) => Math.min(1, (extent - start - (count - 1) * size) / size) || 1;
+  const [right, bottom] = [share(across, width), share(down, height)];
+  for (let r = 0; r < down.count; r++) bins[(r + 1) * across.count - 1] /= right;
+  for (let c = 0; c < across.count; c++) bins[(down.count - 1) * across.count + c] /= bottom;
+  return { across, down, bins };
+}
+
+function drawDensity(ctx, field, box, place, scale, count, covered) {
+  const least = Math.max(DENSITY_BIN, Math.ceil(Math.sqrt((PER_BIN * covered) / Math.max(1, count))));
+  const { across, down, bins } = densityOf(field, box, scale, least);
+  let most = 1e-6;
   for (const n of bins) if (n > most) most = n;
   scratch ??= document.createElement("canvas").getContext("2d");
-  Object.assign(scratch.canvas, { width: columns, height: rows });
-  const image = scratch.createImageData(columns, rows);
-  for (let i = 0; i < bins.length; i++) {
-    const [r, g, b] = heat(bins[i] / most);
-    image.data.set([r, g, b, bins[i] ? 170 : 0], 4 * i);
-  }
+  Object.assign(scratch.canvas, { width: across.count, height: down.count });
+  const image = scratch.createImageData(across.count, down.count);
+  for (let i = 0; i < bins.length; i++) image.data.set([...heat(bins[i] / most), bins[i] ? 170 : 0], 4 * i);
   scratch.putImageData(image, 0, 0);
   ctx.imageSmoothingEnabled = true;
-  ctx.drawImage(scratch.canvas, rect.x, rect.y, columns * bin, rows * bin);
+  const [left, top] = place(across.start, down.start);
+  ctx.drawImage(scratch.canvas, left, top, across.count * across.size * scale[0], down.count * down.size * scale[1]);
 }
 
 /** The outline of one Gaussian. */
