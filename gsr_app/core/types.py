@@ -51,10 +51,13 @@ class Scale:
     def parse(cls, text: str, source_size: tuple[int, int] | None = None) -> Scale:
         """Read "3.7", "x4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
 
+        A comma before one or two digits is a decimal point, as in "2,7".
+
         Target sizes are written width first, as everywhere: "1920x1080", "1920x" and "x1080" (the other side
         keeps the aspect), "fit:3840x2160" (the largest that fits inside).
         """
         form = text.strip().lower().replace("×", "x").replace(" ", "")
+        form = re.sub(r"(?<=\d),(?=\d{1,2}(?!\d))", ".", form)
         if match := re.fullmatch(rf"x?{_NUMBER}|{_NUMBER}x", form):
             factor = float(match[1] or match[2])
             if "x" not in form or factor < _SMALLEST_PIXELS or not factor.is_integer():
