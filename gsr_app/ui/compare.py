@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from gsr_app.models.registry import Method
+from gsr_app.ui.files import url_of
 from gsr_app.ui.plots import add_runs
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
@@ -14,9 +18,19 @@ from gsr_app.viewer.comparison import CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneProgress, PaneSpec, Scene
 from gsr_app.viewer.panes import waiting_pane
 
+_OF_BROWSERS = {".png", ".jpg", ".jpeg", ".webp"}
+
 
 def prepare(app: AppState, request: CompareRequest) -> CompareJob:
     return comparison.prepare(request, app.engine.methods, app.limits)
+
+
+def preview(app: AppState, path: str) -> Scene:
+    """An uploaded picture on the stage; an error if any part of it is missing or damaged."""
+    source = comparison.read_picture(path, app.limits)
+    is_shown_by_browsers = source.pixels.dtype == np.uint8 and Path(path).suffix.lower() in _OF_BROWSERS
+    url = url_of(Path(path)) if is_shown_by_browsers else app.sink.put_still("input", source.pixels).url
+    return comparison.preview_scene(source, Path(path).name, url)
 
 
 def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:

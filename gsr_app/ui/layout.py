@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from gsr_app.ui import api
 from gsr_app.ui.body_limits import BodyLimits
 from gsr_app.ui.hosts import HostCheck, Hosts
+from gsr_app.ui.inputs import STATIC
 from gsr_app.ui.request_errors import RequestErrors, shorten_tracebacks
 from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import compare, fit, models, plots, video
@@ -24,9 +25,12 @@ _HEAD = """
 <button type="button" id="gsr-dark" title="Light or dark" aria-label="Light or dark">◐</button>
 </span></div>
 """
-_HEAD_JS = """
+_HEAD_JS = (
+    (STATIC / "uploads.js").read_text(encoding="utf-8")
+    + """
 element.querySelector("#gsr-dark").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
+)
 
 
 def build(app: AppState) -> gr.Blocks:

@@ -77,7 +77,7 @@ def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def time_over_scale(runs: Sequence[Run]) -> Any:
     """Seconds against the scale, one line per method; first runs, which load the network, are left out."""
-    figure = _figure("Time over scale", "scale", "seconds")
+    figure = _figure("Time by scale", "scale", "seconds")
     figure.update_yaxes(type="log")
     for method_runs in _by_method([run for run in runs if run.pane.timing and not run.pane.timing.cold]).values():
         ordered = sorted(method_runs, key=lambda run: run.scale)
@@ -101,7 +101,7 @@ def _is_draw_only(pane: PaneSpec) -> bool:
 
 def quality_over_time(runs: Sequence[Run]) -> Any:
     """PSNR-Y against seconds, one point per run that had a reference."""
-    figure = _figure("Quality over time", "seconds", "PSNR-Y, dB")
+    figure = _figure("Quality by time", "seconds", "PSNR-Y, dB")
     figure.update_xaxes(type="log")
     scored = [run for run in runs if run.pane.metrics and run.pane.metrics.psnr_y is not None and run.pane.timing]
     for method_runs in _by_method(scored).values():

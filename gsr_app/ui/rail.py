@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.ui.inputs import STATIC
+
 # The options of events that are answered at once, beside the queue.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
@@ -21,6 +23,17 @@ def streaming(outputs: list[Any]) -> dict[str, Any]:
 
 def heading(text: str) -> None:
     gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def settings_button() -> None:
+    """The button that opens and closes the rail where it is a sheet at the bottom: on a phone."""
+    gr.HTML(
+        '<button type="button" class="gsr-sheetbutton" aria-expanded="false">Settings</button>',
+        js_on_load=(STATIC / "sheet.js").read_text(encoding="utf-8"),
+        padding=False,
+        apply_default_css=False,
+        elem_classes=["gsr-settings"],
+    )
 
 
 def note(text: str, *, name: str = "", wrong: bool = False) -> str:

@@ -47,3 +47,8 @@ class BoundedStore(Generic[T]):
         if value is None:
             raise InvalidArgument(self._missing, hint=self._hint)
         return value
+
+    def drop(self, key: str) -> None:
+        """Forget a value, if there is one."""
+        with self._lock:
+            self._values.pop(key, None)

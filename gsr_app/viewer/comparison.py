@@ -146,8 +146,8 @@ def check_output(size: tuple[int, int], scale: Scale, limits: Limits) -> tuple[i
     height, width = scale.output_size(size)
     if height * width > limits.output_pixels:
         raise InvalidArgument(
-            f"The result would have {height * width / 1e6:.0f} megapixels ({width}×{height}); "
-            f"at most {limits.output_pixels / 1e6:.0f} are made here.",
+            f"The result would have {height * width / 1e6:.0f} megapixels ({width}×{height}). "
+            f"Limit: {limits.output_pixels / 1e6:.0f} megapixels.",
             hint="Choose a smaller scale, or start the app with a larger --max-pixels.",
         )
     return height, width
@@ -185,12 +185,26 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
         scoring = Scoring(pair, convention, request.protocol)
         if not convention.quantised or pair.lr.dtype != source.pixels.dtype:
             image = pair.float_lr
-    key = hashlib.blake2b(np.ascontiguousarray(source.pixels).data, digest_size=8).hexdigest()
+    key = key_of(source)
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key)
 
 
+def key_of(picture: Picture) -> str:
+    """Changes with the pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(picture.pixels).data, digest_size=8).hexdigest()
+
+
 # ---- scenes -----------------------------------------------------------------------------------------------------
+
+
+def preview_scene(source: Picture, name: str, url: str) -> Scene:
+    """A picture before any run."""
+    height, width = source.size
+    pane = picture_pane(
+        source.pixels, url, source.size, id="input", name="Input", colour=INPUT_COLOUR, kind="input"
+    )  # fmt: skip
+    return Scene((pane,), Source(key_of(source), name, width, height), Frame(width, height), {"x": 1.0, "y": 1.0})
 
 
 def first_scene(job: CompareJob, sink: Sink) -> Scene:

@@ -15,7 +15,7 @@ modules.then(({ Player, el }) => {
   const player = new Player(element.querySelector(".gsr-mount"), { baseUrl: document.baseURI });
   player.setEmpty(
     el("p", {}, "Drop or choose a video, or"),
-    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
+    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "Try an example"),
   );
   watch("value", () => player.setState(props.value));
   player.setState(props.value);

@@ -7,13 +7,15 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.ui.inputs import STATIC
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import Scene, as_json
 
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
 # constructor is given. The mode and the region of interest are kept in the address of the page.
 _ON_LOAD = """
-modules.then(({ Viewer, el }) => {
+modules.then(({ Viewer, Blind, el }) => {
+  let changed = () => {};
   const call = async (name, data) => {
     const answer = await server[name](data);
     if (answer?.error) throw new Error(answer.error);
@@ -29,24 +31,35 @@ modules.then(({ Viewer, el }) => {
   };
   const viewer = new Viewer(element.querySelector(".gsr-mount"), {
     renderView: (id, r, [w, h]) => call("render_view", { field: id, ...r, out_width: w, out_height: h }),
-    fieldUrl: (id) => call("field_bytes", { field: id }),
+    fieldUrl: async (id) =>
+      id === "first" ? { url: new URL(props.first.field, document.baseURI).href } : call("field_bytes", { field: id }),
     report: (run, regions, carry) => call("report", { run, regions, carry }),
     planReport: (run, regions) => call("report", { run, regions, plan: true }),
-    notify: ({ mode }, { scene, region }) => {
-      if (!scene.source) return;
+    notify: ({ mode }, viewer) => {
+      const { scene, region } = viewer;
+      changed();
+      if (!scene.source || scene.source.key === "first" || viewer.blind) return;
       setParameter("mode", mode === "grid" ? "" : mode);
       setParameter("region", region ? [region.x, region.y, region.width, region.height].join() : "");
     },
   });
   viewer.setEmpty(
     el("p", {}, "Drop, paste or choose a picture, or"),
-    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "try an example"),
+    el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "Try an example"),
   );
   let requestedRegion = query.get("region");
+  let requestedMode = query.get("mode");
+__EXTRA__
   const update = () => {
+    if (props.first) leaveBlind();
+    const isFirst = viewer.isIntroduction;
+    viewer.isIntroduction = false;
     viewer.setScene(props.value);
+    if (props.first && !viewer.scene.source) showFirst();
+    else if (isFirst && props.first) viewer.setMode(requestedMode ?? "grid");
+    changed();
     const { source } = viewer.scene;
-    if (!source || !requestedRegion) return;
+    if (!source || source.key === "first" || !requestedRegion) return;
     const [x, y, width, height] = requestedRegion.split(",").map(Number);
     requestedRegion = null;
     if (x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= source.width && y + height <= source.height) {
@@ -56,19 +69,31 @@ modules.then(({ Viewer, el }) => {
   };
   watch("value", update);
   update();
-  if (query.get("mode")) viewer.setMode(query.get("mode"));
+  if (requestedMode && !props.first) viewer.setMode(requestedMode);
 });
 """
 
 
 class ViewerComponent(gr.HTML):
-    """Shows a `Scene`. `example` is triggered by the button of the empty stage."""
+    """Shows a `Scene`. `example` is triggered by the button of the empty stage.
 
-    def __init__(self, value: Scene | None = None, *, server: list[Callable[..., Any]], **options: Any) -> None:
+    first: what the stage shows before there is a picture (`first_screen`), with the buttons of the Compare tab.
+    """
+
+    def __init__(
+        self,
+        value: Scene | None = None,
+        *,
+        server: list[Callable[..., Any]],
+        first: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        extra = (STATIC / "compare.js").read_text(encoding="utf-8") + "changed = refresh;" if first else ""
         options = {"elem_id": "viewer", **options}
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-mount"></div>',
-            "js_on_load": bundle.start_script() + _ON_LOAD,
+            "js_on_load": bundle.start_script() + _ON_LOAD.replace("__EXTRA__", extra),
+            "first": first,
             "apply_default_css": False,
             "server_functions": server,
         }

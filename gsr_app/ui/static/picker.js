@@ -28,7 +28,11 @@ function card(method, selected) {
   const dot = make("i", "gsr-dot");
   dot.style.background = method.colour;
   const words = make("span", "gsr-cardwords");
-  words.append(make("span", "gsr-cardtitle", method.title), make("span", "gsr-cardfacts", method.state === "offline" && method.reason ? method.reason : method.facts));
+  const facts = make("span", "gsr-cardfacts");
+  // Each fact stays on one line where it fits one.
+  const parts = (method.state === "offline" && method.reason ? method.reason : method.facts).split(" · ");
+  parts.forEach((part, i) => facts.append(make("span", "", i + 1 < parts.length ? `${part} ·` : part), " "));
+  words.append(make("span", "gsr-cardtitle", method.title), facts);
   label.append(box, dot, words, make("span", "gsr-cardstatus", method.status));
   return label;
 }

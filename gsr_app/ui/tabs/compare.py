@@ -13,11 +13,13 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.ui import compare, present, rail
 from gsr_app.ui.components.viewer import ViewerComponent
+from gsr_app.ui.first import first_screen
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import CompareRequest
+from gsr_app.viewer.contract import Scene
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _FIRST_METHODS = ("swift", "bicubic")
@@ -62,7 +64,8 @@ def build(app: AppState) -> None:
                 1, 30, 4, step=0.1, label="vertical", container=False, elem_id="scaley", buttons=[], visible=False
             )
             forecast = gr.HTML(elem_id="forecast", padding=False, apply_default_css=False)
-            with gr.Accordion("Reference, axes, repeats", open=False, elem_id="more-options"):
+            largest = gr.Button("", size="sm", elem_id="largest", visible=False)
+            with gr.Accordion("Advanced", open=False, elem_id="more-options"):
                 round_trip = gr.Checkbox(
                     label="Round trip: shrink the picture first, then compare with it",
                     container=False,
@@ -85,10 +88,13 @@ def build(app: AppState) -> None:
                 )
             with gr.Column(elem_id="railfoot"):
                 notice = gr.HTML(elem_id="notice", padding=False, apply_default_css=False)
+                rail.settings_button()
                 run = gr.Button("Run", variant="primary", elem_id="run")
                 stop = gr.Button("Stop", variant="secondary", elem_id="stop", visible=False)
         with gr.Column(elem_id="stagecolumn"):
-            viewer = ViewerComponent(server=server_functions(app))
+            viewer = ViewerComponent(
+                server=server_functions(app), first=first_screen(app.files.root.with_name("gsr-first"))
+            )
 
     # ---- events
 
@@ -137,37 +143,49 @@ def build(app: AppState) -> None:
 
     scale.input(_slider_value, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
 
-    def tell_picture(path: Any) -> str:
+    def show_picture(path: Any) -> tuple[Any, str]:
+        """The new picture on the stage, in place of the results of another."""
         if not path:
-            return ""
+            return Scene(), ""
         try:
-            height, width = comparison.picture_size(path)
+            scene = compare.preview(app, path)
         except GsrError as error:
-            return rail.error_note(error)
-        return rail.note(f"{width} × {height}", name=Path(path).name)
+            return Scene(), rail.error_note(error)
+        assert scene.source is not None
+        return scene, rail.note(f"{scene.source.width} × {scene.source.height}", name=scene.source.name)
 
-    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> str:
+    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
         try:
             size = comparison.picture_size(path) if path else None
         except GsrError:
-            return ""  # shown under the picture
+            return "", gr.update(visible=False)  # shown under the picture
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
             if size and wanted and not trip:
                 comparison.check_output(size, wanted, app.limits)
             shrunk_by = str(name) if trip else ""
-            return rail.note(present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by))
+            told = present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by)
+            return rail.note(told), gr.update(visible=False)
         except GsrError as error:
-            return rail.error_note(error)
+            possible = 0.0 if size is None or trip else present.largest_scale(size, app.limits.output_pixels)
+            return rail.error_note(error), gr.update(visible=possible > 0, value=f"Largest possible: ×{possible:g}")
 
-    picture.change(tell_picture, picture, facts, api_name="facts", **rail.QUIET)
+    def take_largest(path: Any) -> tuple[str, float]:
+        possible = present.largest_scale(comparison.picture_size(path), app.limits.output_pixels)
+        return f"{possible:g}", possible
+
+    picture.change(show_picture, picture, [viewer, facts], api_name="facts", **rail.QUIET)
+    asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest]
     gr.on(
         [picture.change, methods.change, scale.change, round_trip.change, protocol.change],
-        predict, [picture, methods, scale, round_trip, protocol], forecast,
+        predict, asked, told,
         trigger_mode="always_last", api_name="forecast", **rail.QUIET,
     )  # fmt: skip
+    largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):
-        over.then(predict, [picture, methods, scale, round_trip, protocol], forecast, api_name=name, **rail.QUIET)
+        over.then(
+            predict, [picture, methods, scale, round_trip, protocol], [forecast, largest], api_name=name, **rail.QUIET
+        )
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
         from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **rail.QUIET
     )

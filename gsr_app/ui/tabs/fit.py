@@ -11,11 +11,12 @@ import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.io.fields import SUFFIX
-from gsr_app.ui import fit, rail
+from gsr_app.ui import compare, fit, rail
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
+from gsr_app.viewer.contract import Scene
 
 
 def build(app: AppState) -> None:
@@ -43,14 +44,15 @@ def build(app: AppState) -> None:
                 1, fit.MOST_SECONDS, 10, step=1, label="Seconds per start", show_label=False, container=False,
                 elem_id="fitseconds", buttons=[],
             )  # fmt: skip
-            with gr.Accordion("Open a field", open=False, elem_id="fitopen"):
+            with gr.Accordion("Open .gsr file", open=False, elem_id="fitopen"):
                 file = gr.File(
                     show_label=False, container=False, type="filepath", file_types=[SUFFIX], elem_id="fitfile"
                 )
             with gr.Column(elem_id="fitfoot"):
                 notice = gr.HTML(elem_id="fitnotice", padding=False, apply_default_css=False)
+                rail.settings_button()
                 run = gr.Button("Fit", variant="primary", elem_id="fitrun")
-                more = gr.Button("Go on", variant="secondary", elem_id="fitmore", visible=False)
+                more = gr.Button("Continue", variant="secondary", elem_id="fitmore", visible=False)
                 stop = gr.Button("Stop", variant="secondary", elem_id="fitstop", visible=False)
         with gr.Column(elem_id="fitstage"):
             viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(app))
@@ -84,11 +86,25 @@ def build(app: AppState) -> None:
     def halt(request: gr.Request) -> None:
         app.runs.stop("fit", rail.visitor(request))
 
-    def open_file(path: Any) -> tuple[Any, str]:
+    def show_picture(path: Any) -> tuple[Any, Any, str]:
+        """The new picture on the stage, in place of the fit of another."""
+        if not path:
+            return gr.skip(), gr.skip(), ""
         try:
-            return (fit.open_field(app, path), "") if path else (gr.skip(), "")
+            return compare.preview(app, path), gr.update(value=None, visible=False), ""
         except GsrError as error:
-            return gr.skip(), rail.error_note(error)
+            return Scene(), gr.update(value=None, visible=False), rail.error_note(error)
+
+    def open_file(path: Any, request: gr.Request) -> tuple[Any, ...]:
+        """The field of a file in place of the fit that was shown, and without its picture and curves."""
+        if not path:
+            return (*[gr.skip()] * 4, "")
+        try:
+            scene = fit.open_field(app, path)
+        except GsrError as error:
+            return (*[gr.skip()] * 4, rail.error_note(error))
+        kept.drop(rail.visitor(request))
+        return scene, gr.update(value=None, visible=False), None, gr.update(visible=False), ""
 
     streaming = rail.streaming([viewer, curve, run, more, stop, notice])
     inputs = [picture, starts, gaussians, seconds]
@@ -103,7 +119,8 @@ def build(app: AppState) -> None:
     shown.then(begin, inputs, api_name="fit_run_example", **streaming)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.QUIET)
-    file.change(open_file, file, [viewer, notice], api_name="fit_open", **rail.QUIET)
+    picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.QUIET)
+    file.change(open_file, file, [viewer, curve, picture, more, notice], api_name="fit_open", **rail.QUIET)
 
 
 def _summary(job: fit.FitJob) -> str:

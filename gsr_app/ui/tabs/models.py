@@ -113,7 +113,7 @@ def _do(app: AppState, action: str, method: Method, given: list[Path], events: q
     try:
         if action == "fetch":
             app.engine.fetch(method, report)
-            return "fetched"
+            return "downloaded"
         if action == "add":
             return f"kept {present.bytes_text(app.engine.keep(method, given))}"
         if action == "remove":

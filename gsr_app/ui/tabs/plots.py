@@ -15,8 +15,8 @@ from gsr_app.viewer.contract import PaneSpec
 
 # The plots to come: a name, a sentence, and a sketch as an SVG path in 120 x 44.
 _COMING = (
-    ("Time over scale", "What a larger picture costs, a line per method.", "M4 38 C40 36 70 30 116 6 M4 40 L116 30"),
-    ("Quality over time", "PSNR of each run, best at the top left. Needs a reference or a round trip.",
+    ("Time by scale", "What a larger picture costs, a line per method.", "M4 38 C40 36 70 30 116 6 M4 40 L116 30"),
+    ("Quality by time", "PSNR of each run, best at the top left. Needs a reference or a round trip.",
      "M22 12h.1 M40 20h.1 M58 10h.1 M84 26h.1 M104 8h.1"),
     ("Sizes of Gaussians", "How fine or wide a field's Gaussians are.", "M4 40 C30 40 34 8 52 8 S76 40 116 40"),
     ("Their strength", "How strongly each of them colours the picture.", "M4 10 C20 38 50 40 116 40"),

@@ -55,6 +55,7 @@ def build(app: AppState) -> None:
             )
             with gr.Column(elem_id="videofoot"):
                 notice = gr.HTML(elem_id="videonotice", padding=False, apply_default_css=False)
+                rail.settings_button()
                 run = gr.Button("Run", variant="primary", elem_id="videorun")
                 stop = gr.Button("Stop", variant="secondary", elem_id="videostop", visible=False)
         with gr.Column(elem_id="videostage"):

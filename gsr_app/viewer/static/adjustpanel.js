@@ -45,8 +45,8 @@ export class AdjustPanel {
       el(
         "div",
         { className: "gsr-adjustfoot" },
-        el("button", { type: "button", className: "gsr-plain", onclick: () => this.#reset() }, "reset"),
-        el("button", { type: "button", className: "gsr-plain", onclick: () => this.toggle() }, "close"),
+        el("button", { type: "button", className: "gsr-plain", onclick: () => this.#reset() }, "Reset"),
+        el("button", { type: "button", className: "gsr-plain", onclick: () => this.toggle() }, "Close"),
       ),
     );
     for (const kind of ["pointerdown", "wheel", "dblclick"]) this.node.addEventListener(kind, (event) => event.stopPropagation());

@@ -87,6 +87,7 @@ export class Blind {
     const judged = new Set(this.votes.map((vote) => vote.page));
     const next = this.report.pages.map((_, i) => (page + i) % this.report.pages.length).find((i) => !judged.has(i));
     if (next !== undefined) this.open(next);
+    this.voted?.();
   }
 
   /** An id of this person in this browser, the same in every report: several votes of one person are not several people. */

@@ -30,13 +30,13 @@ export class Bar {
     });
     this.gainText = el("output", {});
     this.scale = select("Colour scale of the difference", (value) => viewer.set({ colourScale: value }));
-    this.auto = button("auto", "Blink automatically (B)", () => viewer.toggleAuto());
+    this.auto = button("Auto", "Blink automatically (B)", () => viewer.toggleAuto());
     this.context = el("div", { className: "gsr-context" }, "vs", this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
-    this.minusPixels = button("− pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
-    this.adjust = button("adjust", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
-    this.crisp = button("crisp", "Crisp or smooth pixels (S)", () => viewer.toggle("smooth"));
-    this.region = button("region", "Draw a region (R)", () => viewer.startRegion());
+    this.minusPixels = button("Field minus pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
+    this.adjust = button("Inspect", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
+    this.crisp = button("Sharp pixels", "Sharp or smooth pixels (S)", () => viewer.toggle("smooth"));
+    this.region = button("Region", "Draw a region (R)", () => viewer.startRegion());
     this.percent = el("span", { className: "gsr-percent" });
     this.node = el(
       "div",
@@ -51,7 +51,7 @@ export class Bar {
       this.adjust,
       this.region,
       this.crisp,
-      button("fit", "Whole picture (0)", () => viewer.fit()),
+      button("Fit", "Whole picture (0)", () => viewer.fit()),
       button("1:1", "One output pixel per screen pixel (Z)", () => viewer.oneToOne()),
       this.percent,
       button("?", "Keys", () => viewer.toggleHelp()),
@@ -60,6 +60,7 @@ export class Bar {
 
   update() {
     const { viewer } = this;
+    this.node.classList.toggle("is-introduction", viewer.isIntroduction);
     const { mode, panes } = { mode: viewer.mode, panes: viewer.shown };
     this.modes.show(mode);
     this.modes.buttons.forEach((button) => (button.disabled = !panes.length));
@@ -79,7 +80,7 @@ export class Bar {
     this.gain.value = Math.log2(viewer.gain);
     this.gainText.textContent = `×${viewer.gain}`;
     this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
-    this.crisp.textContent = viewer.smooth ? "smooth" : "crisp";
+    this.crisp.textContent = viewer.smooth ? "Smooth pixels" : "Sharp pixels";
     this.region.hidden = !panes.length;
     this.region.setAttribute("aria-pressed", String(viewer.drawingRegion));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
@@ -96,7 +97,7 @@ export class Bar {
     this.badge.hidden = !withField || !isZoomed || (viewer.mode === "difference" && !viewer.canTrueZoom(viewer.base));
     if (this.badge.hidden) return;
     const pane = viewer.shown.find((p) => p.spec.field && viewer.usesTrueZoom(p));
-    const shown = pane?.isLive ? liveBadge(viewer, pane) : pane ? servedBadge(viewer, pane) : { text: "plain pixels", state: "off" };
+    const shown = pane?.isLive ? liveBadge(viewer, pane) : pane ? servedBadge(viewer, pane) : { text: "Plain pixels", state: "off" };
     this.badge.title = shown.title ?? "Beyond the resolution of the result the field itself is drawn (P: plain pixels)";
     this.badge.textContent = shown.text;
     this.badge.dataset.state = shown.state;
@@ -104,15 +105,15 @@ export class Bar {
 }
 
 function liveBadge({ view, scene, live }, pane) {
-  const text = `live field · ${times(view.zoom * scene.scale.x)}${live.isAdjusted ? " · adjusted" : ""}`;
+  const text = `Live field · ${times(view.zoom * scene.scale.x)}${live.isAdjusted ? " · adjusted" : ""}`;
   return { text, state: pane.drawings.view?.step === 1 ? "on" : "busy", title: "The browser draws the Gaussians (P: plain pixels)" };
 }
 
 function servedBadge({ scene, live }, { zoomer }) {
-  if (zoomer.failed) return { text: "true zoom failed", state: "failed", title: zoomer.failed };
+  if (zoomer.failed) return { text: "Live zoom failed", state: "failed", title: zoomer.failed };
   const title = `The server draws the field${live.unavailable ? `: ${live.unavailable}` : ""} (P: plain pixels)`;
-  if (!zoomer.current) return { text: "true zoom · drawing …", state: "busy", title };
-  return { text: `true zoom · ${times(zoomer.frame.zoom * scene.scale.x)}`, state: "on", title };
+  if (!zoomer.current) return { text: "Live zoom (server) · drawing …", state: "busy", title };
+  return { text: `Live zoom (server) · ${times(zoomer.frame.zoom * scene.scale.x)}`, state: "on", title };
 }
 
 /** The tag on each picture, and the message of a pane without one. */
@@ -128,35 +129,38 @@ export class Tags {
     const key = JSON.stringify([
       cells.map(({ pane, rect }) => [pane?.spec, pane?.problem, pane?.fieldNote, Boolean(pane?.picture), rect]),
       [viewer.mode, viewer.blind, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
+      cells.map(({ pane }) => pane?.isOutdated),
     ]);
     if (key === this.key) return;
     this.key = key;
     const nodes = [];
     for (const { pane, rect } of cells) {
-      nodes.push(this.#tag(pane, rect, 8, null));
-      if (viewer.mode === "wipe" && viewer.base) nodes.push(this.#tag(viewer.base, rect, null, 8));
-      if (!pane.picture) nodes.push(this.#message(pane, rect));
+      // In a wipe each side has half of the width for its tag.
+      const sides = viewer.mode === "wipe" && viewer.base && viewer.base !== pane ? 2 : 1;
+      nodes.push(this.#tag(pane, rect, 8, null, sides));
+      if (sides > 1) nodes.push(this.#tag(viewer.base, rect, null, 8, sides));
+      if (!pane.picture || pane.isOutdated) nodes.push(this.#message(pane, rect));
     }
     this.node.replaceChildren(...nodes);
   }
 
-  #place(rect, left, right) {
+  #place(rect, left, right, sides) {
     const { dpr } = this.viewer;
-    const box = { top: `${rect.y / dpr + 8}px`, maxWidth: `${rect.w / dpr - 16}px` };
+    const box = { top: `${rect.y / dpr + 8}px`, maxWidth: `${rect.w / dpr / sides - 16}px` };
     if (left !== null) box.left = `${rect.x / dpr + left}px`;
     else box.right = `${right}px`;
     return box;
   }
 
-  #tag(pane, rect, left, right) {
+  #tag(pane, rect, left, right, sides) {
     const { viewer } = this;
-    const isBase = pane === viewer.base && ["difference", "wipe", "blink"].includes(viewer.mode);
+    const isBase = pane === viewer.base && ["difference", "blink"].includes(viewer.mode);
     const number = viewer.shown.indexOf(pane) + 1;
     return el(
       "div",
-      { className: "gsr-tag", style: this.#place(rect, left, right), "data-pane": pane.spec.id, "data-state": pane.spec.state },
+      { className: "gsr-tag", style: this.#place(rect, left, right, sides), "data-pane": pane.spec.id, "data-state": pane.spec.state },
       dot(pane.spec.colour),
-      el("span", {}, viewer.nameOf(pane)),
+      el("span", { className: "gsr-tagname" }, viewer.nameOf(pane)),
       el("span", { className: "gsr-figures" }, viewer.blind ? "" : summary(pane)),
       isBase && el("span", { className: "gsr-isbase" }, "compared against"),
       el("kbd", {}, number),
@@ -174,9 +178,10 @@ export class Tags {
         ? [el("strong", {}, pane.problem)]
         : [
             el("span", { className: "gsr-figures" }, summary(pane) || "…"),
+            pane.isOutdated && el("p", {}, "The picture is of the run before."),
             spec.state !== "cancelled" && el("progress", { max: 1, value: fraction, "aria-label": `Progress of ${spec.name}` }),
           ];
-    return el("div", { className: "gsr-message", style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
+    return el("div", { className: `gsr-message${pane.isOutdated ? " is-outdated" : ""}`, style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
   }
 }
 
@@ -218,6 +223,9 @@ export class Foot {
     const { viewer } = this;
     this.values.replaceChildren(...this.#readout());
     this.gaussians.textContent = gaussianNote(viewer);
+    // Where there is no room for the names, the dots say which pane a value is of.
+    this.node.classList.remove("is-tight");
+    this.node.classList.toggle("is-tight", this.values.scrollWidth > this.values.clientWidth + 1);
   }
 
   #readout() {
@@ -226,7 +234,7 @@ export class Foot {
     if (!spot) return [el("span", { className: "gsr-quiet" }, viewer.shown.length ? sizeNote(viewer) : "")];
     const nodes = [el("span", { "data-role": "position" }, `x ${spot.x.toFixed(1)}  y ${spot.y.toFixed(1)}`)];
     for (const { pane, value } of spot.values) {
-      nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), `${viewer.nameOf(pane)} `, el("b", {}, value.join(" "))));
+      nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), el("span", { className: "gsr-valuename" }, `${viewer.nameOf(pane)} `), el("b", {}, value.join(" "))));
     }
     if (spot.delta) nodes.push(el("span", { "data-role": "delta" }, `Δ ${spot.delta.map(signed).join(" ")}`));
     const bits = Math.max(...spot.values.map(({ pane }) => pane.spec.bits ?? 8));

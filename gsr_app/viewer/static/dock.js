@@ -29,16 +29,16 @@ export class Dock {
     this.tools = el(
       "div",
       { className: "gsr-docktools" },
-      tool("copy", "Copy the figures as text", (event) => this.#copy(event.target)),
+      tool("Copy", "Copy the figures as text", (event) => this.#copy(event.target)),
       tool("CSV", "Download the figures", () => download("gsr.csv", "text/csv", this.csv(","))),
       tool("JSON", "Download everything that was measured", () => download("gsr.json", "application/json", this.json())),
     );
     if (viewer.services.report) {
-      const report = tool("report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
+      const report = tool("Report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
       this.dialog = new ReportDialog(viewer);
       this.tools.append(report, this.dialog.node);
     }
-    this.fold = tool("hide figures", "Fold or unfold", () => this.#toggleFold());
+    this.fold = tool("Hide figures", "Fold or unfold", () => this.#toggleFold());
     this.tools.append(this.fold);
     this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
     this.node = el("div", { className: "gsr-dock" }, this.tools, this.body);
@@ -47,12 +47,12 @@ export class Dock {
 
   #toggleFold() {
     const folded = this.node.classList.toggle("is-folded");
-    this.fold.textContent = folded ? "show figures" : "hide figures";
+    this.fold.textContent = folded ? "Show figures" : "Hide figures";
   }
 
   async #report(button) {
     const setStatus = (text, ms) => {
-      button.textContent = text || "report";
+      button.textContent = text || "Report";
       button.disabled = Boolean(text);
       if (ms) setTimeout(setStatus, ms, "");
     };
@@ -61,15 +61,15 @@ export class Dock {
 
   async #copy(button) {
     if (!(await copyText(this.csv("\t")))) return;
-    button.textContent = "copied";
-    setTimeout(() => (button.textContent = "copy"), 1500);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
   }
 
   update() {
     const { viewer } = this;
     this.regions.update();
     const specs = viewer.allPanes.map((pane) => pane.spec);
-    this.node.hidden = !specs.length || Boolean(viewer.blind);
+    this.node.hidden = !specs.some((spec) => spec.kind === "method") || viewer.blind || viewer.isIntroduction;
     const key = JSON.stringify([specs, [...viewer.hidden], viewer.active?.spec.id]);
     if (key === this.key) return;
     this.key = key;
@@ -85,8 +85,8 @@ export class Dock {
       ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
-    const notes = [convention && `Metrics: ${convention}`, ...new Set(runs.flatMap(({ spec }) => spec.warnings ?? []))].filter(Boolean);
-    this.table.replaceChildren(table, ...notes.map((note) => el("p", { className: "gsr-quiet" }, note)));
+    const notes = convention ? [el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`)] : [];
+    this.table.replaceChildren(table, ...notes);
   }
 
   #row(pane, columns, best, longest) {
@@ -99,7 +99,8 @@ export class Dock {
       onchange: (event) => viewer.showPane(spec.id, event.target.checked),
     });
     const name = el("th", { scope: "row" }, el("label", {}, box, dot(spec.colour), el("span", { title: rowNote(spec) }, spec.name)),
-      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture" }, "save"));
+      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture" }, "Save"),
+      ...(spec.warnings ?? []).map((warning) => el("small", { className: "gsr-warning" }, warning.replace(`${spec.name}: `, ""))));
     const cells = columns.map(([label, of, text], i) => {
       const value = of(spec);
       const missing = spec.kind !== "method" ? "" : spec.state === "running" ? "…" : "–";

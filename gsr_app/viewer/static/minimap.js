@@ -32,7 +32,7 @@ export class Minimap {
     const picture = viewer.active?.picture;
     const visible = view.visible();
     const whole = visible.width >= view.frame.width * 0.999 && visible.height >= view.frame.height * 0.999;
-    node.hidden = !viewer.minimapOn || !picture || whole;
+    node.hidden = !viewer.minimapOn || viewer.isIntroduction || !picture || whole;
     if (node.hidden) return;
     const k = (SIDE_CSS * dpr) / Math.max(view.frame.width, view.frame.height);
     const [w, h] = [Math.max(8, Math.round(view.frame.width * k)), Math.max(8, Math.round(view.frame.height * k))];

@@ -30,6 +30,7 @@ export class Pane {
     this.spec = spec;
     this.scale = scale;
     if (spec.url && spec.url !== this.loaded) this.#loadPicture(spec);
+    else if (!spec.url && (spec.state === "failed" || spec.state === "cancelled")) this.#dropPicture();
     if (before.field?.id !== spec.field?.id) this.#dropField();
   }
 
@@ -75,6 +76,11 @@ export class Pane {
     if (this.fetching === id && !this.field) this.fetching = null;
   }
 
+  #dropPicture() {
+    this.picture?.close();
+    this.picture = this.loaded = null;
+  }
+
   #dropField() {
     this.fetchControl?.abort();
     this.live.drop(this);
@@ -87,6 +93,11 @@ export class Pane {
   /** The rectangle of the frame that the picture covers; an older picture keeps its own while a new one is made. */
   get place() {
     return this.span && { u: 0, v: 0, width: this.span[1] * this.scale.x, height: this.span[0] * this.scale.y };
+  }
+
+  /** Whether the picture is of an earlier run than the rest. */
+  get isOutdated() {
+    return Boolean(this.picture && !this.spec.url);
   }
 
   get failed() {
@@ -113,7 +124,6 @@ export class Pane {
 
   close() {
     this.#dropField();
-    this.picture?.close();
-    this.picture = null;
+    this.#dropPicture();
   }
 }

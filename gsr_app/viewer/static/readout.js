@@ -43,5 +43,6 @@ export function gaussianNote(viewer) {
 }
 
 export function sizeNote({ scene: { source, frame } }) {
+  if (source && frame?.width === source.width && frame.height === source.height) return `${source.width} × ${source.height}`;
   return source && frame ? `${source.width} × ${source.height} → ${frame.width} × ${frame.height}` : "";
 }

@@ -74,7 +74,7 @@ export class RegionStrip {
     if (!region) {
       this.node.replaceChildren(
         el("h3", {}, "Regions"),
-        el("p", { className: "gsr-quiet" }, panes.length ? "Press R, or “region” above, and drag over the picture to compare a detail." : "Regions that you draw appear here."),
+        el("p", { className: "gsr-quiet" }, panes.length ? "Press R, or “Region” above, and drag over the picture to compare a detail." : "Regions that you draw appear here."),
       );
       return;
     }
@@ -91,16 +91,17 @@ export class RegionStrip {
       { className: "gsr-regiontools" },
       el("span", {}, "Region"),
       name,
-      regions.length > 1 && el("button", { type: "button", onclick: () => viewer.nextRegion() }, `next of ${regions.length}`),
-      el("button", { type: "button", onclick: () => viewer.showRegion(region) }, "show"),
-      el("button", { type: "button", title: "Remove this region", onclick: () => viewer.removeRegion(region) }, "remove"),
+      regions.length > 1 && el("button", { type: "button", onclick: () => viewer.nextRegion() }, `Next of ${regions.length}`),
+      el("button", { type: "button", onclick: () => viewer.showRegion(region) }, "Zoom to region"),
+      el("button", { type: "button", title: "Remove this region", onclick: () => viewer.removeRegion(region) }, "Remove"),
     );
     const crops = panes.map((pane) => {
       const psnr = regionPsnr(pane, viewer.reference, region, scene.scale);
+      const crop = cropCanvas(pane, region, scene.scale, side, viewer);
       return el(
         "figure",
-        {},
-        cropCanvas(pane, region, scene.scale, side, viewer),
+        { style: { width: `${Math.max(56, crop.width / viewer.dpr)}px` } },
+        crop,
         el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", {}, `${psnr.toFixed(2)} dB`)),
       );
     });

@@ -35,6 +35,7 @@ export class ViewerState extends Viewport {
   region = null;
   draft = null;
   blind = false; // while names and figures are hidden
+  isIntroduction = false; // while the stage shows what the app can do: without figures
 
   get allPanes() {
     return this.scene.panes.map((spec) => this.panes.get(spec.id)).filter(Boolean);

@@ -9,6 +9,7 @@
  *
  * contract.py describes the scene; tests/browser/contract.py checks that both sides agree on its fields. */
 
+import { DEFAULT_ADJUSTMENTS } from "./adjustments.js";
 import { AdjustPanel } from "./adjustpanel.js";
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
 import { Dock } from "./dock.js";
@@ -62,13 +63,17 @@ export class Viewer extends ViewerState {
     if (!scene?.panes) return;
     if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
     const before = this.scene;
+    // The preview of a picture that arrives after its first result.
+    if (scene.source && !scene.run && before.run && before.source?.key === scene.source.key) return;
     this.scene = scene;
     if (scene.running && scene.run !== before.run) takeFocus(this.stage);
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
       this.regions = [];
       this.region = null;
+      if (before.source) this.#resetOverlays();
     }
+    const isFirstRun = Boolean(scene.run && !before.run); // until then the input alone was shown
     const ids = new Set(scene.panes.map((spec) => spec.id));
     for (const [id, pane] of this.panes) {
       if (ids.has(id) && sameSource) continue;
@@ -78,9 +83,12 @@ export class Viewer extends ViewerState {
     }
     for (const spec of scene.panes) {
       let pane = this.panes.get(spec.id);
-      if (!pane) {
+      const isNew = !pane;
+      if (isNew) {
         pane = new Pane(spec, this.services, this.live, () => this.changed());
         this.panes.set(spec.id, pane);
+      }
+      if (isNew || isFirstRun) {
         if (spec.hidden || this.shown.length > MAX_PANES) this.hidden.add(spec.id);
         else this.hidden.delete(spec.id);
       }
@@ -92,6 +100,13 @@ export class Viewer extends ViewerState {
     }
     if (scene.regions && !this.regions.length) for (const region of scene.regions) this.addRegion(region);
     this.changed();
+  }
+
+  // The Gaussians of one picture say nothing about those of the next.
+  #resetOverlays() {
+    this.live.isOpen = false;
+    this.live.setAdjustments(DEFAULT_ADJUSTMENTS);
+    Object.assign(this, { overlay: "off", hovered: null, selected: null, minusPixels: false });
   }
 
   /** Show the current run as stopped, and ignore what else it sends. */
