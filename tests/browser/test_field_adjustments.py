@@ -33,7 +33,7 @@ def test_sliders_scale_and_hide_gaussians_and_change_no_data(show: Callable[...,
     run(page, "viewer.look(112, 80, 2);")
     settled(page)
     before = canvas_pixels(page)
-    page.get_by_role("button", name="adjust").click()
+    page.get_by_role("button", name="Inspect").click()
     slide = "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }"
     page.get_by_label("How far every Gaussian reaches").evaluate(slide, "1.5")
     shown, draw = adjusted(page, field)

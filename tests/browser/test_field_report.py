@@ -41,7 +41,7 @@ def test_an_exported_field_zooms_offline_to_sixty_four(new_page: Callable[..., A
     error = np.abs(canvas_pixels(page)[rows, columns] - expected)
     assert error.max() <= 2
     assert error.mean() <= 0.3
-    assert page.locator(".gsr-badge").inner_text() == "live field · 256×"
+    assert page.locator(".gsr-badge").inner_text() == "Live field · 256×"
 
 
 def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[..., Any], tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gsr_app.io.fields import save_field
+from tests.browser.fake_engine import lattice_field
 from tests.browser.scenes import noise
 from tests.browser.test_real_engine import picture_file
 
@@ -47,6 +50,24 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
     tab.locator("#fitnotice b").nth(1).wait_for()
     assert tab.locator("#fitnotice").inner_text().count("dB") == 2
+
+
+def test_a_field_file_replaces_the_picture_and_the_overlay_of_what_was_shown(tab: Any, tmp_path: Path) -> None:
+    put(tab)
+    files = [tmp_path / f"{name}.gsr" for name in ("one", "two")]
+    for path, size in zip(files, ((20, 30), (24, 24)), strict=True):
+        save_field(lattice_field(*size), path, method="test")
+    tab.get_by_role("button", name="Open .gsr file").click()
+    tab.locator("#fitfile input[type=file]").set_input_files(str(files[0]))
+    shown = "(name) => { const v = document.querySelector('#fitviewer .gsr-viewer').viewer; return v.scene.source?.name === name && v.active?.picture; }"
+    tab.wait_for_function(shown, arg="one.gsr")
+    assert tab.locator("#fitpicture img").count() == 0
+    assert not tab.locator("#fitcurve").is_visible()
+    tab.evaluate("() => document.querySelector('#fitviewer .gsr-viewer').viewer.setOverlay('ellipses')")
+    tab.get_by_role("button", name="Clear").first.click()
+    tab.locator("#fitfile input[type=file]").set_input_files(str(files[1]))
+    tab.wait_for_function(shown, arg="two.gsr")
+    assert tab.evaluate("() => document.querySelector('#fitviewer .gsr-viewer').viewer.overlay") == "off"
 
 
 def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:

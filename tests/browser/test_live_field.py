@@ -30,7 +30,7 @@ def test_past_the_drawn_resolution_the_pane_shows_the_field_itself(show: Callabl
             error = np.abs(shown[rows, columns] - expected)
             assert error.max() <= 2
             assert error.mean() <= 0.3
-    assert page.locator(".gsr-badge").inner_text() == "live field · 64×"
+    assert page.locator(".gsr-badge").inner_text() == "Live field · 64×"
     assert state_of(page)["live"] == ["a", "b"]
 
 
@@ -86,7 +86,7 @@ def test_without_webgl2_the_server_draws_and_the_badge_says_so(show: Callable[..
     )
     run(page, "viewer.look(110, 80, 8);")
     wait_for(page, "viewer.active.zoomer.current")
-    assert page.locator(".gsr-badge").inner_text() == "true zoom · 32×"
+    assert page.locator(".gsr-badge").inner_text() == "Live zoom (server) · 32×"
     assert "This browser has no WebGL2" in (page.locator(".gsr-badge").get_attribute("title") or "")
     rows, columns, _ = expected_in(field_of(), cell(page))
     assert (canvas_pixels(page)[rows, columns] == (10, 200, 30)).all()
@@ -100,10 +100,10 @@ def test_slow_views_are_drawn_by_the_server(show: Callable[..., Any]) -> None:
     page = show({"a": field_of()}, served=True)
     run(page, "viewer.live.rate = 1e-3; viewer.look(110, 80, 8);")
     wait_for(page, "viewer.active.field && viewer.active.zoomer.current && !viewer.active.isLive")
-    assert page.locator(".gsr-badge").inner_text() == "true zoom · 32×"
+    assert page.locator(".gsr-badge").inner_text() == "Live zoom (server) · 32×"
     run(page, "viewer.live.rate = 1e7;")
     settled(page)
-    assert page.locator(".gsr-badge").inner_text() == "live field · 32×"
+    assert page.locator(".gsr-badge").inner_text() == "Live field · 32×"
 
 
 def test_a_slow_machine_draws_coarsely_while_moving_and_finely_at_rest(show: Callable[..., Any]) -> None:

@@ -1,0 +1,153 @@
+"""What a person can see and reach at three sizes of the screen: a phone, a tablet, a desktop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.browser.conftest import wait_for
+from tests.browser.fake_engine import FakeEngine
+from tests.browser.scenes import canvas_pixels, noise
+from tests.browser.test_app import choose, run_to_end, upload
+from tests.servers import serve
+
+pytestmark = pytest.mark.browser
+
+SIZES = {"phone": (390, 844), "tablet": (768, 1024), "desktop": (1440, 900)}
+_BOXES = "(nodes) => nodes.filter((n) => n.offsetParent).map((n) => n.getBoundingClientRect().toJSON())"
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    return FakeEngine(slow_s=0.1)
+
+
+@pytest.fixture(scope="module")
+def address(engine: FakeEngine) -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui.state import create_app_state
+
+    with serve(create_app_state(engine)) as url:
+        yield url
+
+
+@pytest.fixture(params=SIZES)
+def page(request: pytest.FixtureRequest, new_page: Callable[..., Any], address: str) -> Any:
+    width, height = SIZES[request.param]
+    touch = request.param != "desktop"
+    page = new_page(viewport={"width": width, "height": height}, has_touch=touch, is_mobile=request.param == "phone")
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    return page
+
+
+def boxes(page: Any, selector: str) -> list[dict[str, float]]:
+    return page.locator(selector).evaluate_all(_BOXES)
+
+
+def overlaps(one: dict[str, float], two: dict[str, float]) -> bool:
+    return (
+        min(one["right"], two["right"]) - max(one["left"], two["left"]) > 0.5
+        and min(one["bottom"], two["bottom"]) - max(one["top"], two["top"]) > 0.5
+    )
+
+
+def open_settings(page: Any, *, wanted: bool) -> None:
+    """On a phone the settings are in a sheet."""
+    button = page.locator("#rail .gsr-sheetbutton")
+    if button.is_visible() and (button.get_attribute("aria-expanded") == "true") is not wanted:
+        button.click()
+
+
+def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
+    size = page.viewport_size
+    upload(page, noise(60, 60, 3))
+    open_settings(page, wanted=True)
+    choose(page, "swift", "bicubic")
+    open_settings(page, wanted=False)
+    run_to_end(page)
+    # Without scrolling a large part of the screen is the picture.
+    (stage,) = boxes(page, "#viewer .gsr-canvas")
+    assert stage["top"] >= 0
+    assert min(stage["bottom"], size["height"]) - stage["top"] >= 0.5 * size["height"]
+    assert stage["right"] <= size["width"] + 0.5
+    shown = canvas_pixels(page)
+    assert shown.reshape(-1, 3).std(0).min() > 20, "the picture is drawn, not only its stage"
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
+    # Nothing lies over the middle of the picture, and Run can be pressed at once.
+    top = page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y).className",
+        [stage["left"] + stage["width"] / 4, stage["top"] + stage["height"] / 2],
+    )
+    assert top == "gsr-canvas"
+    (run,) = boxes(page, "#run")
+    assert 0 <= run["top"] < run["bottom"] <= size["height"]
+    tags = boxes(page, "#viewer .gsr-tag")
+    assert len(tags) == 2
+
+    # In a wipe the two tags share the width.
+    page.evaluate("() => document.querySelector('#viewer .gsr-viewer').viewer.setMode('wipe')")
+    wait_for(page, "!viewer.request")
+    left, right = boxes(page, "#viewer .gsr-tag")
+    assert not overlaps(left, right)
+    assert right["right"] <= size["width"]
+
+    # The controls that a finger presses are at least 44 px high.
+    if page.evaluate("() => matchMedia('(pointer: coarse)').matches"):
+        open_settings(page, wanted=True)
+        small = page.evaluate(
+            """() => [...document.querySelectorAll("#compare :is(button, select, summary, .gsr-card, input:not([type=file])):not([disabled])")]
+              .filter((n) => n.checkVisibility({ opacityProperty: true }) && !n.closest("[inert], .gsr-card input"))
+              .map((n) => (n.type === "checkbox" ? n.closest("label") ?? n : n))
+              .filter((n) => n.getBoundingClientRect().height < 43.5)
+              .map((n) => `${n.tagName} ${n.className} ${n.textContent.trim()} ${n.getBoundingClientRect().height}`)"""
+        )
+        assert not small
+
+
+def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
+    size = page.viewport_size
+    upload(page, noise(60, 60, 3))
+    open_settings(page, wanted=True)
+    choose(page, "swift", "bicubic", "slow")
+    page.get_by_role("button", name="Advanced").click()
+    page.get_by_label("Round trip: shrink the picture first, then compare with it").check()
+    open_settings(page, wanted=False)
+    run_to_end(page)
+    page.evaluate(
+        "() => { const v = document.querySelector('#viewer .gsr-viewer').viewer;"
+        " v.addRegion({x: 2, y: 2, width: 6, height: 6}); v.showPane('input', true); }"
+    )
+    wait_for(page, "!viewer.request && viewer.cells.length === 5")
+    page.evaluate(
+        "() => { const v = document.querySelector('#viewer .gsr-viewer').viewer;"
+        " const { rect } = v.cells[0]; v.pointTo(rect.x + rect.w / 2, rect.y + rect.h / 2); }"
+    )
+    wait_for(page, "!viewer.request")
+    crops = boxes(page, "#viewer .gsr-crops figure")
+    assert len(crops) == 5
+    container = page.locator("#viewer .gsr-regions").bounding_box()
+    assert all(crop["right"] <= min(size["width"], container["x"] + container["width"]) + 0.5 for crop in crops)
+    values = boxes(page, "#viewer .gsr-values b")
+    assert len(values) == 5
+    assert all(value["right"] <= size["width"] for value in values)
+
+
+def test_pictures_of_an_earlier_run_are_not_taken_for_those_of_this_one(page: Any) -> None:
+    upload(page, noise(40, 60, 3))
+    open_settings(page, wanted=True)
+    choose(page, "slow")
+    open_settings(page, wanted=False)
+    run_to_end(page)
+    page.locator("#run").click()
+    wait_for(page, "viewer.panes.get('slow')?.isOutdated && viewer.scene.running")
+    assert page.locator("#viewer .gsr-message.is-outdated").inner_text().strip().endswith("of the run before.")
+    page.locator("#stop").click()
+    wait_for(page, "viewer.panes.get('slow').spec.state === 'cancelled' && !viewer.panes.get('slow').picture")
+    # Another picture takes the stage at once.
+    upload(page, np.full((20, 30, 3), 90, np.uint8), "other.png")
+    wait_for(page, "viewer.scene.panes.length === 1 && viewer.active.picture?.pixel(3, 3)[0] === 90")
+    assert page.locator("#facts b").inner_text() == "other.png"
