@@ -30,7 +30,9 @@ def preview(app: AppState, path: str) -> Scene:
     source = comparison.read_picture(path, app.limits)
     is_shown_by_browsers = source.pixels.dtype == np.uint8 and Path(path).suffix.lower() in _OF_BROWSERS
     url = url_of(Path(path)) if is_shown_by_browsers else app.sink.put_still("input", source.pixels).url
-    return comparison.preview_scene(source, Path(path).name, url)
+    scene = comparison.preview_scene(source, Path(path).name, url)
+    app.pictures.put(path, comparison.key_of(source))
+    return scene
 
 
 def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:

@@ -6,6 +6,7 @@ The files in static/first were made from the photograph `chelsea` of scikit-imag
 
 from __future__ import annotations
 
+import base64
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source, a
 KEY = "first"
 PICTURES = STATIC / "first"
 _SIZE, _SCALE, _GAUSSIANS = (45, 60), 12, 13_464
+
+
+def splash() -> str:
+    """HTML for the head of the page: the first screen as a still, which is there before any script of the app."""
+    picture = base64.b64encode((PICTURES / "swift.webp").read_bytes()).decode()
+    page = (STATIC / "splash.html").read_text(encoding="utf-8")
+    return page.replace("__PICTURE__", f"data:image/webp;base64,{picture}")
 
 
 def first_screen(folder: Path) -> dict[str, Any]:

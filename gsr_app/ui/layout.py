@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from gsr_app.ui import api
 from gsr_app.ui.body_limits import BodyLimits
+from gsr_app.ui.first import splash
 from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.inputs import STATIC
 from gsr_app.ui.request_errors import RequestErrors, shorten_tracebacks
@@ -20,7 +21,7 @@ from gsr_app.ui.theme import stylesheet, theme
 from gsr_app.ui.visits import VisitTracking
 
 _HEAD = """
-<div class="gsr-head"><span class="gsr-brand">GSR</span><span class="gsr-headright">
+<div class="gsr-head"><h1 class="gsr-brand">GSR</h1><span class="gsr-headright">
 <span class="gsr-chip">{device}</span>
 <button type="button" id="gsr-dark" title="Light or dark" aria-label="Light or dark">◐</button>
 </span></div>
@@ -74,6 +75,7 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
         "app_kwargs": {"middleware": checks},
         "theme": theme(),
         "css": stylesheet(),
+        "head": splash(),
         "footer_links": [],
         "run_history": False,
         "max_threads": 160,  # one for each client that waits for a job

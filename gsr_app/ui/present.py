@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gsr_app.core.types import Scale
+from gsr_app.core.types import MAX_SCALE, Scale
 from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method
 from gsr_app.models.weights import Availability
@@ -151,7 +151,8 @@ def duration(ms: float) -> str:
 
 def largest_scale(size: tuple[int, int], most_pixels: int) -> float:
     """The largest factor, in tenths, whose result has at most so many pixels; 0 if there is none from 1 on."""
-    for tenths in range(int(10 * math.sqrt(most_pixels / (size[0] * size[1]))) + 1, 9, -1):
+    most = math.sqrt(most_pixels / (size[0] * size[1])) + 0.1
+    for tenths in range(min(int(10 * most), int(10 * MAX_SCALE)), 9, -1):
         height, width = Scale(tenths / 10, tenths / 10).output_size(size)
         if height * width <= most_pixels:
             return tenths / 10

@@ -31,6 +31,10 @@ def _scenes() -> BoundedStore[Scene]:
     return BoundedStore(200, missing="This run is not known here any more.", hint="Run it again.")
 
 
+def _pictures() -> BoundedStore[str]:
+    return BoundedStore(500)
+
+
 def _history() -> BoundedStore[tuple[Run, ...]]:
     return BoundedStore(500)
 
@@ -45,6 +49,7 @@ class AppState:
     visits: Visits = field(default_factory=Visits)
     handles: BoundedStore[FieldHandle] = field(default_factory=_handles)  # by keys that cannot be guessed
     scenes: BoundedStore[Scene] = field(default_factory=_scenes)  # the final scene of each run, by run id
+    pictures: BoundedStore[str] = field(default_factory=_pictures)  # the file of each picture, by the key of its source
     history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor
     estimates: Estimates = field(default_factory=Estimates)
     limits: Limits = field(default_factory=Limits)

@@ -86,6 +86,12 @@ def test_estimates_survive_a_restart_and_a_broken_file(tmp_path: Path) -> None:
         assert Estimates(path).expected_ms("swift", 1_000_000, 1_000_000) is None
 
 
+def test_the_largest_scale_is_within_the_limits_of_pixels_and_of_scales() -> None:
+    assert present.largest_scale((400, 600), 30_000_000) == 11.1
+    assert present.largest_scale((40, 60), 30_000_000) == 64
+    assert present.largest_scale((4000, 6000), 20_000_000) == 0
+
+
 def test_a_scene_is_json_whatever_the_numbers() -> None:
     import json
 

@@ -14,7 +14,7 @@ from gsr_app.viewer.contract import Scene, as_json
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
 # constructor is given. The mode and the region of interest are kept in the address of the page.
 _ON_LOAD = """
-modules.then(({ Viewer, Blind, el }) => {
+modules.then(({ Viewer, Blind, copyText, el }) => {
   let changed = () => {};
   const call = async (name, data) => {
     const answer = await server[name](data);

@@ -1,6 +1,6 @@
 /* What the Compare tab adds to the viewer: the first screen, the button over a new picture, and a blind test.
  *
- * Runs inside the component's script, with `viewer`, `modules`, `trigger` and `props` (and `el`, `Blind` of the modules). */
+ * Runs inside the component's script, with its `viewer`, `query`, `trigger` and `props`, and `el`, `copyText` and `Blind` of the modules. */
 
 const FIRST = "first"; // the key of the first screen's picture
 const WIPE_MS = 6000; // there and back
@@ -110,9 +110,86 @@ function leaveBlind() {
   blindBar.hidden = true;
 }
 
+// ---- nothing lost: what the page shows is kept for this tab, and in a link on request
+
+const KEPT = "gsr-compare";
+const settings = () => ({
+  methods: [...document.querySelectorAll("#methods .gsr-card:has(input:checked)")].map((card) => card.dataset.method),
+  scale: document.querySelector("#scaletext input, #scaletext textarea")?.value.trim() ?? "",
+});
+const place = () => [viewer.view.cx / viewer.scene.scale.x, viewer.view.cy / viewer.scene.scale.y, viewer.view.zoom * viewer.scene.scale.x];
+const round = (value) => Number(value.toPrecision(6));
+
+function keep() {
+  const { scene, mode, view } = viewer;
+  if (!scene.source || viewer.isIntroduction || viewer.blind || scene.running) return;
+  const kept = { ...settings(), picture: scene.source.key, run: scene.run, mode, view: view.fitted ? null : place().map(round) };
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+  } catch {
+    // Without storage nothing is kept.
+  }
+}
+
+function link() {
+  const { scene, mode, region, view } = viewer;
+  const parameters = new URLSearchParams();
+  const { methods, scale } = settings();
+  const stem = scene.source.name.replace(/\.\w+$/, "");
+  if (document.querySelector(`[aria-label="Example: ${CSS.escape(stem)}"]`)) parameters.set("example", stem);
+  else parameters.set("picture", scene.source.key);
+  if (scene.run) parameters.set("run", scene.run);
+  parameters.set("method", methods.join());
+  parameters.set("scale", scale);
+  parameters.set("mode", mode);
+  if (!view.fitted) parameters.set("view", place().map(round).join());
+  if (region) parameters.set("region", [region.x, region.y, region.width, region.height].join());
+  return `${location.origin}${location.pathname}?${parameters}`;
+}
+
+const linkButton = el("button", { type: "button", className: "gsr-plain", title: "A link to this picture, these methods, and this view", onclick: async () => {
+  if (!(await copyText(link()))) return;
+  linkButton.textContent = "Link copied";
+  setTimeout(() => (linkButton.textContent = "Copy link"), 2000);
+} }, "Copy link");
+viewer.dock.tools.prepend(linkButton);
+
+/** What a link or an earlier load of this page names, asked for once. */
+function recall() {
+  const list = (text) => text?.split(",").filter(Boolean) ?? [];
+  let wanted = { picture: query.get("picture"), run: query.get("run"), methods: list(query.get("method")), scale: query.get("scale"), mode: query.get("mode"), view: query.get("view") && list(query.get("view")).map(Number) };
+  if (!wanted.picture && !wanted.run) {
+    if (query.get("example")) return null;
+    try {
+      wanted = JSON.parse(sessionStorage.getItem(KEPT));
+    } catch {
+      wanted = null;
+    }
+  }
+  if (wanted?.picture || wanted?.run) trigger("recall", wanted);
+  return wanted;
+}
+
+/** The mode and the view of what was recalled, once its scene is there. */
+function restore() {
+  const { scene } = viewer;
+  if (!recalled || !scene.source || viewer.isIntroduction || scene.run !== (recalled.run ?? "")) return;
+  const { mode, view } = recalled;
+  recalled = null;
+  if (mode) viewer.setMode(mode);
+  viewer.draw(); // the size of the stage is known then
+  if (view?.length === 3 && view.every(Number.isFinite)) viewer.look(view[0] * scene.scale.x, view[1] * scene.scale.y, view[2] / scene.scale.x);
+}
+
+let recalled = recall();
+addEventListener("beforeunload", (event) => viewer.scene.running && event.preventDefault());
+addEventListener("pagehide", keep);
+
 // ---- after every change
 
 function refresh() {
+  restore();
+  keep();
   const { scene } = viewer;
   const isFirst = scene.source?.key === FIRST && !viewer.blind;
   welcome.hidden = !isFirst;

@@ -7,6 +7,11 @@ const HEIC = /\.hei[cf]$/i;
 const isHeic = (file) => HEIC.test(file.name) || /^image\/hei[cf]/.test(file.type);
 const inputOf = (node) => node.closest?.("#picture, #fitpicture, #reference, #batchfiles")?.querySelector("input[type=file]");
 
+// The name of Gradio's upload button is not the text that it shows.
+new MutationObserver(() => {
+  for (const button of document.querySelectorAll(".upload-container[aria-label]")) button.removeAttribute("aria-label");
+}).observe(document.body, { childList: true, subtree: true });
+
 let isOwnEvent = false;
 
 async function convert(file) {

@@ -107,6 +107,7 @@ def build(app: AppState) -> None:
         begun = False
         try:
             job = compare.prepare(app, wanted)
+            app.pictures.put(str(path), job.key)
             scene = None
             for scene in compare.compare(app, rail.visitor(request), job):
                 yield scene, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
@@ -130,6 +131,12 @@ def build(app: AppState) -> None:
     def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
         return _from_link(app.examples, request)
 
+    def recall(event: gr.EventData) -> tuple[Any, Any, Any, Any, Any]:
+        return _recall(app, event._data)  # pyright: ignore
+
+    viewer.recall(
+        recall, outputs=[picture, methods, scale, slider, viewer], api_name="recall", **rail.QUIET
+    )  # fmt: skip
     strip.pick(pick, outputs=picture, api_name="pick_example", **rail.QUIET)
     for one, name in ((slider, "scale"), (slider_y, "scale_y")):
         one.input(_factor, [slider, slider_y, axes], scale, trigger_mode="always_last", api_name=name, **rail.QUIET)
@@ -159,6 +166,7 @@ def build(app: AppState) -> None:
             size = comparison.picture_size(path) if path else None
         except GsrError:
             return "", gr.update(visible=False)  # shown under the picture
+        wanted = None
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
             if size and wanted and not trip:
@@ -167,7 +175,9 @@ def build(app: AppState) -> None:
             told = present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by)
             return rail.note(told), gr.update(visible=False)
         except GsrError as error:
-            possible = 0.0 if size is None or trip else present.largest_scale(size, app.limits.output_pixels)
+            possible = (
+                0.0 if size is None or wanted is None or trip else present.largest_scale(size, app.limits.output_pixels)
+            )
             return rail.error_note(error), gr.update(visible=possible > 0, value=f"Largest possible: ×{possible:g}")
 
     def take_largest(path: Any) -> tuple[str, float]:
@@ -241,6 +251,28 @@ def _example_path(examples: Mapping[str, Path], event: gr.EventData) -> str | No
     name = (event._data or {}).get("name")  # type: ignore[attr-defined]
     path = examples.get(name) if isinstance(name, str) else None
     return str(path) if path else None
+
+
+def _recall(app: AppState, data: object) -> tuple[Any, Any, Any, Any, Any]:
+    """What a page had before it was loaded again, or what a link names: as far as it is still kept.
+
+    data: {picture, run, methods, scale}: the key of a picture and the id of a run, which only those know who have seen
+    them; nothing in it has been checked.
+    """
+    asked: dict[str, Any] = data if isinstance(data, dict) else {}
+    path = app.pictures.find(asked.get("picture"))
+    scene = app.scenes.find(asked.get("run"))
+    known = {method.id for method in app.engine.methods}
+    wanted = asked.get("methods")
+    ids = [one for one in wanted if one in known][: comparison.MOST_METHODS] if isinstance(wanted, list) else []
+    text = str(asked.get("scale") or "")[:40]
+    return (
+        path if path and Path(path).is_file() else gr.skip(),
+        ids or gr.skip(),
+        text or gr.skip(),
+        _slider_value(text) if text else gr.skip(),
+        gr.skip() if scene is None else scene,
+    )
 
 
 def _from_link(examples: Mapping[str, Path], request: gr.Request) -> tuple[Any, Any, Any, Any]:

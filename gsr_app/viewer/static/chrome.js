@@ -129,7 +129,7 @@ export class Tags {
     const key = JSON.stringify([
       cells.map(({ pane, rect }) => [pane?.spec, pane?.problem, pane?.fieldNote, Boolean(pane?.picture), rect]),
       [viewer.mode, viewer.blind, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
-      cells.map(({ pane }) => pane?.isOutdated),
+      cells.map(({ pane }) => [pane?.isOutdated, pane?.arrived, pane && Boolean(viewer.standIn(pane))]),
     ]);
     if (key === this.key) return;
     this.key = key;
@@ -171,7 +171,7 @@ export class Tags {
     const { dpr } = this.viewer;
     const { spec } = pane;
     const style = { left: `${rect.x / dpr}px`, top: `${rect.y / dpr}px`, width: `${rect.w / dpr}px`, height: `${rect.h / dpr}px` };
-    const fraction = spec.progress?.fraction ?? null;
+    const fraction = pane.arrived ?? spec.progress?.fraction ?? null;
     const body = pane.failed
       ? [el("strong", {}, spec.error.message), el("p", {}, spec.error.hint)]
       : pane.problem
@@ -181,12 +181,14 @@ export class Tags {
             pane.isOutdated && el("p", {}, "The picture is of the run before."),
             spec.state !== "cancelled" && el("progress", { max: 1, value: fraction, "aria-label": `Progress of ${spec.name}` }),
           ];
-    return el("div", { className: `gsr-message${pane.isOutdated ? " is-outdated" : ""}`, style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
+    const look = pane.isOutdated ? " is-outdated" : this.viewer.standIn(pane) ? " is-preview" : "";
+    return el("div", { className: `gsr-message${look}`, style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
   }
 }
 
 /** One line about a pane's state: figures when it is done, stage and per cent while it runs. */
-export function summary({ spec, fieldNote }) {
+export function summary({ spec, fieldNote, arrived }) {
+  if (arrived !== null && arrived !== undefined) return `downloading ${Math.floor(100 * arrived)} %`;
   if (spec.state === "failed") return "failed";
   if (spec.state === "cancelled") return "stopped";
   if (spec.state === "waiting") return spec.progress?.ahead ? `waiting · ${spec.progress.ahead} ahead` : "waiting";

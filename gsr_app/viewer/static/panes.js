@@ -21,6 +21,7 @@ export class Pane {
     this.isLive = false; // whether the browser draws the field now
     this.fieldNote = "";
     this.problem = "";
+    this.arrived = null; // the share of the picture's bytes that has arrived, while it is downloaded
     this.zoomer = new TrueZoom((rectangle, size) => services.renderView(this.spec.field.id, rectangle, size), changed);
   }
 
@@ -37,12 +38,14 @@ export class Pane {
   async #loadPicture(spec) {
     this.loaded = spec.url;
     try {
-      const picture = this.services.pictureOf?.(spec) ?? (await Picture.load(spec.url, { alpha: spec.alpha }));
+      const progress = (share) => this.spec.url === spec.url && ((this.arrived = share), this.changed());
+      const picture = this.services.pictureOf?.(spec) ?? (await Picture.load(spec.url, { alpha: spec.alpha, progress }));
       if (this.spec.url !== spec.url) return picture.close();
       this.picture?.close();
       this.picture = picture;
       this.span = spec.span;
       this.problem = "";
+      this.arrived = null;
     } catch (error) {
       this.loaded = null;
       this.problem = String(error.message ?? error);

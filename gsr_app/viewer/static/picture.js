@@ -1,5 +1,23 @@
 /* Pictures: decoded without loss, drawn without blur, read back exactly. */
 
+const LARGE_BYTES = 200_000;
+
+/** The body of an answer; its progress is told where the size is known and worth it. */
+async function received(answer, progress) {
+  const size = Number(answer.headers.get("content-length"));
+  if (!progress || !answer.body || !(size > LARGE_BYTES)) return answer.blob();
+  const reader = answer.body.getReader();
+  const parts = [];
+  let count = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return new Blob(parts);
+    parts.push(value);
+    count += value.length;
+    progress(Math.min(1, count / size));
+  }
+}
+
 /** A decoded image, and smaller copies for low zooms. */
 export class Picture {
   constructor(bitmap, alpha) {
@@ -11,10 +29,11 @@ export class Picture {
     this.probe = null;
   }
 
-  static async load(url, { alpha = false, signal } = {}) {
+  /** `progress` is told the share of the bytes that has arrived, of pictures that take a while. */
+  static async load(url, { alpha = false, signal, progress } = {}) {
     const answer = await fetch(url, { signal });
     if (!answer.ok) throw new Error(`The picture could not be fetched (${answer.status}).`);
-    return Picture.decode(await answer.blob(), alpha);
+    return Picture.decode(await received(answer, progress), alpha);
   }
 
   /** The bytes as they are: no colour management and no premultiplication, which would round them. */

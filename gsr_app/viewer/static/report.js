@@ -50,7 +50,7 @@ export function showReport(root, report) {
     el("p", { className: "gsr-quiet" }, report.versions),
   );
   root.replaceChildren(
-    el("header", { className: "gsr-reporthead" }, el("strong", {}, report.title), el("nav", { "aria-label": "Pictures" }, ...tabs), judge),
+    el("header", { className: "gsr-reporthead" }, el("h1", {}, report.title), el("nav", { "aria-label": "Pictures" }, ...tabs), judge),
     blind.node,
     stage,
     about,

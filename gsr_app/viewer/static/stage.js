@@ -65,9 +65,19 @@ export class Stage {
   }
 
   #drawPicture(pane, rect) {
+    const input = this.viewer.standIn(pane);
+    if (input) this.#drawStandIn(input, rect);
     if (this.viewer.minusPixels && pane.isLive && pane.picture) this.#drawMinusPixels(pane, rect);
     else this.paintPane(this.ctx, pane, rect);
     this.#drawOverlays(pane, rect, rect);
+  }
+
+  // Until there is a result, the input as the browser enlarges it.
+  #drawStandIn({ picture, place }, rect) {
+    const { view } = this.viewer;
+    clipTo(this.ctx, rect);
+    drawPicture(this.ctx, picture, place, rect, view.zoom, view.origin(rect), true);
+    this.ctx.restore();
   }
 
   // The difference between the live field and the pane's own pixels.

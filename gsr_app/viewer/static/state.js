@@ -72,6 +72,12 @@ export class ViewerState extends Viewport {
     return this.held !== (this.blinkAuto && this.phase);
   }
 
+  /** The input, while a pane waits for its picture. */
+  standIn(pane) {
+    const isComing = !pane.picture && !pane.isLive && !pane.problem && ["waiting", "running", "done"].includes(pane.spec.state);
+    return isComing ? (this.allPanes.find((one) => one.spec.kind === "input" && one.picture) ?? null) : null;
+  }
+
   nameOf(pane) {
     return pane.spec.name;
   }

@@ -11,7 +11,9 @@
 
 import { DEFAULT_ADJUSTMENTS } from "./adjustments.js";
 import { AdjustPanel } from "./adjustpanel.js";
+import { Announcer } from "./announcer.js";
 import { Bar, Foot, helpDialog, Tags } from "./chrome.js";
+import { mostDifferent } from "./detail.js";
 import { Dock } from "./dock.js";
 import { el, takeFocus } from "./dom.js";
 import { pressKey } from "./keys.js";
@@ -49,8 +51,9 @@ export class Viewer extends ViewerState {
     this.minimap = new Minimap(this);
     this.dock = new Dock(this);
     this.help = helpDialog();
+    this.announcer = new Announcer();
     element.classList.add("gsr-viewer");
-    element.replaceChildren(this.bar.node, this.stage, this.foot.node, this.dock.node, this.help);
+    element.replaceChildren(this.bar.node, this.stage, this.foot.node, this.dock.node, this.help, this.announcer.node);
     element.viewer = this;
     this.painter = new Stage(this, this.canvas);
     this.stage.addEventListener("keyup", (event) => event.key === " " && this.hold(false));
@@ -66,7 +69,11 @@ export class Viewer extends ViewerState {
     // The preview of a picture that arrives after its first result.
     if (scene.source && !scene.run && before.run && before.source?.key === scene.source.key) return;
     this.scene = scene;
-    if (scene.running && scene.run !== before.run) takeFocus(this.stage);
+    this.announcer.tell(before, scene);
+    if (scene.running && scene.run !== before.run) {
+      takeFocus(this.stage);
+      this.opensOnDetail = this.view.fitted;
+    }
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
       this.regions = [];
@@ -120,8 +127,22 @@ export class Viewer extends ViewerState {
     return pressKey(this, event);
   }
 
+  // Once all results are there: an overview where they look alike becomes the place where they differ most.
+  #openOnDetail() {
+    const methods = this.shown.filter((pane) => pane.spec.kind === "method");
+    if (!this.opensOnDetail || this.scene.running) return;
+    if (methods.some((pane) => pane.spec.url && (!pane.picture || pane.arrived !== null))) return;
+    this.opensOnDetail = false;
+    const [one, other] = methods.filter((pane) => pane.picture);
+    if (!other || !this.view.fitted || this.view.fitZoom > 0.999) return;
+    const place = mostDifferent(one.picture, other.picture);
+    const { width, height } = this.view.frame;
+    if (place) this.view.set(place.x * width, place.y * height, 1);
+  }
+
   draw() {
     if (!this.canvas.width) return;
+    this.#openOnDetail();
     this.setCells(this.painter.cells());
     if (this.cells.length) this.live.choosePanes(this, this.cells[0].rect);
     this.painter.draw();
