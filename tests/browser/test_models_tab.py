@@ -31,7 +31,7 @@ def test_files_are_added_downloaded_and_verified_in_a_methods_row(new_page: Call
             chooser.value.set_files({"name": "mine.pth", "mimeType": "application/octet-stream", "buffer": data})
             row.get_by_text(said).wait_for()
         row.get_by_role("button", name="Download Away").click()
-        row.get_by_text("fetched").wait_for()
+        row.get_by_text("downloaded").wait_for()
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Add a model file of another author").click()
         chooser.value.set_files({"name": "theirs.pth", "mimeType": "application/octet-stream", "buffer": b"x" * 2000})

@@ -29,7 +29,7 @@ def app(folder: Path, may_manage: bool) -> AppState:
 def test_fetching_reports_progress_and_then_success(tmp_path: Path) -> None:
     *_, last = perform(app(tmp_path, True), "fetch", "away")
     line = next(row for row in last if row["id"] == "away")
-    assert (line["said"], line["busy"]) == ("fetched", None)
+    assert (line["said"], line["busy"]) == ("downloaded", None)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ export class Dock {
       ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
-    const notes = convention ? [el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`)] : [];
+    const notes = [legend(runs.map(({ spec }) => spec)), convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`)].filter(Boolean);
     this.table.replaceChildren(table, ...notes);
   }
 
@@ -143,6 +143,12 @@ function rowNote(spec) {
   ]
     .filter(Boolean)
     .join("\n");
+}
+
+/** What the colours of the bars mean. */
+function legend(specs) {
+  const stages = STAGES.filter((stage) => specs.some((spec) => spec.timing?.stages_ms[stage] > 0));
+  return stages.length && el("p", { className: "gsr-quiet gsr-legend" }, ...stages.map((stage) => el("span", {}, el("i", { className: `gsr-stage-${stage}` }), STAGE_NAMES[stage] ?? stage)));
 }
 
 function stageBar(spec, longest) {

@@ -15,7 +15,7 @@ export const KEYS = [
   ["← ↑ → ↓", "pan; with ⇧ ten times as far; with Alt move the wipe", null],
   ["[ ]", "difference gain down, up", null],
   ["S", "sharp or smooth pixels", (v) => v.toggle("smooth")],
-  ["X", "pixel grid on or off (from 8×)", (v) => v.toggle("grid")],
+  ["X", "pixel grid (from 8×) and values (from 24×) on or off", (v) => v.toggle("grid")],
   ["P", "live zoom or plain pixels", (v) => v.toggle("trueZoom")],
   ["O", "Gaussians: centres, ellipses, density, off", (v) => v.cycleOverlay()],
   ["C", "colour the Gaussians by themselves, opacity, size", (v) => v.cycleColouring()],

@@ -3,6 +3,7 @@
 import { Difference } from "./difference.js";
 import { drawOutline, drawOverlay } from "./overlay.js";
 import { drawGrid, drawPicture } from "./picture.js";
+import { drawNumbers } from "./pixelnumbers.js";
 import { arrange, clipTo, STAGE_COLOUR } from "./view.js";
 
 const LOUPE_CSS = 168; // side of one loupe, CSS pixels
@@ -133,7 +134,10 @@ export class Stage {
     const origin = view.origin(rect);
     clipTo(ctx, part);
     const drawn = viewer.usesTrueZoom(pane) && (pane.isLive || pane.zoomer.frame);
-    if (viewer.grid && pane.picture && !drawn) drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
+    if (viewer.grid && pane.picture && !drawn) {
+      drawGrid(ctx, pane.picture, pane.place, part, view.zoom, origin);
+      drawNumbers(ctx, pane.picture, pane.place, part, view.zoom, origin, viewer.dpr);
+    }
     const { scale } = viewer.scene;
     const density = [scale.x * view.zoom, scale.y * view.zoom]; // device pixels per source pixel
     if (viewer.overlay !== "off" && pane.field) {

@@ -1,0 +1,154 @@
+"""The first minute in the app: the first screen, a picture, its result, and what stays after a reload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gsr_app.ui.first import PICTURES
+from tests.browser.conftest import state_of, wait_for
+from tests.browser.fake_engine import FakeEngine
+from tests.browser.scenes import noise
+from tests.browser.test_app import choose, run_to_end, upload
+from tests.servers import serve
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from gsr_app.ui.state import create_app_state
+
+    with serve(create_app_state(FakeEngine(slow_s=0.2))) as url:
+        yield url
+
+
+@pytest.fixture
+def open_page(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
+    def visit(query: str = "", **options: Any) -> Any:
+        page = new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
+        page.goto(address + query)
+        wait_for(page, "viewer.canvas.width > 0 && viewer.scene.source")
+        return page
+
+    return visit
+
+
+def wide_picture() -> np.ndarray:
+    """Smooth, but for a patch of noise: there the fake engine's methods differ in every eighth pixel as elsewhere."""
+    y, x = np.mgrid[:300, :400]
+    return np.stack([x * 255 // 400, y * 255 // 300, np.full_like(x, 128)], -1).astype(np.uint8)
+
+
+def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page: Any) -> None:
+    assert sum(path.stat().st_size for path in PICTURES.iterdir()) < 300_000
+    page = open_page()
+    assert "Enlarge any picture to any size." in page.locator(".gsr-welcome").inner_text()
+    for name in ("Try your picture", "Zoom into the Gaussians", "Judge blind"):
+        assert page.get_by_role("button", name=name, exact=True).first.is_visible()
+    wait_for(page, "viewer.shown.every((p) => p.picture) && viewer.active.isLive")
+    before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.wipe")
+    wait_for(page, "Math.abs(viewer.wipe - argument) > 0.02", before)
+    page.mouse.click(800, 300)
+    stopped = page.evaluate(
+        "() => new Promise((done) => { const { viewer } = document.querySelector('.gsr-viewer');"
+        " const at = viewer.wipe; setTimeout(() => done([at, viewer.wipe]), 400); })"
+    )
+    assert stopped[0] == stopped[1]
+    page.get_by_role("button", name="Zoom into the Gaussians").click()
+    wait_for(page, "viewer.inView.shown === 'ellipses' && viewer.inView.count > 50 && viewer.view.zoom > 4")
+
+    # Another picture takes the stage, with one button that enlarges it.
+    upload(page, wide_picture())
+    page.get_by_role("button", name="Enlarge ×4").wait_for()
+    assert not page.locator(".gsr-welcome").is_visible()
+    assert state_of(page)["mode"] == "grid"
+    choose(page, "bicubic", "swift", "slow")
+    page.get_by_role("button", name="Enlarge ×4").click()
+    # While a method runs, the browser's own enlargement stands there.
+    wait_for(page, "viewer.panes.get('slow')?.spec.state === 'running' && viewer.standIn(viewer.panes.get('slow'))")
+    assert page.locator(".gsr-announcer").inner_text().startswith("Started: Bicubic, Swift, Slow.")
+    wait_for(page, "!viewer.scene.running && viewer.scene.run && viewer.allPanes.every((p) => p.picture)")
+    page.locator(".gsr-announcer", has_text="All are over.").wait_for(state="attached")
+    # An overview of 1600 pixels in panes of half the width shows no difference: it opens on a detail.
+    wait_for(page, "viewer.view.zoom === 1")
+
+
+def test_the_first_screen_stands_still_where_less_motion_is_wanted(open_page: Any) -> None:
+    page = open_page(reduced_motion="reduce")
+    wait_for(page, "viewer.shown.every((p) => p.picture)")
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.wipe") == 0.5
+    page.locator(".gsr-welcome").get_by_role("button", name="Judge blind").click()
+    page.get_by_role("button", name="A is best").click()
+    assert page.locator(".gsr-blindbar").inner_text().startswith("You chose ")
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.blind") is False
+
+
+def test_a_reload_and_a_link_keep_picture_settings_results_and_view(open_page: Any, address: str) -> None:
+    page = open_page()
+    upload(page, noise(40, 60, 3), "mine.png")
+    choose(page, "swift", "bicubic", "slow")
+    page.locator("#scaletext input").fill("2.5")
+    page.locator("#forecast").get_by_text("150 × 100").wait_for()
+    run_to_end(page)
+    page.evaluate(
+        "() => { const { viewer } = document.querySelector('.gsr-viewer'); viewer.setMode('wipe'); viewer.look(60, 40, 6); }"
+    )
+    wait_for(page, "!viewer.request")
+    view = "() => { const { viewer } = document.querySelector('.gsr-viewer'); return [viewer.scene.run, viewer.view.cx, viewer.view.cy, viewer.view.zoom]; }"
+    before = page.evaluate(view)
+    link = page.evaluate(
+        "() => new Promise((done) => { navigator.clipboard.writeText = async (text) => done(text);"
+        " [...document.querySelectorAll('button')].find((b) => b.textContent === 'Copy link').click(); })"
+    )
+
+    def check(page: Any) -> None:
+        wait_for(page, "viewer.scene.run === argument && viewer.mode === 'wipe' && viewer.view.zoom > 5", before[0])
+        assert page.evaluate(view) == pytest.approx(before, rel=1e-3)
+        page.locator("#facts b", has_text="mine.png").wait_for()
+        assert page.locator("#scaletext input").input_value() == "2.5"
+        chosen = page.locator("#methods .gsr-card:has(input:checked)")
+        assert sorted(chosen.evaluate_all("(all) => all.map((one) => one.dataset.method)")) == [
+            "bicubic",
+            "slow",
+            "swift",
+        ]
+
+    page.reload()
+    check(page)
+    check(open_page(link.removeprefix(address)))
+    assert "2.5" in link
+
+
+def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None:
+    axe = Path(os.environ.get("GSR_AXE", Path.home() / ".cache/gsr-tests/node_modules/axe-core/axe.min.js"))
+    if not axe.is_file():
+        pytest.skip("needs axe-core: npm install --prefix ~/.cache/gsr-tests axe-core")
+    page = open_page()
+    page.evaluate(axe.read_text(encoding="utf-8"))
+
+    def check(state: str) -> None:
+        found = page.evaluate(
+            "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+            ".filter((v) => ['serious', 'critical'].includes(v.impact))"
+            ".map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join('; ')}`)"
+        )
+        assert not found, f"{state}: {found}"
+
+    check("start")
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "swift")
+    run_to_end(page)
+    check("done")
+    for tab in ("Video", "Fit", "Plots", "Models"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        check(tab)
+    assert page.locator("h1").count() == 1
