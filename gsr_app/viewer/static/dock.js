@@ -3,6 +3,7 @@
 import { copyText, dot, download, el } from "./dom.js";
 import { bytes, count, milliseconds, rate, totalMs } from "./format.js";
 import { RegionStrip } from "./regions.js";
+import { saveButtons } from "./saving.js";
 import { ReportDialog } from "./reportdialog.js";
 
 const STAGES = ["read", "encode", "decode", "bin", "render", "resize", "write"];
@@ -85,7 +86,7 @@ export class Dock {
       ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
-    const notes = [legend(runs.map(({ spec }) => spec)), convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`)].filter(Boolean);
+    const notes = [convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`), legend(runs.map(({ spec }) => spec))].filter(Boolean);
     this.table.replaceChildren(table, ...notes);
   }
 
@@ -99,7 +100,8 @@ export class Dock {
       onchange: (event) => viewer.showPane(spec.id, event.target.checked),
     });
     const name = el("th", { scope: "row" }, el("label", {}, box, dot(spec.colour), el("span", { title: rowNote(spec) }, spec.name)),
-      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture" }, "Save"),
+      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture as PNG, with all bits" }, "Save"),
+      ...(spec.download_url ? saveButtons(pane) : []),
       ...(spec.warnings ?? []).map((warning) => el("small", { className: "gsr-warning" }, warning.replace(`${spec.name}: `, ""))));
     const cells = columns.map(([label, of, text], i) => {
       const value = of(spec);

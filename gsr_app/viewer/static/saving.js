@@ -1,0 +1,37 @@
+/* A result as a file of another format, made by the browser from the picture on the screen (8 bits), saved or shared. */
+
+import { download, el } from "./dom.js";
+
+const QUALITY = 0.95;
+const FORMATS = [
+  ["JPEG", "image/jpeg", "jpg"],
+  ["WebP", "image/webp", "webp"],
+];
+
+async function encode(picture, type) {
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  const context = canvas.getContext("2d");
+  if (type === "image/jpeg") {
+    context.fillStyle = "#ffffff"; // JPEG has no transparency
+    context.fillRect(0, 0, canvas.width, canvas.height);
+  }
+  context.drawImage(picture.bitmap, 0, 0);
+  return canvas.convertToBlob({ type, quality: QUALITY });
+}
+
+const nameOf = (spec, suffix) => `${(spec.download_name || spec.name).replace(/\.\w+$/, "")}.${suffix}`;
+
+async function share(pane) {
+  const blob = await encode(pane.picture, "image/jpeg");
+  const file = new File([blob], nameOf(pane.spec, "jpg"), { type: blob.type });
+  if (!navigator.canShare?.({ files: [file] })) return download(file.name, blob.type, blob);
+  await navigator.share({ files: [file] }).catch(() => {}); // closed without choosing
+}
+
+/** The buttons that save a pane's picture in other formats, and share it where the system can. */
+export function saveButtons(pane) {
+  const button = (text, title, onclick) => el("button", { type: "button", className: "gsr-plain gsr-save", title, onclick }, text);
+  const save = async (type, suffix) => download(nameOf(pane.spec, suffix), type, await encode(pane.picture, type));
+  const buttons = FORMATS.map(([text, type, suffix]) => button(text, `Save as ${text}, 8 bits, quality ${100 * QUALITY}`, () => pane.picture && save(type, suffix)));
+  return navigator.share ? [...buttons, button("Share", "Send it to another app as JPEG", () => pane.picture && share(pane))] : buttons;
+}
