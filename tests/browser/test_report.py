@@ -84,7 +84,7 @@ def test_a_report_shows_its_pictures_exactly_without_a_network(open_report: Call
     page.get_by_role("button", name="two.png").click()
     wait_for(page, "viewer.scene.source.name === 'two.png' && viewer.shown.every((pane) => pane.picture)")
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.regions.length") == 1
-    assert page.locator("header strong").inner_text() == "A <b>report</b>"
+    assert page.locator("header h1").inner_text() == "A <b>report</b>"
     assert "Apache-2.0" in page.locator(".gsr-about table").inner_text()
 
 

@@ -82,7 +82,7 @@ def test_a_size_that_suits_another_picture_is_told_from_one_that_suits_none() ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "fit:", "fit:1920x", "abc", "-2", "2x3x4", "1e3", "2,5", "fit:x", "nan", "inf"]
+    "text", ["", "x", "fit:", "fit:1920x", "abc", "-2", "2x3x4", "1e3", "2,500", "fit:x", "nan", "inf"]
 )
 def test_what_cannot_be_read_is_quoted_and_the_forms_are_listed(text: str) -> None:
     with pytest.raises(InvalidScale) as caught:
@@ -170,6 +170,11 @@ def test_output_has_every_whole_pixel_the_source_covers(height: int, width: int,
         assert side >= 1
         assert side == 1 or side <= source * factor + 1e-6
         assert side + 1 > source * factor - 1e-6
+
+
+def test_a_comma_before_one_or_two_digits_is_a_decimal_point() -> None:
+    assert Scale.parse("2,7") == Scale(2.7, 2.7)
+    assert Scale.parse("2,25x3,5") == Scale(2.25, 3.5)
 
 
 def test_scales_print_as_they_are_read() -> None:

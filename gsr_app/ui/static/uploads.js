@@ -7,9 +7,9 @@ const HEIC = /\.hei[cf]$/i;
 const isHeic = (file) => HEIC.test(file.name) || /^image\/hei[cf]/.test(file.type);
 const inputOf = (node) => node.closest?.("#picture, #fitpicture, #reference, #batchfiles")?.querySelector("input[type=file]");
 
-// The name of Gradio's upload button is not the text that it shows.
+// Gradio's names for its upload button, which shows another text, and for a plot without data, which can have none.
 new MutationObserver(() => {
-  for (const button of document.querySelectorAll(".upload-container[aria-label]")) button.removeAttribute("aria-label");
+  for (const node of document.querySelectorAll(":is(.upload-container, .empty)[aria-label]")) node.removeAttribute("aria-label");
 }).observe(document.body, { childList: true, subtree: true });
 
 let isOwnEvent = false;
