@@ -498,3 +498,24 @@ def test_chroma_is_where_the_codec_has_it_and_moves_to_where_players_expect_it(
     assert reader.info.coding.centred == centred
     plan = video.plan_output(reader.info, tmp_path / "out.mp4", reader.info.size)
     assert not plan.coding.centred
+
+
+def test_the_light_levels_of_hdr10_are_noted_and_its_colours_kept(tmp_path: Path) -> None:
+    light = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    clip = clips.write_clip(
+        tmp_path / "hdr.mkv", codec="libx265", pixel_format="yuv420p10le", audio=None, count=3, size=(48, 64),
+        options={"preset": "ultrafast", "x265-params": f"log-level=none:hdr10=1:{light}"},
+        colour={"color_primaries": 9, "color_trc": 16, "colorspace": 9, "color_range": 1},
+    )  # fmt: skip
+    assert any("HDR10" in note for note in video.open_video(clip).info.notes)
+    made = clips.decoded(copy_through(clip, tmp_path / "out.mp4", parts=1, codec="h265"))[0]
+    assert made.format.name == "yuv420p10le"
+    assert (made.color_primaries, made.color_trc, made.colorspace, made.color_range) == (9, 16, 9, 1)
+
+
+def test_interlaced_video_is_noted(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x264-params": "interlaced=1:tff=1"}
+    clip = clips.write_clip(tmp_path / "fields.mp4", audio=None, count=4, size=(64, 64), options=options)
+    assert any("interlaced" in note for note in video.open_video(clip).info.notes)
+    plain = clips.write_clip(tmp_path / "plain.mp4", audio=None, count=4, size=(64, 64))
+    assert video.open_video(plain).info.notes == ()

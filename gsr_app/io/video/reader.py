@@ -279,6 +279,8 @@ def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
         notes.append("Its rotation is not a multiple of a quarter turn and was ignored.")
     if frame.interlaced_frame:
         notes.append("It is interlaced: both fields are upscaled as one frame. Deinterlace it first.")
+    if _has_light_levels(frame):
+        notes.append("The brightness of its mastering display and of its pictures (HDR10) is not kept.")
     if any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items()):
         notes.append("Its transparency is not decoded: the result is opaque.")
     height, width = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
@@ -324,6 +326,12 @@ def _stream_end(stream: Any, info: VideoInfo) -> Fraction | None:
     with suppress(InvalidArgument):
         return read_clock(stream.metadata.get("DURATION"), "DURATION")  # Matroska
     return None
+
+
+def _has_light_levels(frame: Any) -> bool:
+    with suppress(ValueError):  # PyAV does not know the type of some side data
+        return any(name in str(side.type) for side in frame.side_data for name in ("MASTERING", "LIGHT_LEVEL"))
+    return False
 
 
 def _turn_of(frame: Any) -> tuple[tuple[int, bool], bool]:
