@@ -49,7 +49,7 @@ def test_sliders_scale_and_hide_gaussians_and_change_no_data(show: Callable[...,
     shown, draw = adjusted(page, field)
     assert shown.std() > 5
     assert "adjusted" in page.locator(".gsr-badge").inner_text()
-    page.get_by_role("button", name="close", exact=True).click()
+    page.get_by_role("button", name="Close", exact=True).click()
     settled(page)
     np.testing.assert_array_equal(canvas_pixels(page), before)
 
@@ -85,7 +85,7 @@ def test_the_difference_between_field_and_pixels_can_be_seen(show: Callable[...,
     page = show({"a": field})
     run(page, "viewer.look(112, 80, 4); viewer.gain = 2; viewer.colourScale = 'absolute';")
     settled(page)
-    page.get_by_role("button", name="− pixels").click()
+    page.get_by_role("button", name="Field minus pixels").click()
     settled(page)
     shown, _ = adjusted(page, field)
     k = round(SCALE * 4 / 4)

@@ -194,7 +194,7 @@ def test_zooming_beyond_the_resolution_requests_the_visible_rectangle(show: Any)
     page.locator(".gsr-badge").click()
     wait_for(page, "!viewer.trueZoom")
     assert (canvas_pixels(page)[y0:y1, x0:x1] == 90).all()
-    assert page.locator(".gsr-badge").inner_text() == "plain pixels"
+    assert page.locator(".gsr-badge").inner_text() == "Plain pixels"
 
 
 def test_the_newest_view_wins_and_the_old_frame_stays_until_then(show: Any) -> None:
