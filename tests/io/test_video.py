@@ -519,3 +519,19 @@ def test_interlaced_video_is_noted(tmp_path: Path) -> None:
     assert any("interlaced" in note for note in video.open_video(clip).info.notes)
     plain = clips.write_clip(tmp_path / "plain.mp4", audio=None, count=4, size=(64, 64))
     assert video.open_video(plain).info.notes == ()
+
+
+@pytest.mark.parametrize(("size", "later"), [((48, 64), (96, 128)), ((96, 128), (48, 64))])
+def test_a_video_is_read_up_to_where_its_size_changes(
+    tmp_path: Path, size: tuple[int, int], later: tuple[int, int]
+) -> None:
+    parts = (
+        clips.write_clip(tmp_path / "a.ts", audio=None, count=6, size=size),
+        clips.write_clip(tmp_path / "b.ts", audio=None, times=range(1000, 1240, 40), size=later),
+    )
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    reader = video.open_video(path)
+    found = {frame.pixels.shape[:2] for frame in reader.frames()}
+    assert found == {size}
+    assert f"changes its size to {later[1]}x{later[0]} at 0:0" in reader.trouble

@@ -120,7 +120,14 @@ class VideoReader:
                 if first is not None and pts < first:
                     continue
                 damaged += bool(frame.is_corrupt)
-                yield VideoFrame(self._picture(frame), pts, duration)
+                pixels = self._picture(frame)
+                height, width = pixels.shape[:2]
+                if (height, width) != self.info.size:
+                    at = clock((pts - self.info.start) * base)
+                    name = printable(self.path.name)
+                    self.trouble = f"{name} changes its size to {width}x{height} at {at}: only what is before is read."
+                    break
+                yield VideoFrame(pixels, pts, duration)
             else:
                 self._check_end(last, lost_at, stream, whole=end_s is None)
         if damaged:
