@@ -20,7 +20,6 @@ class FitOptions:
     start: Start = "network"
     gaussians: int | None = None  # None: from the content of the image
     seconds: float | None = None
-    counts_start: bool = True  # whether `seconds` include the start, or are those of the steps alone
     steps: int | None = None
     target_psnr: float | None = None
     loss: str = "l2"  # l2, l1 or ssim
@@ -31,6 +30,7 @@ class FitOptions:
     seed: int = 0
     weights: str | None = None  # of the start's network, instead of the packaged or downloaded ones
     rule: Rule = "ours"  # the parametrisation and its learning rates
+    counts_start: bool = True  # whether `seconds` include the start, or are those of the steps alone
 
     def __post_init__(self) -> None:
         if self.start not in get_args(Start):

@@ -50,7 +50,7 @@ def test_an_output_that_cannot_be_is_refused_before_any_weights_are_read(
     def too_late(*_: object, **__: object) -> None:
         raise AssertionError("weights are looked at")
 
-    for name in ("obtain", "find", "_sha256"):
+    for name in ("obtain", "find", "digest_of"):
         monkeypatch.setattr(weights, name, too_late)
     monkeypatch.setattr(upscale, "open_session", too_late)
     (source.parent / "file").touch()
