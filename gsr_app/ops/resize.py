@@ -132,8 +132,10 @@ class Resampling:
         left, right = int(index_x.min()), int(index_x.max()) + 1
         x = strip[..., top - first : bottom - first, left:right]
         if _is_for_the_kernel(x):
-            planes, *taps = x.flatten(0, 1), index_y, weight_y, index_x - left, weight_x
-            mixed = torch.ops.gsr.resample(planes, *map(_to_tensor, taps))
+            planes = x.flatten(0, 1)
+            planes = planes if planes.stride(-1) == 1 else planes.contiguous()
+            taps = *_send(index_y, weight_y, x), *_send(index_x - left, weight_x, x)
+            mixed = torch.ops.gsr.resample(planes, *(values.contiguous() for values in taps))
             return mixed.view(*x.shape[:2], *mixed.shape[1:])
         if self._columns_first:
             x = _mix_rows(_mix_columns(x, index_x - left, weight_x), index_y, weight_y)
@@ -155,13 +157,7 @@ def _is_for_the_kernel(x: Tensor) -> bool:
     """Whether the native kernel takes this: it is several times as fast, but has no gradient."""
     if x.dtype != torch.float32 or x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
         return False
-    return x.stride(-1) == 1 and backend.load("cpu").backend == "cpu"
-
-
-def _to_tensor(values: np.ndarray) -> Tensor:
-    if values.dtype.kind == "f":
-        values = values.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(values))
+    return backend.load("cpu").backend == "cpu"
 
 
 def _mix_rows(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  # [B, C, h, w] -> [B, C, len(index), w]
