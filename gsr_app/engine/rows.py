@@ -125,10 +125,9 @@ def count_values(field: GaussianField, view: View) -> float:
     )
     if most <= DRAWN_VALUES:
         return most
-    total = 0.0
+    total, window_px = 0.0, (windows[0] * scales[0], windows[1] * scales[1])
     for start in range(0, len(field), _CHUNK):
         at = slice(start, start + _CHUNK)
-        window_px = (windows[0] * scales[0], windows[1] * scales[1])
         spacing = levels.spacing_px(sigma[at] * sigma.new_tensor(scales), rho[at], reach=_REACH, window_px=window_px)
         margin, reach = (torch.where(spacing > 1, *pair) for pair in ((levels.MARGIN, 0.0), (_DEEP_REACH, _REACH)))
         sides: list[Tensor] = []

@@ -54,13 +54,13 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _beside(case: str, works: dict[str, Callable[[], Any]], repeats: int) -> list[Measure]:
-    """The times of works in turns, and the first over each of the others."""
+    """The times of works in turns, and those of each over the last one's."""
     times = dict(zip(works, bench_record.time_in_turns_ms(list(works.values()), repeats), strict=True))
     found = [Measure.of(case, name, taken, "ms") for name, taken in times.items()]
-    first, *others = times
-    for other in others:
-        ratios = [ours / theirs for ours, theirs in zip(times[first], times[other], strict=True)]
-        found.append(Measure.of(case, f"{first} / {other}", ratios, "ratio"))
+    *others, last = times
+    for one in others:
+        ratios = [mine / base for mine, base in zip(times[one], times[last], strict=True)]
+        found.append(Measure.of(case, f"{one} / {last}", ratios, "ratio"))
     return found
 
 
@@ -137,10 +137,4 @@ def _time_large_gaussians(side: int, repeats: int) -> list[Measure]:
         return lambda: splat(mean, sigma, rho, color, (side, side))
 
     works = {f"{sigma:g} px": draw(sigma) for sigma in (*_SIGMAS_PX, 15.9)}
-    times = dict(zip(works, bench_record.time_in_turns_ms(list(works.values()), repeats), strict=True))
-    case, small = f"large-gaussians {_GAUSSIANS} on {side}x{side}", times["15.9 px"]
-    found = [Measure.of(case, name, taken, "ms") for name, taken in times.items()]
-    for sigma in _SIGMAS_PX:
-        ratios = [large / one for large, one in zip(times[f"{sigma:g} px"], small, strict=True)]
-        found.append(Measure.of(case, f"{sigma:g} px / 15.9 px", ratios, "ratio"))
-    return found
+    return _beside(f"large-gaussians {_GAUSSIANS} on {side}x{side}", works, repeats)

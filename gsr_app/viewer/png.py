@@ -38,8 +38,8 @@ def encode_png(image: NDArray[Any], *, level: int = 1) -> bytes:
     step = max(1, _BAND_BYTES // (width * channels))
     tops = range(0, height, step)
 
-    def compress(top: int) -> tuple[bytes, bytes]:
-        rows = _filter(values, top, min(top + step, height), channels).tobytes()
+    def compress(top: int) -> tuple[memoryview, bytes]:
+        rows = _filter(values, top, min(top + step, height), channels).data
         before = b""
         if top and level > 1:
             needed = -(-_WINDOW_BYTES // (1 + width * channels))
@@ -55,8 +55,8 @@ def encode_png(image: NDArray[Any], *, level: int = 1) -> bytes:
         for top, (rows, packed) in zip(tops, threads.map(compress, tops), strict=True):
             sum_of_rows = zlib.adler32(rows, sum_of_rows)
             chunks.append(_chunk(b"IDAT", b"\x78\x01" + packed if top == 0 else packed))
-    chunks[-1] = _chunk(b"IDAT", chunks[-1][8:-4] + struct.pack(">I", sum_of_rows))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + _chunk(b"IEND", b"")
+    chunks += [_chunk(b"IDAT", struct.pack(">I", sum_of_rows)), _chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _filter(values: NDArray[np.uint8], top: int, end: int, channels: int) -> NDArray[np.uint8]:

@@ -80,15 +80,11 @@ def test_pieces_threads_and_subsets_have_the_same_bits(eps: float) -> None:
         assert torch.equal(piece, whole[:, top : top + height, left : left + width])
     weight = torch.rand(3, *size)
     found = gradients(scene, weight, eps=eps)
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            assert torch.equal(splat(*scene, size, eps=eps), whole)
-            for one, other in zip(gradients(scene, weight, eps=eps), found, strict=True):
-                assert torch.equal(one, other)
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        assert torch.equal(splat(*scene, size, eps=eps), whole)
+        for one, other in zip(gradients(scene, weight, eps=eps), found, strict=True):
+            assert torch.equal(one, other)
     # Gaussians that are far away, of any size, change no bit.
     far = tuple(torch.cat([x, y]) for x, y in zip(scene, blobs(30, size, (4.0, 90.0), seed=5), strict=True))
     far[0][60:] += 1e5
