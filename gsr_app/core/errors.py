@@ -90,6 +90,11 @@ def nearest(found: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def first_line(error: BaseException, most: int = 160) -> str:
+    """What an error of another library says, for a message; its kind where it says nothing."""
+    return printable(next(iter(str(error).splitlines()), "") or type(error).__name__)[:most]
+
+
 def printable(text: str) -> str:
     """The text on one line, without the control characters that a file or its name may contain."""
     return "".join(c if c.isprintable() else "?" for c in text).rstrip(".")[:300]

@@ -84,7 +84,7 @@ def verify(
 def check_files(method: Method, given: str | Path | None = None) -> Check:
     """Whether the files on this machine are the published ones."""
     fits = weights.verify(method, given)
-    known = [file for file in method.files if file.has_hash or file.bytes is not None]
+    known = [file for file in method.files if file.can_be_checked]
     if fits is None:
         text = "your own weights, which may differ" if known else "the catalogue knows no hash and no size of them"
         return Check("files", "unknown", text)

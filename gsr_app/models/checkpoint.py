@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gsr_app.core.errors import WeightsError, printable
+from gsr_app.core.errors import WeightsError, first_line
 
 # Training programs wrap the weights in these, the outermost first; the averaged weights before the raw ones.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model", "sd")
@@ -41,9 +41,8 @@ def read_state(path: Path, first: str = "") -> dict[str, Tensor]:
             hint="Ask its author for a safetensors file or a plain state dict.",
         ) from None
     except Exception as error:  # safetensors, zip and torch each raise their own kinds for a broken file
-        reason = printable(next(iter(str(error).splitlines()), "") or type(error).__name__)[:120]
         raise WeightsError(
-            f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {reason}.",
+            f"{path} is damaged or cut short ({path.stat().st_size:,} bytes): {first_line(error, 120)}.",
             hint="Delete it and download it again.",
         ) from None
     return unwrap(stored, path, first)
@@ -107,6 +106,11 @@ def _check_value(key: str, value: Tensor, own: Tensor, path: Path | str) -> None
             f"{path} does not fit: {key} holds {_kind(value)}, the network wants {_kind(own)}.",
             hint="They may have been quantized for another program; choose a file with floating-point weights.",
         )
+    check_finite(key, value, path)
+
+
+def check_finite(key: str, value: Tensor, path: Path | str) -> None:
+    """Refuse values that are not numbers."""
     if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
         raise WeightsError(
             f"{path} is damaged: {key} holds values that are not numbers or infinite.",

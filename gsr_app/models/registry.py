@@ -156,6 +156,11 @@ class WeightFile:
     def has_hash(self) -> bool:
         return bool(self.sha256 or self.git_sha1)
 
+    @property
+    def can_be_checked(self) -> bool:
+        """Whether a file of this name can be compared with the catalogue."""
+        return self.has_hash or self.bytes is not None
+
 
 DRIVE = "drive:"
 
@@ -211,10 +216,14 @@ class Method:
 
 def catalogue() -> Mapping[str, Method]:
     """Every method by its id: those of this package in the order of the file, then the registered ones and files."""
-    _load_plugins()
     files = _community("methods") if model_files() else {}
-    others = (*tuple(_registered.values()), *files.values())
-    return {**packaged_catalogue(), **{found.id: found for found, _ in others}}
+    return {**own_methods(), **{found.id: found for found, _ in files.values()}}
+
+
+def own_methods() -> Mapping[str, Method]:
+    """The methods that are no files of other authors: nothing is read for them."""
+    _load_plugins()
+    return {**packaged_catalogue(), **{found.id: found for found, _ in tuple(_registered.values())}}
 
 
 @functools.cache
@@ -239,10 +248,9 @@ def method(method_id: str) -> Method:
     """The method of an id."""
     if method_id.startswith(PREFIX) and (found := _community("describe", method_id)):
         return found[0]
-    known = catalogue()
-    if method_id not in known:
-        raise UnknownMethod(method_id, known)
-    return known[method_id]
+    if (own := own_methods().get(method_id)) is not None:
+        return own
+    raise UnknownMethod(method_id, catalogue())
 
 
 def _community(function: str, *arguments: str) -> Any:
@@ -342,5 +350,5 @@ def _check(method: Method) -> None:
         if file.url.startswith(DRIVE) and not file.paths:
             raise InvalidArgument(f"{method.id}: a file of Google Drive needs its name, in paths.")
         uncertain = bool(file.mirrors) or file.url.startswith(DRIVE)
-        if uncertain and not file.has_hash and file.bytes is None:
+        if uncertain and not file.can_be_checked:
             raise InvalidArgument(f"{method.id}: a mirror and a file of Google Drive need a hash or a size.")

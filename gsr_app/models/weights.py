@@ -10,7 +10,7 @@ from gsr_app.core import settings
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
 from gsr_app.models.download import Report, digest_of, fetch, fits_catalogue
-from gsr_app.models.registry import Method, WeightFile, catalogue
+from gsr_app.models.registry import Method, WeightFile, own_methods
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -53,7 +53,7 @@ def is_present(method: Method, weights: str | Path | None = None) -> bool:
 
 def default_method() -> str:
     """The method that runs if none is chosen: the first one with a field that ships with the app."""
-    packaged = (one for one in catalogue().values() if one.files and one.is_packaged and is_present(one))
+    packaged = (one for one in own_methods().values() if one.files and one.is_packaged and is_present(one))
     return next((one.id for one in packaged if one.kind == "field"), "bicubic")
 
 
@@ -77,7 +77,7 @@ def obtain(method: Method, weights: str | Path | None = None, report: Report | N
 def verify(method: Method, weights: str | Path | None = None) -> bool | None:
     """Whether the files on this machine have the catalogue's hashes and sizes; None if there is nothing to compare."""
     found = [(path, file) for file in method.files if (path := _find_file(method, file, weights))]
-    known = [(path, file) for path, file in found if file.has_hash or file.bytes is not None]
+    known = [(path, file) for path, file in found if file.can_be_checked]
     own = any(not _is_published(method, file, path) for path, file in known)  # the user's own files may differ
     fits = all(fits_catalogue(file, path) for path, file in known)
     return fits if known and (fits or not own) else None

@@ -9,7 +9,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from gsr_app.core.atomic import replacing, write_whole
-from gsr_app.core.errors import GsrError, WeightsError
+from gsr_app.core.errors import GsrError, WeightsError, first_line
 from gsr_app.core.folders import cache_folder
-from gsr_app.models.checkpoint import read_state
+from gsr_app.models.checkpoint import check_finite, read_state
 from gsr_app.models.community.files import PREFIX, model_files, own_folder
 from gsr_app.models.community.measuring import measure
 from gsr_app.models.community.spandrel_import import NEED_TORCHVISION, import_spandrel
@@ -146,18 +146,18 @@ def _inspect(path: Path) -> Facts:
     multiple_of = math.lcm(needs.multiple_of, window if isinstance(window, int) and window > 0 else 1)
     tiling = import_spandrel().module.ModelTiling
     network = CommunityNetwork(descriptor).eval()
-    facts = Facts(
-        name, descriptor.scale, sum(value.numel() for value in descriptor.model.parameters()), multiple_of,
-        max(needs.minimum, 1), descriptor.tiling is not tiling.INTERNAL, descriptor.supports_bfloat16, 16, 20_000,
-    )  # fmt: skip
     try:
-        overlap, bytes_per_pixel = measure(network, facts.scale, multiple_of)
+        overlap, bytes_per_pixel = measure(network, descriptor.scale, multiple_of)
     except RuntimeError as error:
         raise WeightsError(
-            f"{path.name} is a {name} that does not run: {str(error).splitlines()[0][:160]}",
+            f"{path.name} is a {name} that does not run: {first_line(error)}",
             hint="The file may be damaged, or made for another version of the network.",
         ) from None
-    return replace(facts, overlap=overlap, bytes_per_pixel=bytes_per_pixel)
+    return Facts(
+        name, descriptor.scale, sum(value.numel() for value in descriptor.model.parameters()), multiple_of,
+        max(needs.minimum, 1), descriptor.tiling is not tiling.INTERNAL, descriptor.supports_bfloat16, overlap,
+        bytes_per_pixel,
+    )  # fmt: skip
 
 
 # ---- networks ---------------------------------------------------------------------------------------------------
@@ -172,8 +172,7 @@ def _load_descriptor(path: Path) -> Any:
     spandrel = import_spandrel()
     state = read_state(path)
     for key, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
-            raise WeightsError(f"{path.name} is damaged: {key} holds values that are not numbers or infinite.")
+        check_finite(key, value, path.name)
     try:
         found = spandrel.module.MAIN_REGISTRY.load(
             {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
@@ -182,7 +181,7 @@ def _load_descriptor(path: Path) -> Any:
         raise _unknown(path, state) from None
     except Exception as error:  # each of its architectures raises its own kinds for tensors that do not fit
         raise WeightsError(
-            f"{path.name} does not fit the network that its keys belong to: {str(error).splitlines()[0][:160]}",
+            f"{path.name} does not fit the network that its keys belong to: {first_line(error)}",
             hint="The file may be damaged or cut, or made for another version of the network.",
         ) from None
     name = found.architecture.name
