@@ -34,7 +34,7 @@ COMMANDS = {
     "models": ("gsr_app.harness.models", "list the methods: licence, scales, whether their weights are here"),
     "verify": ("gsr_app.harness.verify", "check that weights are the published ones and give what they should"),
     "eval": ("gsr_app.harness.evaluate", "score methods on datasets by a published protocol"),
-    "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, memory, app"),
+    "bench": ("gsr_app.harness.bench", "measure speed and memory: splat, model, end-to-end, waits, memory, app"),
     "pack": ("gsr_app.harness.pack", "put pictures, or what a teacher makes of them, into one file for train"),
     "train": ("gsr_app.harness.train", "train a network from a recipe on a folder of pictures"),
     "completion": ("gsr_app.harness.completion", "print the script that completes commands in bash, zsh or fish"),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from gsr_app.harness.outputs import check_output
 from gsr_app.models import checkpoint, registry, weights
 from gsr_app.models.registry import Architecture, Method
 from gsr_app.models.swift import Swift
+from gsr_app.ops.resize import cubic
 
 _OPSET = 18
 _LARGEST_SIDE = 1 << 14
@@ -40,7 +42,7 @@ class BicubicDouble(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        taps = torch.tensor([[_cubic(tap + 0.25), _cubic(tap - 0.25)] for tap in range(-2, 3)], dtype=torch.float64).T
+        taps = torch.from_numpy(cubic(np.abs(np.arange(-2, 3) + np.array([[0.25], [-0.25]]))))  # [2, 5]
         kernels = torch.einsum("ay,bx->abyx", taps, taps).reshape(4, 1, 5, 5)  # for the four pixels of a cell
         self.register_buffer("weight", kernels.repeat(3, 1, 1, 1).float())
 
@@ -49,13 +51,6 @@ class BicubicDouble(nn.Module):
             first, last = x.narrow(axis, 0, 2), x.narrow(axis, x.shape[axis] - 2, 2)
             x = torch.cat([first.flip(axis), x, last.flip(axis)], axis)
         return F.pixel_shuffle(F.conv2d(x, self.weight, groups=3), 2)
-
-
-def _cubic(x: float) -> float:
-    x = abs(x)
-    if x <= 1:
-        return 1.5 * x**3 - 2.5 * x**2 + 1
-    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
 
 
 class SwiftEncoder(nn.Module):
@@ -125,7 +120,7 @@ def write_onnx(
     difference, largest = _compare(model.SerializeToString(), exact, sizes)
     if not difference <= _LARGEST_ERROR[precision] * max(1.0, largest):
         raise GsrError(f"The ONNX file of {method.id} differs from torch by {difference:.2g}; it was not written.")
-    multiple = math.lcm(arch.multiple_of, arch.onnx_multiple or 1)
+    multiple = _multiple(arch)
     onnx.helper.set_model_props(
         model,
         {
@@ -153,19 +148,24 @@ def _check_sizes(arch: Architecture, size: tuple[int, int] | None) -> Sequence[t
             raise InvalidArgument(
                 f"What {arch.id} computes depends on the size of the input.", hint="Give one, such as --size 64x64."
             )
-        multiple = math.lcm(arch.multiple_of, arch.onnx_multiple)
+        multiple = _multiple(arch)
         least = _least(arch)
         # Odd where the network takes that.
         return [(multiple * (least + more), multiple * (least + 2 * more + 1)) for more in (6, 0, 17)]
-    multiple = math.lcm(arch.multiple_of, arch.onnx_multiple or 1)
+    multiple = _multiple(arch)
     if any(side % multiple or side < arch.minimum_size for side in size):
         raise InvalidArgument(f"{arch.id} needs sides of multiples of {multiple}, at least {arch.minimum_size}.")
     return [size]
 
 
+def _multiple(arch: Architecture) -> int:
+    """What both sides must be multiples of."""
+    return math.lcm(arch.multiple_of, arch.onnx_multiple or 1)
+
+
 def _least(arch: Architecture) -> int:
     """The smallest side in multiples; torch.export takes a size of one for a constant."""
-    return max(2, -(-arch.minimum_size // math.lcm(arch.multiple_of, arch.onnx_multiple or 1)))
+    return max(2, -(-arch.minimum_size // _multiple(arch)))
 
 
 def _text(size: tuple[int, int]) -> str:
@@ -176,7 +176,7 @@ def _convert(form: nn.Module, arch: Architecture, size: tuple[int, int], *, is_f
     """The ONNX model. Attention is exported in its plain form: the fused one is traced with other strides."""
     shapes = None
     if not is_fixed:
-        multiple = math.lcm(arch.multiple_of, arch.onnx_multiple)
+        multiple = _multiple(arch)
         most = _LARGEST_SIDE // multiple
         rows, columns = (torch.export.Dim(name, min=_least(arch), max=most) for name in ("rows", "columns"))
         sides = (rows, columns) if multiple == 1 else (multiple * rows, multiple * columns)

@@ -56,12 +56,12 @@ class Tally:
     preferred: Mapping[tuple[str, str], float]  # (a, b): how often a was chosen when b was shown, too
 
 
-def tally_votes(paths: Sequence[Path], seed: int = 0) -> Tally:
+def tally_votes(paths: Sequence[Path]) -> Tally:
     """The standings over all files."""
     votes = read_votes(paths)
     if not votes:
         raise InvalidArgument("There are no votes in these files.")
-    return count_votes(votes, seed)
+    return count_votes(votes)
 
 
 def count_votes(votes: Sequence[Vote], seed: int = 0) -> Tally:

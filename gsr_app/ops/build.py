@@ -30,10 +30,9 @@ def cpu_library(*, retry: bool = False) -> Path:
 
     retry: try again where an earlier attempt with the same sources and compiler failed.
     """
-    flags = load_flags()
     if ready := find_cpu_library():
         return ready
-    compiler = _find_compiler()
+    flags, compiler = load_flags(), _find_compiler()
     library = _built_library(flags, compiler)
     folder = library.parent
     failure = library.with_suffix(".failed")

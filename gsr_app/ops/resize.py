@@ -242,7 +242,7 @@ class _Axis:
         return np.minimum(index, 2 * self.source - 1 - index)
 
 
-def _cubic(t: np.ndarray) -> np.ndarray:
+def cubic(t: np.ndarray) -> np.ndarray:
     """Keys' cubic with a = -0.5."""
     inner, outer = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return np.where(t <= 1, inner, np.where(t <= 2, outer, 0.0))
@@ -258,7 +258,7 @@ def _lanczos3(t: np.ndarray) -> np.ndarray:
 
 # Radius in source pixels and the weight at a distance.
 _PROFILES: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
-    "bicubic": (2.0, _cubic),
+    "bicubic": (2.0, cubic),
     "bilinear": (1.0, _triangle),
     "lanczos3": (3.0, _lanczos3),
 }
