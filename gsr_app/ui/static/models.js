@@ -67,7 +67,7 @@ function line(row) {
     if (row.busy.fraction !== null) bar.value = row.busy.fraction;
     state.append(bar);
   } else state.append(...row.actions.map(([id, text]) => action(row, id, text)));
-  if (row.said) state.append(make("div", "gsr-said", row.said));
+  if (row.said) state.append(make("div", "", row.said));
   state.append(...row.files.map(file));
   const paper = make("td", "gsr-paper", row.paper);
   if (row.paper_url.startsWith("https://")) paper.replaceChildren(link(row.paper, row.paper_url));

@@ -32,26 +32,26 @@ void main() {
 
 export class GlEngine {
   /** Throws, with the reason, where WebGL2 does not work or is software. */
-  static open(network, { software = false, precision = "full" } = {}) {
+  static open(network, { software = false } = {}) {
     const canvas = typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(1, 1);
     const gl = canvas.getContext("webgl2", { antialias: false, depth: false, powerPreference: "high-performance" });
     if (!gl) throw new Error("This browser has no WebGL2.");
     const name = String(gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
     try {
       if (!software && /swiftshader|llvmpipe|software|basic render/i.test(name)) throw new Error("WebGL2 runs in software.");
-      return new GlEngine(network, canvas, gl, name, precision);
+      return new GlEngine(network, canvas, gl, name);
     } catch (error) {
       gl.getExtension("WEBGL_lose_context")?.loseContext();
       throw error;
     }
   }
 
-  constructor(network, canvas, gl, name, precision) {
+  constructor(network, canvas, gl, name) {
     Object.assign(this, { network, gl, name, isLost: false, size: "", room: [0, 0], arrays: {}, frames: new Map() });
     canvas.addEventListener("webglcontextlost", () => (this.isLost = true));
     const full = gl.getExtension("EXT_color_buffer_float");
     if (!full && !gl.getExtension("EXT_color_buffer_half_float")) throw new Error("WebGL2 cannot draw numbers here.");
-    this.kind = full && precision === "full" ? gl.RGBA32F : gl.RGBA16F;
+    this.kind = full ? gl.RGBA32F : gl.RGBA16F;
     const programs = new Map(); // one for all layers of a kind
     this.steps = network.layers.flatMap((layer) => this.#passesOf(layer, programs));
   }

@@ -73,7 +73,7 @@ export class GpuEngine {
 
   constructor(network, device, name) {
     Object.assign(this, { network, device, name, isLost: false, size: "" });
-    device.lost.then(({ message }) => ((this.isLost = true), (this.lostBecause = message)));
+    device.lost.then(() => (this.isLost = true));
     this.uniforms = device.createBuffer({ size: 32, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
     const pipelines = new Map(); // one for all layers of a kind
     this.steps = network.layers.map((layer) => {

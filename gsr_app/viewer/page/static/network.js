@@ -13,9 +13,6 @@ export class SwiftNetwork {
     const { texts } = file;
     if (texts.version !== "1") throw new Error(`The weights have format ${texts.version}; this page reads format 1.`);
     this.config = JSON.parse(texts.config);
-    this.precision = texts.precision;
-    this.id = texts.weights;
-    this.licence = texts.licence;
     const numbers = (name) => {
       if (texts.precision === "float32") return file.array(name, Float32Array);
       const [codes, largest] = [file.array(name, Uint16Array), Array.from(file.array(`${name}.largest`, Uint16Array), half)];
@@ -39,8 +36,6 @@ export class SwiftNetwork {
     this.border = Math.max(...this.layers.map(({ dilation }) => dilation));
     // How far a pixel of the input is seen, and the cubic enlargement beside the network sees two.
     this.overlap = this.layers.reduce((sum, { dilation }) => sum + dilation, 0) + 1;
-    this.channels = Math.max(...this.layers.map(({ inputs, outputs }) => Math.max(inputs, outputs)));
-    this.macs = this.layers.reduce((sum, { weights }) => sum + weights.length, 0); // per pixel
   }
 
   /** [name, groups of four channels] of every buffer. */

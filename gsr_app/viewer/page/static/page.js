@@ -56,7 +56,7 @@ export class Page {
       this.title,
       this.progress.node,
       this.badge.node,
-      this.welcome.chooser("Open", "gsr-openbutton"),
+      this.welcome.chooser("Open"),
       this.save,
       el("button", { type: "button", className: "gsr-plainbutton", title: "About this page", "aria-label": "About this page", onclick: () => this.about.showModal() }, el("span", { className: "gsr-aboutword" }, "About"), el("span", { className: "gsr-abouticon" }, "ⓘ")),
     );

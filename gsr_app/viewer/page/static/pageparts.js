@@ -9,13 +9,13 @@ export class Welcome {
     this.open = open;
     this.input = this.#input();
     const camera = this.#input("environment");
-    this.camera = el("label", { className: "gsr-camera gsr-button" }, "Take a photo", camera);
+    const photograph = el("label", { className: "gsr-camera gsr-button" }, "Take a photo", camera);
     this.node = el(
       "div",
       { className: "gsr-welcome" },
       el("h1", {}, "Enlarge a picture"),
       el("p", {}, "It is encoded as Gaussians in this browser and drawn at any size. No picture leaves this device."),
-      el("div", { className: "gsr-choices" }, el("label", { className: "gsr-button gsr-primary" }, "Choose a picture", this.input), this.camera, el("button", { type: "button", className: "gsr-button", onclick: showExample }, "Show an example")),
+      el("div", { className: "gsr-choices" }, el("label", { className: "gsr-button gsr-primary" }, "Choose a picture", this.input), photograph, el("button", { type: "button", className: "gsr-button", onclick: showExample }, "Show an example")),
       el("p", { className: "gsr-quiet" }, "Or drop a picture here, or paste one."),
     );
   }
@@ -27,8 +27,8 @@ export class Welcome {
   }
 
   /** Another control that opens a picture. */
-  chooser(text, className) {
-    return el("label", { className: `gsr-plainbutton ${className}`, title: "Open a picture (Ctrl+O)" }, text, this.#input());
+  chooser(text) {
+    return el("label", { className: "gsr-plainbutton", title: "Open a picture (Ctrl+O)" }, text, this.#input());
   }
 
   choose() {

@@ -8,13 +8,10 @@ export class Tiler {
   constructor(encoder, source, { changed = () => {}, failed = () => {} } = {}) {
     Object.assign(this, { encoder, source, changed, failed });
     this.field = new Mosaic(source.width, source.height, encoder.network.config);
-    this.wanted = []; // tiles, the most urgent first
     this.running = new Set();
     this.waiting = []; // {tiles, resolve, reject}
     this.paused = false;
     this.closed = false;
-    this.ms = 0; // of the tiles so far
-    this.encoded = 0;
   }
 
   /** {done, total}: of the tiles in view, or of all. */
@@ -62,8 +59,8 @@ export class Tiler {
     const rest = this.paused || !this.field.holdsAll ? [] : this.#all();
     // While something else needs slots, the view may not take them again.
     const order = urgent.length ? urgent : [...seen, ...rest];
-    this.wanted = [...new Set(order)].filter((tile) => !this.field.has(tile) && !this.running.has(tile));
-    while (!this.closed && this.wanted.length && this.running.size < this.encoder.parallel) this.#encode(this.wanted.shift());
+    const wanted = [...new Set(order)].filter((tile) => !this.field.has(tile) && !this.running.has(tile));
+    while (!this.closed && wanted.length && this.running.size < this.encoder.parallel) this.#encode(wanted.shift());
   }
 
   async #encode(tile) {
@@ -74,13 +71,10 @@ export class Tiler {
       const { overlap } = this.encoder.network;
       const [left, top] = [Math.max(0, core.x - overlap), Math.max(0, core.y - overlap)];
       const [right, bottom] = [Math.min(width, core.x + core.width + overlap), Math.min(height, core.y + core.height + overlap)];
-      const started = performance.now();
       const rgb = this.source.read(left, top, right - left, bottom - top);
       const lattice = await this.encoder.encode(rgb, right - left, bottom - top, { ...core, x: core.x - left, y: core.y - top });
       if (this.closed) return;
       this.field.add(tile, lattice);
-      this.ms += performance.now() - started;
-      this.encoded++;
       await new Promise((next) => setTimeout(next)); // the page answers between tiles
     } catch (error) {
       if (this.closed) return;
@@ -103,7 +97,6 @@ export class Tiler {
 
   close() {
     this.closed = true;
-    this.wanted = [];
     for (const { reject } of this.waiting) reject(new Error("Stopped."));
     this.waiting = [];
   }

@@ -8,9 +8,9 @@ const START_MS = 15_000; // a worker that has not started by then never will
 
 export class WorkerEngine {
   /** Throws, with the reason, where WebAssembly does not work. */
-  static open(network, weights, { workers = Math.min(MAX_WORKERS, Math.max(1, (navigator.hardwareConcurrency ?? 2) - 1)) } = {}) {
+  static open(network, weights) {
     hasFusedArithmetic();
-    return new WorkerEngine(network, weights, workers);
+    return new WorkerEngine(network, weights, Math.min(MAX_WORKERS, Math.max(1, (navigator.hardwareConcurrency ?? 2) - 1)));
   }
 
   constructor(network, weights, count) {
