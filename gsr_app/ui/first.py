@@ -6,7 +6,6 @@ The files in static/first were made from the photograph `chelsea` of scikit-imag
 
 from __future__ import annotations
 
-import base64
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from gsr_app.models.registry import catalogue
 from gsr_app.ui.files import url_of
 from gsr_app.ui.inputs import STATIC
+from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source, as_json
 
 KEY = "first"
@@ -23,9 +23,9 @@ _SIZE, _SCALE, _GAUSSIANS = (45, 60), 12, 13_464
 
 def splash() -> str:
     """HTML for the head of the page: the first screen as a still, which is there before any script of the app."""
-    picture = base64.b64encode((PICTURES / "swift.webp").read_bytes()).decode()
+    picture = bundle.data_url((PICTURES / "swift.webp").read_bytes(), "image/webp")
     page = (STATIC / "splash.html").read_text(encoding="utf-8")
-    return page.replace("__PICTURE__", f"data:image/webp;base64,{picture}")
+    return page.replace("__PICTURE__", picture)
 
 
 def first_screen(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ without server-side rendering) and a report on a disk run the same code.
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
@@ -57,6 +58,11 @@ def embed(value: object) -> str:
     """JSON that is safe inside a <script>: no text in it can close the element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def data_url(data: bytes, kind: str) -> str:
+    """A file of a media type as an address that contains it."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def start_script(beside: Path | None = None) -> str:

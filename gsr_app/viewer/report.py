@@ -5,7 +5,6 @@ It opens from a disk without a network; it fetches nothing.
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import html
@@ -37,13 +36,9 @@ class Page:
     fields: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # pane id -> field file, where carried
 
 
-def data_url(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def field_url(data: bytes) -> str:
     """A field file as a compressed data URL."""
-    return data_url(gzip.compress(data, 6, mtime=0), "application/gzip")
+    return bundle.data_url(gzip.compress(data, 6, mtime=0), "application/gzip")
 
 
 def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
@@ -52,7 +47,7 @@ def _carried(page: Page, number: int) -> tuple[Scene, dict[str, str]]:
     panes: list[PaneSpec] = []
     for pane in page.scene.panes:
         png = page.pictures.get(pane.id)
-        url = data_url(png, "image/png") if png else None
+        url = bundle.data_url(png, "image/png") if png else None
         kept = None
         if pane.field is not None:
             kept = PaneField("", pane.field.count, live=False)
@@ -118,8 +113,8 @@ def build_report(
         "versions": f"GSR {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "figure": figure_png
         and {
-            "png": data_url(figure_png, "image/png"),
-            "pdf": figure_pdf and data_url(figure_pdf, "application/pdf"),
+            "png": bundle.data_url(figure_png, "image/png"),
+            "pdf": figure_pdf and bundle.data_url(figure_pdf, "application/pdf"),
         },
     }
     start, show, css = bundle.start_script(), "showReport", bundle.css()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from gsr_app.ui.first import first_screen
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
-from gsr_app.viewer import comparison
+from gsr_app.viewer import bundle, comparison
 from gsr_app.viewer.comparison import CompareRequest
 from gsr_app.viewer.contract import Scene
 
@@ -241,9 +240,7 @@ def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
             small.thumbnail((112, 80))
             buffer = BytesIO()
             small.save(buffer, "JPEG", quality=80)
-        thumbnails.append(
-            {"name": name, "url": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
-        )
+        thumbnails.append({"name": name, "url": bundle.data_url(buffer.getvalue(), "image/jpeg")})
     return thumbnails
 
 

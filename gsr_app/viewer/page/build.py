@@ -20,8 +20,8 @@ TITLE = "GSR: enlarge a picture"
 
 # Modules are blobs, as they lie in the page. Nothing may be fetched, embedded, submitted or framed.
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob: {self}; worker-src blob: {self}; "
-    "style-src 'unsafe-inline'; img-src blob: data:; manifest-src data: {self}; connect-src 'none'; "
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:{self}; worker-src blob:{self}; "
+    "style-src 'unsafe-inline'; img-src blob: data:; manifest-src data:{self}; connect-src 'none'; "
     "base-uri 'none'; form-action 'none'"
 )
 
@@ -32,7 +32,7 @@ def page_html(
     """The whole page. `picture` is the (name, bytes) of a file that is shown at first; an `installable` page expects
     the other files of `space_files` beside it."""
     data = page_data(weights, picture)
-    policy = _POLICY.replace("{self}", "'self'" if installable else "").replace("  ", " ").replace(" ;", ";")
+    policy = _POLICY.replace("{self}", " 'self'" if installable else "")
     links = '<link rel="manifest" href="manifest.webmanifest">' if installable else ""
     register = 'navigator.serviceWorker?.register("serviceworker.js");\n' if installable else ""
     return (
@@ -40,7 +40,7 @@ def page_html(
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">'
         '<meta name="color-scheme" content="light dark">'
-        f'<link rel="icon" href="data:image/svg+xml;base64,{_text_of(_ICON.encode())}">{links}'
+        f'<link rel="icon" href="{bundle.data_url(_ICON.encode(), "image/svg+xml")}">{links}'
         f"<title>{TITLE}</title><style>{bundle.css()}{page_css()}</style></head>"
         '<body class="gsr-report"><main id="page"></main>'
         "<noscript>This page needs JavaScript.</noscript><script>\n"
@@ -70,7 +70,6 @@ def page_css() -> str:
 def space_files(weights: bytes | None = None) -> dict[str, str]:
     """The files of a static Space, or of any other web server: name -> text."""
     page = page_html(weights, installable=True)
-    licences = {"code": "apache-2.0", "weights": registry.method(encoder.METHOD).weights_licence}
     icon = {"src": "icon.svg", "sizes": "any", "type": "image/svg+xml", "purpose": "any maskable"}
     manifest = {
         "name": TITLE,
@@ -88,7 +87,9 @@ def space_files(weights: bytes | None = None) -> dict[str, str]:
         "manifest.webmanifest": json.dumps(manifest, indent=1),
         "serviceworker.js": _read("serviceworker.js.txt").replace("VERSION", version),
         "icon.svg": _ICON,
-        "README.md": _read("space.md").format(code=licences["code"], weights=licences["weights"]),
+        "README.md": _read("space.md").format(
+            code="apache-2.0", weights=registry.method(encoder.METHOD).weights_licence
+        ),
     }
 
 
