@@ -81,24 +81,33 @@ export class Picture {
 }
 
 /** The top left corner of a picture on the screen, and the size of its pixels there. */
-const onScreen = (picture, place, zoom, origin) => ({
+export const onScreen = (picture, place, zoom, origin) => ({
   pitchX: (place.width / picture.width) * zoom,
   pitchY: (place.height / picture.height) * zoom,
   left: origin.x + place.u * zoom,
   top: origin.y + place.v * zoom,
 });
 
+/** The pixels of a picture inside `rect`, from (x0, y0) up to (x1, y1); null where there are none. `corner` comes from `onScreen`. */
+export function pixelsIn(picture, rect, corner) {
+  const { pitchX, pitchY, left, top } = corner;
+  const x0 = Math.max(0, Math.floor((rect.x - left) / pitchX));
+  const y0 = Math.max(0, Math.floor((rect.y - top) / pitchY));
+  const x1 = Math.min(picture.width, Math.ceil((rect.x + rect.w - left) / pitchX));
+  const y1 = Math.min(picture.height, Math.ceil((rect.y + rect.h - top) / pitchY));
+  return x1 <= x0 || y1 <= y0 ? null : { x0, y0, x1, y1 };
+}
+
 /** Draw the part of a picture that a pane shows.
  *
  * `place` is the rectangle of the frame that the picture covers {u, v, width, height}; `zoom` and `origin` come from
  * the view. The source rectangle is always whole pixels, so that neighbours never bleed in at the edges. */
 export function drawPicture(ctx, picture, place, rect, zoom, origin, smooth) {
-  const { pitchX, pitchY, left, top } = onScreen(picture, place, zoom, origin);
-  const x0 = Math.max(0, Math.floor((rect.x - left) / pitchX));
-  const y0 = Math.max(0, Math.floor((rect.y - top) / pitchY));
-  const x1 = Math.min(picture.width, Math.ceil((rect.x + rect.w - left) / pitchX));
-  const y1 = Math.min(picture.height, Math.ceil((rect.y + rect.h - top) / pitchY));
-  if (x1 <= x0 || y1 <= y0) return;
+  const corner = onScreen(picture, place, zoom, origin);
+  const { pitchX, pitchY, left, top } = corner;
+  const seen = pixelsIn(picture, rect, corner);
+  if (!seen) return;
+  const { x0, y0, x1, y1 } = seen;
   const dx = left + x0 * pitchX;
   const dy = top + y0 * pitchY;
   const dw = (x1 - x0) * pitchX;

@@ -1,18 +1,17 @@
 /* The values of the pixels, written on them where they are large enough. */
 
+import { onScreen, pixelsIn } from "./picture.js";
+
 const LEAST_CSS = 24; // side of a pixel on the screen
 
 /** Write R, G and B on each pixel of a picture inside `rect`; `place`, `zoom` and `origin` as for `drawPicture`. */
 export function drawNumbers(ctx, picture, place, rect, zoom, origin, dpr) {
-  const pitchX = (place.width / picture.width) * zoom;
-  const pitchY = (place.height / picture.height) * zoom;
+  const corner = onScreen(picture, place, zoom, origin);
+  const { pitchX, pitchY, left, top } = corner;
   if (Math.min(pitchX, pitchY) < LEAST_CSS * dpr) return;
-  const [left, top] = [origin.x + place.u * zoom, origin.y + place.v * zoom];
-  const x0 = Math.max(0, Math.floor((rect.x - left) / pitchX));
-  const y0 = Math.max(0, Math.floor((rect.y - top) / pitchY));
-  const x1 = Math.min(picture.width, Math.ceil((rect.x + rect.w - left) / pitchX));
-  const y1 = Math.min(picture.height, Math.ceil((rect.y + rect.h - top) / pitchY));
-  if (x1 <= x0 || y1 <= y0) return;
+  const seen = pixelsIn(picture, rect, corner);
+  if (!seen) return;
+  const { x0, y0, x1, y1 } = seen;
   const { data } = picture.read(x0, y0, x1 - x0, y1 - y0);
   const line = Math.min(pitchX, pitchY) / 3.4;
   ctx.font = `${Math.round(line * 0.92)}px ui-monospace, "DejaVu Sans Mono", monospace`;

@@ -1,6 +1,8 @@
 /* Draws any rectangle of a picture with the bicubic kernel, exactly as `gsr upscale --method bicubic` does. It is for
  * enlarging: shrinking would need a wider kernel. */
 
+import { mirror } from "./lattice.js";
+
 const COST = 6; // of a pixel, in those of the painter of fields
 
 const cubic = (t) => (t <= 1 ? (1.5 * t - 2.5) * t * t + 1 : t <= 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0);
@@ -12,8 +14,7 @@ function tapsOf(count, start, span, size) {
     const centre = start + ((k + 0.5) * span) / size - 0.5;
     const first = Math.floor(centre) - 1;
     for (let tap = 0; tap < 4; tap++) {
-      const at = (((first + tap) % (2 * count)) + 2 * count) % (2 * count);
-      index[4 * k + tap] = at < count ? at : 2 * count - 1 - at;
+      index[4 * k + tap] = mirror(first + tap, count);
       weight[4 * k + tap] = cubic(Math.abs(centre - first - tap));
     }
   }
@@ -44,8 +45,7 @@ export class Bicubic {
   pixels(x, y, width, height, w, h) {
     const { source } = this;
     const [across, down] = [tapsOf(source.width, x, width, w), tapsOf(source.height, y, height, h)];
-    const [left, top] = [Math.min(...bounds(across.index)), Math.min(...bounds(down.index))];
-    const [right, bottom] = [Math.max(...bounds(across.index)) + 1, Math.max(...bounds(down.index)) + 1];
+    const [[left, right], [top, bottom]] = [bounds(across.index), bounds(down.index)];
     const { data } = source.bytes(left, top, right - left, bottom - top);
     const rows = new Float32Array(3 * w * (bottom - top));
     for (let row = 0, to = 0; row < bottom - top; row++) {
@@ -72,11 +72,12 @@ export class Bicubic {
   }
 }
 
+/** The first index, and the one after the last. */
 function bounds(index) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of index) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return [low, high];
+  return [low, high + 1];
 }

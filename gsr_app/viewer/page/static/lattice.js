@@ -31,7 +31,7 @@ export function makeLattice({ surroundings, overshoot }, rgb, width, height, out
 }
 
 /** Beyond the border the picture is mirrored, edge pixels included. */
-const mirror = (at, count) => {
+export const mirror = (at, count) => {
   const k = ((at % (2 * count)) + 2 * count) % (2 * count);
   return k < count ? k : 2 * count - 1 - k;
 };
