@@ -31,7 +31,8 @@ def preview(app: AppState, path: str) -> Scene:
     is_shown_by_browsers = source.pixels.dtype == np.uint8 and Path(path).suffix.lower() in _OF_BROWSERS
     url = url_of(Path(path)) if is_shown_by_browsers else app.sink.put_still("input", source.pixels).url
     scene = comparison.preview_scene(source, Path(path).name, url)
-    app.pictures.put(path, comparison.key_of(source))
+    assert scene.source is not None
+    app.pictures.put(path, scene.source.key)
     return scene
 
 

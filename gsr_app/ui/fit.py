@@ -23,9 +23,8 @@ from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
 from gsr_app.ui.store import BoundedStore
 from gsr_app.ui.views import draw
-from gsr_app.viewer.comparison import key_of, read_picture
+from gsr_app.viewer.comparison import preview_scene, read_picture
 from gsr_app.viewer.contract import Frame, PaneProgress, PaneSpec, Scene, Source
-from gsr_app.viewer.panes import INPUT_COLOUR, picture_pane
 from gsr_app.viewer.sink import safe_stem
 
 if TYPE_CHECKING:  # it imports torch
@@ -94,17 +93,10 @@ def read_seconds(value: object) -> float:
 def watch(app: AppState, visitor: str, job: FitJob) -> Iterator[tuple[Scene, Any]]:
     """Run the fits, one after the other; a scene at every update, and the curves when they have grown. Closing the
     iterator stops the fits."""
-    height, width = job.source.size
-    source = Source(key_of(job.source), job.name, width, height)
-    url = app.sink.put_still("input", job.source.pixels).url
-    still = picture_pane(
-        job.source.pixels, url, job.source.size, id="input", name="Input", colour=INPUT_COLOUR, kind="input"
-    )
+    scene = preview_scene(job.source, job.name, app.sink.put_still("input", job.source.pixels).url)
+    (still,) = scene.panes
     panes = {start: PaneSpec(f"fit-{start}", *STARTS[start]) for start in job.fits}
-    scene = Scene(
-        (*panes.values(), still), source, Frame(width, height), {"x": 1.0, "y": 1.0}, running=True,
-        run=secrets.token_urlsafe(18),
-    )  # fmt: skip
+    scene = replace(scene, panes=(*panes.values(), still), running=True, run=secrets.token_urlsafe(18))
     yield scene, draw_curves(job)
     for update in app.runs.follow("fit", visitor, {start: _work(app, job, start, panes[start]) for start in job.fits}):
         for start, (pane, status) in update.events:

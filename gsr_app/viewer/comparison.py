@@ -201,9 +201,7 @@ def key_of(picture: Picture) -> str:
 def preview_scene(source: Picture, name: str, url: str) -> Scene:
     """A picture before any run."""
     height, width = source.size
-    pane = picture_pane(
-        source.pixels, url, source.size, id="input", name="Input", colour=INPUT_COLOUR, kind="input"
-    )  # fmt: skip
+    pane = _input_pane(source, url)
     return Scene((pane,), Source(key_of(source), name, width, height), Frame(width, height), {"x": 1.0, "y": 1.0})
 
 
@@ -220,14 +218,17 @@ def first_scene(job: CompareJob, sink: Sink) -> Scene:
                          kind="reference")
         )  # fmt: skip
     size, url = job.source.size, sink.put_still("input", job.source.pixels).url
-    panes.append(
-        picture_pane(job.source.pixels, url, size, id="input", name="Input", colour=INPUT_COLOUR, kind="input",
-                     hidden=len(panes) > 1)
-    )  # fmt: skip
+    panes.append(_input_pane(job.source, url, hidden=len(panes) > 1))
     return Scene(
         tuple(panes), Source(job.key, job.name, size[1], size[0]), Frame(width, height),
         {"x": job.scale.x, "y": job.scale.y}, running=True, run=secrets.token_urlsafe(18),
     )  # fmt: skip
+
+
+def _input_pane(source: Picture, url: str, *, hidden: bool = False) -> PaneSpec:
+    return picture_pane(
+        source.pixels, url, source.size, id="input", name="Input", colour=INPUT_COLOUR, kind="input", hidden=hidden
+    )
 
 
 def run_method(
