@@ -147,8 +147,9 @@ def _described(method: Method, shown: Sequence[PaneSpec]) -> dict[str, str]:
 def _foreign(shown: Sequence[PaneSpec], methods: Sequence[Method]) -> list[dict[str, str]]:
     """The results that were made elsewhere."""
     others: dict[str, list[PaneSpec]] = {}
+    known = {method.id for method in methods}
     for pane in shown:
-        if pane.id not in {method.id for method in methods}:
+        if pane.id not in known:
             others.setdefault(pane.name, []).append(pane)
     return [
         {"title": name, "done": "; ".join(pane.done for pane in panes), "licence": panes[0].licence}

@@ -24,6 +24,7 @@ modules.then(({ Viewer, Blind, copyText, el }) => {
   const query = new URLSearchParams(location.search);
   const setParameter = (name, value) => {
     const parameters = new URLSearchParams(location.search);
+    if (parameters.get(name) === (value || null)) return;
     if (value) parameters.set(name, value);
     else parameters.delete(name);
     const text = parameters.toString();

@@ -146,7 +146,8 @@ export class Live {
     if (!seen) return;
     const drawing = (pane.drawings[slot] ??= new Drawing());
     const { u, v } = seen.place;
-    const key = `${u},${v},${seen.w},${seen.h},${view.zoom},${this.revision}`;
+    const revision = pane.enlarger ? 0 : this.revision; // an enlarger depends on neither fields nor adjustments
+    const key = `${u},${v},${seen.w},${seen.h},${view.zoom},${revision}`;
     if ((this.isUsable || pane.enlarger) && (key !== drawing.key || (drawing.step > 1 && drawing.isIdle))) this.#draw(pane, drawing, seen, key, scale);
     if (!drawing.place) return;
     ctx.save();

@@ -129,8 +129,8 @@ export class Viewer extends ViewerState {
 
   // Once all results are there: an overview where they look alike becomes the place where they differ most.
   #openOnDetail() {
-    const methods = this.shown.filter((pane) => pane.spec.kind === "method");
     if (!this.opensOnDetail || this.scene.running) return;
+    const methods = this.shown.filter((pane) => pane.spec.kind === "method");
     if (methods.some((pane) => pane.spec.url && (!pane.picture || pane.arrived !== null))) return;
     this.opensOnDetail = false;
     const [one, other] = methods.filter((pane) => pane.picture);

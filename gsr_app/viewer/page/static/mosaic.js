@@ -56,19 +56,25 @@ export class Mosaic {
     return { x, y, width: Math.min(this.side, width - x), height: Math.min(this.side, height - y) };
   }
 
-  /** The tiles whose Gaussians reach a rectangle of the source plane, those in its middle first. */
-  tilesIn({ x, y, width, height }, margin = MARGIN) {
+  /** The tiles of a rectangle of the source plane with a margin, row by row. */
+  #within({ x, y, width, height }, margin) {
     const down = this.tileCount / this.across;
     const clamp = (value, count) => Math.min(count - 1, Math.max(0, Math.floor(value / this.side)));
     const tiles = [];
     for (let row = clamp(y - margin, down); row <= clamp(y + height + margin, down); row++) {
       for (let column = clamp(x - margin, this.across); column <= clamp(x + width + margin, this.across); column++) tiles.push(row * this.across + column);
     }
+    return tiles;
+  }
+
+  /** The tiles whose Gaussians reach a rectangle of the source plane, those in its middle first. */
+  tilesIn(rectangle) {
+    const { x, y, width, height } = rectangle;
     const distance = (tile) => {
       const core = this.coreOf(tile);
       return Math.hypot(core.x + core.width / 2 - x - width / 2, core.y + core.height / 2 - y - height / 2);
     };
-    return tiles.sort((a, b) => distance(a) - distance(b));
+    return this.#within(rectangle, MARGIN).sort((a, b) => distance(a) - distance(b));
   }
 
   has(tile) {
@@ -87,7 +93,7 @@ export class Mosaic {
 
   /** The cores of the present tiles that a rectangle shows. */
   present(rectangle) {
-    return this.tilesIn(rectangle, 0).filter((tile) => this.has(tile)).map((tile) => this.coreOf(tile));
+    return this.#within(rectangle, 0).filter((tile) => this.has(tile)).map((tile) => this.coreOf(tile));
   }
 
   /** Add the lattice [8][2h][2w] of a tile's core. */
