@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.models.weights import SUFFIXES
+
 STATIC = Path(__file__).parent / "static"
 
 
@@ -36,6 +38,7 @@ class ModelTable(gr.HTML):
     def __init__(self, value: list[dict[str, Any]] | None = None, *, may_add: bool = False, **options: Any) -> None:
         fixed: dict[str, Any] = {
             "may_add": may_add,  # whether model files of other authors are taken
+            "accept": ",".join(SUFFIXES),
             "html_template": '<div class="gsr-models"></div>',
             "js_on_load": (STATIC / "models.js").read_text(encoding="utf-8"),
             "apply_default_css": False,

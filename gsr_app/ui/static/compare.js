@@ -113,9 +113,10 @@ function leaveBlind() {
 // ---- nothing lost: what the page shows is kept for this tab, and in a link on request
 
 const KEPT = "gsr-compare";
+const typedScale = () => document.querySelector("#scaletext input, #scaletext textarea")?.value.trim() ?? "";
 const settings = () => ({
   methods: [...document.querySelectorAll("#methods .gsr-card:has(input:checked)")].map((card) => card.dataset.method),
-  scale: document.querySelector("#scaletext input, #scaletext textarea")?.value.trim() ?? "",
+  scale: typedScale(),
 });
 const place = () => [viewer.view.cx / viewer.scene.scale.x, viewer.view.cy / viewer.scene.scale.y, viewer.view.zoom * viewer.scene.scale.x];
 const round = (value) => Number(value.toPrecision(6));
@@ -195,7 +196,7 @@ function refresh() {
   welcome.hidden = !isFirst;
   const isNew = Boolean(scene.source && !scene.run && !isFirst && !viewer.blind);
   enlarge.hidden = !isNew;
-  const scale = document.querySelector("#scaletext input, #scaletext textarea")?.value.trim();
-  enlarge.textContent = /^[\d.,]+$/.test(scale ?? "") ? `Enlarge ×${scale}` : "Enlarge";
+  const scale = typedScale();
+  enlarge.textContent = /^[\d.,]+$/.test(scale) ? `Enlarge ×${scale}` : "Enlarge";
   judgeButton.hidden = viewer.blind || scene.running || scene.panes.filter((spec) => spec.kind === "method" && spec.url).length < 2;
 }

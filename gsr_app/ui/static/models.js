@@ -23,7 +23,7 @@ function addFiles(title, request, multiple) {
   const input = make("input", "");
   input.type = "file";
   input.multiple = multiple;
-  input.accept = ".pth,.pt,.safetensors";
+  input.accept = props.accept;
   input.setAttribute("aria-label", `Files of ${title}`);
   input.hidden = true;
   input.addEventListener("change", async () => {

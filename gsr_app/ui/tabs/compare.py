@@ -192,9 +192,7 @@ def build(app: AppState) -> None:
     )  # fmt: skip
     largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):
-        over.then(
-            predict, [picture, methods, scale, round_trip, protocol], [forecast, largest], api_name=name, **rail.QUIET
-        )
+        over.then(predict, asked, told, api_name=name, **rail.QUIET)
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
         from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **rail.QUIET
     )

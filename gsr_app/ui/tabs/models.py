@@ -83,7 +83,7 @@ def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
             raise gr.Error("Add one model file at a time.")
         return rows(app, {app.engine.add_model(path): "added; reload the page to choose it in the other tabs"})
     except GsrError as error:
-        raise gr.Error(f"{error} {error.hint}".replace(str(path), path.name)) from None
+        raise gr.Error(_told(error, [path])) from None
     finally:
         for one in (path, *others):
             one.unlink(missing_ok=True)
@@ -104,6 +104,14 @@ def _is_upload(path: Path, root: Path) -> bool:
     return path.is_file() and path.parent.parent == root and re.fullmatch(r"[0-9a-f]{64}", path.parent.name) is not None
 
 
+def _told(error: GsrError, given: list[Path]) -> str:
+    """An error for the page, with the names of the files, not the folders of the server."""
+    message = f"{error} {error.hint}".strip()
+    for path in given:
+        message = message.replace(str(path), path.name)
+    return message
+
+
 def _do(app: AppState, action: str, method: Method, given: list[Path], events: queue.SimpleQueue[float | str]) -> str:
     """Do it, and return a message for the table."""
 
@@ -120,11 +128,7 @@ def _do(app: AppState, action: str, method: Method, given: list[Path], events: q
             return f"freed {present.bytes_text(app.engine.remove(method))}"
         return present.checks_text(app.engine.verify(method))
     except GsrError as error:
-        # Show the names of the files, not the folders of the server.
-        message = f"{error} {error.hint}".strip()
-        for path in given:
-            message = message.replace(str(path), path.name)
-        return message
+        return _told(error, given)
     except Exception as error:
         return f"This did not work: {type(error).__name__}."
     finally:
