@@ -26,7 +26,13 @@ const welcome = el(
 viewer.stage.append(welcome);
 
 let isMoving = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-const stopMoving = () => (isMoving = false);
+let isTouched = false;
+
+function stopMoving() {
+  isMoving = false;
+  isTouched = true;
+}
+
 for (const kind of ["pointerdown", "wheel", "keydown"]) viewer.stage.addEventListener(kind, stopMoving, { capture: true, passive: true });
 
 function move(now) {
@@ -35,15 +41,22 @@ function move(now) {
   requestAnimationFrame(move);
 }
 
+/** The first picture covers the stage, of any size, until somebody has touched it. */
+function cover() {
+  if (isTouched || !viewer.isIntroduction || viewer.blind || !viewer.stage.clientWidth) return;
+  viewer.draw(); // the size of the stage is known then
+  const { view } = viewer;
+  viewer.look(view.frame.width / 2, view.frame.height / 2, Math.max(view.pane.w / view.frame.width, view.pane.h / view.frame.height));
+}
+new ResizeObserver(cover).observe(viewer.stage);
+
 function showFirst() {
   viewer.isIntroduction = true;
   viewer.setScene(props.first.scene);
   viewer.setMode("wipe");
   viewer.setActive(0);
-  viewer.draw(); // the size of the stage is known then
-  // The picture covers the stage.
-  const { view } = viewer;
-  view.set(view.frame.width / 2, view.frame.height / 2, Math.max(view.pane.w / view.frame.width, view.pane.h / view.frame.height));
+  isTouched = false;
+  cover();
   requestAnimationFrame(move);
 }
 
