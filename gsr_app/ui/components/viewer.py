@@ -70,7 +70,7 @@ __EXTRA__
   };
   watch("value", update);
   update();
-  if (requestedMode && !props.first) viewer.setMode(requestedMode);
+  if (requestedMode && !viewer.isIntroduction) viewer.setMode(requestedMode);
 });
 """
 
