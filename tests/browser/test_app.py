@@ -52,12 +52,15 @@ def app(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
 
 
 def upload(page: Any, pixels: np.ndarray, name: str = "picture.png") -> None:
+    from gradio_client.utils import strip_invalid_filename_characters
+
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     page.locator("#picture input[type=file]").set_input_files(
         {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
     )
-    page.locator("#facts b", has_text=name).wait_for(state="attached")  # on a phone it is in the sheet
+    kept = strip_invalid_filename_characters(name)  # by Gradio
+    page.locator("#facts b", has_text=kept).wait_for(state="attached")  # on a phone it is in the sheet
 
 
 def choose(page: Any, *methods: str) -> None:

@@ -59,7 +59,7 @@ def test_a_field_file_replaces_the_picture_and_the_overlay_of_what_was_shown(tab
         save_field(lattice_field(*size), path, method="test")
     tab.get_by_role("button", name="Open .gsr file").click()
     tab.locator("#fitfile input[type=file]").set_input_files(str(files[0]))
-    shown = "(name) => { const v = document.querySelector('#fitviewer .gsr-viewer').viewer; return v.scene.source?.name === name && v.active?.picture; }"
+    shown = "(name) => { const v = document.querySelector('#fitviewer .gsr-viewer')?.viewer; return v?.scene.source?.name === name && v.active?.picture; }"
     tab.wait_for_function(shown, arg="one.gsr")
     assert tab.locator("#fitpicture img").count() == 0
     assert not tab.locator("#fitcurve").is_visible()
