@@ -168,7 +168,7 @@ class Trainer:
             self.graphs = GradientGraphs(self._measure_batch, list(self.module.parameters()))
 
     def _prepare(self, pictures: Any) -> None:
-        """Set up the data and loss for `_measure`; subclasses for other kinds of networks override both."""
+        """Set up the data and loss for `_measure_parts`; subclasses for other kinds of networks override both."""
         recipe = self.recipe
         self.loss = mix(recipe.loss)
         if isinstance(pictures, HeldPatches):
@@ -200,35 +200,26 @@ class Trainer:
                 self.save()
                 last_save = time.monotonic()
             is_validated = bool(every) and (self.step % every == 0 or self.is_done)
-            step_ms = 1e3 * (self.seconds - before) / max(1, self.step - first_step)
-            if not (is_validated or self.step % _LOG_EVERY == 0):
-                is_first = self.step == first_step + 1
-                if is_first or time.monotonic() - last_shown > _SHOW_EVERY_S:
-                    left = self._seconds_left(step_ms)
-                    last_shown = time.monotonic()
-                    yield Status(
-                        self.step,
-                        steps,
-                        float(total) / count,
-                        factor,
-                        step_ms,
-                        left,
-                        is_first=is_first,
-                        is_recorded=False,
-                    )
+            is_recorded = is_validated or self.step % _LOG_EVERY == 0
+            is_first = self.step == first_step + 1
+            if not (is_recorded or is_first or time.monotonic() - last_shown > _SHOW_EVERY_S):
                 continue
-            if self.graphs is not None:
+            if is_recorded and self.graphs is not None:
                 self.graphs.grow_if_lacking()
             last_shown = time.monotonic()
+            step_ms = 1e3 * (self.seconds - before) / max(1, self.step - first_step)
             scores = self.validate() if is_validated and self.team.leads else {}
-            left, is_first = self._seconds_left(step_ms), self.step == first_step + 1
-            status = Status(self.step, steps, float(total) / count, factor, step_ms, left, scores, is_first=is_first)
-            total, count = self._zero(), 0
-            if self.team.leads:
-                self._record(status)
-                if is_validated:
-                    self.save()
-                    last_save = time.monotonic()
+            loss, left = float(total) / count, self._seconds_left(step_ms)
+            status = Status(
+                self.step, steps, loss, factor, step_ms, left, scores, is_first=is_first, is_recorded=is_recorded
+            )
+            if is_recorded:
+                total, count = self._zero(), 0
+                if self.team.leads:
+                    self._record(status)
+                    if is_validated:
+                        self.save()
+                        last_save = time.monotonic()
             yield status
         if self.team.leads:
             self.save()
