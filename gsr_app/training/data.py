@@ -152,6 +152,10 @@ def to_bytes(picture: Tensor) -> Tensor:
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
+def resize_bytes(picture: Tensor, size: tuple[int, int]) -> Tensor:  # [3, H, W] -> [3, *size], uint8
+    return to_bytes(resize(picture[None].float() / 255, size=size)[0])
+
+
 def shrink(hr: Tensor, scale: float) -> Tensor:  # [3, H, W] -> [1, 3, ceil(H / scale), ceil(W / scale)]
     """The low resolution of a whole picture, as in published tests."""
     return quantise(resize(hr[None], scale=1 / scale))
@@ -164,7 +168,7 @@ def shrink_all(pictures: Sequence[Tensor], most_bytes: float) -> list[Tensor]:
     if factor == 1:
         return list(pictures)
     sizes = [(max(1, int(one.shape[1] * factor)), max(1, int(one.shape[2] * factor))) for one in pictures]
-    return [to_bytes(resize(one[None].float() / 255, size=size)[0]) for one, size in zip(pictures, sizes, strict=True)]
+    return [resize_bytes(one, size) for one, size in zip(pictures, sizes, strict=True)]
 
 
 class Example(NamedTuple):
@@ -292,10 +296,7 @@ class PicturePatches:
         taken = min(round(side * rng.uniform(1, most)), height, width) if most > 1 else side
         top, left = rng.integers(height - taken + 1), rng.integers(width - taken + 1)
         window = picture[:, top : top + taken, left : left + taken]
-        if taken == side:
-            return window
-        shrunk = resize(window[None].float() / 255, size=(side, side))[0]
-        return to_bytes(shrunk)
+        return window if taken == side else resize_bytes(window, (side, side))
 
 
 def draw_scale(rng: np.random.Generator, data: Data) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.ops.resize import resize
-from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, quantise, to_bytes
+from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, quantise, resize_bytes
 from gsr_app.training.recipe import Data
 from gsr_app.training.teach import MARGIN_PX, POOL, Pool, answer
 
@@ -46,7 +46,7 @@ class Pyramid:
                 factor = math.exp(rng.uniform(low, high))
                 size = round(picture.shape[1] / factor), round(picture.shape[2] / factor)
                 if min(size) >= least_px:
-                    level.append(to_bytes(resize(picture[None].float() / 255, size=size)[0]))
+                    level.append(resize_bytes(picture, size))
             if level:
                 self.levels.append(level)
         if not self.levels:

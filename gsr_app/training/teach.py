@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.models.checkpoint import load_state, read_state
 from gsr_app.models.registry import architecture
-from gsr_app.ops.resize import resize
-from gsr_app.training.data import measure_detail, to_bytes
+from gsr_app.training.data import measure_detail, resize_bytes, to_bytes
 
 MARGIN_PX = 4  # the teacher sees this much more on each side, so that padding does not disturb its answer
 _TAUGHT_AT_ONCE = 32
@@ -111,9 +110,7 @@ def _draw_tile(
         most = min(most, min(picture.shape[1:]) / side)
         taken = round(side * math.exp(rng.uniform(math.log(least), math.log(most))))
         top, left = (int(rng.integers(length - taken + 1)) for length in picture.shape[1:])
-        window = picture[:, top : top + taken, left : left + taken].float() / 255
-        shrunk = resize(window[None], size=(side, side))[0]
-        windows.append(to_bytes(shrunk))
+        windows.append(resize_bytes(picture[:, top : top + taken, left : left + taken], (side, side)))
     return max(windows, key=measure_detail)
 
 
