@@ -257,8 +257,7 @@ class TaughtPatches:
 def turn(picture: Tensor, turns: int, is_flipped: bool) -> Tensor:
     """Quarter turns and a reflection of [3, H, W] uint8, as float in 0..1."""
     picture = picture.rot90(turns, (1, 2))
-    # In the order of memory that resizing is fast in, and that gives the same rounding for every turn.
-    return (picture.flip(2) if is_flipped else picture).contiguous().float() / 255
+    return (picture.flip(2) if is_flipped else picture).float() / 255
 
 
 class PicturePatches:
