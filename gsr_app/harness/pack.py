@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from gsr_app.training.data import choose_held_out, find_pictures, load_pictures, shrink_all
+    from gsr_app.training.data import find_pictures, load_pictures, shrink_all
     from gsr_app.training.pack import write_pack
     from gsr_app.training.teach import Pool, load_teachers, teach
 
@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidArgument("--files packs files unchanged.", hint="Leave --teacher and --most-mb out.")
     entries: Iterable[Entry]
     if args.files:
-        files = find_pictures(args.folder)
-        excluded = choose_held_out(files, args.held_out)
-        data = (file.read_bytes() for file in files if file not in excluded)
+        data = (file.read_bytes() for file in find_pictures(args.folder, held_out=args.held_out))
         entries = ({"file": torch.frombuffer(bytearray(one), dtype=torch.uint8)} for one in data)
         pictures: list[Tensor] = []
     else:

@@ -92,14 +92,15 @@ def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
     return shares
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """Every picture file of a folder, in the order of their names."""
+def find_pictures(folder: Path, *, held_out: int = 0) -> list[Path]:
+    """The picture files of a folder, less those that are held out, in the order of their names."""
     if not folder.is_dir():
         raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures with --data.")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not files:
         raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(ENDINGS))}.")
-    return files
+    excluded = frozenset(choose_held_out(files, held_out))
+    return [file for file in files if file not in excluded]
 
 
 def choose_held_out(files: Sequence[Path], count: int) -> list[Path]:
@@ -109,9 +110,7 @@ def choose_held_out(files: Sequence[Path], count: int) -> list[Path]:
 
 def load_pictures(folder: Path, *, held_out: int = 0) -> list[Tensor]:
     """The pictures of a folder, less those that are held out, [3, H, W] uint8, in the order of their names."""
-    files = find_pictures(folder)
-    excluded = frozenset(choose_held_out(files, held_out))
-    return [load_picture(file) for file in files if file not in excluded]
+    return [load_picture(file) for file in find_pictures(folder, held_out=held_out)]
 
 
 def decode_file(data: bytes) -> Tensor:  # [3, H, W] uint8
