@@ -147,14 +147,15 @@ def _plan_memory(trainer: Trainer) -> None:
     """Say what a step needs, and split a batch that does not fit."""
     from gsr_app.engine import devices
 
-    plan = trainer.fit_into(devices.free_bytes(trainer.device))
+    free_bytes = devices.free_bytes(trainer.device)
+    step_bytes = trainer.fit_into(free_bytes)
     weights = sum(weight.numel() for weight in trainer.module.parameters())
     text = f"{weights:,} weights on {trainer.device}. "
-    if plan is None:
+    if step_bytes is None:
         text += "A step takes one picture after the other, whose sizes decide what it needs."
     else:
-        text += f"A step needs about {_in_gb(plan.step_bytes)} of {_in_gb(plan.free_bytes)} that are free"
-        text += f", in {plan.parts} parts whose gradients are added." if plan.parts > 1 else "."
+        text += f"A step needs about {_in_gb(step_bytes)} of {_in_gb(free_bytes)} that are free"
+        text += f", in {trainer.parts} parts whose gradients are added." if trainer.parts > 1 else "."
     if trainer.team.leads:
         print(text, file=sys.stderr, flush=True)
 

@@ -109,15 +109,6 @@ class Status:
     is_recorded: bool = True  # whether it is a line of the log; others only show that the run goes on
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
-    """What a step needs, and how the batch was split for that."""
-
-    step_bytes: int
-    free_bytes: int
-    parts: int
-
-
 class Trainer:
     """A run of a recipe. `run` yields a Status every few steps and saves a state that can be resumed."""
 
@@ -151,8 +142,8 @@ class Trainer:
         self.parts = 1  # of a batch, one after the other
         self.graphs: GradientGraphs | None = None
 
-    def fit_into(self, free_bytes: int) -> MemoryPlan | None:
-        """Split the batch so that a step fits; None where what it needs is not known beforehand."""
+    def fit_into(self, free_bytes: int) -> int | None:
+        """Split the batch so that a step fits, and return the bytes that it needs; None where they are not known."""
         count = self.recipe.data.batch // self.team.size
         if self.arch.kind == "start":  # whole pictures of any size
             return None
@@ -160,7 +151,7 @@ class Trainer:
         fixed = measure_fixed_bytes(self.module, self.recipe.optimizer.name)
         most = count // 2 if has_batch_statistics(self.module) else count
         self.parts = max(1, min(most, choose_parts(count, per_patch, fixed, free_bytes)))
-        return MemoryPlan(fixed + per_patch * math.ceil(count / self.parts), free_bytes, self.parts)
+        return fixed + per_patch * math.ceil(count / self.parts)
 
     def use_graphs(self) -> None:
         """Find gradients by CUDA graphs, where the batches allow it."""

@@ -72,7 +72,7 @@ def test_what_a_step_needs_is_foretold(tmp_path: Path) -> None:
     needs = [small.fit_into(8 << 30)]
     small.recipe = dataclasses.replace(small.recipe, data=dataclasses.replace(small.recipe.data, patch_px=24))
     needs.append(small.fit_into(8 << 30))
-    one, four = (plan.step_bytes for plan in needs if plan is not None)
+    one, four = (step_bytes for step_bytes in needs if step_bytes is not None)
     # 21 layers of 40 channels are kept in float32, for 8 patches of 12x12 pixels; and a third more at the peak
     least = 8 * 12 * 12 * 21 * 40 * 4
     fixed = one - (four - one) / 3  # the rest grows with the area
