@@ -50,7 +50,7 @@ def compare(name: str, scale: float, device: torch.device) -> list[dict[str, Any
     module = module.to(device)
     rows: list[dict[str, Any]] = []
     for kind in precisions(device):
-        with precision(kind if kind != "bf16" else "tf32", device):
+        with precision(kind):
             drawn = predict(module, arch, lr.to(device), wanted, amp=kind == "bf16")[0].cpu()
         # Random weights make values of any size: differences are told relative to the largest.
         difference = float((drawn - true).abs().max() / true.abs().max().clamp(min=1))

@@ -38,13 +38,12 @@ def keep(path: Path | None, found: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def precision(name: str, device: torch.device) -> Iterator[None]:
-    """Compute in fp32, in TF32 where the GPU has it, or in bfloat16 by autocast."""
+def precision(name: str) -> Iterator[None]:
+    """Allow TF32, but for fp32. Autocast to bfloat16 is up to the work itself."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name != "fp32"
     try:
-        with torch.autocast(device.type, torch.bfloat16) if name == "bf16" else contextlib.nullcontext():
-            yield
+        yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 

@@ -104,7 +104,7 @@ def measure_size(
         reset_peak(device)
         try:
             run = prepare(method, module, (height, width), scale, device, amp=name == "bf16")
-            with precision("tf32" if name == "bf16" else name, device):
+            with precision(name):
                 ms = time_ms(run, device, repeats=5 if device.type == "cuda" else 1, limit_s=LONGEST_MS / 1e3)
             peak = peak_bytes(device)
             row |= {"ms": ms, "frames_per_s": 1e3 / ms, "peak_mib": None if peak is None else peak / 2**20}
@@ -169,7 +169,7 @@ def measure_published(name: str, device: torch.device) -> list[dict[str, Any]]:
         for picture in range(7):
             lr = torch.rand(1, 3, side, side, device=device)
             reset_peak(device)
-            with precision("fp32", device):
+            with precision("fp32"):
                 times.append(time_ms(lambda: predict(module, arch, lr, wanted, window_fraction=fraction), device, 0))  # noqa: B023
             peaks.append((peak_bytes(device) or 0) / 2**20)
             if picture < 2:
