@@ -30,11 +30,12 @@ def write(out: Path, results: dict[str, Row], *, device: str) -> None:
         "methods": methods.get("rows", []) + methods.get("published", []),
     }
     about = {"device": describe(device), "python": platform.python_version()}
-    document = {"about": about, "parts": results, "goals": judge(found), "kernels": tables["kernels"]}
+    goals = judge(found)
+    document = {"about": about, "parts": results, "goals": goals, "kernels": tables["kernels"]}
     (out / "report.json").write_text(json.dumps(document, indent=1))
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
-    (out / "report.md").write_text(render(about, results, found, tables))
+    (out / "report.md").write_text(render(about, results, found, goals, tables))
 
 
 def describe(device: str) -> str:
@@ -108,11 +109,13 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         table.writerows(rows or [{names[0]: NOT_RUN}])
 
 
-def render(about: Row, results: dict[str, Row], found: dict[str, Row], tables: dict[str, list[Row]]) -> str:
+def render(
+    about: Row, results: dict[str, Row], found: dict[str, Row], goals: list[Row], tables: dict[str, list[Row]]
+) -> str:
     parts = [{"part": name, "status": one["status"], "seconds": one["seconds"]} for name, one in results.items()]
     sections = {
         "Parts": parts,
-        "Goals": judge(found),
+        "Goals": goals,
         "Kernels: predicted for an H100 and measured, 2.07 M Gaussians at x4": tables["kernels"],
         "Drawing": tables["splat"],
         "Agreement with the CPU": [strip(row) for row in found.get("agreement", {}).get("rows", [])],
