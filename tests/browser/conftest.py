@@ -7,12 +7,15 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.contract import SCRIPT
 from tests.servers import serve
+
+if TYPE_CHECKING:
+    from tests.browser.fake_engine import FakeEngine
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 FLAGS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
@@ -67,6 +70,24 @@ def wait_for(page: Any, condition: str, argument: object = None) -> None:
 def write_page(path: Path, body: str) -> str:
     path.write_text(body, encoding="utf-8")
     return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    """The deterministic engine that `address` serves; a module may have one of another speed."""
+    from tests.browser.fake_engine import FakeEngine
+
+    return FakeEngine()
+
+
+@pytest.fixture(scope="module")
+def address(engine: FakeEngine) -> Iterator[str]:
+    """The app over the deterministic engine."""
+    pytest.importorskip("gradio")
+    from gsr_app.ui.state import create_app_state
+
+    with serve(create_app_state(engine)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

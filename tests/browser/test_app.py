@@ -26,12 +26,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture(scope="module")
-def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(engine: FakeEngine) -> Iterator[str]:
     pytest.importorskip("gradio")
     from gsr_app.ui.state import Limits, create_app_state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,13 @@ from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
 from tests.browser.test_app import choose, run_to_end, upload
-from tests.servers import serve
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui.state import create_app_state
-
-    with serve(create_app_state(FakeEngine(slow_s=0.2))) as url:
-        yield url
+def engine() -> FakeEngine:
+    return FakeEngine(slow_s=0.2)
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def open_page(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
 
 
 def wide_picture() -> np.ndarray:
-    """Smooth, but for a patch of noise: there the fake engine's methods differ in every eighth pixel as elsewhere."""
+    """Smooth gradients. The fake engine's Swift differs from the other methods in every eighth pixel alone."""
     y, x = np.mgrid[:300, :400]
     return np.stack([x * 255 // 400, y * 255 // 300, np.full_like(x, 128)], -1).astype(np.uint8)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import wait_for
-from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
-from tests.servers import serve
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui.state import create_app_state
-
-    with serve(create_app_state(FakeEngine())) as url:
-        yield url
 
 
 def test_a_photograph_on_a_phone_becomes_a_saved_jpeg(new_page: Callable[..., Any], address: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
 from tests.browser.test_app import choose, run_to_end, upload
-from tests.servers import serve
 
 pytestmark = pytest.mark.browser
 
@@ -23,15 +22,6 @@ _BOXES = "(nodes) => nodes.filter((n) => n.offsetParent).map((n) => n.getBoundin
 @pytest.fixture(scope="module")
 def engine() -> FakeEngine:
     return FakeEngine(slow_s=0.1)
-
-
-@pytest.fixture(scope="module")
-def address(engine: FakeEngine) -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui.state import create_app_state
-
-    with serve(create_app_state(engine)) as url:
-        yield url
 
 
 @pytest.fixture(params=SIZES)

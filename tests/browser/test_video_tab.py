@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,9 @@ import pytest
 pytest.importorskip("av")
 
 from tests import clips
-from tests.browser.fake_engine import FakeEngine
 from tests.browser.test_player import state_of, wait_for
-from tests.servers import serve
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    pytest.importorskip("gradio")
-    from gsr_app.ui.state import create_app_state
-
-    with serve(create_app_state(FakeEngine())) as url:
-        yield url
 
 
 @pytest.fixture
