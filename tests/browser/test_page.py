@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from gsr_app.ops.resize import resize
 from gsr_app.viewer.page.build import page_html, space_files
 from tests.browser.scenes import save
 from tests.browser.test_encoder import picture
+from tests.files import png_of
 
 pytestmark = pytest.mark.browser
 
@@ -55,12 +55,6 @@ def until(page: Any, condition: str, seconds: float = 120) -> None:
     while not page.evaluate(f"() => Boolean({condition})"):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(50)
-
-
-def png_of(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
 
 
 def drop(page: Any, data: bytes, name: str) -> None:
@@ -142,9 +136,8 @@ def test_what_cannot_be_opened_or_kept_is_said(page: Any) -> None:
     until(page, "document.querySelector('.gsr-pagealert').textContent.includes('shown and saved on white')")
     found = saved(page, "2")
     assert found[12, 3].tolist() == [255, 255, 255]
-    deep = io.BytesIO()
-    Image.fromarray(np.arange(192, dtype=np.uint16).reshape(12, 16) * 300).save(deep, "PNG")
-    drop(page, deep.getvalue(), "deep.png")
+    deep = np.arange(192, dtype=np.uint16).reshape(12, 16, 1) * 300
+    drop(page, png_of(deep), "deep.png")
     until(page, "document.querySelector('.gsr-pagealert').textContent.includes('16 bits per channel')")
 
 
