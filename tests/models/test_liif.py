@@ -138,7 +138,6 @@ _LARGE = """
 import sys, torch
 from gsr_app.core.types import Scale, View
 from gsr_app.engine.timing import process_peak_bytes
-from gsr_app.models.checkpoint import load_files
 from gsr_app.models.layers.lattice import query_in_rows
 from gsr_app.models.registry import build
 net, lr, view = build("liif-edsr"), torch.rand(1, 3, 64, 64), View.whole((64, 64), Scale.parse(sys.argv[1]))
