@@ -15,8 +15,6 @@ from safetensors.torch import load_file
 
 from gsr_app.harness import train
 from gsr_app.training.log import read_rows
-from gsr_app.training.recipe import SHIPPED
-from tests.training.test_training import draw_pictures
 
 
 def train_in_a_process(words: tuple[str, ...]) -> None:
@@ -26,23 +24,13 @@ def train_in_a_process(words: tuple[str, ...]) -> None:
 
 
 def write_inputs(folder: Path) -> tuple[str, ...]:
-    """Pictures, and a recipe that saves after every fifth step; the words of the command."""
-    import pyvips
+    """Pictures, and a recipe that saves after every tenth step; the words of the command."""
+    from tests.training import test_train_command as small  # loads libvips, whose threads a fork server may not have
 
-    (folder / "pictures").mkdir()
-    for number, picture in enumerate(draw_pictures(4, (80, 90))):
-        image = pyvips.Image.new_from_array(picture.permute(1, 2, 0).numpy())
-        image.write_to_file(str(folder / "pictures" / f"{number}.png"))
-    text = (SHIPPED / "swift.toml").read_text()
-    for before, after in (
-        ("patch_px = 48", "patch_px = 12"),
-        ("batch = 8", "batch = 2"),
-        ("every = 1000", "every = 10"),
-    ):
-        assert before in text
-        text = text.replace(before, after)
     recipe = folder / "small.toml"
-    recipe.write_text(text)
+    small.write_recipe(recipe, ("every = 1000", "every = 10"))
+    (folder / "pictures").mkdir()
+    small.write_pictures(folder / "pictures")
     return str(recipe), "--data", str(folder / "pictures"), "--device", "cpu", "--threads", "1"
 
 
@@ -51,7 +39,7 @@ def write_inputs(folder: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(("kills", "length"), [(20, 220)])
 def test_a_training_that_is_killed_and_resumed_equals_one_that_was_not(tmp_path: Path, kills: int, length: int) -> None:
     context = multiprocessing.get_context("forkserver")  # its children need not import torch again
-    context.set_forkserver_preload(["gsr_app.training.loop", "gsr_app.harness.curves", __name__])
+    context.set_forkserver_preload(["gsr_app.training.starts", "gsr_app.harness.curves", __name__])
     words = (*write_inputs(tmp_path), "--steps", str(length))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     rng = np.random.default_rng(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from gsr_app.training.data import Batch, Targets
 from gsr_app.training.loop import Trainer
 from gsr_app.training.memory import choose_parts, split_batch
 from gsr_app.training.recipe import Data, Recipe, Schedule, Validation
+
+from .test_train_command import parse
 
 
 def make_pictures(count: int = 2, side: int = 60) -> list[Tensor]:
@@ -100,11 +101,9 @@ def test_a_recipe_that_degrades_is_refused_where_tiles_are_held(tmp_path: Path) 
     from gsr_app.training.pack import write_pack
 
     write_pack(tmp_path / "a.pack", [{"picture": picture} for picture in make_pictures(side=120)])
-    parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
     words = ["swift-photo", "--data", str(tmp_path / "a.pack"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     with pytest.raises(InvalidArgument, match="this recipe degrades them"):
-        train.run(parser.parse_args([*words, "--teacher", "smfanet-x2=missing.pth"]))
+        train.run(parse(*words, "--teacher", "smfanet-x2=missing.pth"))
 
 
 def test_a_run_says_at_once_what_it_does_and_after_a_step_how_long_it_takes(
@@ -113,12 +112,10 @@ def test_a_run_says_at_once_what_it_does_and_after_a_step_how_long_it_takes(
     from gsr_app.training.pack import write_pack
 
     write_pack(tmp_path / "a.pack", [{"picture": picture} for picture in make_pictures(side=120)])
-    parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
     words = ["swift", "--data", str(tmp_path / "a.pack"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     monkeypatch.setattr(loop, "_SHOW_EVERY_S", 0.0)
     monkeypatch.setattr("gsr_app.engine.devices.free_bytes", lambda device: 55_000_000)
-    assert train.run(parser.parse_args([*words, "--batch", "4", "--steps", "3"])) == 0
+    assert train.run(parse(*words, "--batch", "4", "--steps", "3")) == 0
     said = capsys.readouterr()
     first, second = said.err.splitlines()[:2]
     assert first.startswith("Training swift by the recipe swift: 3 steps of 4 patches of 48x48 at x1.2 to x8. Reading ")

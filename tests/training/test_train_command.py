@@ -22,21 +22,31 @@ from .test_training import draw_pictures
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def write_pictures(folder: Path) -> None:
+    for i, picture in enumerate(draw_pictures(4, (80, 90))):
+        pyvips.Image.new_from_array(picture.permute(1, 2, 0).numpy()).write_to_file(str(folder / f"{i}.png"))
+
+
+def write_recipe(path: Path, *more: tuple[str, str]) -> None:
+    """The shipped recipe at a size that a test can afford, with more of its words replaced."""
+    text = (SHIPPED / "swift.toml").read_text()
+    for before, after in (("patch_px = 48", "patch_px = 12"), ("batch = 8", "batch = 2"), *more):
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pictures")
-    for i, picture in enumerate(draw_pictures(4, (80, 90))):
-        pyvips.Image.new_from_array(picture.permute(1, 2, 0).numpy()).write_to_file(str(place / f"{i}.png"))
+    write_pictures(place)
     return place
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped recipe at a size that a test can afford."""
-    text = (SHIPPED / "swift.toml").read_text()
-    text = text.replace("patch_px = 48", "patch_px = 12").replace("batch = 8", "batch = 2")
     path = tmp_path_factory.mktemp("recipe") / "small.toml"
-    path.write_text(text)
+    write_recipe(path)
     return path
 
 
@@ -107,7 +117,7 @@ def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: P
         text=True,
     ) as run:
         assert run.stdout is not None
-        assert run.stdout.readline().startswith("step 50/")
+        assert run.stdout.readline().startswith("step 1/")
         run.send_signal(signal.SIGINT)
         _, complaint = run.communicate(timeout=120)
     assert run.returncode == 130
