@@ -29,6 +29,17 @@ PIP_ENVIRONMENT = {
 }
 
 
+def clean_environment(**more: str) -> dict[str, str]:
+    """The variables of this process, but without a path to other packages, and with some more."""
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **more}
+
+
+def read_requirements(path: Path) -> list[str]:
+    """The lines that name a distribution."""
+    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith("-")]
+
+
 class Environment:
     def __init__(self, folder: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)

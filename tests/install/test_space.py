@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.install.environments import Environment, fetch, free_port, serving
+from tests.install.environments import Environment, clean_environment, fetch, free_port, read_requirements, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "someone-gsr.hf.space"
@@ -23,8 +22,7 @@ HOST = "someone-gsr.hf.space"
 def test_a_space_serves_the_page_under_its_own_name(tmp_path: Path) -> None:
     space = tmp_path / "space"
     subprocess.run([ROOT / ".ci" / "space", space], check=True)
-    lines = (space / "requirements.txt").read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith("#")]
+    wanted = read_requirements(space / "requirements.txt")
     front = dict(re.findall(r"^(\w+): (.*)$", (space / "README.md").read_text().split("---")[1], re.MULTILINE))
     assert (front["sdk"], front["app_file"]) == ("gradio", "app.py")
     gradio = next(one for one in map(Requirement, wanted) if one.name == "gradio")
@@ -34,15 +32,14 @@ def test_a_space_serves_the_page_under_its_own_name(tmp_path: Path) -> None:
     fresh = Environment(tmp_path / "environment")
     fresh.add(wanted)
     port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        "GRADIO_SERVER_NAME": "0.0.0.0",
-        "GRADIO_SERVER_PORT": str(port),
-        "SPACE_HOST": HOST,
-        "SPACE_ID": "someone/gsr",
-        "GSR_CACHE": str(tmp_path / "cache"),
-        "GSR_BACKEND": "reference",
-    }
+    environment = clean_environment(
+        GRADIO_SERVER_NAME="0.0.0.0",
+        GRADIO_SERVER_PORT=str(port),
+        SPACE_HOST=HOST,
+        SPACE_ID="someone/gsr",
+        GSR_CACHE=str(tmp_path / "cache"),
+        GSR_BACKEND="reference",
+    )
     page = f"http://127.0.0.1:{port}/"
     with serving([fresh.python, front["app_file"]], page, cwd=space, env=environment):
         assert '"title":"GSR"' in fetch(page, {"Host": HOST})

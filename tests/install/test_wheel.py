@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +19,16 @@ from packaging.utils import canonicalize_name
 from skimage import data, io
 
 from gsr_app import __version__
-from tests.install.environments import PIP_ENVIRONMENT, Environment, closure, fetch, free_port, serving
+from tests.install.environments import (
+    PIP_ENVIRONMENT,
+    Environment,
+    clean_environment,
+    closure,
+    fetch,
+    free_port,
+    read_requirements,
+    serving,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,13 +102,11 @@ def test_the_requirements_of_a_space_are_the_core_with_the_app_and_video(metadat
         found = (one for one in needed if not one.marker or any(one.marker.evaluate({"extra": x}) for x in chosen))
         return {text(one) for one in found}
 
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    listed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    listed = [Requirement(line) for line in read_requirements(ROOT / "requirements.txt")]
     here = [one for one in listed if not one.marker or one.marker.evaluate()]
     assert {text(one) for one in here} == of("", "app", "video")
     assert of("all") == of("", *extras)
-    dev = [line.partition("#")[0].strip() for line in (ROOT / "requirements-dev.txt").read_text().splitlines()]
-    tools = {text(one) for one in map(Requirement, (line for line in dev if line and line[0] != "-"))}
+    tools = {text(one) for one in map(Requirement, read_requirements(ROOT / "requirements-dev.txt"))}
     names = {one.partition("[")[0] for one in of("all")}
     assert {one for one in tools if one.partition("[")[0] in names} <= of("all")  # the same versions as in the extras
 
@@ -121,10 +127,7 @@ def test_installed_with_the_core_alone_it_upscales_like_the_checkout_and_names_w
 
     work = tmp_path / "work"
     work.mkdir()
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        "GSR_CACHE": str(tmp_path / "cache"),
-    }
+    environment = clean_environment(GSR_CACHE=str(tmp_path / "cache"))
 
     def gsr(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
