@@ -160,7 +160,7 @@ def test_what_is_held_out_depends_on_names_alone() -> None:
 
 def test_a_run_on_taught_tiles_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     data = dataclasses.replace(small_recipe().data, taught_weights={"x2": 2.0, "x3": 1.0})
-    recipe = small_recipe(data=data, schedule=Schedule(steps=30, ema=0.9), validation=Validation(every=0))
+    recipe = small_recipe(data=data, schedule=Schedule(steps=45, ema=0.9), validation=Validation(every=0))
     shares = [Share(0.8, smooth_tiles()), Share(0.2, draw_pictures(2))]
 
     def run(out: Path, *, stop_at: int | None = None, resume: bool = False) -> Trainer:
