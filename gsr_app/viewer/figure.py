@@ -6,9 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gsr_app.viewer.contract import PaneSpec, Region, Scene
+from gsr_app.viewer.pdf import Cell, write_pdf
 
 _SIDE_PX = 360  # the longer side of a crop
 _GAP_PX, _TEXT_PX = 12, 26
@@ -24,6 +26,15 @@ class Row:
 
 
 def _crop(row: Row, pane: PaneSpec, size: tuple[int, int]) -> Image.Image | None:
+    cut = _cut(row, pane)
+    if cut is None:
+        return None
+    # Enlarged crops keep sharp pixels; only crops that are reduced are smoothed.
+    return cut.resize(size, Image.Resampling.NEAREST if cut.width <= size[0] else Image.Resampling.LANCZOS)
+
+
+def _cut(row: Row, pane: PaneSpec) -> Image.Image | None:
+    """The pixels of a region."""
     picture = row.pictures.get(pane.id)
     if picture is None or pane.span is None:
         return None
@@ -37,9 +48,7 @@ def _crop(row: Row, pane: PaneSpec, size: tuple[int, int]) -> Image.Image | None
     )
     if box[2] <= box[0] or box[3] <= box[1]:
         return None
-    cut = picture.crop(box).convert("RGB")
-    # Enlarged crops keep sharp pixels; only crops that are reduced are smoothed.
-    return cut.resize(size, Image.Resampling.NEAREST if cut.width <= size[0] else Image.Resampling.LANCZOS)
+    return picture.crop(box).convert("RGB")
 
 
 def draw_figure(rows: Sequence[Row]) -> Image.Image | None:
@@ -88,7 +97,34 @@ def figure_files(rows: Sequence[Row]) -> tuple[bytes, bytes] | None:
     figure = draw_figure(rows)
     if figure is None:
         return None
-    png, pdf = io.BytesIO(), io.BytesIO()
+    png = io.BytesIO()
     figure.save(png, "PNG")
-    figure.save(pdf, "PDF", resolution=300.0, quality=98, subsampling=0)
-    return png.getvalue(), pdf.getvalue()
+    return png.getvalue(), write_pdf([_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> list[Cell]:
+    """The crops of a region with the name and the region's own score below each."""
+    panes = [pane for pane in row.scene.panes if pane.id in row.pictures]
+    cuts = {pane.id: _cut(row, pane) for pane in panes}
+    truth = next((cuts[pane.id] for pane in panes if pane.kind == "reference"), None)
+    scores = {
+        pane.id: _region_psnr(cut, truth)
+        for pane in panes
+        if pane.kind == "method" and truth is not None and (cut := cuts[pane.id]) is not None and cut.size == truth.size
+    }
+    best = max(scores.values(), default=None)
+    return [
+        Cell(
+            cuts[pane.id], row.region.width / row.region.height,
+            (pane.name, f"{scores[pane.id]:.2f} dB") if pane.id in scores else (pane.name,),
+            bold=pane.id in scores and scores[pane.id] == best,
+        )
+        for pane in panes
+    ]  # fmt: skip
+
+
+def _region_psnr(cut: Image.Image, truth: Image.Image) -> float:
+    """PSNR on luma, without a border."""
+    from gsr_app.engine import metrics  # it imports torch
+
+    return metrics.measure(np.asarray(cut), np.asarray(truth), by=metrics.convention("whole-y")).psnr_db

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,16 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert '"corner"' in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert (tmp_path / "out" / "report_figure.png").stat().st_size > 1000
-    assert (tmp_path / "out" / "report_figure.pdf").read_bytes().startswith(b"%PDF")
+    pdf = (tmp_path / "out" / "report_figure.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+    streams = [zlib.decompress(part) for part in re.findall(rb"stream\n(.*?)\nendstream", pdf, re.DOTALL)]
+    reference = pixels[6:18, 4:20].tobytes()  # the region of the whole picture, at twice its coordinates
+    assert reference in streams, "the crop is in the file bit for bit"
+    drawing = next(part for part in streams if part.startswith(b"q "))
+    assert re.search(rb"\(Bicubic\) Tj", drawing)
+    assert len(re.findall(rb"\(\d+\.\d\d dB\) Tj", drawing)) == 2
+    assert drawing.count(b"2 Tr") == 1, "the best score is bold"
     said = capsys.readouterr().out
     assert "bicubic" in said
     assert "dB" in said
