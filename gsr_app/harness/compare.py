@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
 from gsr_app.harness.outputs import check_output
 from gsr_app.harness.tally import format_tally, tally_votes
-from gsr_app.models.registry import catalogue
+from gsr_app.models.registry import Method, catalogue
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneSpec, Region
 from gsr_app.viewer.figure import score_text
 from gsr_app.viewer.foreign import ForeignResult, find_results, foreign_pane
 from gsr_app.viewer.panes import pane_error
-from gsr_app.viewer.report import Page, field_url, page_of, write_report
+from gsr_app.viewer.paper import WIDTHS_IN, write_figure
+from gsr_app.viewer.report import Page, field_url, figure_rows, page_of, write_report
 from gsr_app.viewer.sink import ReportSink
+from gsr_app.viewer.table import FORMATS, write_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="OUT.html", help="where to write; a region's figure goes beside it"
     )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="OUT.pdf",
+        help="the regions as a figure for a paper, with the scores of each crop",
+    )
+    widths = ", ".join(f"{name} {inches:g} in" for name, inches in WIDTHS_IN.items())
+    parser.add_argument(
+        "--figure-width", choices=tuple(WIDTHS_IN), default="page", help=f"{widths} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--table", choices=FORMATS, help="scores and times: printed, or beside the figure or report as OUT_table.FORMAT"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tally", type=Path, nargs="+", metavar="VOTES.json", help="count exported votes instead")
 
@@ -62,11 +78,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tally:
         print(format_tally(tally_votes(arguments.tally)))
         return 0
-    if not arguments.images or arguments.report is None:
+    if not arguments.images or not (arguments.report or arguments.figure or arguments.table):
         raise InvalidArgument(
-            "Nothing to do.", hint="gsr compare IMAGE… --report OUT.html, or gsr compare --tally VOTES.json…"
+            "Nothing to do.",
+            hint="gsr compare IMAGE… with --report, --figure or --table, or gsr compare --tally VOTES.json…",
         )
-    check_output(arguments.report, ".html")
+    for path, suffix in ((arguments.report, ".html"), (arguments.figure, ".pdf")):
+        if path:
+            check_output(path, suffix)
+    if arguments.figure and not arguments.region:
+        raise InvalidArgument("A figure shows regions, and there is none.", hint="Give --region X,Y,W,H.")
     if arguments.repeat < 1:
         raise InvalidArgument(f"--repeat must be at least 1, found {arguments.repeat}.")
     if arguments.reference and len(arguments.reference) != len(arguments.images):
@@ -84,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gsr_app.engine.session import Session  # it imports torch
 
     engine = Session(device=arguments.device)
+    is_printed = arguments.table and not (arguments.figure or arguments.report)
+    log = sys.stderr if is_printed else sys.stdout  # a table that is printed can be piped
     pages: list[Page] = []
     for number, image in enumerate(arguments.images):
         request = CompareRequest(
@@ -92,17 +115,37 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
         job = comparison.prepare(request, methods, NO_LIMITS)
         _check_regions(regions, job)
-        pages.append(_compare(engine, job, regions, carried, results[number]))
-    html, png, pdf = write_report(pages, chosen, arguments.report.stem, with_encoder=arguments.encoder)
-    write_whole(arguments.report, html)
-    print(f"{arguments.report}  {len(html) / 1e6:.1f} MB, opens offline")
-    for data, suffix in ((png, ".png"), (pdf, ".pdf")):
-        if data:  # not the stem alone: the report of cat.png may be cat.html beside it
-            figure = arguments.report.with_name(f"{arguments.report.stem}_figure{suffix}")
-            write_whole(figure, data)
-            print(figure)
+        pages.append(_compare(engine, job, regions, carried, results[number], log))
+    if arguments.report:
+        _write_report(arguments.report, pages, chosen, with_encoder=arguments.encoder)
+    if arguments.figure:
+        write_whole(arguments.figure, write_figure(figure_rows(pages), arguments.figure_width))
+        print(arguments.figure)
+    if arguments.table:
+        table = write_table([(page.title, page.scene) for page in pages], arguments.table)
+        _write_table(table, arguments.figure or arguments.report, arguments.table)
     failed = sum(pane.state == "failed" for page in pages for pane in page.scene.panes)
     return 1 if failed else 0
+
+
+def _write_report(path: Path, pages: Sequence[Page], methods: Sequence[Method], *, with_encoder: bool) -> None:
+    html, png, pdf = write_report(pages, methods, path.stem, with_encoder=with_encoder)
+    write_whole(path, html)
+    print(f"{path}  {len(html) / 1e6:.1f} MB, opens offline")
+    for data, suffix in ((png, ".png"), (pdf, ".pdf")):
+        if data:  # not the stem alone: the report of cat.png may be cat.html beside it
+            figure = path.with_name(f"{path.stem}_figure{suffix}")
+            write_whole(figure, data)
+            print(figure)
+
+
+def _write_table(table: str, beside: Path | None, suffix: str) -> None:
+    if beside is None:
+        print(table, end="")
+        return
+    path = beside.with_name(f"{beside.stem}_table.{suffix}")
+    write_whole(path, table)
+    print(path)
 
 
 def _ids(text: str) -> tuple[str, ...]:
@@ -132,8 +175,9 @@ def _check_regions(regions: Sequence[Region], job: CompareJob) -> None:
 
 
 def _compare(
-    engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str], results: Sequence[ForeignResult]
-) -> Page:
+    engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str],
+    results: Sequence[ForeignResult], log: TextIO,
+) -> Page:  # fmt: skip
     """Run every method on one picture, add the results that were made elsewhere, and print a line for each."""
     sink = ReportSink(lambda handle: comparison.pack_handle(engine, handle, job.methods), carried)
     scene = comparison.first_scene(job, sink)
@@ -143,16 +187,19 @@ def _compare(
         try:
             pane = comparison.run_method(job, method, engine, sink)
             if method.id in sink.fields:
-                print(f"{label} carries {len(field_url(sink.fields[method.id])) / 1e6:.1f} MB of Gaussians")
+                print(f"{label} carries {len(field_url(sink.fields[method.id])) / 1e6:.1f} MB of Gaussians", file=log)
             score, ms = score_text(pane), pane.timing.total_ms if pane.timing else 0.0
-            print(f"{label} {ms:8.0f} ms" + (f"  {score:>9}" if score else ""))
+            print(f"{label} {ms:8.0f} ms" + (f"  {score:>9}" if score else ""), file=log)
         except GsrError as error:
             pane = replace(panes[method.id], state="failed", error=pane_error(error, method.title))
-            print(f"{label} failed: {error}")
+            print(f"{label} failed: {error}", file=log)
         panes[method.id] = pane
     foreign = [foreign_pane(job, result, sink) for result in results]
     for pane in foreign:
-        print(f"{job.name}  {pane.name:<20} made elsewhere" + (f"  {score_text(pane):>9}" if pane.metrics else ""))
+        print(
+            f"{job.name}  {pane.name:<20} made elsewhere" + (f"  {score_text(pane):>9}" if pane.metrics else ""),
+            file=log,
+        )
     ran = [pane for pane in panes.values() if pane.kind == "method"]
     shown = (*ran, *foreign, *(pane for pane in panes.values() if pane.kind != "method"))
     scene = replace(scene, panes=shown, running=False)

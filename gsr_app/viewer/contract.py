@@ -68,6 +68,7 @@ class PaneSpec:
     timing: Timing | None = None
     megapixels_per_second: float | None = None
     metrics: PaneMetrics | None = None
+    elsewhere: bool = False  # made by another program: without times
     done: str = ""  # the steps that were taken
     weights_id: str = ""
     licence: str = ""

@@ -105,7 +105,7 @@ def foreign_pane(job: CompareJob, result: ForeignResult, sink: Sink) -> PaneSpec
     )  # fmt: skip
     return replace(
         pane, download_url=stored.download_url, download_name=stored.download_name, metrics=metrics,
-        done=f"made elsewhere: {result.path.name}", licence="not stated", warnings=warnings,
+        elsewhere=True, done=f"made elsewhere: {result.path.name}", licence="not stated", warnings=warnings,
     )  # fmt: skip
 
 

@@ -1,61 +1,110 @@
-"""The figure of a report as a PDF for papers: text as text with its font embedded, crops without loss."""
+"""A page of pictures and lines as a PDF for papers: text as text with its font embedded, pictures without loss."""
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageFont
 
-PAGE_WIDTH_PT = 7.16 * 72  # two columns of a usual paper
 TEXT_PT = 7.0
-_GAP_PT, _LEAD_PT = 4.0, 8.5
 _FONT = "Aileron"  # comes with Pillow, free to embed
+_CODES = "cp1252"  # PDF calls it WinAnsiEncoding
+
+
+@dataclass(frozen=True)
+class Box:
+    """In points from the top left corner of the page."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """A crop with the lines below it."""
+class Placed:
+    """A picture, which is stored pixel for pixel."""
 
-    crop: Image.Image | None
-    aspect: float  # width / height
-    lines: tuple[str, ...]
-    bold: bool = False  # the last line: the best score of its row
+    picture: Image.Image
+    box: Box
 
 
-def write_pdf(rows: Sequence[Sequence[Cell]]) -> bytes:
-    """One row of cells per region; every crop is stored pixel for pixel."""
-    columns = max(len(row) for row in rows)
-    width = (PAGE_WIDTH_PT - (columns - 1) * _GAP_PT) / columns
-    heights = [width / row[0].aspect + _LEAD_PT * max(len(cell.lines) for cell in row) + 2 * _GAP_PT for row in rows]
-    top = sum(heights)
-    document, font = _Document(), ImageFont.load_default(1000)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    images: dict[str, int] = {}
+@dataclass(frozen=True)
+class Line:
+    """A centred line of text, narrowed to `most` where it is longer."""
+
+    x: float  # of its centre
+    baseline: float
+    parts: tuple[tuple[str, bool], ...]  # (text, whether it is bold)
+    most: float
+
+
+@dataclass(frozen=True)
+class Outline:
+    box: Box
+    colour: tuple[float, float, float]  # 0..1
+    width: float = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    width: float
+    height: float
+    pictures: Sequence[Placed]
+    lines: Sequence[Line]
+    outlines: Sequence[Outline]
+
+
+def text_width(text: str) -> float:
+    """In points."""
+    return _font().getlength(_shown(text)) * TEXT_PT / 1000
+
+
+def write_pdf(sheet: Sheet) -> bytes:
+    document = _Document()
+    names: dict[str, int] = {}
     drawing: list[str] = []
-    y = top
-    for row, height in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
-            x, tall = column * (width + _GAP_PT), width / cell.aspect
-            if cell.crop is not None:
-                name = f"I{len(images)}"
-                images[name] = document.add_image(cell.crop.convert("RGB"))
-                drawing.append(f"q {width:.3f} 0 0 {tall:.3f} {x:.3f} {y - tall:.3f} cm /{name} Do Q")
-            for number, line in enumerate(cell.lines):
-                text = line.encode("cp1252", "replace").decode("cp1252")
-                left = x + (width - font.getlength(text) * TEXT_PT / 1000) / 2
-                # Bold is the outline drawn, too: the embedded font has one weight.
-                strong = cell.bold and number == len(cell.lines) - 1
-                mode = "2 Tr 0.25 w" if strong else "0 Tr"
-                base = y - tall - _LEAD_PT * (number + 1)
-                drawing.append(f"BT /F {TEXT_PT} Tf {mode} {left:.3f} {base:.3f} Td ({_escaped(text)}) Tj ET")
-        y -= height
-    return document.finish("\n".join(drawing).encode("cp1252"), images, (PAGE_WIDTH_PT, top), font)
+    for placed in sheet.pictures:
+        name, box = f"I{len(names)}", placed.box
+        names[name] = document.add_image(placed.picture.convert("RGB"))
+        bottom = sheet.height - box.y - box.height
+        drawing.append(f"q {box.width:.3f} 0 0 {box.height:.3f} {box.x:.3f} {bottom:.3f} cm /{name} Do Q")
+    for outline in sheet.outlines:
+        box, colour = outline.box, " ".join(f"{value:.3f}" for value in outline.colour)
+        bottom = sheet.height - box.y - box.height
+        drawing.append(
+            f"{colour} RG {outline.width:g} w {box.x:.3f} {bottom:.3f} {box.width:.3f} {box.height:.3f} re S"
+        )
+    drawing.append("0 0 0 RG 0.25 w")
+    drawing += [_line(line, sheet.height) for line in sheet.lines]
+    return document.finish("\n".join(drawing).encode(_CODES), names, (sheet.width, sheet.height))
+
+
+def _line(line: Line, height: float) -> str:
+    length = sum(text_width(text) for text, _ in line.parts)
+    squeeze = min(1.0, line.most / length) if length else 1.0
+    left = line.x - length * squeeze / 2
+    # Bold is the outline drawn, too: the embedded font has one weight.
+    parts = " ".join(f"{2 if bold else 0} Tr ({_escaped(_shown(text))}) Tj" for text, bold in line.parts)
+    return f"BT /F {TEXT_PT:g} Tf {100 * squeeze:.2f} Tz {left:.3f} {height - line.baseline:.3f} Td {parts} ET"
+
+
+def _shown(text: str) -> str:
+    return text.encode(_CODES, "replace").decode(_CODES)
 
 
 def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(1000)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
 
 
 class _Document:
@@ -77,15 +126,14 @@ class _Document:
         form = "/Type /XObject /Subtype /Image /ColorSpace /DeviceRGB /BitsPerComponent 8 /Interpolate false"
         return self.add(f"{form} /Width {image.width} /Height {image.height}", image.tobytes())
 
-    def finish(
-        self, drawing: bytes, images: dict[str, int], size: tuple[float, float], font: ImageFont.FreeTypeFont
-    ) -> bytes:
+    def finish(self, drawing: bytes, images: dict[str, int], size: tuple[float, float]) -> bytes:
+        font = _font()
         file = self.add(f"/Length1 {len(font.font_bytes)}", font.font_bytes)
         described = self.add(
             f"<< /Type /FontDescriptor /FontName /{_FONT} /Flags 32 /FontBBox [-200 -250 1200 1000] /ItalicAngle 0 "
             f"/Ascent 950 /Descent -250 /CapHeight 700 /StemV 80 /FontFile2 {file} 0 R >>"
         )
-        letters = (bytes([code]).decode("cp1252", "replace") for code in range(32, 256))
+        letters = (bytes([code]).decode(_CODES, "replace") for code in range(32, 256))
         widths = " ".join(f"{font.getlength(letter):.0f}" for letter in letters)
         text = self.add(
             f"<< /Type /Font /Subtype /TrueType /BaseFont /{_FONT} /FirstChar 32 /LastChar 255 /Widths [{widths}] "

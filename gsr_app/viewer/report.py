@@ -20,8 +20,10 @@ from gsr_app import __version__
 from gsr_app.models.registry import Method
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
-from gsr_app.viewer.figure import Row, figure_files
+from gsr_app.viewer.crops import Row
+from gsr_app.viewer.figure import draw_figure
 from gsr_app.viewer.page.build import page_css, page_data
+from gsr_app.viewer.paper import write_figure
 
 SAME = "#url"  # a download that is the picture itself
 
@@ -70,16 +72,22 @@ def page_of(
     return Page(title, replace(scene, regions=default_regions(scene, regions)), pictures, fields or {})
 
 
-def write_report(
-    pages: Sequence[Page], methods: Sequence[Method], title: str, *, with_encoder: bool = False
-) -> tuple[str, bytes | None, bytes | None]:
-    """(HTML, figure as PNG, figure as PDF); there is no figure without a region."""
+def figure_rows(pages: Sequence[Page]) -> list[Row]:
+    """The regions of all pages, with their pictures opened."""
     rows: list[Row] = []
     for page in pages:
         if page.scene.regions:
             opened = {pane_id: Image.open(io.BytesIO(png)) for pane_id, png in page.pictures.items()}
             rows += [Row(page.scene, region, opened) for region in page.scene.regions]
-    png, pdf = figure_files(rows) or (None, None)
+    return rows
+
+
+def write_report(
+    pages: Sequence[Page], methods: Sequence[Method], title: str, *, with_encoder: bool = False
+) -> tuple[str, bytes | None, bytes | None]:
+    """(HTML, figure as PNG, figure as PDF); there is no figure without a region."""
+    rows = figure_rows(pages)
+    png, pdf = draw_figure(rows), write_figure(rows) if rows else None
     text = build_report(pages, methods, title=title, figure_png=png, figure_pdf=pdf, with_encoder=with_encoder)
     return text, png, pdf
 

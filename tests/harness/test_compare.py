@@ -42,11 +42,60 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert reference in streams, "the crop is in the file bit for bit"
     drawing = next(part for part in streams if part.startswith(b"q "))
     assert re.search(rb"\(Bicubic\) Tj", drawing)
-    assert len(re.findall(rb"\(\d+\.\d\d dB\) Tj", drawing)) == 2
-    assert drawing.count(b"2 Tr") == 1, "the best score is bold"
+    assert b"(noise \xd7" in drawing
+    assert len(re.findall(rb"Tr \(\d+\.\d\d\) Tj 0 Tr \( / \) Tj . Tr \(0\.\d{4}\) Tj", drawing)) == 2
+    assert drawing.count(b"2 Tr") == 2, "the best PSNR and the best SSIM are bold"
     said = capsys.readouterr().out
     assert "bicubic" in said
     assert "dB" in said
+
+
+def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(random.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / f"{name}_1.png")
+        (tmp_path / "best").mkdir(exist_ok=True)
+        Image.open(tmp_path / f"{name}_1.png").save(tmp_path / f"best/{name}_1.png")
+    words = ["compare", str(tmp_path / "a_1.png"), str(tmp_path / "b_1.png"), "--scale", "2", "--round-trip"]
+    words += ["--methods", "bicubic,nearest", "--results", f"The best & only={tmp_path / 'best'}"]
+    assert main([*words, "--figure", str(tmp_path / "f.pdf")]) == 2
+    assert "regions" in capsys.readouterr().err
+    words += ["--region", "2,3,16,12", "--region", "8,8,12,12"]
+    made: dict[str, tuple[float, float]] = {}
+    for width, inches in (("column", 3.5), ("page", 7.16)):
+        out = tmp_path / f"{width}.pdf"
+        assert main([*words, "--figure", str(out), "--figure-width", width, "--table", "tex"]) == 0
+        box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", out.read_bytes())
+        assert box
+        made[width] = float(box[1]), float(box[2])
+        assert made[width][0] == pytest.approx(72 * inches, abs=0.01)
+    data = (tmp_path / "page.pdf").read_bytes()
+    drawing = next(
+        found for part in re.findall(rb"stream\n(.*?)\nendstream", data, re.DOTALL)
+        if (found := zlib.decompress(part)).startswith(b"q ")
+    )  # fmt: skip
+    # Everything lies on the page: two overviews, and two regions with five crops each, of two pictures.
+    boxes = [list(map(float, one)) for one in re.findall(rb"q ([\d.]+) 0 0 ([\d.]+) ([\d.]+) ([\d.]+) cm", drawing)]
+    assert len(boxes) == 2 + 2 * 2 * 5
+    for width, height, left, bottom in boxes:
+        assert left >= -0.01
+        assert left + width <= made["page"][0] + 0.01
+        assert bottom >= -0.01
+        assert bottom + height <= made["page"][1] + 0.01
+    assert b"/F 7 Tf" in drawing
+    assert b"(equal)" in drawing
+    table = (tmp_path / "page_table.tex").read_text()
+    assert r"Method & a\_1 & b\_1 & mean & Time \\" in table
+    assert r"The best \& only & \textbf{equal} / \textbf{1.0000} &" in table
+    assert table.count("made elsewhere") == 1
+    capsys.readouterr()
+    assert main([*words, "--table", "md"]) == 0
+    assert "| The best & only | **equal** / **1.0000** |" in capsys.readouterr().out
+    assert main([*words, "--table", "csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(("a_1.png,", "b_1.png,")) and line.endswith(",done") for line in lines) == 6
 
 
 def test_results_made_elsewhere_are_scored_and_shown_like_methods(

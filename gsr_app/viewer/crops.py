@@ -1,0 +1,78 @@
+"""The crops of a region of a picture, one of each pane, and their own scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from gsr_app.viewer.contract import PaneSpec, Region, Scene
+
+_LEAST_SSIM_PX = 11  # the window of SSIM
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One region of one picture."""
+
+    scene: Scene
+    region: Region
+    pictures: Mapping[str, Image.Image]  # pane id -> whole picture
+
+    @property
+    def panes(self) -> list[PaneSpec]:
+        return [pane for pane in self.scene.panes if pane.id in self.pictures]
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of a crop, in pixels of the output."""
+        scale = self.scene.scale or {"x": 1.0, "y": 1.0}
+        return self.region.width * scale["x"] / (self.region.height * scale["y"])
+
+
+@dataclass(frozen=True)
+class CropScore:
+    """On luma, of the crop alone, without a border."""
+
+    psnr_db: float
+    ssim: float | None  # None: the crop is smaller than SSIM's window
+
+
+def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
+    """The pixels of a region as they are in the picture of a pane."""
+    picture = row.pictures.get(pane.id)
+    if picture is None or pane.span is None:
+        return None
+    ky, kx = picture.height / pane.span[0], picture.width / pane.span[1]
+    region = row.region
+    box = (
+        round(region.x * kx),
+        round(region.y * ky),
+        min(picture.width, round((region.x + region.width) * kx)),
+        min(picture.height, round((region.y + region.height) * ky)),
+    )
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return None
+    return picture.crop(box).convert("RGB")
+
+
+def score_crops(row: Row, cuts: Mapping[str, Image.Image | None]) -> dict[str, CropScore]:
+    """The scores of the methods' crops against the reference's, by pane id; none where the sizes differ."""
+    truth = next((cuts[pane.id] for pane in row.panes if pane.kind == "reference"), None)
+    if truth is None:
+        return {}
+    return {
+        pane.id: _score(crop, truth)
+        for pane in row.panes
+        if pane.kind == "method" and (crop := cuts[pane.id]) is not None and crop.size == truth.size
+    }
+
+
+def _score(crop: Image.Image, truth: Image.Image) -> CropScore:
+    from gsr_app.engine import metrics  # it imports torch
+
+    one, two, by = np.asarray(crop), np.asarray(truth), metrics.convention("whole-y")
+    ssim = metrics.ssim(one, two, by=by) if min(crop.size) >= _LEAST_SSIM_PX else None
+    return CropScore(metrics.psnr(one, two, by=by), ssim)
