@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gsr_app.engine import metrics
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
 
@@ -373,6 +374,8 @@ def test_a_region_gives_crops_of_every_picture_and_its_distance_to_the_reference
     window = (slice(32, 64), slice(40, 80))
     mse = (((near[window].astype(float) - C[window].astype(float)) @ weights) ** 2).mean()
     assert f"{10 * np.log10(255**2 / mse):.2f} dB" in figures.first.inner_text()
+    ssim = metrics.ssim(near[window], C[window], by=metrics.convention("whole-y"))
+    assert f"{ssim:.4f}" in figures.first.inner_text()
 
 
 def test_a_phone_stacks_the_panes(show: Any) -> None:

@@ -1,5 +1,6 @@
-/* Regions: named rectangles of the source plane, their crops at equal zoom, and the PSNR of each crop. */
+/* Regions: named rectangles of the source plane, their crops at equal zoom, and the scores of each crop. */
 
+import { cropScores } from "./cropscores.js";
 import { dot, el } from "./dom.js";
 
 /** A rectangle between two points of the frame, as whole source pixels. */
@@ -25,20 +26,13 @@ function pixelsUnder(pane, region, scale) {
   };
 }
 
-const luma = (d, i) => 16 + (65.481 * d[i] + 128.553 * d[i + 1] + 24.966 * d[i + 2]) / 255;
-
-/** PSNR on Y (BT.601, 16 to 235) of 8-bit pixels, without cropping a border; null where the sizes differ. */
-function regionPsnr(pane, reference, region, scale) {
+/** The scores of a pane's crop of a region against the reference's; null where the sizes differ. */
+function regionScores(pane, reference, region, scale) {
   if (!pane?.picture || !reference?.picture || pane === reference) return null;
+  if (pane.picture.width !== reference.picture.width || pane.picture.height !== reference.picture.height) return null;
   const a = pixelsUnder(pane, region, scale);
   const b = pixelsUnder(reference, region, scale);
-  if (pane.picture.width !== reference.picture.width || pane.picture.height !== reference.picture.height) return null;
-  if (a.width * a.height > 4e6) return null;
-  const p = pane.picture.read(a.x, a.y, a.width, a.height).data;
-  const q = reference.picture.read(b.x, b.y, a.width, a.height).data;
-  let sum = 0;
-  for (let i = 0; i < p.length; i += 4) sum += (luma(p, i) - luma(q, i)) ** 2;
-  return sum ? 10 * Math.log10(255 ** 2 / (sum / (p.length / 4))) : Infinity;
+  return cropScores(pane.picture.read(a.x, a.y, a.width, a.height), reference.picture.read(b.x, b.y, a.width, a.height));
 }
 
 /** A canvas with a pane's crop of a region, of the same size for every pane. */
@@ -96,13 +90,13 @@ export class RegionStrip {
       el("button", { type: "button", title: "Remove this region", onclick: () => viewer.removeRegion(region) }, "Remove"),
     );
     const crops = panes.map((pane) => {
-      const psnr = regionPsnr(pane, viewer.reference, region, scene.scale);
+      const { psnr, ssim } = regionScores(pane, viewer.reference, region, scene.scale) ?? { psnr: null, ssim: null };
       const crop = cropCanvas(pane, region, scene.scale, side, viewer);
       return el(
         "figure",
         { style: { width: `${Math.max(56, crop.width / viewer.dpr)}px` } },
         crop,
-        el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", {}, `${psnr.toFixed(2)} dB`)),
+        el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", { title: "PSNR of this crop, on Y" }, `${psnr.toFixed(2)} dB`), ssim !== null && el("b", { title: "SSIM of this crop, on Y" }, ssim.toFixed(4))),
       );
     });
     this.node.replaceChildren(tools, el("div", { className: "gsr-crops" }, ...crops));
