@@ -15,8 +15,8 @@ from gsr_app.harness.cli import main
 from gsr_app.io.fields import save_field
 from gsr_app.ui.compare import compare, prepare
 from gsr_app.ui.files import Files, path_of
+from gsr_app.ui.reports import report
 from gsr_app.ui.state import AppState
-from gsr_app.ui.views import report
 from gsr_app.viewer.comparison import CompareRequest
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine

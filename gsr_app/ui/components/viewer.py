@@ -34,8 +34,10 @@ modules.then(({ Viewer, Blind, copyText, el }) => {
     renderView: (id, r, [w, h]) => call("render_view", { field: id, ...r, out_width: w, out_height: h }),
     fieldUrl: async (id) =>
       id === "first" ? { url: new URL(props.first.field, document.baseURI).href } : call("field_bytes", { field: id }),
-    report: (run, regions, carry) => call("report", { run, regions, carry }),
-    planReport: (run, regions) => call("report", { run, regions, plan: true }),
+    report: (pages, carry) => call("report", { pages, carry }),
+    planReport: (pages) => call("report", { pages, plan: true }),
+    figure: (pages, width) => call("figure", { pages, width }),
+    table: (pages, form) => call("table", { pages, form }),
     notify: ({ mode }, viewer) => {
       const { scene, region } = viewer;
       changed();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,9 @@ from gsr_app.core.errors import GsrError, UnknownMethod
 from gsr_app.core.types import Progress
 from gsr_app.models.registry import Method
 from gsr_app.ui import present
+from gsr_app.ui.checked import uploaded_files
 from gsr_app.ui.inputs import ModelTable
-from gsr_app.ui.state import AppState, upload_folder
+from gsr_app.ui.state import AppState
 
 _BEAT_S = 0.25
 
@@ -87,21 +87,6 @@ def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
     finally:
         for one in (path, *others):
             one.unlink(missing_ok=True)
-
-
-def uploaded_files(paths: object) -> list[Path]:
-    """The files that a page has uploaded. Paths of other files of this machine are refused."""
-    words: list[object] = list(paths) if isinstance(paths, list) else []  # pyright: ignore[reportUnknownArgumentType]
-    found = [Path(word).resolve() for word in words if isinstance(word, str) and "\0" not in word]
-    root = upload_folder()
-    # Gradio puts each upload into a folder named by its hash.
-    if not found or len(found) != len(words) or not all(_is_upload(path, root) for path in found):
-        raise gr.Error("These are not uploaded files.")
-    return found
-
-
-def _is_upload(path: Path, root: Path) -> bool:
-    return path.is_file() and path.parent.parent == root and re.fullmatch(r"[0-9a-f]{64}", path.parent.name) is not None
 
 
 def _told(error: GsrError, given: list[Path]) -> str:

@@ -1,6 +1,7 @@
 /* The table below the pictures: one row per method with times and metrics, and the region crops beside it. */
 
 import { copyText, dot, download, el } from "./dom.js";
+import { FigureDialog } from "./figuredialog.js";
 import { bytes, count, milliseconds, rate, totalMs } from "./format.js";
 import { RegionStrip } from "./regions.js";
 import { saveButtons } from "./saving.js";
@@ -37,7 +38,9 @@ export class Dock {
     if (viewer.services.report) {
       const report = tool("Report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
       this.dialog = new ReportDialog(viewer);
-      this.tools.append(report, this.dialog.node);
+      this.figures = new FigureDialog(viewer);
+      const figure = tool("Figure", "The regions as a figure for a paper, and the scores as a table", () => this.figures.open());
+      this.tools.append(report, figure, this.dialog.node, this.figures.node);
     }
     this.fold = tool("Hide figures", "Fold or unfold", () => this.#toggleFold());
     this.tools.append(this.fold);
@@ -114,7 +117,7 @@ export class Dock {
 
   csv(separator) {
     const quote = (value) => (/[",\n\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "convention", "backend", "device", "cold", "repeats"];
+    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "convention", "backend", "device", "cold", "repeats", "made"];
     const { scale } = this.viewer.scene;
     const rows = this.viewer.allPanes
       .filter(({ spec }) => spec.kind === "method")
@@ -123,7 +126,7 @@ export class Dock {
         ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
         totalMs(s), s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
         s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.convention,
-        s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats,
+        s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats, s.elsewhere ? "elsewhere" : "here",
       ]);
     return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";
   }
@@ -155,6 +158,7 @@ function legend(specs) {
 
 function stageBar(spec, longest) {
   if (spec.state === "failed") return el("span", { className: "gsr-failed", title: spec.error.hint }, spec.error.message);
+  if (spec.elsewhere && spec.state === "done") return el("span", { className: "gsr-quiet" }, "made elsewhere");
   if (!spec.timing) return spec.state === "running" ? el("progress", { max: 1, value: spec.progress?.fraction ?? null }) : "";
   const stages = STAGES.filter((stage) => spec.timing.stages_ms[stage] > 0);
   const label = stages.map((s) => `${STAGE_NAMES[s] ?? s} ${milliseconds(spec.timing.stages_ms[s])}`).join(", ");

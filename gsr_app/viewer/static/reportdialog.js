@@ -14,10 +14,10 @@ export class ReportDialog {
 
   /** Let the user choose, then make the report and download it. `setStatus` shows the progress. */
   async open(setStatus) {
-    const { scene, regions, services } = this.viewer;
+    const { scene, savedPages, services } = this.viewer;
     if (!scene.panes.some((spec) => spec.field?.id)) return this.#make([], setStatus);
     setStatus("measuring …");
-    const plan = await services.planReport(scene.run, regions);
+    const plan = await services.planReport(savedPages);
     setStatus("");
     const ids = Object.keys(plan.fields);
     const all = ids.reduce((sum, id) => sum + plan.fields[id], 0);
@@ -49,8 +49,8 @@ export class ReportDialog {
   async #make(carry, setStatus) {
     setStatus("making the report …");
     try {
-      const { scene, regions, services } = this.viewer;
-      const { url } = await services.report(scene.run, regions, carry);
+      const { savedPages, services } = this.viewer;
+      const { url } = await services.report(savedPages, carry);
       el("a", { href: url, download: "gsr-report.html" }).click();
       setStatus("");
     } catch (error) {

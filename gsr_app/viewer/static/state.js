@@ -68,6 +68,11 @@ export class ViewerState extends Viewport {
     return under?.field ? under : (this.shown.find((pane) => pane.field) ?? null);
   }
 
+  /** What a report, a figure or a table is made of: finished runs with their regions. */
+  get savedPages() {
+    return [{ run: this.scene.run, regions: this.regions }];
+  }
+
   get showsBase() {
     return this.held !== (this.blinkAuto && this.phase);
   }
