@@ -5,7 +5,6 @@ An incomplete or wrong file never has its final name: bytes go to a `.part` besi
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import html.parser
 import http.client
@@ -73,14 +72,22 @@ def fetch(method: Method, file: WeightFile, targets: list[Path], report: Report)
 # ---- checking ---------------------------------------------------------------------------------------------------
 
 
+_digests: dict[tuple[int, int, int, int, bool], str] = {}
+_MOST_DIGESTS = 256
+
+
 def digest_of(path: Path, git: bool = False) -> str:
     """The SHA-256 of a file, or the SHA-1 by which git names it; remembered as long as the file does not change."""
     stat = path.stat()
-    return _digest(path, git, stat.st_mtime_ns, stat.st_size)
+    key = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, git  # the same for a file that was renamed
+    if key not in _digests:
+        while len(_digests) >= _MOST_DIGESTS:
+            _digests.pop(next(iter(_digests)), None)
+        _digests[key] = _digest(path, git, stat.st_size)
+    return _digests[key]
 
 
-@functools.lru_cache(maxsize=256)
-def _digest(path: Path, git: bool, _changed_ns: int, size_bytes: int) -> str:
+def _digest(path: Path, git: bool, size_bytes: int) -> str:
     digest = hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False) if git else hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):

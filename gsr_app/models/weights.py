@@ -9,6 +9,7 @@ from pathlib import Path
 from gsr_app.core import settings
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
+from gsr_app.models.community.files import is_added, remove_added
 from gsr_app.models.download import Report, digest_of, fetch, fits_catalogue
 from gsr_app.models.registry import Method, WeightFile, own_methods
 
@@ -30,7 +31,7 @@ class Availability:
     here: bool
     download_bytes: int | None = None
     reason: str = ""
-    own: bool = False  # whether the user's own weights are used instead of the published ones
+    own: bool = False  # whether the user's own weights are used instead of the published ones, or a file was added
 
 
 def availability(method: Method, weights: str | Path | None = None) -> Availability:
@@ -40,7 +41,7 @@ def availability(method: Method, weights: str | Path | None = None) -> Availabil
     except WeightsError as error:
         return Availability(here=False, reason=str(error))
     if here:
-        return Availability(here=True, own=weights is None and is_local(method))
+        return Availability(here=True, own=weights is None and (is_local(method) or is_added(method.id)))
     by_hand = f"no direct download: get it from {method.page}" if method.page else ""
     offline = "this machine is set to stay offline" if settings.is_offline() else ""
     return Availability(here=False, download_bytes=method.bytes, reason=by_hand or offline)
@@ -85,7 +86,7 @@ def verify(method: Method, weights: str | Path | None = None) -> bool | None:
 
 def remove(method: Method) -> int:
     """Delete the files of a method from the cache, and the user's own; returns how many bytes that freed."""
-    freed = 0
+    freed = remove_added(method.id)
     for file in method.files:
         for path in [*_local_names(method, file), *_cached_names(file)]:
             if path.is_file():

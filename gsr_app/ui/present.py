@@ -103,6 +103,8 @@ def model_row(
         actions.append(("add", "Add files"))
         if availability.here and (availability.own or not method.is_packaged):
             actions.append(("remove", "Remove"))
+    elif may_manage and availability.own:
+        actions.append(("remove", "Remove"))
     scores = sorted(method.published, key=lambda score: -float(score.get("scale", 0)))
     return {
         **method_card(method, availability),

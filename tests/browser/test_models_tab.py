@@ -36,3 +36,12 @@ def test_files_are_added_downloaded_and_verified_in_a_methods_row(new_page: Call
             page.get_by_role("button", name="Add a model file of another author").click()
         chooser.value.set_files({"name": "theirs.pth", "mimeType": "application/octet-stream", "buffer": b"x" * 2000})
         row.get_by_text("added; reload the page").wait_for()
+        # The same by dropping it on the table.
+        page.reload()
+        page.get_by_role("tab", name="Models").click()
+        row.get_by_text("98 MB").wait_for()
+        dropped = page.evaluate_handle(
+            "() => { const data = new DataTransfer(); data.items.add(new File(['weights'], 'theirs.pth')); return data; }"
+        )
+        page.locator(".gsr-models").dispatch_event("drop", {"dataTransfer": dropped})
+        row.get_by_text("added; reload the page").wait_for()

@@ -20,7 +20,7 @@ from gsr_app.core.types import Scale
 from gsr_app.engine import networks
 from gsr_app.engine.session import Session
 from gsr_app.harness import cli
-from gsr_app.models import registry
+from gsr_app.models import registry, weights
 from gsr_app.models.community import files, loading, spandrel_import
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,6 +159,9 @@ def test_the_command_line_takes_a_file(folder: Path, tmp_path: Path, capsys: pyt
     with Image.open(tmp_path / "b.png") as made:
         assert made.size == (32, 24)
         assert "file:mine" in str(made.text)  # type: ignore[attr-defined]
+    compared = ["compare", words[1], "--methods", "bicubic", "--model", words[-1], "--scale", "2", "--table", "csv"]
+    assert cli.main(compared) == 0
+    assert "a.png,mine,here," in capsys.readouterr().out
     assert cli.main([*words, "--method", "bicubic"]) == 2
     assert cli.main([*words[:-1], str(tmp_path / "a.png")]) == 2
     assert "is not a model file" in capsys.readouterr().err
@@ -173,6 +176,31 @@ def test_a_file_that_was_added_in_the_app_is_found_again(folder: Path, tmp_path:
     with pytest.raises(WeightsError):
         loading.keep(tmp_path / "half.pth")
     assert list(registry.catalogue())[-1] == "file:theirs"
+    # What was added can be removed; files elsewhere are left alone.
+    torch.save(network("Compact").state_dict(), folder / "placed.pth")
+    theirs, placed = registry.method("file:theirs"), registry.method("file:placed")
+    assert (weights.availability(theirs).own, weights.availability(placed).own) == (True, False)
+    assert weights.remove(theirs) > 0
+    assert weights.remove(placed) == 0
+    assert list(registry.catalogue())[-1] == "file:placed"
+
+
+def test_a_file_that_cannot_be_used_is_read_once_until_it_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save({"weight": torch.zeros(3)}, folder / "other.pth")
+    inspected: list[Path] = []
+    inspect = loading._inspect
+    monkeypatch.setattr(loading, "_inspect", lambda path: (inspected.append(path), inspect(path))[1])
+    for _ in range(3):
+        assert "file:other" not in registry.catalogue()
+    assert len(inspected) == 1
+    assert caplog.text.count("other.pth is left out") == 1
+    with pytest.raises(WeightsError, match="is of no network"):
+        registry.method("file:other")
+    torch.save({"weight": torch.zeros(4)}, folder / "other.pth")
+    assert "file:other" not in registry.catalogue()
+    assert len(inspected) == 2
 
 
 def test_nothing_of_it_is_imported_when_it_is_not_used() -> None:

@@ -13,7 +13,7 @@ from tests.real_files import write_broken_weights
 
 gr = pytest.importorskip("gradio")
 
-from gsr_app.models.registry import catalogue  # noqa: E402
+from gsr_app.models.registry import Method, catalogue  # noqa: E402
 from gsr_app.models.weights import Availability  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
 from gsr_app.ui.engine import Engine  # noqa: E402
@@ -57,6 +57,17 @@ def test_every_published_score_of_the_catalogue_has_a_text() -> None:
             text = present.score_text(score)
             assert str(score["dataset"]) in text
             assert any(character.isdigit() for character in text)
+
+
+def test_a_model_file_that_was_added_can_be_removed_on_ones_own_machine_alone() -> None:
+    method = Method("file:theirs", "theirs", "file", "pixels", "MIT", arch="file:theirs")
+
+    def actions(own: bool, may_manage: bool) -> list[tuple[str, str]]:
+        return present.model_row(method, Availability(here=True, own=own), may_manage=may_manage)["actions"]
+
+    assert actions(own=True, may_manage=True) == [("remove", "Remove")]
+    assert not actions(own=False, may_manage=True)
+    assert not actions(own=True, may_manage=False)
 
 
 def uploaded(name: str, data: bytes, root: Path) -> Path:

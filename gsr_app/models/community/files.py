@@ -29,6 +29,22 @@ def model_files() -> dict[str, Path]:
     return found
 
 
+def is_added(method_id: str) -> bool:
+    """Whether a method is a file that was added in the app."""
+    path = model_files().get(method_id) if method_id.startswith(PREFIX) else None
+    return path is not None and path.parent == own_folder()
+
+
+def remove_added(method_id: str) -> int:
+    """Delete a file that was added in the app; returns its bytes. Files of `GSR_MODELS_DIR` are left alone."""
+    if not is_added(method_id):
+        return 0
+    path = model_files()[method_id]
+    size = path.stat().st_size
+    path.unlink()
+    return size
+
+
 def use_file(path: Path) -> str:
     """Let this process and those that it starts use a file; returns its method id."""
     settings.add_model_file(path)

@@ -68,8 +68,14 @@ def methods() -> dict[str, tuple[Method, Architecture]]:
         try:
             found[method_id] = _describe(method_id, path, stat.st_size, stat.st_mtime_ns)
         except GsrError as error:
-            log.warning("The model file %s is left out: %s", path.name, error)
+            _warn(path.name, str(error), stat.st_mtime_ns)
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _warn(name: str, problem: str, _changed_ns: int) -> None:
+    """Once for each file, as long as it does not change."""
+    log.warning("The model file %s is left out: %s", name, problem)
 
 
 def describe(method_id: str) -> tuple[Method, Architecture] | None:
@@ -81,7 +87,7 @@ def describe(method_id: str) -> tuple[Method, Architecture] | None:
 def keep(path: Path) -> str:
     """Copy a file that can be used to where it is found from now on; returns its method id."""
     stat = path.stat()
-    _facts(path, stat.st_size, stat.st_mtime_ns)  # an error if it cannot be used
+    _usable_facts(path, stat.st_size, stat.st_mtime_ns)  # an error if it cannot be used
     own_folder().mkdir(parents=True, exist_ok=True)
     with replacing(own_folder() / path.name, error=WeightsError) as temporary:
         shutil.copyfile(path, temporary)
@@ -90,7 +96,7 @@ def keep(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _describe(method_id: str, path: Path, size: int, changed_ns: int) -> tuple[Method, Architecture]:
-    facts = _facts(path, size, changed_ns)
+    facts = _usable_facts(path, size, changed_ns)
     architecture = Architecture(
         id=method_id,
         build=functools.partial(load, path),
@@ -114,14 +120,25 @@ def _describe(method_id: str, path: Path, size: int, changed_ns: int) -> tuple[M
 # ---- facts ------------------------------------------------------------------------------------------------------
 
 
+def _usable_facts(path: Path, size: int, changed_ns: int) -> Facts:
+    found = _facts(path, size, changed_ns)
+    if isinstance(found, WeightsError):
+        raise found.with_traceback(None)
+    return found
+
+
 @functools.lru_cache(maxsize=256)
-def _facts(path: Path, size: int, changed_ns: int) -> Facts:
-    """Read from the file, and measured the first time that it is seen; later remembered."""
+def _facts(path: Path, size: int, changed_ns: int) -> Facts | WeightsError:
+    """Read from the file, and measured the first time that it is seen; later remembered. What is wrong with a file that
+    cannot be used is remembered as long as the process runs."""
     key = f"{path.resolve()}|{size}|{changed_ns}"
     remembered = _read_memory()
     with suppress(KeyError, TypeError):
         return Facts(**remembered[key])
-    facts = _inspect(path)
+    try:
+        facts = _inspect(path)
+    except WeightsError as error:
+        return error
     with suppress(GsrError):  # a cache that cannot be written: measured again next time
         write_whole(_memory_file(), json.dumps({**remembered, key: asdict(facts)}, indent=1))
     return facts

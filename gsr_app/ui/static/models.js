@@ -35,6 +35,25 @@ function addFiles(title, request, multiple) {
   input.click();
 }
 
+/* A model file of another author may also be dropped on the table. */
+if (props.may_add) {
+  for (const kind of ["dragover", "dragenter"]) {
+    root.addEventListener(kind, (event) => {
+      event.preventDefault();
+      root.classList.add("is-over");
+    });
+  }
+  root.addEventListener("dragleave", (event) => root.contains(event.relatedTarget) || root.classList.remove("is-over"));
+  root.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    root.classList.remove("is-over");
+    const files = [...event.dataTransfer.files];
+    if (!files.length) return;
+    const sent = await Promise.all(files.map((file) => upload(file)));
+    trigger("manage", { action: "add-model", files: sent.map((one) => one.path) });
+  });
+}
+
 function link(text, address) {
   const anchor = make("a", "", text);
   anchor.href = address;
@@ -84,7 +103,7 @@ function show() {
   const rows = props.value ?? [];
   const others = make("button", "gsr-plain", "Add a model file of another author");
   others.type = "button";
-  others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. No code in the file runs.";
+  others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. Or drop the file on the table. No code in it runs.";
   others.addEventListener("click", () => addFiles("another author", { action: "add-model" }, false));
   root.replaceChildren(...(props.may_add ? [others] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
   [...root.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
