@@ -5,30 +5,39 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument, UnknownName
 from gsr_app.harness.outputs import check_output
+from gsr_app.harness.sessions import use_model_file
 from gsr_app.harness.tally import format_tally, tally_votes
+from gsr_app.io.formats import readable_suffixes
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneSpec, Region
 from gsr_app.viewer.figure import score_text
-from gsr_app.viewer.foreign import ForeignResult, find_results, foreign_pane
+from gsr_app.viewer.foreign import foreign_pane
 from gsr_app.viewer.panes import pane_error
 from gsr_app.viewer.paper import WIDTHS_IN, write_figure
 from gsr_app.viewer.report import Page, field_url, figure_rows, page_of, write_report
+from gsr_app.viewer.results import ForeignResult, find_results, read_names
 from gsr_app.viewer.sink import ReportSink
 from gsr_app.viewer.table import FORMATS, write_table
+
+_METHODS = "swift,bicubic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="pictures to compare on")
-    parser.add_argument("--methods", default="swift,bicubic", help="ids, separated by commas (default: %(default)s)")
+    parser.add_argument("--methods", help=f"ids, separated by commas (default: {_METHODS}; without a picture none)")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="FILE",
+        help="a model file of another author, too: .pth, .safetensors",
+    )  # fmt: skip
     parser.add_argument(
         "--result",
         action="append",
@@ -38,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--results", action="append", default=[], metavar="NAME=DIR",
-        help="a folder of results that were made elsewhere, with the stems of the pictures",
+        help="a folder of results that were made elsewhere, with the stems of the pictures, or of the references",
     )  # fmt: skip
     parser.add_argument("--scale", default="4", help="a factor, one per axis (2.5x4) or a size (1920x1080)")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="one per picture, in order")
@@ -78,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tally:
         print(format_tally(tally_votes(arguments.tally)))
         return 0
-    if not arguments.images or not (arguments.report or arguments.figure or arguments.table):
+    has_input = arguments.images or arguments.result or arguments.results
+    if not has_input or not (arguments.report or arguments.figure or arguments.table):
         raise InvalidArgument(
             "Nothing to do.",
             hint="gsr compare IMAGE… with --report, --figure or --table, or gsr compare --tally VOTES.json…",
@@ -90,32 +100,31 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgument("A figure shows regions, and there is none.", hint="Give --region X,Y,W,H.")
     if arguments.repeat < 1:
         raise InvalidArgument(f"--repeat must be at least 1, found {arguments.repeat}.")
-    if arguments.reference and len(arguments.reference) != len(arguments.images):
+    if arguments.images and arguments.reference and len(arguments.reference) != len(arguments.images):
         raise InvalidArgument(f"{len(arguments.images)} pictures, but {len(arguments.reference)} references.")
     regions = [read_region(text) for text in arguments.region]
-    ids = _ids(arguments.methods)
+    ids = _ids(arguments.methods if arguments.methods is not None else _METHODS if arguments.images else "")
+    ids += tuple(use_model_file(path) for path in arguments.model)
     carried = ids if arguments.carry == "all" else _ids(arguments.carry)
     if unknown := set(carried) - set(ids):
         raise UnknownName(min(unknown), ids, what="Method", where="--methods, and --carry names it")
     methods = [method for method in catalogue().values() if method.kind != "video"]
-    results = [
-        find_results(image, arguments.result, arguments.results, len(arguments.images)) for image in arguments.images
-    ]
-    chosen = comparison.find_methods(methods, ids) if ids or not results[0] else ()
+    subjects = _subjects(arguments)
+    chosen = comparison.find_methods(methods, ids) if ids or not subjects[0].results else ()
     from gsr_app.engine.session import Session  # it imports torch
 
     engine = Session(device=arguments.device)
     is_printed = arguments.table and not (arguments.figure or arguments.report)
     log = sys.stderr if is_printed else sys.stdout  # a table that is printed can be piped
     pages: list[Page] = []
-    for number, image in enumerate(arguments.images):
+    for subject in subjects:
         request = CompareRequest(
-            str(image), ids, arguments.scale, str(arguments.reference[number]) if arguments.reference else None,
-            arguments.round_trip, arguments.protocol, arguments.repeat, len(results[number]),
+            subject.image, ids, arguments.scale, subject.reference, arguments.round_trip, arguments.protocol,
+            arguments.repeat, tuple(subject.results),
         )  # fmt: skip
         job = comparison.prepare(request, methods, NO_LIMITS)
         _check_regions(regions, job)
-        pages.append(_compare(engine, job, regions, carried, results[number], log))
+        pages.append(_compare(engine, job, regions, carried, log))
     if arguments.report:
         _write_report(arguments.report, pages, chosen, with_encoder=arguments.encoder)
     if arguments.figure:
@@ -126,6 +135,37 @@ def run(arguments: argparse.Namespace) -> int:
         _write_table(table, arguments.figure or arguments.report, arguments.table)
     failed = sum(pane.state == "failed" for page in pages for pane in page.scene.panes)
     return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is compared on one page of the report."""
+
+    image: str | None
+    reference: str | None
+    results: list[ForeignResult]
+
+
+def _subjects(arguments: argparse.Namespace) -> list[_Subject]:
+    """One per picture; without pictures one per reference, or per file of the first folder of results."""
+    images: list[Path] = arguments.images
+    references: list[Path] = arguments.reference
+    stems = images or references
+    if not stems and arguments.results:
+        folder = read_names(arguments.results, "--results")[0][1]
+        stems = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in readable_suffixes()]
+        if not stems:
+            raise InvalidArgument(f"{folder} is no folder with pictures.")
+    if not stems:
+        return [_Subject(None, None, find_results(Path(), arguments.result, [], 1))]
+    return [
+        _Subject(
+            str(images[number]) if images else None,
+            str(references[number]) if references else None,
+            find_results(path, arguments.result, arguments.results, len(stems)),
+        )
+        for number, path in enumerate(stems)
+    ]
 
 
 def _write_report(path: Path, pages: Sequence[Page], methods: Sequence[Method], *, with_encoder: bool) -> None:
@@ -174,10 +214,7 @@ def _check_regions(regions: Sequence[Region], job: CompareJob) -> None:
             )
 
 
-def _compare(
-    engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str],
-    results: Sequence[ForeignResult], log: TextIO,
-) -> Page:  # fmt: skip
+def _compare(engine: Any, job: CompareJob, regions: Sequence[Region], carried: Collection[str], log: TextIO) -> Page:
     """Run every method on one picture, add the results that were made elsewhere, and print a line for each."""
     sink = ReportSink(lambda handle: comparison.pack_handle(engine, handle, job.methods), carried)
     scene = comparison.first_scene(job, sink)
@@ -194,13 +231,9 @@ def _compare(
             pane = replace(panes[method.id], state="failed", error=pane_error(error, method.title))
             print(f"{label} failed: {error}", file=log)
         panes[method.id] = pane
-    foreign = [foreign_pane(job, result, sink) for result in results]
-    for pane in foreign:
-        print(
-            f"{job.name}  {pane.name:<20} made elsewhere" + (f"  {score_text(pane):>9}" if pane.metrics else ""),
-            file=log,
-        )
-    ran = [pane for pane in panes.values() if pane.kind == "method"]
-    shown = (*ran, *foreign, *(pane for pane in panes.values() if pane.kind != "method"))
-    scene = replace(scene, panes=shown, running=False)
+    for result in job.results:
+        pane = panes[result.id] = foreign_pane(job, result, sink)
+        score = f"  {score_text(pane):>9}" if pane.metrics else ""
+        print(f"{job.name}  {pane.name:<20} made elsewhere{score}", file=log)
+    scene = replace(scene, panes=tuple(panes.values()), running=False)
     return page_of(job.name, scene, sink.pictures, regions, sink.fields)

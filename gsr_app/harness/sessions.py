@@ -38,6 +38,11 @@ def use_model(arguments: argparse.Namespace) -> str:
         return ""
     if arguments.method or arguments.weights:
         raise InvalidArgument("--model stands instead of --method and --weights.", hint="Leave one of them out.")
+    return use_model_file(path)
+
+
+def use_model_file(path: Path) -> str:
+    """The method id of a model file of another author."""
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise InvalidArgument(f"{path} is not a model file.", hint=f"Expected a file {', '.join(SUFFIXES)}.")
     method_id = use_file(path)

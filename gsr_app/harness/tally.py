@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.viewer.results import PREFIX
 
 Floats = NDArray[np.float64]
 
@@ -146,7 +147,10 @@ def read_votes(paths: Sequence[Path]) -> list[Vote]:
         rater = str(data.get("rater") or f"file {number}")
         for index, vote in enumerate(data["votes"]):
             page = (rater, data["report"], vote["page"]) if data.get("report") and "page" in vote else (number, index)
-            found[page] = Vote(rater, tuple(vote["shown"]), vote["best"])
+            names: dict[str, str] = {"": "", **(vote.get("names") or {})}
+            # The ids of results that were made elsewhere say little, and differ from report to report.
+            told = {one: names.get(one, one) if one.startswith(PREFIX) else one for one in ("", *vote["shown"])}
+            found[page] = Vote(rater, tuple(told[one] for one in vote["shown"]), told[vote["best"]])
     return list(found.values())
 
 
@@ -156,6 +160,8 @@ def _read(path: Path) -> dict[str, Any]:
         for vote in data["votes"]:
             names = vote["shown"]
             if not names or not all(isinstance(name, str) for name in names) or vote["best"] not in ("", *names):
+                raise ValueError
+            if not all(isinstance(name, str) for name in (vote.get("names") or {}).values()):
                 raise ValueError
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}.") from None

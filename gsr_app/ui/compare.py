@@ -16,7 +16,9 @@ from gsr_app.ui.state import AppState
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneProgress, PaneSpec, Scene
-from gsr_app.viewer.panes import waiting_pane
+from gsr_app.viewer.foreign import foreign_pane
+from gsr_app.viewer.panes import waiting_pane, waiting_result
+from gsr_app.viewer.results import ForeignResult
 
 _OF_BROWSERS = {".png", ".jpg", ".jpeg", ".webp"}
 
@@ -41,7 +43,9 @@ def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:
     scene = comparison.first_scene(job, app.sink)
     yield scene
     panes = {pane.id: pane for pane in scene.panes}
-    for update in app.runs.follow("compare", visitor, {one.id: _work(app, job, one) for one in job.methods}):
+    works = {one.id: _work(app, job, one) for one in job.methods}
+    works.update({one.id: _reading(app, job, one) for one in job.results})
+    for update in app.runs.follow("compare", visitor, works):
         panes.update(update.events)
         for key, ahead in update.ahead.items():
             if panes[key].state == "waiting":
@@ -69,3 +73,15 @@ def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
 
     failed = lambda error: replace(pane, state="failed", error=error)  # noqa: E731
     return Work(method.title, run, replace(pane, state="cancelled"), failed)
+
+
+def _reading(app: AppState, job: CompareJob, result: ForeignResult) -> Work[PaneSpec]:
+    """A result that was made elsewhere: its file is read, and scored."""
+    pane = waiting_result(result)
+
+    def run(send: Callable[[PaneSpec], None], cancelled: Callable[[], bool]) -> None:
+        send(replace(pane, state="running"))
+        send(foreign_pane(job, result, app.sink))
+
+    failed = lambda error: replace(pane, state="failed", error=error)  # noqa: E731
+    return Work(result.name, run, replace(pane, state="cancelled"), failed)

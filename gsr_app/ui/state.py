@@ -20,7 +20,7 @@ from gsr_app.ui.served import ServedSink
 from gsr_app.ui.store import BoundedStore
 from gsr_app.ui.visits import Visits
 from gsr_app.viewer.comparison import Limits
-from gsr_app.viewer.contract import Scene
+from gsr_app.viewer.contract import Album, Scene
 
 
 def _handles() -> BoundedStore[FieldHandle]:
@@ -29,6 +29,10 @@ def _handles() -> BoundedStore[FieldHandle]:
 
 def _scenes() -> BoundedStore[Scene]:
     return BoundedStore(200, missing="This run is not known here any more.", hint="Run it again.")
+
+
+def _albums() -> BoundedStore[Album]:
+    return BoundedStore(200)
 
 
 def _pictures() -> BoundedStore[str]:
@@ -49,6 +53,7 @@ class AppState:
     visits: Visits = field(default_factory=Visits)
     handles: BoundedStore[FieldHandle] = field(default_factory=_handles)  # by keys that cannot be guessed
     scenes: BoundedStore[Scene] = field(default_factory=_scenes)  # the final scene of each run, by run id
+    albums: BoundedStore[Album] = field(default_factory=_albums)  # by the ids of the runs in them
     pictures: BoundedStore[str] = field(default_factory=_pictures)  # the file of each picture, by the key of its source
     history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor
     estimates: Estimates = field(default_factory=Estimates)

@@ -24,7 +24,16 @@ from gsr_app.io.fields import pack_field
 from gsr_app.io.images import Picture, read_image, read_metadata
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Scene, Source
-from gsr_app.viewer.panes import INPUT_COLOUR, REFERENCE_COLOUR, licences, picture_pane, result_pane, waiting_pane
+from gsr_app.viewer.panes import (
+    INPUT_COLOUR,
+    REFERENCE_COLOUR,
+    licences,
+    picture_pane,
+    result_pane,
+    waiting_pane,
+    waiting_result,
+)
+from gsr_app.viewer.results import ForeignResult
 from gsr_app.viewer.sink import Sink, safe_stem
 
 if TYPE_CHECKING:  # it imports torch
@@ -71,7 +80,7 @@ class CompareRequest:
     round_trip: bool = False
     protocol: str = "basicsr"  # or the name of a metric convention
     repeats: int = 1
-    results: int = 0  # how many made elsewhere are shown, too
+    results: tuple[ForeignResult, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +94,11 @@ class Scoring:
 
 @dataclass(frozen=True, eq=False)
 class CompareJob:
-    """A checked request, with the pixels."""
+    """A checked request, with the pixels.
+
+    Without a source, results made elsewhere are compared alone: the source's place is taken by the reference or by the
+    largest of them, at a scale of 1.
+    """
 
     source: Picture
     image: NDArray[Any]  # what the methods get: the source, or its float32 where results are scored before rounding
@@ -95,6 +108,8 @@ class CompareJob:
     scoring: Scoring | None
     repeats: int
     key: str  # changes with the picture
+    results: tuple[ForeignResult, ...] = ()
+    has_source: bool = True
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -158,8 +173,10 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     from gsr_app.engine import protocols  # it imports torch
 
     found = () if request.results and not request.methods else find_methods(methods, request.methods)
-    if len(found) + request.results > MOST_METHODS:
+    if len(found) + len(request.results) > MOST_METHODS:
         raise InvalidArgument(f"At most {MOST_METHODS} pictures fit beside each other.", hint="Leave some out.")
+    if request.results and not request.image:
+        return _prepare_results(request, limits)
     protocol, convention = protocols.find(request.protocol[:60])
     source = read_picture(request.image, limits)
     scale = Scale.parse(str(request.scale), source.size)
@@ -185,9 +202,55 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
         scoring = Scoring(pair, convention, request.protocol)
         if not convention.quantised or pair.lr.dtype != source.pixels.dtype:
             image = pair.float_lr
-    key = key_of(source)
+    check_results(request.results, scale.output_size(source.size), limits)
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
-    return CompareJob(source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key)
+    return CompareJob(
+        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key_of(source), request.results
+    )
+
+
+def _prepare_results(request: CompareRequest, limits: Limits) -> CompareJob:
+    """The job of results alone."""
+    from gsr_app.engine import protocols  # it imports torch
+
+    if request.methods or request.round_trip:
+        what = "Methods need" if request.methods else "A round trip needs"
+        raise InvalidArgument(f"{what} a picture to start from.", hint="Give one, or compare the results alone.")
+    convention = protocols.find(request.protocol[:60])[1]
+    sizes = {result.path: picture_size(result.path) for result in request.results}
+    largest = max(sizes, key=lambda path: sizes[path][0] * sizes[path][1])
+    shown = request.reference or str(largest)
+    whole = Limits(limits.output_pixels, limits.output_pixels)
+    source = read_picture(shown, whole, "reference" if request.reference else "result")
+    check_results(request.results, source.size, limits)
+    scoring = None
+    if request.reference:
+        # The scale decides the border that scores leave out.
+        pair = protocols.Pair(source.pixels, source.pixels, Scale.parse(str(request.scale), source.size))
+        scoring = Scoring(pair, convention, request.protocol)
+    return CompareJob(
+        source, source.pixels, Path(shown).name, Scale(1.0, 1.0), (), scoring, 1, key_of(source), request.results,
+        has_source=False,
+    )  # fmt: skip
+
+
+def check_results(results: Sequence[ForeignResult], expected: tuple[int, int], limits: Limits) -> None:
+    """Refuse results of another shape than the rest, with the sizes."""
+    for result in results:
+        height, width = picture_size(result.path)
+        if height * width > limits.output_pixels:
+            raise InvalidArgument(
+                f"{result.path.name} has {height * width / 1e6:.0f} megapixels; at most "
+                f"{limits.output_pixels / 1e6:.0f} are taken."
+            )
+        # But for the rounding of its sides to whole pixels.
+        slack = max(1.0, expected[1] / expected[0]) + 1e-6
+        if abs(height * expected[1] / expected[0] - width) > slack:
+            raise InvalidArgument(
+                f"{result.path.name} is {width}×{height}; the results here are {expected[1]}×{expected[0]}, "
+                f"which is another shape.",
+                hint="Choose the scale that it was made at, or crop it alike.",
+            )
 
 
 def key_of(picture: Picture) -> str:
@@ -209,6 +272,7 @@ def first_scene(job: CompareJob, sink: Sink) -> Scene:
     """Everything that is known before anything has run."""
     height, width = job.output_size
     panes = [waiting_pane(method) for method in job.methods]
+    panes += [waiting_result(result) for result in job.results]
     if job.scoring is not None:
         reference = job.scoring.pair.reference
         covered = (reference.shape[0] / job.scale.y, reference.shape[1] / job.scale.x)
@@ -217,8 +281,10 @@ def first_scene(job: CompareJob, sink: Sink) -> Scene:
             picture_pane(reference, url, covered, id="reference", name="Reference", colour=REFERENCE_COLOUR,
                          kind="reference")
         )  # fmt: skip
-    size, url = job.source.size, sink.put_still("input", job.source.pixels).url
-    panes.append(_input_pane(job.source, url, hidden=len(panes) > 1))
+    size = job.source.size
+    if job.has_source:
+        url = sink.put_still("input", job.source.pixels).url
+        panes.append(_input_pane(job.source, url, hidden=len(panes) > 1))
     return Scene(
         tuple(panes), Source(job.key, job.name, size[1], size[0]), Frame(width, height),
         {"x": job.scale.x, "y": job.scale.y}, running=True, run=secrets.token_urlsafe(18),

@@ -115,6 +115,24 @@ class Scene:
     run: str = ""  # run id: the page ignores updates of a run that it has stopped
 
 
+@dataclass(frozen=True)
+class AlbumPage:
+    """One of several pictures that are compared. Before its run has begun, its scene is empty."""
+
+    title: str
+    thumbnail: str = ""  # the address of a small picture
+    scene: Scene = Scene()
+
+
+@dataclass(frozen=True)
+class Album:
+    """Several pictures that are compared by the same methods."""
+
+    id: str
+    pages: tuple[AlbumPage, ...]
+    number: int = 0  # of the page that is shown, unless its reader has opened another
+
+
 def as_json(value: object) -> Any:
     """Nested dataclasses as JSON data. JSON has no infinity (the PSNR of identical pictures): it becomes a large finite
     number, which still sorts as the best."""

@@ -13,11 +13,14 @@ from gsr_app.core.pixels import has_alpha
 from gsr_app.core.types import Scale, Timing, Upscaled
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import PaneError, PaneField, PaneMetrics, PaneSpec
+from gsr_app.viewer.results import ForeignResult
 from gsr_app.viewer.sink import Stored
 
 Pixels = NDArray[Any]
 
 INPUT_COLOUR, REFERENCE_COLOUR = "#c9b28a", "#e9e9e6"
+_RESULT_COLOURS = ("#7d9bc1", "#c17d9b", "#9bc17d", "#c1a77d", "#7dc1b4", "#a57dc1")
+NO_LICENCE = "not stated"  # of results that were made elsewhere
 
 
 def licences(method: Method) -> str:
@@ -28,6 +31,15 @@ def licences(method: Method) -> str:
 
 def waiting_pane(method: Method) -> PaneSpec:
     return PaneSpec(method.id, method.title, method.color, licence=licences(method))
+
+
+def waiting_result(result: ForeignResult) -> PaneSpec:
+    """The pane of a result that was made elsewhere, before its file is read."""
+    return PaneSpec(result.id, result.name, result_colour(result), elsewhere=True, licence=NO_LICENCE)
+
+
+def result_colour(result: ForeignResult) -> str:
+    return _RESULT_COLOURS[result.number % len(_RESULT_COLOURS)]
 
 
 def picture_pane(pixels: Pixels, url: str, span: tuple[float, float], **fields: Any) -> PaneSpec:

@@ -165,7 +165,7 @@ def _cells(row: Row, width: float) -> list[_Cell]:
     name_lines = max(len(name) for name in names.values())
     cells: list[_Cell] = []
     for pane in panes:
-        lines = [((text, False),) for text in names[pane.id]]
+        lines: list[tuple[tuple[str, bool], ...]] = [((text, False),) for text in names[pane.id]]
         lines += [(("", False),)] * (name_lines - len(lines)) if scores else []
         if pane.id in scores:
             lines.append(_score_parts(scores[pane.id], best))

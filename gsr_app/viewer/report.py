@@ -25,6 +25,7 @@ from gsr_app.viewer.figure import draw_figure
 from gsr_app.viewer.page.build import page_css, page_data
 from gsr_app.viewer.paper import write_figure
 
+_THUMBNAIL_PX = (168, 132)
 SAME = "#url"  # a download that is the picture itself
 
 
@@ -113,7 +114,8 @@ def build_report(
         "id": digest.hexdigest(),
         "title": title,
         "pages": [
-            {"title": page.title, "scene": as_json(scene)} for page, (scene, _) in zip(pages, carried, strict=True)
+            {"title": page.title, "thumbnail": _thumbnail(page) if len(pages) > 1 else "", "scene": as_json(scene)}
+            for page, (scene, _) in zip(pages, carried, strict=True)
         ],
         "fields": {name: url for _, fields in carried for name, url in fields.items()},
         "methods": [_described(method, shown) for method in methods] + _foreign(shown, methods),
@@ -139,6 +141,21 @@ def build_report(
         f'modules.then(({{ {show} }}) => {show}(document.querySelector("#report"), report));\n'
         "</script></body></html>\n"
     )
+
+
+def _thumbnail(page: Page) -> str:
+    """A small picture of a page, for the strip of all pages."""
+    order = {"reference": 0, "method": 1, "input": 2}
+    panes = sorted(page.scene.panes, key=lambda pane: order[pane.kind])
+    png = next((page.pictures[pane.id] for pane in panes if pane.id in page.pictures), None)
+    if png is None:
+        return ""
+    with Image.open(io.BytesIO(png)) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail(_THUMBNAIL_PX)
+    jpeg = io.BytesIO()
+    small.save(jpeg, "JPEG", quality=80)
+    return bundle.data_url(jpeg.getvalue(), "image/jpeg")
 
 
 def _described(method: Method, shown: Sequence[PaneSpec]) -> dict[str, str]:

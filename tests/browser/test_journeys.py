@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app.harness.cli import main
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import noise
+from tests.browser.test_app import choose, run_to_end, upload
 
 pytestmark = pytest.mark.browser
 
@@ -41,3 +46,142 @@ def test_a_photograph_on_a_phone_becomes_a_saved_jpeg(new_page: Callable[..., An
         small = np.asarray(saved.resize((128, 96), Image.Resampling.BOX)).astype(float)
     with Image.open(photograph) as original:
         assert np.abs(small - np.asarray(original)).mean() < 4
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_two_methods_and_two_results_made_elsewhere_are_judged_over_three_pictures(
+    new_page: Callable[..., Any], address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A reviewer has three pictures, and what two other programs made of them.
+    pictures = {name: Image.fromarray(noise(12, 16, seed)).resize((64, 48), 3) for seed, name in enumerate("abc")}
+    theirs = {name: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for name, picture in pictures.items()}
+    half = {name: picture.resize((32, 24)) for name, picture in pictures.items()}
+    page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    upload(page, np.asarray(pictures["a"]), "a.png")
+    files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": png(pictures[name])} for name in "bc"]
+    page.locator("#morepictures input[type=file]").set_input_files(files)
+    page.locator("#morepictures li").nth(1).wait_for()
+    files = [
+        {"name": f"{name}_x2_{title}.png", "mimeType": "image/png", "buffer": png(made[name])}
+        for name in "abc"
+        for title, made in (("Theirs", theirs), ("Half", half))
+    ]
+    page.locator("#results input[type=file]").set_input_files(files)
+    names = page.locator("#results input.gsr-filename")
+    page.wait_for_function("() => document.querySelectorAll('#results input.gsr-filename')[5]?.value === 'Half'")
+    # The names can be changed.
+    for i in (1, 3, 5):
+        names.nth(i).fill("Small <b>")
+        names.nth(i).press("Tab")
+        page.wait_for_function(
+            "(i) => document.querySelectorAll('#results input.gsr-filename')[i].value.startsWith('Small')", arg=i
+        )
+    choose(page, "swift", "bicubic")
+    page.locator("#scaletext input").fill("2")
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("#roundtrip input").check()
+    page.locator("#forecast").get_by_text("32 × 24").wait_for()
+    # All three run, and a strip of them leads from one to the next.
+    page.locator("#run").click()
+    wait_for(
+        page, "viewer.album.pages.length === 3 && viewer.album.pages.every(({scene}) => scene.source && !scene.running)"
+    )
+    wait_for(page, "viewer.scene.source.name === 'c.png' && viewer.allPanes.every((p) => p.picture)")
+    row = page.locator(".gsr-tablebox tr", has_text="Small <b>")
+    assert row.get_by_text("made elsewhere").count() == 1
+    assert "scored after a bicubic resize to 64×48" in row.inner_text()
+    page.locator(".gsr-stage").focus()
+    page.keyboard.press(",")
+    wait_for(page, "viewer.scene.source.name === 'b.png' && viewer.allPanes.every((p) => p.picture)")
+    page.locator(".gsr-filmstrip [aria-pressed=true]").focus()
+    page.keyboard.press("ArrowLeft")
+    wait_for(page, "viewer.scene.source.name === 'a.png' && viewer.allPanes.every((p) => p.picture)")
+    page.evaluate("() => document.querySelector('.gsr-viewer').viewer.addRegion({x: 4, y: 3, width: 12, height: 10})")
+    page.get_by_text("Zoom to region").wait_for()
+    # The figure holds the crops bit for bit, with the scores of each.
+    page.get_by_role("button", name="Figure", exact=True).click()
+    page.get_by_label("One column, 3.5 in").check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PDF").click()
+    pdf = Path(download.value.path()).read_bytes()
+    assert b"/MediaBox [0 0 252.000" in pdf
+    streams = [zlib.decompress(part) for part in re.findall(rb"stream\n(.*?)\nendstream", pdf, re.DOTALL)]
+    assert np.asarray(theirs["a"])[6:26, 8:32].tobytes() in streams
+    assert any(b"(Small <b>) Tj" in one and b"(PSNR / SSIM) Tj" in one for one in streams)
+    page.get_by_role("dialog", name="Figure").get_by_role("button", name="Close").click()
+    # One report of all three pictures.
+    page.get_by_role("button", name="Report", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="make the report").click()
+    report = tmp_path / "report.html"
+    report.write_bytes(Path(download.value.path()).read_bytes())
+    # Three raters judge it blind, without a network; each vote leads to the next picture.
+    votes: list[str] = []
+    for rater, favourite in enumerate(("Theirs", "Theirs", "Swift")):
+        reader = new_page(offline=True, accept_downloads=True)
+        reader.goto(report.as_uri())
+        wait_for(reader, "viewer.album.pages.length === 3 && viewer.allPanes.every((p) => p.picture)")
+        assert reader.locator(".gsr-filmstrip img").count() == 3
+        reader.get_by_role("button", name="Judge blind").click()
+        for number in range(3):
+            wait_for(reader, f"viewer.scene.source.key === 'blind-{number}' && viewer.shown.every((p) => p.picture)")
+            seen = " ".join(reader.locator(".gsr-stage, .gsr-bar, .gsr-blind").all_inner_texts())
+            assert not re.search("Theirs|Small|Swift|Bicubic|dB", seen)
+            letter = reader.evaluate(
+                "([number, name]) => { const url = report.pages[number].scene.panes.find((one) => one.name === name).url;"
+                " return document.querySelector('.gsr-viewer').viewer.scene.panes.find((one) => one.url === url).id; }",
+                [number, favourite],
+            )
+            reader.get_by_role("button", name=f"{letter} is best").click()
+        reader.get_by_text("3 of 3 judged").wait_for()
+        with reader.expect_download() as download:
+            reader.get_by_role("button", name="export votes").click()
+        path = tmp_path / f"{rater}.json"
+        path.write_bytes(Path(download.value.path()).read_bytes())
+        votes.append(str(path))
+    assert len({json.loads(Path(path).read_text())["rater"] for path in votes}) == 3
+    # The tally names the results that were made elsewhere, and counts people.
+    assert main(["compare", "--tally", *votes]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^Theirs +6\.0 +9 ", told, re.MULTILINE)
+    assert re.search(r"^swift +3\.0 +9 ", told, re.MULTILINE)
+    assert "Small <b>" in told
+    assert "3 raters" in told
+    # In the app the same pictures are judged one after the other, too, and the names come back at the end.
+    page.get_by_role("button", name="Judge blind").last.click()
+    for number in range(3):
+        wait_for(page, f"viewer.blind && viewer.scene.source.key === 'blind-{number}'")
+        page.get_by_role("button", name="cannot tell").click()
+    page.locator(".gsr-blindbar").get_by_text("none 3×").wait_for()
+
+
+def test_results_alone_are_compared_without_a_picture(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    made = {"one": Image.fromarray(noise(48, 64, 1)), "two": Image.fromarray(noise(24, 32, 2))}
+    files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(picture)} for n, picture in made.items()]
+    page.locator("#results input[type=file]").set_input_files(files)
+    page.wait_for_function("() => document.querySelectorAll('#results input.gsr-filename')[1]?.value === 'two'")
+    run_to_end(page)
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.panes.map((p) => p.name)") == [
+        "one",
+        "two",
+    ]
+    assert "made at 32×24" in page.locator(".gsr-tablebox").inner_text()
+    page.locator("#notice").get_by_text("compared alone").wait_for()
+    # A picture of another shape is refused with the sizes, and can be removed.
+    files = [{"name": "other.png", "mimeType": "image/png", "buffer": png(Image.new("RGB", (50, 50)))}]
+    page.locator("#results input[type=file]").set_input_files(files)
+    page.locator("#results li").nth(2).wait_for()
+    page.locator("#run").click()
+    page.locator("#notice").get_by_text("other.png is 50×50; the results here are 64×48").wait_for()
+    page.get_by_role("button", name="Remove other.png").click()
+    page.locator("#results li").nth(2).wait_for(state="detached")

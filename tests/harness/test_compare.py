@@ -15,6 +15,7 @@ from PIL import Image
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.cli import main
 from gsr_app.harness.tally import Vote, count_votes, format_tally, read_votes, tally_votes
+from gsr_app.viewer.results import name_result
 
 
 def votes_file(path: Path, votes: list[tuple[list[str], str]]) -> Path:
@@ -42,7 +43,7 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert reference in streams, "the crop is in the file bit for bit"
     drawing = next(part for part in streams if part.startswith(b"q "))
     assert re.search(rb"\(Bicubic\) Tj", drawing)
-    assert b"(noise \xd7" in drawing
+    assert b"(noise \\(\xd72\\)) Tj" in drawing
     assert len(re.findall(rb"Tr \(\d+\.\d\d\) Tj 0 Tr \( / \) Tj . Tr \(0\.\d{4}\) Tj", drawing)) == 2
     assert drawing.count(b"2 Tr") == 2, "the best PSNR and the best SSIM are bold"
     said = capsys.readouterr().out
@@ -134,6 +135,43 @@ def test_results_made_elsewhere_are_scored_and_shown_like_methods(
         code = main([*one, *bad])
         assert code == (2 if about else 0)
         assert about in capsys.readouterr().err
+
+
+def test_results_are_compared_without_the_picture_that_they_were_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    reference = Image.fromarray(pixels).resize((64, 48), 3)
+    for folder, size in (("truth", (64, 48)), ("same", (64, 48)), ("half", (32, 24))):
+        (tmp_path / folder).mkdir()
+        reference.resize(size, 3).save(tmp_path / folder / "a.png")
+    same, half, truth = (str(tmp_path / folder / "a.png") for folder in ("same", "half", "truth"))
+    words = ["compare", "--result", f"Half={half}", "--result", f"Same={same}", "--report", str(tmp_path / "r.html")]
+    assert main([*words, "--scale", "2", "--reference", truth, "--region", "40,30,16,12"]) == 0
+    assert re.search(r"Same +made elsewhere +inf dB", capsys.readouterr().out)
+    text = (tmp_path / "r.html").read_text()
+    assert "Half: made at 32×24, scored after" in text.replace("\\u00d7", "×")
+    assert '"kind":"input"' not in text
+    # Without a reference there are no scores; folders are matched by the stems of their files.
+    folders = ["--results", f"Half={tmp_path / 'half'}", "--results", f"Same={tmp_path / 'same'}"]
+    assert main(["compare", *folders, "--table", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "a.png,Half,elsewhere,,,,,,,done", "a.png,Same,elsewhere,,,,,,,done",
+    ]  # fmt: skip
+    for bad, about in ((["--methods", "bicubic"], "Methods need a picture"), (["--round-trip"], "A round trip needs")):
+        assert main([*words, *bad]) == 2
+        assert about in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("cat_x4_SwinIR", "SwinIR"), ("catx4-SwinIR-light", "SwinIR-light"), ("cat_SwinIR_x2.7", "SwinIR"),
+        ("cat_2_mine", "mine"), ("cat", "cat"), ("cat_x4", "cat_x4"), ("caterpillar_x4", "caterpillar"),
+    ],
+)  # fmt: skip
+def test_a_result_is_named_by_what_follows_its_picture(stem: str, name: str) -> None:
+    assert name_result(stem, ["cat", "cat_2"]) == name
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import gradio as gr
 
 from gsr_app.ui.inputs import STATIC
 from gsr_app.viewer import bundle
-from gsr_app.viewer.contract import Scene, as_json
+from gsr_app.viewer.contract import Album, Scene, as_json
 
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
 # constructor is given. The mode and the region of interest are kept in the address of the page.
 _ON_LOAD = """
-modules.then(({ Viewer, Blind, copyText, el }) => {
+modules.then(({ Viewer, Album, Blind, copyText, el }) => {
   let changed = () => {};
   const call = async (name, data) => {
     const answer = await server[name](data);
@@ -46,6 +46,7 @@ modules.then(({ Viewer, Blind, copyText, el }) => {
       setParameter("region", region ? [region.x, region.y, region.width, region.height].join() : "");
     },
   });
+  const album = new Album(viewer);
   viewer.setEmpty(
     el("p", {}, "Drop, paste or choose a picture, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "Try an example"),
@@ -57,7 +58,7 @@ __EXTRA__
     if (props.first) leaveBlind();
     const isFirst = viewer.isIntroduction;
     viewer.isIntroduction = false;
-    viewer.setScene(props.value);
+    album.take(props.value);
     if (props.first && !viewer.scene.source) showFirst();
     else if (isFirst && props.first) viewer.setMode(requestedMode ?? "grid");
     changed();
@@ -78,7 +79,7 @@ __EXTRA__
 
 
 class ViewerComponent(gr.HTML):
-    """Shows a `Scene`. `example` is triggered by the button of the empty stage.
+    """Shows a `Scene` or an `Album`. `example` is triggered by the button of the empty stage.
 
     first: what the stage shows before there is a picture (`first_screen`), with the buttons of the Compare tab.
     """
@@ -106,10 +107,10 @@ class ViewerComponent(gr.HTML):
         """The scene comes from the server only: what the page sends back is ignored."""
 
     def postprocess(self, value: Any) -> Any:
-        return as_json(value if isinstance(value, Scene) else Scene())
+        return as_json(value if isinstance(value, (Scene, Album)) else Scene())
 
     def api_info(self) -> dict[str, Any]:
-        return {"type": "object", "description": "a scene of the viewer"}
+        return {"type": "object", "description": "a scene or an album of the viewer"}
 
     def get_block_name(self) -> str:
         return "html"

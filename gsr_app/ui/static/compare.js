@@ -1,6 +1,6 @@
 /* What the Compare tab adds to the viewer: the first screen, the button over a new picture, and a blind test.
  *
- * Runs inside the component's script, with its `viewer`, `query`, `trigger` and `props`, and `el`, `copyText` and `Blind` of the modules. */
+ * Runs inside the component's script, with its `viewer`, `query`, `trigger`, `props` and `album`, and `el`, `copyText` and `Blind` of the modules. */
 
 const FIRST = "first"; // the key of the first screen's picture
 const WIPE_MS = 6000; // there and back
@@ -83,34 +83,61 @@ viewer.stage.append(enlarge);
 
 // ---- blind: the results of this scene as A, B, …; the names come back after the vote
 
-let hiddenScene = null;
+let judged = null; // the pages that are judged
 let blind = null;
 const blindBar = el("div", { className: "gsr-blindbar", hidden: true });
 viewer.stage.before(blindBar);
 
+const canJudge = (scene) => !scene.running && scene.panes.filter((spec) => spec.kind === "method" && spec.url).length > 1;
+
 function judge() {
   stopMoving();
-  hiddenScene = viewer.scene;
-  const { source, run } = hiddenScene;
-  blind = new Blind(viewer, { id: run || source.key, pages: [{ title: source.name, scene: hiddenScene }] });
-  blind.voted = () => reveal();
+  album.keepRegions();
+  const { scene } = viewer;
+  const all = album.isOpen ? album.pages : [{ title: scene.source.name, scene }];
+  judged = { before: scene, numbers: all.map((_, i) => i).filter((i) => canJudge(all[i].scene)) };
+  const pages = judged.numbers.map((i) => all[i]);
+  blind = new Blind(viewer, { id: pages.map((page) => page.scene.run || page.scene.source.key).join(" "), pages }, (i) => showBlind(judged.numbers[i]));
+  blind.voted = (isLast) => isLast && reveal();
   blindBar.replaceChildren(blind.node, button("Cancel", () => reveal()));
   blindBar.hidden = false;
   viewer.blind = true;
   viewer.setMode("grid");
-  viewer.setScene(blind.hide(0));
+  showBlind(judged.numbers.includes(album.number) ? album.number : judged.numbers[0]);
+}
+
+function showBlind(number) {
+  if (!album.isOpen) return viewer.setScene(blind.hide(0));
+  album.disguise = (i) => (judged.numbers.includes(i) ? blind.hide(judged.numbers.indexOf(i)) : album.pages[i].scene);
+  album.open(number, true);
 }
 
 function reveal() {
-  if (!hiddenScene) return;
-  const scene = hiddenScene;
-  const vote = blind.votes.at(-1);
-  hiddenScene = null;
+  if (!judged) return;
+  const { before } = judged;
+  const { votes, names } = blind;
+  endBlind();
+  if (album.isOpen) album.open(album.number, true);
+  else viewer.setScene(before);
+  const chosen = (best) => (best ? names.get(best) : "");
+  let told = "";
+  if (votes.length === 1) told = votes[0].best ? `You chose ${chosen(votes[0].best)}.` : "You could not tell them apart.";
+  else if (votes.length) told = `You chose ${[...counts(votes.map(({ best }) => chosen(best) || "none"))].map(([name, n]) => `${name} ${n}×`).join(", ")}.`;
+  const save = votes.length && button("Save votes", () => blind.export());
+  blindBar.replaceChildren(el("span", { role: "status" }, told), ...(save ? [save] : []), button("Close", () => (blindBar.hidden = true)));
+  blindBar.hidden = !votes.length;
+}
+
+function counts(words) {
+  const found = new Map();
+  for (const word of words) found.set(word, (found.get(word) ?? 0) + 1);
+  return [...found].sort(([, a], [, b]) => b - a);
+}
+
+function endBlind() {
+  judged = null;
   viewer.blind = false;
-  viewer.setScene(scene);
-  const name = (id) => scene.panes.find((spec) => spec.id === id)?.name;
-  blindBar.replaceChildren(el("span", { role: "status" }, vote ? (vote.best ? `You chose ${name(vote.best)}.` : "You could not tell them apart.") : ""), button("Close", () => (blindBar.hidden = true)));
-  blindBar.hidden = !vote;
+  album.disguise = null;
 }
 
 const judgeButton = el("button", { type: "button", className: "gsr-plain", title: "Hide the names, and choose the best", onclick: () => judge() }, "Judge blind");
@@ -118,8 +145,7 @@ viewer.dock.tools.prepend(judgeButton);
 
 /** Before a scene of the server is shown. */
 function leaveBlind() {
-  hiddenScene = null;
-  viewer.blind = false;
+  endBlind();
   blindBar.hidden = true;
 }
 
@@ -211,5 +237,5 @@ function refresh() {
   enlarge.hidden = !isNew;
   const scale = typedScale();
   enlarge.textContent = /^[\d.,]+$/.test(scale) ? `Enlarge ×${scale}` : "Enlarge";
-  judgeButton.hidden = viewer.blind || scene.running || scene.panes.filter((spec) => spec.kind === "method" && spec.url).length < 2;
+  judgeButton.hidden = viewer.blind || !canJudge(scene) || album.isRunning;
 }

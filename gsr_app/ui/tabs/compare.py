@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,21 @@ import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
-from gsr_app.ui import compare, present, rail
+from gsr_app.ui import albums, compare, present, rail
 from gsr_app.ui.components.viewer import ViewerComponent
+from gsr_app.ui.filelist import FileList
 from gsr_app.ui.first import first_screen
 from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 from gsr_app.viewer import bundle, comparison
 from gsr_app.viewer.comparison import CompareRequest
-from gsr_app.viewer.contract import Scene
+from gsr_app.viewer.contract import Album, Scene
+from gsr_app.viewer.results import name_result
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _FIRST_METHODS = ("swift", "bicubic")
+_RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
 
 
 def build(app: AppState) -> None:
@@ -48,8 +52,16 @@ def build(app: AppState) -> None:
                 elem_id="examples",
             )
             facts = gr.HTML(elem_id="facts", padding=False, apply_default_css=False)
+            others = FileList(
+                text="Add more pictures", title="Compare the same methods on several pictures", named=False,
+                most=albums.MOST_PICTURES - 1, elem_id="morepictures",
+            )  # fmt: skip
             rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
+            results = FileList(
+                text="Add results made elsewhere", title="Pictures that other programs made, compared like methods",
+                named=True, most=albums.MOST_RESULTS, elem_id="results",
+            )  # fmt: skip
             rail.heading("Scale")
             with gr.Row(elem_id="scalerow"):
                 slider = gr.Slider(
@@ -97,21 +109,21 @@ def build(app: AppState) -> None:
 
     # ---- events
 
-    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats]
+    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats, others, results]
 
     def start(
-        path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, request: gr.Request
-    ) -> Iterator[Any]:
+        path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, more: Any, made: Any,
+        request: gr.Request,
+    ) -> Iterator[Any]:  # fmt: skip
         wanted = CompareRequest(path, tuple(ids or ()), str(text), ref, bool(trip), str(name), _whole(runs))
         begun = False
         try:
-            job = compare.prepare(app, wanted)
-            app.pictures.put(str(path), job.key)
-            scene = None
-            for scene in compare.compare(app, rail.visitor(request), job):
-                yield scene, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
+            requests = albums.requests_of(wanted, more, made)
+            shown = None
+            for shown in _shown(app, rail.visitor(request), requests):
+                yield shown, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
                 begun = True
-            yield scene, *rail.buttons(False, "")
+            yield shown, *rail.buttons(False, "" if path or more else _RESULTS_ALONE)
         except GsrError as error:
             yield gr.skip(), *rail.buttons(False, rail.error_note(error))
 
@@ -122,6 +134,18 @@ def build(app: AppState) -> None:
     stop.click(
         lambda: rail.buttons(False, ""), outputs=[run, stop, notice], cancels=[running, running_example],
         api_name="stop", js=_STOP, **rail.QUIET,
+    )  # fmt: skip
+
+    def fill_names(path: Any, more: Any, made: Any) -> Any:
+        """The names of results that nobody has typed: by their files, without the picture's."""
+        stems = [Path(one).stem for one in (path, *(other.path for other in more)) if one]
+        return [
+            one if one.is_own_name else replace(one, name=name_result(one.path.stem, stems)) for one in made
+        ]  # fmt: skip
+
+    gr.on(
+        [results.edit, others.edit, picture.change], fill_names, [picture, others, results], results,
+        trigger_mode="always_last", api_name="name_results", **rail.QUIET,
     )  # fmt: skip
 
     def pick(event: gr.EventData) -> str | None:
@@ -198,6 +222,16 @@ def build(app: AppState) -> None:
     )
 
 
+def _shown(app: AppState, visitor: str, requests: list[CompareRequest]) -> Iterator[Scene | Album]:
+    if len(requests) > 1:
+        yield from albums.run_all(app, visitor, requests)
+        return
+    job = compare.prepare(app, requests[0])
+    if job.has_source:
+        app.pictures.put(str(requests[0].image), job.key)
+    yield from compare.compare(app, visitor, job)
+
+
 # ---- helpers ---------------------------------------------------------------------------------------------------
 
 
@@ -260,13 +294,17 @@ def _recall(app: AppState, data: object) -> tuple[Any, Any, Any, Any, Any]:
     known = {method.id for method in app.engine.methods}
     wanted = asked.get("methods")
     ids = [one for one in wanted if one in known][: comparison.MOST_METHODS] if isinstance(wanted, list) else []
+    album = app.albums.find(asked.get("run"))
+    if album is not None:
+        runs = [page.scene.run for page in album.pages]
+        album = replace(album, number=runs.index(str(asked.get("run"))))
     text = str(asked.get("scale") or "")[:40]
     return (
         path if path and Path(path).is_file() else gr.skip(),
         ids or gr.skip(),
         text or gr.skip(),
         _slider_value(text) if text else gr.skip(),
-        gr.skip() if scene is None else scene,
+        album or scene or gr.skip(),
     )
 
 

@@ -23,7 +23,7 @@ export class Blind {
   constructor(viewer, report, open) {
     this.viewer = viewer;
     this.open = open; // shows another page
-    this.report = report; // {id, pages: [{title, scene}]}
+    this.report = report; // {id, pages: [{title, scene}]}; the id is kept, and names the votes
     this.key = `gsr-votes-${report.id}`;
     this.orders = new Map(); // page -> ids in the order shown
     this.node = el("div", { className: "gsr-blind", hidden: true });
@@ -35,6 +35,11 @@ export class Blind {
     } catch {
       return this.unsaved ?? [];
     }
+  }
+
+  /** The names by the ids of all that were shown. */
+  get names() {
+    return new Map(this.votes.flatMap((vote) => Object.entries(vote.names ?? {})));
   }
 
   #save(votes) {
@@ -79,15 +84,16 @@ export class Blind {
   }
 
   #vote(page, order, best) {
-    const { title } = this.report.pages[page];
+    const { title, scene } = this.report.pages[page];
+    const names = Object.fromEntries(order.map((id) => [id, scene.panes.find((spec) => spec.id === id).name]));
     const rest = this.votes.filter((vote) => vote.page !== page);
-    this.#save([...rest, { page, image: title, shown: order, best, at: new Date().toISOString() }]);
+    this.#save([...rest, { page, image: title, shown: order, names, best, at: new Date().toISOString() }]);
     this.#show(page, order);
     // On to the next picture that has no vote yet.
     const judged = new Set(this.votes.map((vote) => vote.page));
     const next = this.report.pages.map((_, i) => (page + i) % this.report.pages.length).find((i) => !judged.has(i));
     if (next !== undefined) this.open(next);
-    this.voted?.();
+    this.voted?.(next === undefined);
   }
 
   /** An id of this person in this browser, the same in every report: several votes of one person are not several people. */

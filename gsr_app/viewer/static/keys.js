@@ -13,6 +13,7 @@ export const KEYS = [
   ["0", "fit", (v) => v.fit()],
   ["Z", "one to one", (v) => v.oneToOne()],
   ["← ↑ → ↓", "pan; with ⇧ ten times as far; with Alt move the wipe", null],
+  [", .", "of several pictures the one before, the next; also ← → where the whole picture is shown", null],
   ["[ ]", "difference gain down, up", null],
   ["S", "sharp or smooth pixels", (v) => v.toggle("smooth")],
   ["X", "pixel grid (from 8×) and values (from 24×) on or off", (v) => v.toggle("grid")],
@@ -41,7 +42,9 @@ export function pressKey(viewer, event) {
     return true;
   }
   const arrow = ARROWS[event.key];
-  if (arrow && event.altKey) viewer.setWipe(viewer.wipe - arrow[0] * (event.shiftKey ? 0.1 : 0.01));
+  const page = { ",": -1, ".": 1 }[event.key] ?? (arrow && !event.altKey && !event.shiftKey && viewer.view.fitted ? -arrow[0] : 0);
+  if (page && viewer.album?.isOpen) viewer.album.step(page);
+  else if (arrow && event.altKey) viewer.setWipe(viewer.wipe - arrow[0] * (event.shiftKey ? 0.1 : 0.01));
   else if (arrow) {
     const step = (event.shiftKey ? 240 : 24) * viewer.dpr;
     viewer.pan(arrow[0] * step, arrow[1] * step);

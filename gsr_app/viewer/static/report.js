@@ -1,5 +1,6 @@
 /* A report: the viewer over several pictures, the methods and versions, and a blind test. */
 
+import { Album } from "./album.js";
 import { Blind } from "./blind.js";
 import { download, el, followTheme } from "./dom.js";
 import { Viewer } from "./viewer.js";
@@ -14,24 +15,19 @@ export function showReport(root, report) {
     // Only fields that the file includes.
     fieldUrl: async (id) => ({ url: report.fields[id] }),
   });
-  const blind = new Blind(viewer, report, (i) => open(i));
-  let page = 0;
-  const tabs = report.pages.map(({ title }, i) => el("button", { type: "button", onclick: () => open(i) }, title));
+  const album = new Album(viewer);
+  const blind = new Blind(viewer, report, (i) => album.open(i));
   const judge = el("button", { type: "button", "aria-pressed": "false", onclick: () => setBlind(!viewer.blind) }, "Judge blind");
   judge.hidden = report.pages.every(({ scene }) => scene.panes.filter((spec) => spec.kind === "method").length < 2);
 
-  const open = (i) => {
-    page = i;
-    tabs.forEach((tab, k) => tab.setAttribute("aria-pressed", String(k === i)));
-    if (!viewer.blind) blind.node.hidden = true;
-    viewer.regions = [];
-    viewer.setScene(viewer.blind ? blind.hide(i) : report.pages[i].scene);
-    about.hidden = viewer.blind;
-  };
   const setBlind = (on) => {
+    album.keepRegions();
     viewer.blind = on;
+    album.disguise = on ? (i) => blind.hide(i) : null;
     judge.setAttribute("aria-pressed", String(on));
-    open(page);
+    blind.node.hidden = !on;
+    about.hidden = on;
+    album.open(album.number, true);
   };
 
   const rows = report.methods.map((method) =>
@@ -50,12 +46,12 @@ export function showReport(root, report) {
     el("p", { className: "gsr-quiet" }, report.versions),
   );
   root.replaceChildren(
-    el("header", { className: "gsr-reporthead" }, el("h1", {}, report.title), el("nav", { "aria-label": "Pictures" }, ...tabs), judge),
+    el("header", { className: "gsr-reporthead" }, el("h1", {}, report.title), judge),
     blind.node,
     stage,
     about,
   );
-  open(0);
+  album.take({ id: report.id, number: 0, pages: report.pages });
   return viewer;
 }
 

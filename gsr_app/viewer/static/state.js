@@ -34,6 +34,7 @@ export class ViewerState extends Viewport {
   regions = [];
   region = null;
   draft = null;
+  album = null; // several pictures that are compared, of which the scene is one
   blind = false; // while names and figures are hidden
   isIntroduction = false; // while the stage shows what the app can do: without figures
 
@@ -70,7 +71,7 @@ export class ViewerState extends Viewport {
 
   /** What a report, a figure or a table is made of: finished runs with their regions. */
   get savedPages() {
-    return [{ run: this.scene.run, regions: this.regions }];
+    return this.album?.isOpen ? this.album.savedPages : [{ run: this.scene.run, regions: this.regions }];
   }
 
   get showsBase() {

@@ -64,7 +64,7 @@ export class Viewer extends ViewerState {
   /** Show a scene; pictures that are already loaded stay. */
   setScene(scene) {
     if (!scene?.panes) return;
-    if (scene.running && scene.run === this.stopped) scene = asStopped(scene);
+    if (scene.running && this.stopped?.includes(scene.run)) scene = asStopped(scene);
     const before = this.scene;
     // The preview of a picture that arrives after its first result.
     if (scene.source && !scene.run && before.run && before.source?.key === scene.source.key) return;
@@ -118,8 +118,8 @@ export class Viewer extends ViewerState {
 
   /** Show the current run as stopped, and ignore what else it sends. */
   stop() {
-    if (!this.scene.running) return;
-    this.stopped = this.scene.run;
+    if (!this.scene.running && !this.album?.isOpen) return;
+    this.stopped = this.album?.isOpen ? this.album.runs : [this.scene.run];
     this.setScene(this.scene);
   }
 

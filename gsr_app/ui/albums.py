@@ -1,0 +1,60 @@
+"""Comparisons of several pictures, one after the other, as streams of albums."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gsr_app.core.errors import GsrError, InvalidArgument
+from gsr_app.ui import compare
+from gsr_app.ui.filelist import ListedFile
+from gsr_app.ui.files import url_of
+from gsr_app.ui.state import AppState
+from gsr_app.viewer.comparison import CompareRequest
+from gsr_app.viewer.contract import Album, AlbumPage
+from gsr_app.viewer.results import assign_results
+
+MOST_PICTURES = 24
+MOST_RESULTS = 6 * MOST_PICTURES
+
+
+def requests_of(
+    request: CompareRequest, others: Sequence[ListedFile], results: Sequence[ListedFile]
+) -> list[CompareRequest]:
+    """A request for each picture, with the results that were made of it; one without a picture for results alone."""
+    pictures = [Path(request.image)] if request.image else []
+    pictures += [one.path for one in others]
+    if len(pictures) > 1 and request.reference and not request.round_trip:
+        raise InvalidArgument(
+            "A reference belongs to one picture.", hint="Choose the round trip, or compare one picture at a time."
+        )
+    named = [(one.path, one.name if one.is_own_name else "") for one in results]
+    assigned = assign_results(named, pictures)
+    if not pictures:
+        if not results:
+            return [request]
+        return [replace(request, methods=(), round_trip=False, results=tuple(assigned[0]))]
+    return [
+        replace(request, image=str(picture), results=tuple(found))
+        for picture, found in zip(pictures, assigned, strict=True)
+    ]
+
+
+def run_all(app: AppState, visitor: str, requests: Sequence[CompareRequest]) -> Iterator[Album]:
+    """Compare picture after picture; an album at every update. Closing the iterator stops the work."""
+    pages = [AlbumPage(Path(str(one.image)).name, url_of(Path(str(one.image)))) for one in requests]
+    album = Album(secrets.token_urlsafe(12), tuple(pages))
+    for number, request in enumerate(requests):
+        try:
+            job = compare.prepare(app, request)
+        except GsrError as error:
+            raise InvalidArgument(f"{pages[number].title}: {error}", hint=error.hint) from None
+        app.pictures.put(str(request.image), job.key)
+        for scene in compare.compare(app, visitor, job):
+            pages[number] = replace(pages[number], scene=scene)
+            album = replace(album, pages=tuple(pages), number=number)
+            yield album
+        for page in pages[: number + 1]:
+            app.albums.put(album, page.scene.run)
