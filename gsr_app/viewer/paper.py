@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -21,7 +21,11 @@ from gsr_app.viewer.pdf import Box, Line, Outline, Placed, Sheet, text_width, wr
 WIDTHS_IN = {"column": 3.5, "page": 7.16}
 _GAP, _ROW_GAP, _SUBJECT_GAP, _LEAD, _TEXT_TOP = 4.0, 5.0, 9.0, 8.4, 7.6  # points
 _OVERVIEW_DPI = 400
+_OVERVIEW_SHARE = 0.6  # the largest height of an overview above its crops, over the page's width
+_LEAST_CROP_PT = 42.0  # wide enough for a score
+_NARROWED = 0.85  # letters may be this narrow before a name is broken
 _MOST_LETTERS = 48
+_PLACES = {"input": 0, "method": 1, "reference": 2}
 _COLOURS = ((0.84, 0.15, 0.16), (0.12, 0.47, 0.71), (0.17, 0.63, 0.17), (1.0, 0.5, 0.05), (0.58, 0.4, 0.74))
 
 
@@ -47,59 +51,73 @@ def write_figure(rows: Sequence[Row], width: str = "page") -> bytes:
 
 
 class _Subject:
-    """One picture: its overview at the left, and the crops of its regions in a grid beside it."""
+    """One picture: its overview, and the crops of its regions in a grid beside it, or below if too small."""
 
     def __init__(self, rows: list[Row], width_pt: float) -> None:
         self._rows, self._width_pt = rows, width_pt
         self._whole = _overview_pane(rows[0])
         picture = rows[0].pictures[self._whole.id]
         self._picture, self._aspect = picture, picture.width / picture.height * _stretch(rows[0].scene, self._whole)
-        # As many columns as make the crops the largest.
         count = len(rows[0].panes)
-        self._columns = max(range(1, count + 1), key=lambda columns: self._cell_width(columns, 2))
-        self._cells = [_cells(row, self._cell_width(self._columns, 2)) for row in rows]
+        # As many columns as make the crops the largest.
+        self._columns = max(range(1, count + 1), key=lambda columns: self._width_beside(columns, 2))
+        self._is_beside = self._width_beside(self._columns, 2) >= _LEAST_CROP_PT
+        if not self._is_beside:
+            depth = math.ceil(count / max(1, int((width_pt + _GAP) / (_LEAST_CROP_PT + _GAP))))
+            self._columns = math.ceil(count / depth)
+        self._cells = [_cells(row, self._cell_width(2)) for row in rows]
         self._text_lines = max(len(cell.lines) for cells in self._cells for cell in cells)
-        self._cell = self._cell_width(self._columns, self._text_lines)
+        self._cell = self._cell_width(self._text_lines)
+        self._depth = self._rows_of(self._columns)
+        tall = sum(self._depth * self._cell / row.aspect for row in rows)
+        self._grid_height = tall + self._depth * len(rows) * (_text_height(self._text_lines) + _ROW_GAP) - _ROW_GAP
 
-    def _depth(self, columns: int) -> int:
+    def _rows_of(self, columns: int) -> int:
         """Rows of the grid per region."""
         return math.ceil(len(self._rows[0].panes) / columns)
 
-    def _cell_width(self, columns: int, text_lines: int) -> float:
+    def _cell_width(self, text_lines: int) -> float:
+        if self._is_beside:
+            return self._width_beside(self._columns, text_lines)
+        return (self._width_pt - (self._columns - 1) * _GAP) / self._columns
+
+    def _width_beside(self, columns: int, text_lines: int) -> float:
         """So that overview and crops fill the page's width, and end at the same height."""
-        depth, text = self._depth(columns), _TEXT_TOP + _LEAD * (text_lines - 1) + 2
+        depth = self._rows_of(columns)
         tall = sum(depth / row.aspect for row in self._rows)
-        fixed = (depth * len(self._rows) - 1) * (text + _ROW_GAP)
+        fixed = (depth * len(self._rows) - 1) * (_text_height(text_lines) + _ROW_GAP)
         return (self._width_pt - columns * _GAP - self._aspect * fixed) / (columns + self._aspect * tall)
 
     @property
-    def _text_height(self) -> float:
-        return _TEXT_TOP + _LEAD * (self._text_lines - 1) + 2
+    def _overview(self) -> Box:
+        if self._is_beside:
+            tall = self._grid_height - _text_height(self._text_lines)
+            return Box(0.0, 0.0, tall * self._aspect, tall)
+        wide = min(self._width_pt, _OVERVIEW_SHARE * self._width_pt * self._aspect)
+        return Box((self._width_pt - wide) / 2, 0.0, wide, wide / self._aspect)
+
+    @property
+    def _grid_top(self) -> float:
+        return 0.0 if self._is_beside else self._overview.height + _text_height(1) + _ROW_GAP
 
     @property
     def height(self) -> float:
-        depth = self._depth(self._columns)
-        tall = sum(depth * self._cell / row.aspect for row in self._rows)
-        return tall + depth * len(self._rows) * (self._text_height + _ROW_GAP) - _ROW_GAP
+        return self._grid_top + self._grid_height
 
     def place(self, top: float, pictures: list[Placed], lines: list[Line], outlines: list[Outline]) -> None:
-        tall = self.height - self._text_height
-        whole = Box(0.0, top, tall * self._aspect, tall)
-        pictures.append(Placed(_reduced(self._picture, whole.width), whole))
+        whole = replace(self._overview, y=top)
+        pictures.append(Placed(_reduced(self._picture, whole.width), whole, smooth=True))
         title = _title(self._rows[0].scene)
-        lines.append(Line(whole.width / 2, top + tall + _TEXT_TOP, ((title, False),), whole.width))
-        y = top
+        lines.append(Line(whole.x + whole.width / 2, top + whole.height + _TEXT_TOP, ((title, False),), self._width_pt))
+        left, y = whole.width + _GAP if self._is_beside else 0.0, top + self._grid_top
         for number, (row, cells) in enumerate(zip(self._rows, self._cells, strict=True)):
             colour = _COLOURS[number % len(_COLOURS)]
             outlines.append(Outline(_region_box(row, self._whole, whole), colour))
             height = self._cell / row.aspect
+            step = height + _text_height(self._text_lines) + _ROW_GAP
             for index, cell in enumerate(cells):
                 line, column = divmod(index, self._columns)
-                box = Box(
-                    whole.width + _GAP + column * (self._cell + _GAP),
-                    y + line * (height + self._text_height + _ROW_GAP),
-                    self._cell, height,
-                )  # fmt: skip
+                box = Box(left + column * (self._cell + _GAP), y + line * step, self._cell, height)
                 if cell.crop is not None:
                     pictures.append(Placed(cell.crop, box))
                     if len(self._rows) > 1:
@@ -108,7 +126,11 @@ class _Subject:
                     baseline = box.y + box.height + _TEXT_TOP + k * _LEAD
                     if any(text for text, _ in parts):
                         lines.append(Line(box.x + box.width / 2, baseline, parts, box.width))
-            y += self._depth(self._columns) * (height + self._text_height + _ROW_GAP)
+            y += self._depth * step
+
+
+def _text_height(lines: int) -> float:
+    return _TEXT_TOP + _LEAD * (lines - 1) + 2
 
 
 def _overview_pane(row: Row) -> PaneSpec:
@@ -153,7 +175,7 @@ def _title(scene: Scene) -> str:
 
 
 def _cells(row: Row, width: float) -> list[_Cell]:
-    panes = row.panes
+    panes = sorted(row.panes, key=lambda pane: _PLACES[pane.kind])
     cuts = {pane.id: cut(row, pane) for pane in panes}
     scores = score_crops(row, cuts)
     best = {
@@ -183,10 +205,10 @@ def _score_parts(score: CropScore, best: Mapping[str, float | None]) -> tuple[tu
 
 
 def _wrap(name: str, width: float) -> tuple[str, ...]:
-    """A name in one line, or in the two that are the most equal."""
+    """A name in one line, slightly narrowed if need be, or in the two that are the most equal."""
     words = [word for word in re.split(r"(?<=[\s_-])", name) if word]
-    if text_width(name) <= width or len(words) < 2:
-        return (name,)
     halves = [("".join(words[:at]).rstrip(), "".join(words[at:])) for at in range(1, len(words))]
-    longest: Callable[[tuple[str, ...]], float] = lambda lines: max(map(text_width, lines))  # noqa: E731
-    return min(halves, key=longest)
+    halves = [one for one in halves if min(map(len, one)) > 2]
+    if text_width(name) <= width / _NARROWED or not halves:
+        return (name,)
+    return min(halves, key=lambda lines: max(map(text_width, lines)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from PIL import Image, ImageFont
 TEXT_PT = 7.0
 _FONT = "Aileron"  # comes with Pillow, free to embed
 _CODES = "cp1252"  # PDF calls it WinAnsiEncoding
+_NEAREST = str.maketrans({"×": "x", "–": "-", "—": "-", "ß": "ss", "æ": "ae", "ø": "o", "’": "'", "“": '"', "”": '"'})
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Placed:
 
     picture: Image.Image
     box: Box
+    smooth: bool = False  # whether it may be smoothed where it is enlarged
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def write_pdf(sheet: Sheet) -> bytes:
     drawing: list[str] = []
     for placed in sheet.pictures:
         name, box = f"I{len(names)}", placed.box
-        names[name] = document.add_image(placed.picture.convert("RGB"))
+        names[name] = document.add_image(placed.picture.convert("RGB"), placed.smooth)
         bottom = sheet.height - box.y - box.height
         drawing.append(f"q {box.width:.3f} 0 0 {box.height:.3f} {box.x:.3f} {bottom:.3f} cm /{name} Do Q")
     for outline in sheet.outlines:
@@ -93,7 +96,9 @@ def _line(line: Line, height: float) -> str:
 
 
 def _shown(text: str) -> str:
-    return text.encode(_CODES, "replace").decode(_CODES)
+    """The text in the letters that the font has: those of ASCII, and of others their nearest."""
+    plain = unicodedata.normalize("NFKD", text.translate(_NEAREST))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter)).encode("ascii", "replace").decode()
 
 
 def _escaped(text: str) -> str:
@@ -122,8 +127,9 @@ class _Document:
         self._objects.append(data)
         return len(self._objects)
 
-    def add_image(self, image: Image.Image) -> int:
-        form = "/Type /XObject /Subtype /Image /ColorSpace /DeviceRGB /BitsPerComponent 8 /Interpolate false"
+    def add_image(self, image: Image.Image, smooth: bool) -> int:
+        form = f"/Type /XObject /Subtype /Image /Interpolate {str(smooth).lower()} /ColorSpace /DeviceRGB"
+        form += " /BitsPerComponent 8"
         return self.add(f"{form} /Width {image.width} /Height {image.height}", image.tobytes())
 
     def finish(self, drawing: bytes, images: dict[str, int], size: tuple[float, float]) -> bytes:

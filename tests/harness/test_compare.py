@@ -43,7 +43,7 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert reference in streams, "the crop is in the file bit for bit"
     drawing = next(part for part in streams if part.startswith(b"q "))
     assert re.search(rb"\(Bicubic\) Tj", drawing)
-    assert b"(noise \\(\xd72\\)) Tj" in drawing
+    assert b"(noise \\(x2\\)) Tj" in drawing
     assert len(re.findall(rb"Tr \(\d+\.\d\d\) Tj 0 Tr \( / \) Tj . Tr \(0\.\d{4}\) Tj", drawing)) == 2
     assert drawing.count(b"2 Tr") == 2, "the best PSNR and the best SSIM are bold"
     said = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
         (tmp_path / "best").mkdir(exist_ok=True)
         Image.open(tmp_path / f"{name}_1.png").save(tmp_path / f"best/{name}_1.png")
     words = ["compare", str(tmp_path / "a_1.png"), str(tmp_path / "b_1.png"), "--scale", "2", "--round-trip"]
-    words += ["--methods", "bicubic,nearest", "--results", f"The best & only={tmp_path / 'best'}"]
+    words += ["--methods", "bicubic,nearest", "--results", f"The best & Größte={tmp_path / 'best'}"]
     assert main([*words, "--figure", str(tmp_path / "f.pdf")]) == 2
     assert "regions" in capsys.readouterr().err
     words += ["--region", "2,3,16,12", "--region", "8,8,12,12"]
@@ -87,13 +87,14 @@ def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
         assert bottom + height <= made["page"][1] + 0.01
     assert b"/F 7 Tf" in drawing
     assert b"(equal)" in drawing
+    assert b"Grosste" in drawing  # the font has the letters of ASCII
     table = (tmp_path / "page_table.tex").read_text()
     assert r"Method & a\_1 & b\_1 & mean & Time \\" in table
-    assert r"The best \& only & \textbf{equal} / \textbf{1.0000} &" in table
+    assert r"The best \& Größte & \textbf{equal} / \textbf{1.0000} &" in table
     assert table.count("made elsewhere") == 1
     capsys.readouterr()
     assert main([*words, "--table", "md"]) == 0
-    assert "| The best & only | **equal** / **1.0000** |" in capsys.readouterr().out
+    assert "| The best & Größte | **equal** / **1.0000** |" in capsys.readouterr().out
     assert main([*words, "--table", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith(("a_1.png,", "b_1.png,")) and line.endswith(",done") for line in lines) == 6

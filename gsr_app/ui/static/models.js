@@ -103,9 +103,10 @@ function show() {
   const rows = props.value ?? [];
   const others = make("button", "gsr-plain", "Add a model file of another author");
   others.type = "button";
-  others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. Or drop the file on the table. No code in it runs.";
+  others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. No code in it runs.";
   others.addEventListener("click", () => addFiles("another author", { action: "add-model" }, false));
-  root.replaceChildren(...(props.may_add ? [others] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
+  const hint = make("span", "gsr-quiet", `or drop it here: ${props.accept.replaceAll(",", ", ")}`);
+  root.replaceChildren(...(props.may_add ? [make("div", "gsr-addmodel", others, hint)] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
   [...root.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
 }
 
