@@ -141,6 +141,39 @@ class View:
         return View(origin, (height / sy, width / sx), (height, width))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A rectangle of a picture, in whole source pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def check(self, source_size: tuple[int, int]) -> None:
+        """An error unless it is a part of a picture of this (height, width)."""
+        height, width = source_size
+        is_inside = self.x >= 0 and self.y >= 0 and self.x + self.width <= width and self.y + self.height <= height
+        if not is_inside or min(self.width, self.height) < 1:
+            raise InvalidArgument(
+                f"The part of {self.width}x{self.height} pixels at ({self.x}, {self.y}) is not inside the picture of "
+                f"{width}x{height}."
+            )
+
+    def pixels(self, source_size: tuple[int, int], scale: Scale) -> tuple[slice, slice]:
+        """The rows and columns of the picture at another scale that show any of this part: at least one of each."""
+        height, width = scale.output_size(source_size)
+        return _covered(self.y, self.height, scale.y, height), _covered(self.x, self.width, scale.x, width)
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height} pixels at ({self.x}, {self.y})"
+
+
+def _covered(start: int, length: int, factor: float, size: int) -> slice:
+    first = min(math.floor(start * factor + _SIZE_SLACK), size - 1)
+    return slice(first, max(first + 1, min(math.ceil((start + length) * factor - _SIZE_SLACK), size)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GaussianField:
     """An image as 2-D Gaussians. Scale-free: drawing at scale s multiplies means and sigmas by s.

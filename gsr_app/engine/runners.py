@@ -166,10 +166,11 @@ def _continuous_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid, sink: R
         stop_if_cancelled()
         with run.watch("encode"):
             features = run.call(run.loaded.module.encode, run.send(tile.read(color)))  # pyright: ignore[reportArgumentType]
-        yield from decode_rows(run, blender, tile, partial(_query, run, view, tile, features))
+        yield from decode_rows(run, blender, tile, partial(query, run, view, tile, features))
 
 
-def _query(run: NetworkRun, view: View, tile: tiling.Tile, features: Any, rows: slice, columns: slice) -> Tensor:
+def query(run: NetworkRun, view: View, tile: tiling.Tile, features: Any, rows: slice, columns: slice) -> Tensor:
+    """Rows and columns of the whole picture's view, from the features of a tile around them."""
     wanted = view.crop(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     origin = (wanted.origin[0] - tile.x.begin, wanted.origin[1] - tile.y.begin)
     return run.call(run.loaded.module.query, features, replace(wanted, origin=origin))  # pyright: ignore[reportArgumentType]
@@ -198,10 +199,11 @@ def decode_rows(
 def encode_field(run: NetworkRun, color: Tensor, plane: str) -> Steps[GaussianField]:
     """The field of the whole picture: the Gaussians of every tile's core. `plane` names the planes for the cache."""
     run = replace(run, source_id=f"{run.source_id} {plane}")
-    return (yield from run_in_tiles(run, color, _field_tiles))
+    return (yield from run_in_tiles(run, color, field_of_tiles))
 
 
-def _field_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
+def field_of_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[GaussianField]:
+    """The Gaussians of the cores of tiles, in coordinates of the whole picture."""
     module: Any = run.loaded.module
     arch = run.loaded.arch
     conditioned = arch.scale_conditioned

@@ -23,11 +23,11 @@ from torch import Tensor
 from gsr_app.core import pixels, settings
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.pixels import Layout
-from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
-from gsr_app.engine import cancellation, devices, networks, runners, temporal
+from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Rendered, Scale, Upscaled, View
+from gsr_app.engine import cancellation, devices, networks, parts, runners, temporal
 from gsr_app.engine.cache import ByteLru, fingerprint
 from gsr_app.engine.planes import Planes, stack, unstack
-from gsr_app.engine.rows import ArraySink, PlaneSink
+from gsr_app.engine.rows import ArraySink, PlaneSink, RowSink
 from gsr_app.engine.runners import NetworkRun, Steps
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
@@ -80,10 +80,11 @@ class Session:
         method: str,
         scale: Scale | float,
         window: Window = "published",  # of checkpoints that were run with one; "none" draws Gaussians to their end
+        part: Part | None = None,  # only the result's pixels of this rectangle, without a field
         cancel: Callable[[], bool] | None = None,  # asked between layers; once true, the run ends in `Cancelled`
     ) -> Generator[Progress | Upscaled, None, None]:
         """As `upscale`, step by step: `Progress` before every tile, the `Upscaled` last. Closing it stops the work."""
-        steps = self._upscale(image, method, scale, window)
+        steps = self._upscale(image, method, scale, window, part)
         try:
             while True:
                 with cancellation.cancelling(cancel):  # for each step alone: not set while the caller's code runs
@@ -159,14 +160,17 @@ class Session:
 
     # ---- how ----------------------------------------------------------------------------------------------------
 
-    def _upscale(self, image: Image, method_id: str, scale: Scale | float, window: Window) -> Steps[Upscaled]:
+    def _upscale(
+        self, image: Image, method_id: str, scale: Scale | float, window: Window, part: Part | None = None
+    ) -> Steps[Upscaled]:
         method, scale = registry.method(method_id), _scale(scale)
         watch = Stopwatch(self.device)
         with watch("read"):
             array = _read(image)
             planes = Planes.of(array)
         handle, weights_id = None, ""
-        if method.kind == "field":
+        cut = parts.Cut.of(part, planes.size, scale) if part else None
+        if method.kind == "field" and cut is None:
             run, key = yield from self._field_run(method, array, scale, window, watch)
             weights_id, view = run.loaded.weights_id, View.whole(planes.size, scale)
             if self._fits(run, planes):
@@ -179,8 +183,11 @@ class Session:
         else:
             run = None if method.kind == "resize" else (yield from self._run(method, array, scale, window, watch))
             weights_id = run.loaded.weights_id if run else ""
-            result = yield from _make_pixels(method, run, planes, scale, watch)
-            done = _describe(method, scale)
+            if cut is None:
+                result = yield from _make_pixels(method, run, planes, scale, watch)
+            else:
+                result = yield from _make_part(method, run, planes, cut, watch)
+            done = _describe(method, scale) + (f", of {part} alone" if part else "")
         backend = runners.backend(method.kind, self.device)
         timing = watch.timing(backend=backend, device=devices.describe(self.device))
         warnings = warnings_for(method, scale)
@@ -231,15 +238,7 @@ def _make_pixels(
     """Colour and alpha at another scale, for every kind that makes pixels."""
     sink = ArraySink(planes.layout, scale.output_size(planes.size), watch)
     if run is None:
-        alpha = planes.varying_alpha
-
-        def put_both(top: int, rows: Tensor) -> None:
-            colors, alphas = unstack(rows, method.kernel, has_alpha=alpha is not None)
-            sink.put_color(top, colors)
-            if alphas is not None:
-                sink.put_alpha(top, alphas)
-
-        yield from runners.resize(stack(planes.color, alpha, method.kernel), method.kernel, scale, watch, put_both)
+        yield from runners.resize(*_stacked(method, planes), scale, watch, _both(method, planes, sink))
     else:
         runs = {"pixels": runners.pixels, "continuous": runners.continuous, "video": temporal.draw_still}
         put = {"color": sink.put_color, "alpha": sink.put_alpha}
@@ -247,6 +246,38 @@ def _make_pixels(
             yield from runs[method.kind](run, plane, put[name])
     sink.put_constant_alpha(planes.constant_alpha)
     return sink.array
+
+
+def _make_part(
+    method: Method, run: NetworkRun | None, planes: Planes, cut: parts.Cut, watch: Stopwatch
+) -> Steps[np.ndarray]:
+    """Colour and alpha of a part at another scale, for every kind."""
+    sink = ArraySink(planes.layout, cut.size, watch)
+    if run is None:
+        yield from parts.resize(*_stacked(method, planes), cut, watch, _both(method, planes, sink))
+    else:
+        put = {"color": sink.put_color, "alpha": sink.put_alpha}
+        for name, plane in planes.network_inputs():
+            yield from parts.run_network(run, plane, name, cut, put[name])
+    sink.put_constant_alpha(planes.constant_alpha)
+    return sink.array
+
+
+def _stacked(method: Method, planes: Planes) -> tuple[Tensor, str]:
+    """The planes that a kernel resizes together, and the kernel."""
+    return stack(planes.color, planes.varying_alpha, method.kernel), method.kernel
+
+
+def _both(method: Method, planes: Planes, sink: ArraySink) -> RowSink:
+    """Puts resized planes into a sink: colour, and alpha if it varies."""
+
+    def put(top: int, rows: Tensor) -> None:
+        color, alpha = unstack(rows, method.kernel, has_alpha=planes.varying_alpha is not None)
+        sink.put_color(top, color)
+        if alpha is not None:
+            sink.put_alpha(top, alpha)
+
+    return put
 
 
 def _draw(kept: KeptField, view: View, watch: Stopwatch) -> Steps[np.ndarray]:
@@ -277,6 +308,8 @@ def _describe(method: Method, scale: Scale) -> str:
         return runners.describe_pixels(method.native_scale or 1, scale)
     if method.kind == "video":
         return f"network for clips asked at x{scale}, of a clip that stands still"
+    if method.kind == "field":
+        return f"field drawn at x{scale}"
     return f"{method.kernel} at x{scale}" if method.kind == "resize" else f"network asked at x{scale}"
 
 

@@ -92,21 +92,24 @@ def split(length: int, tile: int, overlap: int, multiple_of: int = 1, wraps: boo
     if length <= tile:
         return (Span(0, length, 0, length, True, True),)
     step = math.ceil(length / math.ceil(length / tile) / multiple_of) * multiple_of
+    starts = range(0, length, step)
+    return tuple(cut(length, start, min(start + step, length), overlap, multiple_of, wraps) for start in starts)
+
+
+def cut(length: int, start: int, stop: int, overlap: int, multiple_of: int = 1, wraps: bool = False) -> Span:
+    """One core of an axis with its context, which begins and ends at whole multiples."""
     context = math.ceil(overlap / multiple_of) * multiple_of
     opposite = context + multiple_of if wraps else 0
-    spans: list[Span] = []
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        begin, end = max(0, start - context), min(stop + context, length)
-        is_first, is_last = start == 0, stop == length
-        after = opposite if is_first and not is_last else 0
-        before = opposite if is_last and not is_first else 0
-        if after and end + after >= length:  # the two parts meet: read the whole axis instead
-            end, after = length, 0
-        if before and begin <= before:
-            begin, before = 0, 0
-        spans.append(Span(start, stop, begin, end, is_first, is_last, before, after))
-    return tuple(spans)
+    begin = max(0, (start - context) // multiple_of * multiple_of)
+    end = min(math.ceil((stop + context) / multiple_of) * multiple_of, length)
+    is_first, is_last = start == 0, stop == length
+    after = opposite if is_first and not is_last else 0
+    before = opposite if is_last and not is_first else 0
+    if after and end + after >= length:  # the two parts meet: read the whole axis instead
+        end, after = length, 0
+    if before and begin <= before:
+        begin, before = 0, 0
+    return Span(start, stop, begin, end, is_first, is_last, before, after)
 
 
 def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: int, device: str) -> int | None:

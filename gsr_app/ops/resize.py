@@ -104,43 +104,52 @@ class Resampling:
 
     def source_rows(self, start: int, stop: int) -> tuple[int, int]:
         """The source rows [first, last) that output rows [start, stop) depend on."""
-        taps = self.y.taps[0][start:stop]
-        return int(taps.min()), int(taps.max()) + 1
+        return self.y.reach(slice(start, stop))
+
+    def source_columns(self, start: int, stop: int) -> tuple[int, int]:
+        """The source columns [first, last) that output columns [start, stop) depend on."""
+        return self.x.reach(slice(start, stop))
 
     def rows(
         self,
-        strip: Tensor,  # [B, C, h, W] source rows from `first` on
+        strip: Tensor,  # [B, C, h, w] source rows from `first` on, and columns from `left` on
         *,
         first: int = 0,
         start: int = 0,
         stop: int | None = None,
+        left: int = 0,
+        columns: slice | None = None,
     ) -> Tensor:  # [B, C, stop - start, width]
-        """Output rows [start, stop), all of them by default, from a strip that holds `source_rows(start, stop)`."""
+        """Output rows [start, stop) and columns, all of them by default, from a strip that holds their source."""
         stop = self.y.size if stop is None else stop
         if not strip.is_floating_point():
             raise InvalidArgument(f"resize needs a floating point tensor, found {strip.dtype}.")
         if not 0 <= start < stop <= self.y.size:
             raise InvalidArgument(f"Rows {start} to {stop} are not within an output of {self.y.size} rows.")
         top, bottom = self.source_rows(start, stop)
-        if not first <= top < bottom <= first + strip.shape[-2] or strip.shape[-1] != self.x.source:
+        begin, end = (0, self.x.source) if columns is None else self.x.reach(columns)
+        has_columns = left <= begin < end <= left + strip.shape[-1] <= self.x.source
+        if not first <= top < bottom <= first + strip.shape[-2] or not has_columns:
             raise InvalidArgument(
                 f"Output rows {start} to {stop} need source rows {top} to {bottom} of {self.x.source} pixels, "
                 f"found rows {first} to {first + strip.shape[-2]} of {strip.shape[-1]} pixels."
             )
         index_y, weight_y = self.y.taps[0][start:stop] - top, self.y.taps[1][start:stop]
-        index_x, weight_x = self.x.taps
-        left, right = int(index_x.min()), int(index_x.max()) + 1
-        x = strip[..., top - first : bottom - first, left:right]
+        columns = columns or slice(None)
+        index_x, weight_x = (values[columns] for values in self.x.taps)
+        begin, end = self.x.reach(columns)
+        index_x = index_x - begin
+        x = strip[..., top - first : bottom - first, begin - left : end - left]
         if _is_for_the_kernel(x):
             planes = x.flatten(0, 1)
             planes = planes if planes.stride(-1) == 1 else planes.contiguous()
-            taps = *_send(index_y, weight_y, x), *_send(index_x - left, weight_x, x)
+            taps = *_send(index_y, weight_y, x), *_send(index_x, weight_x, x)
             mixed = torch.ops.gsr.resample(planes, *(values.contiguous() for values in taps))
             return mixed.view(*x.shape[:2], *mixed.shape[1:])
         if self._columns_first:
-            x = _mix_rows(_mix_columns(x, index_x - left, weight_x), index_y, weight_y)
+            x = _mix_rows(_mix_columns(x, index_x, weight_x), index_y, weight_y)
         else:
-            x = _mix_columns(_mix_rows(x, index_y, weight_y), index_x - left, weight_x)
+            x = _mix_columns(_mix_rows(x, index_y, weight_y), index_x, weight_x)
         return x.contiguous()
 
     @cached_property
@@ -236,6 +245,11 @@ class _Axis:
         weight /= weight.sum(axis=1, keepdims=True)
         used = (weight != 0).any(axis=0)
         return self._mirror(index[:, used]), weight[:, used]
+
+    def reach(self, output: slice) -> tuple[int, int]:
+        """The source pixels [first, last) that output pixels depend on."""
+        index = self.taps[0][output]
+        return int(index.min()), int(index.max()) + 1
 
     def _mirror(self, index: np.ndarray) -> np.ndarray:
         index = index % (2 * self.source)
