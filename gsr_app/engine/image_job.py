@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -14,7 +15,6 @@ from gsr_app.core.types import Progress, Scale, Timing, Upscaled
 from gsr_app.engine import cancellation, devices
 from gsr_app.engine.planes import Planes, stack, unstack
 from gsr_app.engine.rows import ArraySink, split_rows
-from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.io import images
 from gsr_app.models.registry import Method
@@ -23,6 +23,17 @@ from gsr_app.ops.resize import Resampling
 # Beyond this many pixels, input and output together, a resize goes row by row.
 STREAM_PIXELS = 1 << 26
 _ROWS_PIXELS = 1 << 22
+
+
+class Upscaler(Protocol):
+    """What makes the pictures, such as a `Session`."""
+
+    @property
+    def device(self) -> Any: ...  # of torch
+
+    def stream(
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+    ) -> Iterator[Progress | Upscaled]: ...
 
 
 @dataclass(frozen=True)
@@ -67,23 +78,21 @@ class FileJob:
 
 
 def upscale_file(
-    session: Session, job: FileJob, cancel: Callable[[], bool] | None = None
+    upscaler: Upscaler, job: FileJob, cancel: Callable[[], bool] = lambda: False
 ) -> Generator[Progress, None, Saved]:
     """Upscale a file into another. The target appears when it is whole, or not at all."""
     pixels = math.prod(job.reader.size) + math.prod(job.size)
     if job.method.kind == "resize" and pixels > STREAM_PIXELS:
         return (yield from _resize_by_rows(job, cancel))
-    return (yield from _upscale_whole(session, job, cancel))
+    return (yield from _upscale_whole(upscaler, job, cancel))
 
 
-def _upscale_whole(
-    session: Session, job: FileJob, cancel: Callable[[], bool] | None
-) -> Generator[Progress, None, Saved]:
-    watch = Stopwatch(session.device)
+def _upscale_whole(upscaler: Upscaler, job: FileJob, cancel: Callable[[], bool]) -> Generator[Progress, None, Saved]:
+    watch = Stopwatch(upscaler.device)
     with watch("read"):
         array = job.reader.read_all()
     up: Upscaled | None = None
-    for event in session.stream(array, method=job.method.id, scale=job.scale, cancel=cancel):
+    for event in upscaler.stream(array, method=job.method.id, scale=job.scale, cancel=cancel):
         if isinstance(event, Progress):
             yield event
         else:
@@ -101,7 +110,7 @@ def _upscale_whole(
     return job.saved(written, up.done, timing, up.weights_id, up.warnings)
 
 
-def _resize_by_rows(job: FileJob, cancel: Callable[[], bool] | None) -> Generator[Progress, None, Saved]:
+def _resize_by_rows(job: FileJob, cancel: Callable[[], bool]) -> Generator[Progress, None, Saved]:
     """A resize of a picture that need not fit into memory, neither before nor after."""
     device = torch.device("cpu")
     watch = Stopwatch(device)

@@ -53,7 +53,8 @@ def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:
         scene = replace(scene, panes=tuple(panes.values()), running=not update.is_over)
         yield scene
     app.scenes.put(scene, scene.run)
-    add_runs(app.history, visitor, scene)
+    if scene.detail is None:
+        add_runs(app.history, visitor, scene)
 
 
 def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
@@ -66,7 +67,7 @@ def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
             send(replace(pane, state="running", progress=progress))
 
         done = comparison.run_method(job, method, app.engine, app.sink, cancel=cancelled, report=report)
-        if done.timing and not comparison.uses_cached_field(method, done.timing):
+        if done.timing and job.part is None and not comparison.uses_cached_field(method, done.timing):
             (height, width), (rows, columns) = job.source.size, job.output_size
             app.estimates.learn(method.id, done.timing, height * width, rows * columns)
         send(done)

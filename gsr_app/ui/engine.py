@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Upscaled, View
+from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Rendered, Scale, Upscaled, View
 from gsr_app.engine.verification import Check, verify
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue
@@ -23,6 +23,7 @@ from gsr_app.ui.store import BoundedStore
 from gsr_app.viewer.comparison import Engine as ComparisonEngine
 
 if TYPE_CHECKING:  # they import torch
+    from gsr_app.engine.image_job import FileJob, Saved
     from gsr_app.engine.session import Session
     from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep
 
@@ -95,11 +96,17 @@ class Engine:
     # ---- pictures, fields, videos -------------------------------------------------------------------------------
 
     def stream(
-        self, image: NDArray[Any], *, method: str, scale: Scale, cancel: Callable[[], bool]
+        self,
+        image: NDArray[Any],
+        *,
+        method: str,
+        scale: Scale,
+        cancel: Callable[[], bool],
+        part: Part | None = None,  # only the result's pixels of this rectangle
     ) -> Iterator[Progress | Upscaled]:
         if zerogpu.is_active():
-            return zerogpu.stream(image, method=method, scale=scale, cancel=cancel, keep=self._keep)
-        return self.session.stream(image, method=method, scale=scale, cancel=cancel)
+            return zerogpu.stream(image, method=method, scale=scale, cancel=cancel, keep=self._keep, part=part)
+        return self.session.stream(image, method=method, scale=scale, cancel=cancel, part=part)
 
     def without_cache(self) -> ComparisonEngine:
         """An engine that reuses nothing of earlier runs, so that its timing is that of the whole work."""
@@ -134,6 +141,17 @@ class Engine:
 
     def _keep(self, handle: FieldHandle, field: GaussianField) -> None:
         self._fields.put(field, handle.id)
+
+    @property
+    def device(self) -> Any:
+        """Where this process computes: a device of torch."""
+        return self.session.device
+
+    def upscale_file(self, job: FileJob, cancel: Callable[[], bool]) -> Generator[Progress, None, Saved]:
+        """A picture's file from another, with its metadata."""
+        from gsr_app.engine.image_job import upscale_file
+
+        return upscale_file(self, job, cancel)
 
     def upscale_video(self, job: VideoJob, cancel: Callable[[], bool]) -> Generator[VideoStep, None, SavedVideo]:
         from gsr_app.engine.video_job import upscale_video

@@ -15,6 +15,7 @@ from gsr_app.ui.files import url_of
 from gsr_app.ui.inputs import STATIC
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source, as_json
+from gsr_app.viewer.details import DETAIL_PX
 
 KEY = "first"
 PICTURES = STATIC / "first"
@@ -43,4 +44,4 @@ def first_screen(folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     frame = Frame(width * _SCALE, height * _SCALE)
     scene = Scene(panes, Source(KEY, "eye", width, height), frame, {"x": _SCALE, "y": _SCALE})
-    return {"scene": as_json(scene), "field": urls["eye.gsr.gz"]}
+    return {"scene": as_json(scene), "field": urls["eye.gsr.gz"], "detail_px": DETAIL_PX}

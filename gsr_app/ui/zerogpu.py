@@ -17,7 +17,7 @@ import numpy as np
 
 from gsr_app.core import settings
 from gsr_app.core.errors import Cancelled
-from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Upscaled
+from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Scale, Upscaled
 
 _LEAST_S, _MOST_S = 15.0, 120.0
 # Seconds on such a GPU: start and loading; per megapixel of input by weight of the network; per megapixel of output.
@@ -38,23 +38,23 @@ def is_active() -> bool:
     return settings.is_zero_gpu()
 
 
-def duration_s(image: Any, method: str, scale: Scale, *_: object) -> int:
-    """For how many seconds to request the GPU, by the size of the image and the kind of method."""
+def duration_s(image: Any, method: str, scale: Scale, part: Part | None = None) -> int:
+    """For how many seconds to request the GPU, by the size of what is made and the kind of method."""
     from gsr_app.models import registry
 
-    height, width = image.shape[:2]
+    height, width = (part.height, part.width) if part else image.shape[:2]
     out_height, out_width = scale.output_size((height, width))
     per_input = _PER_INPUT_MEGAPIXEL_S.get(registry.method(method).kind, 20.0)
     wanted = _START_S + per_input * height * width / 1e6 + _PER_OUTPUT_MEGAPIXEL_S * out_height * out_width / 1e6
     return round(min(_MOST_S, max(_LEAST_S, wanted)))
 
 
-def run(image: Any, method: str, scale: Scale) -> Iterator[Progress | ResultWithField]:
+def run(image: Any, method: str, scale: Scale, part: Part | None = None) -> Iterator[Progress | ResultWithField]:
     """What runs in the process with the GPU: a function of the module with plain arguments, which can be pickled."""
     from gsr_app.engine.session import Session
 
     session = Session(device="auto")
-    for event in session.stream(image, method=method, scale=scale):
+    for event in session.stream(image, method=method, scale=scale, part=part):
         if isinstance(event, Progress):
             yield event
             continue
@@ -89,9 +89,10 @@ def stream(
     scale: Scale,
     cancel: Callable[[], bool],
     keep: Callable[[FieldHandle, GaussianField], None],
+    part: Part | None = None,
 ) -> Iterator[Progress | Upscaled]:
     """As `Session.stream`. A field is passed to `keep`, with a handle of this process."""
-    steps = run_on_gpu()(image, method, scale)
+    steps = run_on_gpu()(image, method, scale, part)
     for event in steps:
         if cancel():
             close = getattr(steps, "close", None)

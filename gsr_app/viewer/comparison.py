@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
 from gsr_app.core.pixels import convert
-from gsr_app.core.types import FieldHandle, GaussianField, Progress, Scale, Timing, Upscaled
+from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Scale, Timing, Upscaled
 from gsr_app.io.fields import pack_field
 from gsr_app.io.images import Picture, read_image, read_metadata
 from gsr_app.models.registry import Method
-from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Scene, Source
+from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Region, Scene, Source
+from gsr_app.viewer.details import cut_detail, origin_of, region_of
 from gsr_app.viewer.panes import (
     INPUT_COLOUR,
     REFERENCE_COLOUR,
@@ -48,7 +49,7 @@ class Engine(Protocol):
     """What a comparison needs of an engine. `engine.session.Session` has it."""
 
     def stream(
-        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool], part: Part | None = None
     ) -> Iterator[Progress | Upscaled]: ...
 
     def without_cache(self) -> Engine:
@@ -81,6 +82,7 @@ class CompareRequest:
     protocol: str = "basicsr"  # or the name of a metric convention
     repeats: int = 1
     results: tuple[ForeignResult, ...] = ()
+    detail: Region | None = None  # only this part is made, and not measured; it is cut to the picture and to a limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ class CompareJob:
     key: str  # changes with the picture
     results: tuple[ForeignResult, ...] = ()
     has_source: bool = True
+    part: Part | None = None  # what is made, where that is not the whole
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -147,13 +150,18 @@ def picture_size(path: object) -> tuple[int, int]:
 def read_picture(path: object, limits: Limits, what: str = "picture") -> Picture:
     if not isinstance(path, str) or not path:
         raise InvalidArgument(f"There is no {what} yet.", hint="Drop one in, paste one, or take an example.")
-    height, width = picture_size(path)
+    check_input(picture_size(path), limits, what)
+    return read_image(path)
+
+
+def check_input(size: tuple[int, int], limits: Limits, what: str = "picture") -> None:
+    """An error if a picture is too large."""
+    height, width = size
     if height * width > limits.input_pixels:
         raise InvalidArgument(
             f"The {what} has {height * width / 1e6:.1f} megapixels; at most {limits.input_pixels / 1e6:.0f} are taken.",
             hint="Crop it, or start the app with a larger --max-pixels.",
         )
-    return read_image(path)
 
 
 def check_output(size: tuple[int, int], scale: Scale, limits: Limits) -> tuple[int, int]:
@@ -180,6 +188,8 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     protocol, convention = protocols.find(request.protocol[:60])
     source = read_picture(request.image, limits)
     scale = Scale.parse(str(request.scale), source.size)
+    if request.detail:
+        request = replace(request, round_trip=False, reference=None)
     pair: Pair | None = None
     if request.round_trip:
         check_output(protocols.check_pair_size(source.size, scale, protocol).lr, scale, limits)
@@ -205,8 +215,9 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     check_results(request.results, scale.output_size(source.size), limits)
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(
-        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key_of(source), request.results
-    )
+        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key_of(source), request.results,
+        part=cut_detail(request.detail, source.size) if request.detail else None,
+    )  # fmt: skip
 
 
 def _prepare_results(request: CompareRequest, limits: Limits) -> CompareJob:
@@ -287,7 +298,8 @@ def first_scene(job: CompareJob, sink: Sink) -> Scene:
         panes.append(_input_pane(job.source, url, hidden=len(panes) > 1))
     return Scene(
         tuple(panes), Source(job.key, job.name, size[1], size[0]), Frame(width, height),
-        {"x": job.scale.x, "y": job.scale.y}, running=True, run=secrets.token_urlsafe(18),
+        {"x": job.scale.x, "y": job.scale.y}, detail=job.part and region_of(job.part), running=True,
+        run=secrets.token_urlsafe(18),
     )  # fmt: skip
 
 
@@ -313,12 +325,14 @@ def run_method(
     if uses_cached_field(method, timing):
         warning = "the field was kept from an earlier run, so the time is without encoding"
         result = replace(result, warnings=(*result.warnings, warning))
-    stored = sink.put_result(method.id, pixels, job.source, f"{safe_stem(job.name)}_{method.id}_x{job.scale}")
+    name = f"{safe_stem(job.name)}_{method.id}_x{job.scale}{'_detail' if job.part else ''}"
+    stored = sink.put_result(method.id, pixels, job.source, name)
     if stored.write_ms:
         timing = timing.including(write=stored.write_ms)
     field = sink.put_field(method.id, result.field) if result.field else None
     result = replace(result, image=pixels)
-    return result_pane(method, result, timing, stored, scale=job.scale, field=field, metrics=metrics)
+    origin = origin_of(job.part, job.source.size, job.scale) if job.part else (0.0, 0.0)
+    return result_pane(method, result, timing, stored, scale=job.scale, field=field, metrics=metrics, origin=origin)
 
 
 def _upscale(
@@ -331,7 +345,7 @@ def _upscale(
     runs = job.repeats if job.repeats == 1 else job.repeats + 1
     for number in range(runs):
         steps = (engine.without_cache() if number else engine).stream(
-            job.image, method=method.id, scale=job.scale, cancel=cancel
+            job.image, method=method.id, scale=job.scale, cancel=cancel, part=job.part
         )
         for event in steps:
             if cancel():

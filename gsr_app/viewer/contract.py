@@ -60,7 +60,8 @@ class PaneSpec:
     url: str | None = None  # an 8-bit PNG, pixel for pixel
     bits: int = 8  # per channel of the result: above 8 the file to download holds more than the screen shows
     alpha: bool = False
-    span: tuple[float, float] | None = None  # (height, width) of the source plane that the picture covers
+    span: tuple[float, float] | None = None  # (height, width) of the source plane that the picture covers,
+    origin: tuple[float, float] = (0.0, 0.0)  # and the (x, y) where it begins
     hidden: bool = False  # at first
     download_url: str | None = None
     download_name: str | None = None
@@ -111,6 +112,7 @@ class Scene:
     frame: Frame | None = None
     scale: Mapping[str, float] | None = None  # {"x": ..., "y": ...}
     regions: tuple[Region, ...] = ()
+    detail: Region | None = None  # the only part of the picture that the methods have made
     running: bool = False
     run: str = ""  # run id: the page ignores updates of a run that it has stopped
 

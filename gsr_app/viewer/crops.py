@@ -47,11 +47,12 @@ def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
         return None
     ky, kx = picture.height / pane.span[0], picture.width / pane.span[1]
     region = row.region
+    x, y = region.x - pane.origin[0], region.y - pane.origin[1]
     box = (
-        round(region.x * kx),
-        round(region.y * ky),
-        min(picture.width, round((region.x + region.width) * kx)),
-        min(picture.height, round((region.y + region.height) * ky)),
+        max(0, round(x * kx)),
+        max(0, round(y * ky)),
+        min(picture.width, round((x + region.width) * kx)),
+        min(picture.height, round((y + region.height) * ky)),
     )
     if box[2] <= box[0] or box[3] <= box[1]:
         return None

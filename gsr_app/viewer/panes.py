@@ -58,6 +58,7 @@ def result_pane(
     scale: Scale,
     field: PaneField | None = None,
     metrics: PaneMetrics | None = None,
+    origin: tuple[float, float] = (0.0, 0.0),
 ) -> PaneSpec:
     """The pane of a method's result."""
     pixels = np.asarray(result.image)
@@ -67,6 +68,7 @@ def result_pane(
         pixels,
         stored.url,
         (height / scale.y, width / scale.x),
+        origin=origin,
         id=method.id,
         name=method.title,
         colour=method.color,

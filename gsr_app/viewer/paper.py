@@ -148,7 +148,8 @@ def _stretch(scene: Scene, pane: PaneSpec) -> float:
 def _region_box(row: Row, pane: PaneSpec, whole: Box) -> Box:
     span = pane.span or (1.0, 1.0)
     kx, ky, region = whole.width / span[1], whole.height / span[0], row.region
-    return Box(whole.x + region.x * kx, whole.y + region.y * ky, region.width * kx, region.height * ky)
+    x, y = whole.x + (region.x - pane.origin[0]) * kx, whole.y + (region.y - pane.origin[1]) * ky
+    return Box(x, y, region.width * kx, region.height * ky)
 
 
 def _inset(box: Box, by: float) -> Box:

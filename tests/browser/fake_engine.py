@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsr_app.core.errors import Cancelled, GsrError
-from gsr_app.core.types import FieldHandle, GaussianField, Progress, Rendered, Scale, Timing, Upscaled, View
+from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Rendered, Scale, Timing, Upscaled, View
 from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method, WeightFile
 from gsr_app.models.weights import Availability
@@ -81,7 +81,7 @@ class FakeEngine(Engine):
         return "cpu · fake"
 
     def stream(
-        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool]
+        self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool], part: Part | None = None
     ) -> Iterator[Progress | Upscaled]:
         height, width = image.shape[:2]
         if method == "broken":
@@ -105,7 +105,9 @@ class FakeEngine(Engine):
         if method == "swift":
             result = result.copy()
             result[::8, ::8] = 255 - result[::8, ::8]
-        handle = self._handle(height, width) if method == "swift" else None
+        if part:
+            result = result[part.pixels((height, width), scale)]
+        handle = self._handle(height, width) if method == "swift" and not part else None
         timing = Timing({"read": 1.0, "encode": 20.0, "render": 5.0}, 50_000_000, "fake", "cpu")
         yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1")
 

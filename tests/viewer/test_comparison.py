@@ -77,7 +77,7 @@ class Recorder:
     def __init__(self, calls: list[str], name: str = "cached") -> None:
         self.calls, self.name, self.session = calls, name, Session(device="cpu")
 
-    def stream(self, image: Any, *, method: str, scale: Any, cancel: Any) -> Any:
+    def stream(self, image: Any, *, method: str, scale: Any, cancel: Any, part: Any = None) -> Any:
         self.calls.append(self.name)
         return self.session.stream(image, method=method, scale=scale, cancel=cancel)
 

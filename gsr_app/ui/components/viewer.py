@@ -92,7 +92,8 @@ class ViewerComponent(gr.HTML):
         first: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        extra = (STATIC / "compare.js").read_text(encoding="utf-8") + "changed = refresh;" if first else ""
+        scripts = [(STATIC / name).read_text(encoding="utf-8") for name in ("compare.js", "detail.js")]
+        extra = "\n".join([*scripts, "changed = refresh;"]) if first else ""
         options = {"elem_id": "viewer", **options}
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-mount"></div>',

@@ -1,4 +1,4 @@
-/* What the Compare tab adds to the viewer: the first screen, the button over a new picture, and a blind test.
+/* What the Compare tab adds to the viewer: the first screen, a blind test, and what is kept over a reload.
  *
  * Runs inside the component's script, with its `viewer`, `query`, `trigger`, `props` and `album`, and `el`, `copyText` and `Blind` of the modules. */
 
@@ -75,11 +75,6 @@ function zoomIn() {
   };
   requestAnimationFrame(step);
 }
-
-// ---- a new picture: one button that enlarges it
-
-const enlarge = el("button", { type: "button", className: "gsr-primary gsr-enlarge", hidden: true, onclick: () => press("#run") });
-viewer.stage.append(enlarge);
 
 // ---- blind: the results of this scene as A, B, …; the names come back after the vote
 
@@ -233,9 +228,6 @@ function refresh() {
   const { scene } = viewer;
   const isFirst = scene.source?.key === FIRST && !viewer.blind;
   welcome.hidden = !isFirst;
-  const isNew = Boolean(scene.source && !scene.run && !isFirst && !viewer.blind);
-  enlarge.hidden = !isNew;
-  const scale = typedScale();
-  enlarge.textContent = /^[\d.,]+$/.test(scale) ? `Enlarge ×${scale}` : "Enlarge";
+  showNext(isFirst);
   judgeButton.hidden = viewer.blind || !canJudge(scene) || album.isRunning;
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import gradio as gr
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.ui import albums, compare, present, rail
+from gsr_app.ui.checked import region_of
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.filelist import FileList
 from gsr_app.ui.first import first_screen
@@ -24,6 +25,7 @@ from gsr_app.viewer.contract import Album, Scene
 from gsr_app.viewer.results import name_result
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
+_SCALE_CHANGED = "() => { document.dispatchEvent(new Event('gsr-scale')); }"
 _FIRST_METHODS = ("swift", "bicubic")
 _RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
 
@@ -116,14 +118,26 @@ def build(app: AppState) -> None:
         request: gr.Request,
     ) -> Iterator[Any]:  # fmt: skip
         wanted = CompareRequest(path, tuple(ids or ()), str(text), ref, bool(trip), str(name), _whole(runs))
+        over = "" if path or more else _RESULTS_ALONE
+        yield from show(lambda: albums.requests_of(wanted, more, made), over, request)
+
+    def try_detail(
+        path: Any, ids: Any, text: Any, runs: Any, event: gr.EventData, request: gr.Request
+    ) -> Iterator[Any]:
+        def wanted() -> list[CompareRequest]:
+            detail = region_of(event._data)  # pyright: ignore
+            return [CompareRequest(path, tuple(ids or ()), str(text), repeats=_whole(runs), detail=detail)]
+
+        yield from show(wanted, "", request)
+
+    def show(wanted: Callable[[], list[CompareRequest]], over: str, request: gr.Request) -> Iterator[Any]:
         begun = False
         try:
-            requests = albums.requests_of(wanted, more, made)
             shown = None
-            for shown in _shown(app, rail.visitor(request), requests):
+            for shown in _shown(app, rail.visitor(request), wanted()):
                 yield shown, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
                 begun = True
-            yield shown, *rail.buttons(False, "" if path or more else _RESULTS_ALONE)
+            yield shown, *rail.buttons(False, over)
         except GsrError as error:
             yield gr.skip(), *rail.buttons(False, rail.error_note(error))
 
@@ -131,8 +145,10 @@ def build(app: AppState) -> None:
     running = run.click(start, inputs, api_name="run", **streaming)
     example = viewer.example(lambda: app.first_example, outputs=picture, api_name="example", **rail.QUIET)
     running_example = example.then(start, inputs, api_name="run_example", **streaming)
+    running_detail = viewer.detail(try_detail, [picture, methods, scale, repeats], api_name="try_detail", **streaming)
     stop.click(
-        lambda: rail.buttons(False, ""), outputs=[run, stop, notice], cancels=[running, running_example],
+        lambda: rail.buttons(False, ""), outputs=[run, stop, notice],
+        cancels=[running, running_example, running_detail],
         api_name="stop", js=_STOP, **rail.QUIET,
     )  # fmt: skip
 
@@ -214,6 +230,7 @@ def build(app: AppState) -> None:
         predict, asked, told,
         trigger_mode="always_last", api_name="forecast", **rail.QUIET,
     )  # fmt: skip
+    scale.change(None, js=_SCALE_CHANGED, api_name="scale_shown", **rail.QUIET)
     largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):
         over.then(predict, asked, told, api_name=name, **rail.QUIET)

@@ -58,9 +58,9 @@ export class Blind {
     if (!this.orders.has(page)) this.orders.set(page, shuffled(methods.map((spec) => spec.id)));
     const order = this.orders.get(page);
     const panes = order.map((id, i) => {
-      const { url, span, alpha } = methods.find((spec) => spec.id === id);
+      const { url, span, origin, alpha } = methods.find((spec) => spec.id === id);
       const plain = { field: null, timing: null, metrics: null, warnings: [], download_url: null, done: "", weights_id: "", licence: "" };
-      return { ...plain, id: LETTERS[i], name: LETTERS[i], colour: COLOURS[i], kind: "method", state: "done", url, span, alpha };
+      return { ...plain, id: LETTERS[i], name: LETTERS[i], colour: COLOURS[i], kind: "method", state: "done", url, span, origin, alpha };
     });
     const reference = scene.panes.find((spec) => spec.kind === "reference");
     this.#show(page, order);

@@ -82,7 +82,7 @@ export class Bar {
     this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
     this.crisp.textContent = viewer.smooth ? "Smooth pixels" : "Sharp pixels";
     this.region.hidden = !panes.length;
-    this.region.setAttribute("aria-pressed", String(viewer.drawingRegion));
+    this.region.setAttribute("aria-pressed", String(viewer.drawingRegion && !viewer.pick));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
     this.adjust.hidden = !withField || Boolean(viewer.live.unavailable);
     this.adjust.setAttribute("aria-pressed", String(viewer.live.isOpen));

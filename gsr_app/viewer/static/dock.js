@@ -89,7 +89,8 @@ export class Dock {
       ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
-    const notes = [convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`), legend(runs.map(({ spec }) => spec))].filter(Boolean);
+    const { detail } = viewer.scene;
+    const notes = [detail && el("p", { className: "gsr-quiet" }, "Times are of the detail alone."), convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`), legend(runs.map(({ spec }) => spec))].filter(Boolean);
     this.table.replaceChildren(table, ...notes);
   }
 

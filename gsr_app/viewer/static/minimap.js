@@ -29,7 +29,8 @@ export class Minimap {
   draw() {
     const { viewer, node, ctx } = this;
     const { view, dpr } = viewer;
-    const picture = viewer.active?.picture;
+    const { active } = viewer;
+    const picture = ((active && viewer.inputAround(active)) ?? active)?.picture;
     const visible = view.visible();
     const whole = visible.width >= view.frame.width * 0.999 && visible.height >= view.frame.height * 0.999;
     node.hidden = !viewer.minimapOn || viewer.isIntroduction || !picture || whole;

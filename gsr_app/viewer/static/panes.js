@@ -13,7 +13,8 @@ export class Pane {
     this.live = live;
     this.changed = changed;
     this.picture = null;
-    this.span = null; // [height, width] of the source plane that the picture covers
+    this.span = null; // [height, width] of the source plane that the picture covers,
+    this.origin = [0, 0]; // and the [x, y] where it begins
     this.scale = { x: 1, y: 1 };
     this.field = null;
     this.enlarger = services.enlargerOf?.(spec) ?? null; // draws a picture at any zoom, as a field is drawn
@@ -44,6 +45,7 @@ export class Pane {
       this.picture?.close();
       this.picture = picture;
       this.span = spec.span;
+      this.origin = spec.origin ?? [0, 0];
       this.problem = "";
       this.arrived = null;
     } catch (error) {
@@ -95,7 +97,8 @@ export class Pane {
 
   /** The rectangle of the frame that the picture covers; an older picture keeps its own while a new one is made. */
   get place() {
-    return this.span && { u: 0, v: 0, width: this.span[1] * this.scale.x, height: this.span[0] * this.scale.y };
+    const { span, scale, origin } = this;
+    return span && { u: origin[0] * scale.x, v: origin[1] * scale.y, width: span[1] * scale.x, height: span[0] * scale.y };
   }
 
   /** Whether the picture is of an earlier run than the rest. */

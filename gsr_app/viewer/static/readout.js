@@ -42,7 +42,8 @@ export function gaussianNote(viewer) {
   return `${count.toLocaleString("en-US")} Gaussians in view${instead}`;
 }
 
-export function sizeNote({ scene: { source, frame } }) {
+export function sizeNote({ scene: { source, frame, detail } }) {
+  if (detail) return `detail of ${detail.width} × ${detail.height} at (${detail.x}, ${detail.y}) of ${source.width} × ${source.height}`;
   if (source && frame?.width === source.width && frame.height === source.height) return `${source.width} × ${source.height}`;
   return source && frame ? `${source.width} × ${source.height} → ${frame.width} × ${frame.height}` : "";
 }

@@ -3,27 +3,49 @@
 import { cropScores } from "./cropscores.js";
 import { dot, el } from "./dom.js";
 
-/** A rectangle between two points of the frame, as whole source pixels. */
-export function regionBetween(a, b, scale, source) {
-  const x0 = Math.max(0, Math.floor(Math.min(a.u, b.u) / scale.x));
-  const y0 = Math.max(0, Math.floor(Math.min(a.v, b.v) / scale.y));
-  const x1 = Math.min(source.width, Math.ceil(Math.max(a.u, b.u) / scale.x));
-  const y1 = Math.min(source.height, Math.ceil(Math.max(a.v, b.v) / scale.y));
-  return { x: x0, y: y0, width: Math.max(1, x1 - x0), height: Math.max(1, y1 - y0) };
+/** A rectangle between two points of the frame, as whole source pixels inside `within`.
+ *
+ * Its sides are at most `most` long: what is beyond, seen from the first point, is left out. */
+export function regionBetween(a, b, scale, within, most = Infinity) {
+  const [x0, width] = between(a.u / scale.x, b.u / scale.x, within.x, within.width, most);
+  const [y0, height] = between(a.v / scale.y, b.v / scale.y, within.y, within.height, most);
+  return { x: x0, y: y0, width, height };
+}
+
+function between(a, b, start, length, most) {
+  const low = Math.min(Math.max(start, Math.floor(Math.min(a, b))), start + length - 1);
+  const high = Math.max(low + 1, Math.min(start + length, Math.ceil(Math.max(a, b))));
+  const kept = Math.min(high - low, most);
+  return [a <= b ? low : high - kept, kept];
+}
+
+/** A square of `side` source pixels about a point of the frame, inside the source. */
+export function regionAround({ u, v }, side, scale, source) {
+  const along = (middle, length) => [Math.round(Math.min(Math.max(0, middle - side / 2), Math.max(0, length - side))), Math.min(side, length)];
+  const [x, width] = along(u / scale.x, source.width);
+  const [y, height] = along(v / scale.y, source.height);
+  return { x, y, width, height };
 }
 
 /** The picture pixels of a pane under a region. */
 function pixelsUnder(pane, region, scale) {
   const kx = pane.picture.width / pane.place.width;
   const ky = pane.picture.height / pane.place.height;
-  const x = Math.max(0, Math.round(region.x * scale.x * kx));
-  const y = Math.max(0, Math.round(region.y * scale.y * ky));
+  const x = Math.max(0, Math.round((region.x * scale.x - pane.place.u) * kx));
+  const y = Math.max(0, Math.round((region.y * scale.y - pane.place.v) * ky));
   return {
     x,
     y,
     width: Math.min(pane.picture.width - x, Math.max(1, Math.round(region.width * scale.x * kx))),
     height: Math.min(pane.picture.height - y, Math.max(1, Math.round(region.height * scale.y * ky))),
   };
+}
+
+/** Whether a pane's picture shows all of a region: one of a part may not. */
+function shows({ picture, place }, region, scale) {
+  if (!picture) return false;
+  const inside = (start, length, from, size) => start >= from - 1 && start + length <= from + size + 1;
+  return inside(region.x * scale.x, region.width * scale.x, place.u, place.width) && inside(region.y * scale.y, region.height * scale.y, place.v, place.height);
 }
 
 /** The scores of a pane's crop of a region against the reference's; null where the sizes differ. */
@@ -61,7 +83,7 @@ export class RegionStrip {
   update() {
     const { viewer } = this;
     const { region, regions, scene } = viewer;
-    const panes = viewer.allPanes.filter((pane) => pane.picture);
+    const panes = viewer.allPanes.filter((pane) => (region ? shows(pane, region, scene.scale) : pane.picture));
     const key = JSON.stringify([region, regions.length, panes.map((p) => [p.spec.id, p.loaded]), viewer.smooth, viewer.blind]);
     if (key === this.key) return;
     this.key = key;

@@ -42,6 +42,8 @@ export class Stage {
   paintAt(ctx, pane, rect, zoom, origin, smooth, { withFrame = this.viewer.usesTrueZoom(pane), whole = rect, slot = "view" } = {}) {
     if (!pane.picture && !pane.isLive) return;
     clipTo(ctx, rect);
+    const around = this.viewer.mode === "difference" ? null : this.viewer.inputAround(pane);
+    if (around) drawPicture(ctx, around.picture, around.place, rect, zoom, origin, true);
     if (pane.picture) drawPicture(ctx, pane.picture, pane.place, rect, zoom, origin, smooth);
     const { live, view, scene } = this.viewer;
     const frame = withFrame && !pane.isLive ? pane.zoomer.frame : null;
@@ -95,10 +97,12 @@ export class Stage {
     const withFrames = viewer.comparesFrames(pane);
     const paint = (c, side, local) => this.paintAt(c, side, local, view.zoom, view.origin(local), smooth, { withFrame: withFrames });
     this.difference.draw(ctx, rect, pane, viewer.base, paint, viewer.gain, viewer.colourScale);
-    // Outside the picture there is nothing to compare.
-    const origin = viewer.view.origin(rect);
-    const right = origin.x + viewer.view.frame.width * viewer.view.zoom;
-    const bottom = origin.y + viewer.view.frame.height * viewer.view.zoom;
+    // Outside the picture, or the part of it, there is nothing to compare.
+    const part = [pane, viewer.base].find((one) => viewer.inputAround(one))?.place ?? { u: 0, v: 0, ...viewer.view.frame };
+    const frame = viewer.view.origin(rect);
+    const origin = { x: Math.round(frame.x + part.u * view.zoom), y: Math.round(frame.y + part.v * view.zoom) };
+    const right = origin.x + part.width * view.zoom;
+    const bottom = origin.y + part.height * view.zoom;
     ctx.fillStyle = STAGE_COLOUR;
     const blank = (x0, y0, x1, y1) => x1 > x0 && y1 > y0 && ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
     blank(rect.x, rect.y, Math.min(origin.x, rect.x + rect.w), rect.y + rect.h);
@@ -171,7 +175,19 @@ export class Stage {
       ctx.fillStyle = "#f3d9a4";
       ctx.fillText(region.name, x + 4 * dpr, y - 5 * dpr);
     }
+    if (viewer.scene.detail) this.#outline(viewer.scene.detail, origin);
     ctx.restore();
+  }
+
+  // Where the part of the picture lies that the methods have made.
+  #outline({ x, y, width, height }, origin) {
+    const { ctx, viewer } = this;
+    const { scale } = viewer.scene;
+    const { zoom } = viewer.view;
+    ctx.strokeStyle = "rgba(255,255,255,0.75)";
+    ctx.setLineDash([6 * viewer.dpr, 4 * viewer.dpr]);
+    ctx.strokeRect(Math.round(origin.x + x * scale.x * zoom) - 0.5, Math.round(origin.y + y * scale.y * zoom) - 0.5, Math.round(width * scale.x * zoom) + 1, Math.round(height * scale.y * zoom) + 1);
+    ctx.setLineDash([]);
   }
 
   #drawLoupes({ rect }) {

@@ -3,10 +3,11 @@
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MAX_PANES } from "./panes.js";
 import { gaussianAt, spotOf } from "./readout.js";
-import { regionBetween } from "./regions.js";
+import { regionAround, regionBetween } from "./regions.js";
 import { Viewport } from "./viewport.js";
 
 const BLINK_MS = 600;
+const TAP_CSS = 12; // a press that draws less is no drag
 const MODES = ["grid", "wipe", "blink", "difference", "loupe"];
 const EMPTY_SCENE = { panes: [], scale: { x: 1, y: 1 }, source: null, frame: null };
 
@@ -34,6 +35,7 @@ export class ViewerState extends Viewport {
   regions = [];
   region = null;
   draft = null;
+  pick = null; // who gets the rectangle that is being drawn, where it is no new region
   album = null; // several pictures that are compared, of which the scene is one
   blind = false; // while names and figures are hidden
   isIntroduction = false; // while the stage shows what the app can do: without figures
@@ -82,6 +84,14 @@ export class ViewerState extends Viewport {
   standIn(pane) {
     const isComing = !pane.picture && !pane.isLive && !pane.problem && ["waiting", "running", "done"].includes(pane.spec.state);
     return isComing ? (this.allPanes.find((one) => one.spec.kind === "input" && one.picture) ?? null) : null;
+  }
+
+  /** The input, where a pane has a picture of a part only. */
+  inputAround(pane) {
+    const { place } = pane;
+    const { width, height } = this.view.frame;
+    const isPart = pane.picture && (place.width < 0.99 * width || place.height < 0.99 * height);
+    return isPart ? (this.allPanes.find((one) => one.spec.kind === "input" && one !== pane && one.picture) ?? null) : null;
   }
 
   nameOf(pane) {
@@ -191,7 +201,12 @@ export class ViewerState extends Viewport {
   // ---- regions
 
   startRegion() {
-    if (this.shown.length) this.set({ drawingRegion: !this.drawingRegion, draft: null });
+    if (this.shown.length) this.set({ drawingRegion: !this.drawingRegion, draft: null, pick: null });
+  }
+
+  /** The next press or drag picks a rectangle: `pick` gets it. A press takes `side` source pixels, a drag at most `most`. */
+  pickRegion({ pick, side, most }) {
+    if (this.shown.length) this.set({ drawingRegion: true, draft: null, pick: { pick, side, most } });
   }
 
   beginRegion(x, y) {
@@ -202,13 +217,22 @@ export class ViewerState extends Viewport {
   growRegion(x, y) {
     if (!this.corner) return;
     const end = this.view.toFrame(this.corner.rect, x, y);
-    this.set({ draft: regionBetween(this.corner, end, this.scene.scale, this.scene.source) });
+    const { scale, detail, source } = this.scene;
+    const within = (!this.pick && detail) || { x: 0, y: 0, width: source.width, height: source.height };
+    this.set({ draft: regionBetween(this.corner, end, scale, within, this.pick?.most) });
   }
 
   endRegion() {
-    if (this.draft) this.addRegion(this.draft);
+    const { draft, pick, corner } = this;
     this.corner = null;
-    this.set({ drawingRegion: false, draft: null });
+    this.set({ drawingRegion: false, draft: null, pick: null });
+    if (pick && corner) pick.pick(this.#isDragged(draft) ? draft : regionAround(corner, pick.side, this.scene.scale, this.scene.source));
+    else if (draft) this.addRegion(draft);
+  }
+
+  #isDragged(draft) {
+    const { scale } = this.scene;
+    return draft && Math.max(draft.width * scale.x, draft.height * scale.y) * this.view.zoom > TAP_CSS * this.dpr;
   }
 
   addRegion({ x, y, width, height, name }) {

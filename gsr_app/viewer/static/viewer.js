@@ -72,7 +72,9 @@ export class Viewer extends ViewerState {
     this.announcer.tell(before, scene);
     if (scene.running && scene.run !== before.run) {
       takeFocus(this.stage);
-      this.opensOnDetail = this.view.fitted;
+      this.opensOnDetail = this.view.fitted && !scene.detail;
+      this.opensOnPart = Boolean(scene.detail);
+      this.partSize = "";
     }
     const sameSource = before.source && before.source.key === scene.source?.key;
     if (!sameSource) {
@@ -140,10 +142,20 @@ export class Viewer extends ViewerState {
     if (place) this.view.set(place.x * width, place.y * height, 1);
   }
 
+  // A part fills the stage as soon as it is begun, also when the stage changes its size while it is made.
+  #openOnPart() {
+    const size = [this.view.pane.w, this.view.pane.h].join();
+    if (!this.opensOnPart || !this.cells.length || size === this.partSize) return;
+    this.partSize = size;
+    this.opensOnPart = this.scene.running;
+    this.showRegion(this.scene.detail);
+  }
+
   draw() {
     if (!this.canvas.width) return;
     this.#openOnDetail();
     this.setCells(this.painter.cells());
+    this.#openOnPart();
     if (this.cells.length) this.live.choosePanes(this, this.cells[0].rect);
     this.painter.draw();
     this.inView = this.painter.inView;
@@ -177,6 +189,7 @@ export class Viewer extends ViewerState {
       active: active?.spec.id ?? null,
       base: base?.spec.id ?? null,
       overlay: this.overlay,
+      picking: Boolean(this.pick),
       loaded: this.allPanes.filter((pane) => pane.picture && pane.loaded === pane.spec.url).map((pane) => pane.spec.id),
       drawn: this.shown.filter((pane) => this.usesTrueZoom(pane) && (pane.isLive ? pane.drawings.view?.step === 1 : pane.zoomer.current)).map((pane) => pane.spec.id),
       live: this.shown.filter((pane) => pane.isLive).map((pane) => pane.spec.id),
@@ -195,7 +208,7 @@ export class Viewer extends ViewerState {
 
   escape() {
     if (this.help.open) this.help.close();
-    this.set({ drawingRegion: false, draft: null });
+    this.set({ drawingRegion: false, draft: null, pick: null });
   }
 
   close() {
