@@ -104,18 +104,18 @@ Image = npt.NDArray[Any] | torch.Tensor
 
 def measure(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) -> Score:
     """PSNR and SSIM of a picture that was made at `scale`."""
-    pair = _comparable(image, reference, by, scale)
+    pair = comparable(image, reference, by, scale)
     return Score(_psnr(*pair), _ssim(*pair), by)
 
 
 def psnr(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) -> float:
     """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
-    return _psnr(*_comparable(image, reference, by, scale))
+    return _psnr(*comparable(image, reference, by, scale))
 
 
 def ssim(image: Image, reference: Image, *, by: Convention, scale: float = 1.0) -> float:
     """Structural similarity: Gaussian of 11 taps, sigma 1.5, no padding, mean over the channels."""
-    return _ssim(*_comparable(image, reference, by, scale))
+    return _ssim(*comparable(image, reference, by, scale))
 
 
 def luma(image: Image, *, quantised: bool = False) -> torch.Tensor:  # [H, W] float64
@@ -123,7 +123,7 @@ def luma(image: Image, *, quantised: bool = False) -> torch.Tensor:  # [H, W] fl
     return _in_channel(_planes(image, quantised), "y")[0]
 
 
-def _comparable(image: Image, reference: Image, by: Convention, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+def comparable(image: Image, reference: Image, by: Convention, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Both pictures as [C, H, W] float64 on a 0..255 scale, in the convention's channel and crop."""
     one, two = _planes(image, by.quantised), _planes(reference, by.quantised)
     if one.shape != two.shape:

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and NIQE of a result. Their weights are found or fetched like those of the methods."""
+"""LPIPS, DISTS, NIQE and FLIP of a result. Weights that they need are found or fetched like those of the methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gsr_app.core.errors import WeightsError
-from gsr_app.engine import metrics, niqe
+from gsr_app.engine import flip, metrics, niqe
 from gsr_app.models import checkpoint, registry, weights
 
 _IDS = {"lpips": "lpips-alex", "dists": "dists-vgg", "niqe": "niqe"}
@@ -35,6 +35,9 @@ def measure_perceptual(
     for name in names:
         if name == "niqe":
             found[name] = niqe.niqe(metrics.luma(image, quantised=True).round(), _pristine())
+        elif name == "flip":
+            one, two = (torch.from_numpy(picture.transpose(2, 0, 1)) for picture in (drawn, reference[inside]))
+            found[name] = flip.error_map(one, two).mean().item()
         else:
             with torch.inference_mode():
                 found[name] = float(_network(_IDS[name])(_planes(drawn), _planes(reference[inside])))

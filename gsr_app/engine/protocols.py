@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale
+from gsr_app.engine.flip import flip
 from gsr_app.engine.metrics import CONVENTIONS, Convention, Score, measure
 from gsr_app.engine.planes import stack, unstack
 from gsr_app.engine.rows import split_rows
@@ -110,6 +111,11 @@ class Pair:
         """What a method gets: its answer is float32, too, and is not rounded before it is scored."""
         return pixels.convert(self.lr, np.float32)
 
+    @property
+    def factor(self) -> float:
+        """The scale that borders are multiples of."""
+        return max(self.scale.y, self.scale.x)
+
 
 @dataclass(frozen=True, slots=True)
 class PairSize:
@@ -191,8 +197,13 @@ def judge(picture: Array, pair: Pair, by: Protocol) -> tuple[Score, Score]:
 def score(picture: Array, pair: Pair, by: Convention) -> Score:
     """The score of a result by one convention; what the reference does not cover is left out."""
     height, width = pair.reference.shape[:2]
-    factor = max(pair.scale.y, pair.scale.x)
-    return measure(picture[:height, :width], pair.reference, by=by, scale=factor)
+    return measure(picture[:height, :width], pair.reference, by=by, scale=pair.factor)
+
+
+def score_flip(picture: Array, pair: Pair, by: Convention) -> float:
+    """FLIP of a result, inside the border of a convention."""
+    height, width = pair.reference.shape[:2]
+    return flip(picture[:height, :width], pair.reference, by=by, scale=pair.factor)
 
 
 def _shrink(picture: Array, scale: Scale, by: Protocol) -> Array:

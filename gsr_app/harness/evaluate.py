@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gsr_app.engine.protocols import Pair, Protocol
 
-MEASURES = ("lpips", "dists", "niqe")
+MEASURES = ("lpips", "dists", "niqe", "flip")
 PROTOCOL_NAMES = ("gsasr", "liif-div2k", "liif-benchmark", "basicsr", "rt4ksr", "savsr")
 PUBLISHED = "published"
 """In place of scales: all those of the methods' own tables."""
@@ -101,7 +101,7 @@ class Evaluator:
                 scores.setdefault(name, []).append(value)
             if self.images is not None:
                 _save(self._image_path(job, names[at]), image)
-        means = {name: round(statistics.fmean(values), 6 if "ssim" in name else 4) for name, values in scores.items()}
+        means = {name: round(statistics.fmean(values), _decimals(name)) for name, values in scores.items()}
         return {**means, "done": done}
 
     def _measure(self, image: np.ndarray, pair: Pair, by: Protocol) -> dict[str, float]:
@@ -117,6 +117,10 @@ class Evaluator:
         assert self.images is not None
         folder = self.images / job.source.dataset / f"{job.method}_x{job.scale}"
         return (folder / job.source.name if isinstance(job.source, Clip) else folder) / f"{name}.png"
+
+
+def _decimals(name: str) -> int:
+    return 6 if name in {"ssim_y", "ssim_rgb", "flip"} else 4
 
 
 def _read_rgb(path: Path) -> np.ndarray:
@@ -252,7 +256,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="separated by commas (default: %(default)s), 1.5x4 is vertical first; or 'published'",
     )  # fmt: skip
     parser.add_argument("--protocol", choices=PROTOCOL_NAMES, help="default: basicsr; of clips savsr, the only one")
-    parser.add_argument("--measures", default="", help="lpips, dists, niqe: separated by commas")
+    parser.add_argument("--measures", default="", help="lpips, dists, niqe, flip: separated by commas")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"), help="folder of the results (%(default)s)")
     add_pool_arguments(parser)
     parser.add_argument("--weights", default="", help="a file or folder of weights to use instead of the catalogue's")

@@ -17,9 +17,9 @@ from typing import Any
 from gsr_app.core.atomic import write_whole
 from gsr_app.models import registry
 
-SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips", "dists", "niqe")
+SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips", "dists", "niqe", "flip")
 _COLUMNS = ("dataset", "image", "method", "scale", "protocol", *SCORES, "done", "error")
-_DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4, "lpips": 4, "dists": 4, "niqe": 3}
+_DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4, "lpips": 4, "dists": 4, "niqe": 3, "flip": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Row:
     lpips: float | None = None
     dists: float | None = None
     niqe: float | None = None
+    flip: float | None = None
     done: str = ""
     error: str = ""
     seconds: float = 0.0
@@ -129,7 +130,7 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
         across = f"/x{scale_x:g}" if scale_x != scale else ""
         methods = sorted({name for name, _ in here}, key=list(registry.catalogue()).index)
         lines += [
-            f"### x{scale:g}{across}: PSNR-{by.main.label}/SSIM-{by.main.label}/LPIPS/DISTS (NIQE)",
+            f"### x{scale:g}{across}: PSNR-{by.main.label}/SSIM-{by.main.label}/LPIPS/DISTS",
             "",
             f"| Backbone | Method | Version | Training set | {' | '.join(datasets)} |",
             "|" + "---|" * (4 + len(datasets)),
@@ -168,8 +169,8 @@ def _markdown_cell(row: Mapping[str, Any], names: Sequence[str]) -> str:
     if not row["n"]:
         return "none scored"
     cell = "/".join(_figure(name, row[name]) for name in names)
-    if row["niqe"] is not None:
-        cell += f" ({_figure('niqe', row['niqe'])})"
+    if beside := [f"{name.upper()} {_figure(name, row[name])}" for name in ("niqe", "flip") if row[name] is not None]:
+        cell += f" ({', '.join(beside)})"
     published = row["published_scores"]
     if published:
         cell += f"<br>published {'/'.join(_figure(name, published.get(name)) for name in names)}"

@@ -88,9 +88,9 @@ def build(app: AppState) -> None:
         return [_model(app, method) for method in app.engine.methods]
 
     def metrics(image: str, reference: str, protocol: str, request: gr.Request) -> dict[str, Any]:
-        """Measure PSNR and SSIM of an image against a reference, by a protocol or a metric convention.
+        """Measure PSNR, SSIM and FLIP of an image against a reference, by a protocol or a metric convention.
 
-        Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb}. Values that the convention does not define are null.
+        Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb, flip}. What the convention does not define is null.
         """
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # it imports torch
 
 MOST_METHODS = 6
 MOST_REPEATS = 15
+_MOST_FLIP_PIXELS = 12_000_000  # a megapixel takes about a second
 
 
 class Engine(Protocol):
@@ -376,22 +377,30 @@ def measure_result(scoring: Scoring, image: NDArray[Any]) -> PaneMetrics:
     """The scores of a result."""
     from gsr_app.engine import protocols  # it imports torch
 
-    return metrics_of(protocols.score(image, scoring.pair, scoring.convention), scoring.name)
+    pair, by = scoring.pair, scoring.convention
+    flip = protocols.score_flip(image, pair, by) if _has_flip(pair.reference) else None
+    return metrics_of(protocols.score(image, pair, by), flip, scoring.name)
 
 
 def compare_pictures(image: NDArray[Any], reference: NDArray[Any], name: str) -> PaneMetrics:
     """The scores of a picture against a reference, by the main convention of a protocol or by a convention."""
-    from gsr_app.engine import metrics, protocols  # they import torch
+    from gsr_app.engine import flip, metrics, protocols  # they import torch
 
-    return metrics_of(metrics.measure(image, reference, by=protocols.find(name[:60])[1]), name)
+    by = protocols.find(name[:60])[1]
+    found = flip.flip(image, reference, by=by) if _has_flip(reference) else None
+    return metrics_of(metrics.measure(image, reference, by=by), found, name)
 
 
-def metrics_of(score: Any, name: str) -> PaneMetrics:
-    """A `Score` as a pane shows it: under its channel, with its convention."""
+def _has_flip(reference: NDArray[Any]) -> bool:
+    return reference.shape[0] * reference.shape[1] <= _MOST_FLIP_PIXELS
+
+
+def metrics_of(score: Any, flip: float | None, name: str) -> PaneMetrics:
+    """A `Score` as a pane shows it: under its channel, with its convention; and FLIP."""
     convention = f"{name}: {score.convention}"
     if score.convention.channel == "rgb":
-        return PaneMetrics(convention, psnr_rgb=score.psnr_db, ssim_rgb=score.ssim)
-    return PaneMetrics(convention, psnr_y=score.psnr_db, ssim_y=score.ssim)
+        return PaneMetrics(convention, psnr_rgb=score.psnr_db, ssim_rgb=score.ssim, flip=flip)
+    return PaneMetrics(convention, psnr_y=score.psnr_db, ssim_y=score.ssim, flip=flip)
 
 
 def pack_handle(engine: FieldSource, handle: FieldHandle, methods: Sequence[Method]) -> bytes:

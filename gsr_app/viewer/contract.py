@@ -30,13 +30,14 @@ class PaneError:
 
 @dataclass(frozen=True)
 class PaneMetrics:
-    """Scores of one convention: on luma or on RGB."""
+    """Scores of one convention: on luma or on RGB, and FLIP inside its border."""
 
     convention: str  # the name that was asked for, and its channel, border and rounding
     psnr_y: float | None = None  # dB
     ssim_y: float | None = None
     psnr_rgb: float | None = None
     ssim_rgb: float | None = None
+    flip: float | None = None  # mean error of FLIP, 0 to 1
 
 
 @dataclass(frozen=True)

@@ -202,13 +202,19 @@ def test_grey_and_transparent_pictures_are_scored_too(tmp_path: Path) -> None:
 
 
 def test_saved_images_have_the_same_score(dataset: Path, tmp_path: Path) -> None:
+    from gsr_app.engine.flip import flip
     from gsr_app.engine.metrics import CONVENTIONS, psnr
     from gsr_app.io.images import read_image
 
-    rows = evaluate([dataset], ["bicubic"], [2.0], Settings(), tmp_path / "out", keep_images=True)
+    settings = Settings(measures=("flip",))
+    rows = evaluate([dataset], ["bicubic"], [2.0], settings, tmp_path / "out", keep_images=True)
     drawn = read_image(tmp_path / "out" / "images" / "Waves" / "bicubic_x2" / "wave_1.png").pixels
     reference = read_image(dataset / "wave_1.png").pixels
     assert psnr(drawn, reference, by=CONVENTIONS["basicsr"], scale=2) == pytest.approx(rows[1].psnr_y, abs=1e-3)
+    assert flip(drawn, reference, by=CONVENTIONS["basicsr"], scale=2) == pytest.approx(rows[1].flip, abs=1e-6)
+    summary = summarise(rows, "basicsr")
+    write_tables(tmp_path / "out", rows, summary, "basicsr")
+    assert f"(FLIP {summary[0]['flip']:.4f})" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_pairs_per_scale_are_found_and_a_missing_lr_is_an_error(tmp_path: Path) -> None:
@@ -252,7 +258,7 @@ def test_published_scores_are_shown_for_the_same_protocol_only() -> None:
     [
         (["--scales", "0.5"], "numbers from 1 to 30"),
         (["--methods", "bicubik"], "Did you mean 'bicubic'?"),
-        (["--measures", "lpisp"], "lpips, dists, niqe"),
+        (["--measures", "lpisp"], "lpips, dists, niqe, flip"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(

@@ -105,6 +105,7 @@ def test_a_scene_is_json_whatever_the_numbers() -> None:
         "ssim_y": None,
         "psnr_rgb": None,
         "ssim_rgb": None,
+        "flip": None,
     }
 
 

@@ -61,6 +61,8 @@ def test_a_score_stands_under_its_channel(picture: str, protocol: str, channel: 
     assert metrics is not None
     assert (metrics.psnr_y is None, metrics.psnr_rgb is None) == (channel == "rgb", channel == "y")
     assert ("RGB" in metrics.convention) == (channel == "rgb")
+    assert metrics.flip is not None
+    assert 0 < metrics.flip < 1
 
 
 def test_results_have_the_depth_of_their_source_however_they_are_scored(picture: str) -> None:

@@ -7,8 +7,8 @@ import { RegionStrip } from "./regions.js";
 import { saveButtons } from "./saving.js";
 import { ReportDialog } from "./reportdialog.js";
 
-const STAGES = ["read", "encode", "decode", "bin", "render", "resize", "write"];
-const STAGE_NAMES = { bin: "sort", render: "draw" };
+const STAGES = ["read", "encode", "start", "fit", "decode", "bin", "render", "resize", "write"];
+const STAGE_NAMES = { bin: "sort", render: "draw", fit: "optimise" };
 
 // Columns: header, value of a pane, text of the value, sign of the better direction (0: none).
 const COLUMNS = [
@@ -20,7 +20,10 @@ const COLUMNS = [
   ["SSIM-Y", (s) => s.metrics?.ssim_y, (v) => v.toFixed(4), 1],
   ["PSNR-RGB", (s) => s.metrics?.psnr_rgb, (v) => v.toFixed(2), 1],
   ["SSIM-RGB", (s) => s.metrics?.ssim_rgb, (v) => v.toFixed(4), 1],
+  ["FLIP", (s) => s.metrics?.flip, (v) => v.toFixed(4), -1],
 ];
+
+const FLIP_NOTE = "How visible the difference to the reference is when both are shown in turn (0 to 1, lower is better), inside the same border";
 
 export class Dock {
   constructor(viewer) {
@@ -86,7 +89,7 @@ export class Dock {
     });
     const convention = runs.map(({ spec }) => spec.metrics?.convention).find(Boolean) ?? "";
     const head = el("tr", {}, el("th", { scope: "col" }, "method"), el("th", { scope: "col", className: "gsr-barcell" }, "time"),
-      ...columns.map(([name]) => el("th", { scope: "col", title: /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
+      ...columns.map(([name]) => el("th", { scope: "col", title: name === "FLIP" ? FLIP_NOTE : /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
     const { detail } = viewer.scene;
@@ -118,7 +121,7 @@ export class Dock {
 
   csv(separator) {
     const quote = (value) => (/[",\n\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "convention", "backend", "device", "cold", "repeats", "made"];
+    const head = ["method", "scale", "state", ...STAGES.map((s) => `${s}_ms`), "total_ms", "mp_per_s", "peak_bytes", "gaussians", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "flip", "convention", "backend", "device", "cold", "repeats", "made"];
     const { scale } = this.viewer.scene;
     const rows = this.viewer.allPanes
       .filter(({ spec }) => spec.kind === "method")
@@ -126,7 +129,7 @@ export class Dock {
         s.id, scale.x === scale.y ? scale.x : `${scale.y}x${scale.x}`, s.state,
         ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
         totalMs(s), s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
-        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.convention,
+        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.flip, s.metrics?.convention,
         s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats, s.elsewhere ? "elsewhere" : "here",
       ]);
     return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";
