@@ -28,17 +28,26 @@ def requests_of(
     pictures += [one.path for one in others]
     if len(pictures) > 1 and request.reference and not request.round_trip:
         raise InvalidArgument(
-            "A reference belongs to one picture.", hint="Choose the round trip, or compare one picture at a time."
+            "A reference belongs to one picture.",
+            hint="Choose the round trip, or add references to the results: cat_GT.png for cat.png.",
         )
-    named = [(one.path, one.name if one.is_own_name else "") for one in results]
-    assigned = assign_results(named, pictures)
+    assigned = assign_results([(one.path, one.name if one.is_own_name else "") for one in results], pictures)
+    if request.round_trip and any(one.reference for one in assigned):
+        raise InvalidArgument(
+            "A round trip makes its own reference.", hint="Switch it off, or leave the reference out."
+        )
     if not pictures:
         if not results:
             return [request]
-        return [replace(request, methods=(), round_trip=False, results=tuple(assigned[0]))]
+        request = replace(request, methods=(), round_trip=False)
     return [
-        replace(request, image=str(picture), results=tuple(found))
-        for picture, found in zip(pictures, assigned, strict=True)
+        replace(
+            request,
+            image=str(picture) if picture else None,
+            results=one.results,
+            reference=str(one.reference) if one.reference else request.reference,
+        )
+        for picture, one in zip(pictures or [None], assigned, strict=True)
     ]
 
 

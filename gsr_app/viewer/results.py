@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gsr_app.core.errors import InvalidArgument
@@ -13,6 +13,7 @@ from gsr_app.viewer.sink import safe_stem
 
 PREFIX = "result-"  # of the ids of their panes
 _LONGEST_NAME = 40
+_REFERENCES = {"reference", "gt", "hr"}
 _SCALE = re.compile(r"(?:^|(?<=[\s_.-]))x\d+(?:\.\d+)?(?=$|[\s_.-])")  # x4 between separators
 
 
@@ -96,27 +97,46 @@ def name_result(stem: str, pictures: Sequence[str]) -> str:
     return (_SCALE.sub("", rest).strip(" _.-") or stem)[:_LONGEST_NAME]
 
 
-def assign_results(files: Sequence[tuple[Path, str]], pictures: Sequence[Path]) -> list[list[ForeignResult]]:
-    """The results of each picture, of files with names (empty: named by the file). Without pictures there is one list.
+@dataclass(frozen=True)
+class Assigned:
+    """What belongs to one picture."""
 
-    Of several pictures, each file belongs to the one whose stem it repeats or continues. Results of one name have one
-    number, and so one colour, for all pictures.
+    results: tuple[ForeignResult, ...] = ()
+    reference: Path | None = None
+
+
+def assign_results(files: Sequence[tuple[Path, str]], pictures: Sequence[Path]) -> list[Assigned]:
+    """What belongs to each picture, of files with names (empty: named by the file). Without pictures there is one.
+
+    Of several pictures, each file belongs to the one whose stem it repeats or continues. A file named reference, GT or
+    HR is the reference. Results of one name have one number, and so one colour, for all pictures.
     """
     stems = [picture.stem for picture in pictures]
     named = [(path, name or name_result(path.stem, stems)) for path, name in files]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(name for _, name in named))}
-    found: list[list[ForeignResult]] = [[] for _ in pictures or [None]]
+    found = [Assigned() for _ in pictures or [None]]
     for path, name in named:
-        place = 0
-        if len(stems) > 1:
-            stem = belongs_to(path.stem, stems)
-            if stem is None:
-                raise InvalidArgument(
-                    f"{path.name} belongs to none of the pictures.",
-                    hint="The name of a result's file begins with that of its picture: cat_SwinIR.png for cat.png.",
-                )
-            place = stems.index(stem)
-        if any(other.name == name for other in found[place]):
+        place = _place(path, stems)
+        before = found[place]
+        is_reference = name.lower() in _REFERENCES
+        if any(other.name == name for other in before.results) or (is_reference and before.reference):
             raise InvalidArgument(f"Two results have the name {name!r}.", hint="Give each a name of its own.")
-        found[place].append(ForeignResult(name, path, numbers[name]))
+        if is_reference:
+            found[place] = replace(before, reference=path)
+        else:
+            result = ForeignResult(name, path, numbers[name])
+            found[place] = replace(before, results=(*before.results, result))
     return found
+
+
+def _place(path: Path, stems: Sequence[str]) -> int:
+    """Which of several pictures a file belongs to."""
+    if len(stems) < 2:
+        return 0
+    stem = belongs_to(path.stem, stems)
+    if stem is None:
+        raise InvalidArgument(
+            f"{path.name} belongs to none of the pictures.",
+            hint="The name of a result's file begins with that of its picture: cat_SwinIR.png for cat.png.",
+        )
+    return stems.index(stem)

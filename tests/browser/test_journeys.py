@@ -171,6 +171,24 @@ def test_results_alone_are_compared_without_a_picture(new_page: Callable[..., An
     page.locator("#results input[type=file]").set_input_files(files)
     page.wait_for_function("() => document.querySelectorAll('#results input.gsr-filename')[1]?.value === 'two'")
     run_to_end(page)
+    # A third is dropped on the stage; its name makes it the reference.
+    dropped = page.evaluate_handle(
+        "async () => { const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });"
+        " canvas.getContext('2d').fillRect(5, 5, 20, 9);"
+        " const blob = await new Promise((done) => canvas.toBlob(done)); const data = new DataTransfer();"
+        " data.items.add(new File([blob], 'GT.png', { type: 'image/png' })); return data; }"
+    )
+    page.locator(".gsr-stage").dispatch_event("dragenter", {"dataTransfer": dropped})
+    page.locator(".gsr-drop div", has_text="Results made elsewhere").dispatch_event("drop", {"dataTransfer": dropped})
+    page.locator("#results li").nth(2).wait_for()
+    assert not page.locator(".gsr-drop").is_visible()
+    run_to_end(page)
+    names = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.panes.map((p) => p.name)")
+    assert names == ["one", "two", "Reference"]
+    assert page.locator(".gsr-tablebox [data-label=PSNR-Y]").count() == 3
+    page.get_by_role("button", name="Remove GT.png").click()
+    page.locator("#results li").nth(2).wait_for(state="detached")
+    run_to_end(page)
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.panes.map((p) => p.name)") == [
         "one",
         "two",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness.cli import main
 from gsr_app.harness.tally import Vote, count_votes, format_tally, read_votes, tally_votes
-from gsr_app.viewer.results import name_result
+from gsr_app.viewer.results import assign_results, name_result
 
 
 def votes_file(path: Path, votes: list[tuple[list[str], str]]) -> Path:
@@ -100,6 +102,27 @@ def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
     assert sum(line.startswith(("a_1.png,", "b_1.png,")) and line.endswith(",done") for line in lines) == 6
 
 
+def test_a_pdf_reader_finds_the_text_the_font_and_the_crops(tmp_path: Path) -> None:
+    if not shutil.which("pdfimages"):
+        pytest.skip("needs poppler's commands")
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    call = ["compare", str(tmp_path / "a.png"), "--methods", "bicubic,nearest", "--scale", "2", "--round-trip"]
+    assert main([*call, "--region", "2,3,8,6", "--figure", str(tmp_path / "f.pdf")]) == 0
+
+    def read(*words: str) -> str:
+        return subprocess.run([*words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    text = read("pdftotext", "f.pdf", "-")
+    assert "Bicubic" in text
+    assert re.search(r"\d+\.\d\d / 0\.\d{4}", text)
+    assert re.search(r"Aileron +TrueType +WinAnsi +yes", read("pdffonts", "f.pdf"))
+    read("pdfimages", "-png", "f.pdf", "crop")
+    crops = [np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("crop-*.png"))]
+    assert len(crops) == 5  # the overview, the input, two methods, the reference
+    np.testing.assert_array_equal(crops[-1], pixels[6:18, 4:20])
+
+
 def test_results_made_elsewhere_are_scored_and_shown_like_methods(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +196,24 @@ def test_results_are_compared_without_the_picture_that_they_were_made_of(
 )  # fmt: skip
 def test_a_result_is_named_by_what_follows_its_picture(stem: str, name: str) -> None:
     assert name_result(stem, ["cat", "cat_2"]) == name
+
+
+def test_files_are_assigned_to_the_pictures_whose_names_they_begin_with() -> None:
+    pictures = [Path("in/cat.png"), Path("in/cat_2.png")]
+    files = [(Path(name), "") for name in ("cat_A.png", "cat_2_B.png", "cat_2_A.png", "cat_2_GT.png")]
+    one, two = assign_results([*files, (Path("cat_x.png"), "B")], pictures)
+    assert [(result.name, result.path.name) for result in one.results] == [("A", "cat_A.png"), ("B", "cat_x.png")]
+    assert [(result.name, result.path.name) for result in two.results] == [("B", "cat_2_B.png"), ("A", "cat_2_A.png")]
+    assert {result.name: result.id for result in one.results} == {result.name: result.id for result in two.results}
+    assert (one.reference, two.reference) == (None, Path("cat_2_GT.png"))
+    (alone,) = assign_results([(Path("mine.png"), ""), (Path("HR.png"), "")], [])
+    assert ([result.name for result in alone.results], alone.reference) == (["mine"], Path("HR.png"))
+    for bad, about in (
+        ([("dog_A.png", "")], "belongs to none"),
+        ([("cat_A.png", ""), ("cat_b.png", "A")], "Two results"),
+    ):
+        with pytest.raises(InvalidArgument, match=about):
+            assign_results([(Path(name), own) for name, own in bad], pictures)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class ViewerComponent(gr.HTML):
         first: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        scripts = [(STATIC / name).read_text(encoding="utf-8") for name in ("compare.js", "detail.js")]
+        scripts = [(STATIC / name).read_text(encoding="utf-8") for name in ("compare.js", "detail.js", "drop.js")]
         extra = "\n".join([*scripts, "changed = refresh;"]) if first else ""
         options = {"elem_id": "viewer", **options}
         fixed: dict[str, Any] = {

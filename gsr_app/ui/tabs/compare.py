@@ -61,8 +61,9 @@ def build(app: AppState) -> None:
             rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
             results = FileList(
-                text="Add results made elsewhere", title="Pictures that other programs made, compared like methods",
-                named=True, most=albums.MOST_RESULTS, elem_id="results",
+                text="Add results made elsewhere", named=True,
+                title="Pictures that other programs made, compared like methods. One named GT, HR or reference is what "
+                "results are measured against", most=albums.MOST_RESULTS, elem_id="results",
             )  # fmt: skip
             rail.heading("Scale")
             with gr.Row(elem_id="scalerow"):
