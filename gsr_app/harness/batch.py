@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gsr_app.core.errors import InvalidArgument
-
-_LOSSLESS = {".png", ".tif", ".tiff"}
-
-
-@dataclass(frozen=True)
-class Task:
-    source: Path
-    target: Path
+from gsr_app.engine.batch import Task, name_outputs
 
 
 @dataclass(frozen=True)
@@ -44,19 +36,7 @@ def plan(inputs: Sequence[str], out: Path, mark: str, readable: Iterable[str], s
             f"{out} names a file, and there are {len(found)} images to make.", hint="Give a folder with -o."
         )
 
-    def name(source: Path, stem: str) -> str:
-        kept = source.suffix.lower() if source.suffix.lower() in _LOSSLESS else ".png"
-        return f"{stem}_{mark}{suffix or kept}"
-
-    targets = [out / inside / name(source, source.stem) for source, inside in found]
-    clashes = {target for target, count in Counter(targets).items() if count > 1}
-    for index, (source, inside) in enumerate(found):
-        if targets[index] in clashes:  # cat.jpg beside cat.png
-            targets[index] = out / inside / name(source, source.name.replace(".", "_"))
-    if len(set(targets)) < len(targets):
-        twice = next(target for target, count in Counter(targets).items() if count > 1)
-        raise InvalidArgument(f"Two inputs would both become {twice}.", hint="Upscale them into different folders.")
-    return [Task(source, target) for (source, _), target in zip(found, targets, strict=True)]
+    return name_outputs(found, out, mark, suffix)
 
 
 def _expand(inputs: Sequence[str], out: Path, readable: set[str]) -> list[tuple[Path, Path]]:

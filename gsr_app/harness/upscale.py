@@ -24,8 +24,9 @@ from gsr_app.core.errors import (
     printable,
 )
 from gsr_app.core.types import Scale
+from gsr_app.engine.batch import Task, mark_of
 from gsr_app.harness import batch
-from gsr_app.harness.batch import Outcome, Task
+from gsr_app.harness.batch import Outcome
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import WorkerDied, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.progress import ProgressLine, clock
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if suffix and suffix not in images.writable_suffixes():
         known = ", ".join(sorted(images.writable_suffixes()))
         raise InvalidArgument(f"--format {arguments.format} cannot be written.", hint=f"Known: {known}.")
-    mark = f"{method}_{wanted if arguments.size else f'x{wanted}'}".replace(":", "-").replace("×", "x")
+    mark = mark_of(method, wanted, in_pixels=bool(arguments.size))
     output = Path(arguments.output).expanduser()
     tasks = batch.plan(arguments.inputs, output, mark, images.readable_suffixes(), suffix)
     for task in tasks:

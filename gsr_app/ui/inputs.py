@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from gsr_app.models.weights import SUFFIXES
+from gsr_app.ui.batch import Batch
+from gsr_app.viewer.contract import as_json
 
 STATIC = Path(__file__).parent / "static"
 
@@ -54,6 +56,31 @@ class ModelTable(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "object"}, "description": "lines of the catalogue"}
+
+    def get_block_name(self) -> str:
+        return "html"
+
+
+class BatchTable(gr.HTML):
+    """Shows a `Batch`."""
+
+    def __init__(self, value: Batch | None = None, **options: Any) -> None:
+        fixed: dict[str, Any] = {
+            "html_template": '<div class="gsr-batch"></div>',
+            "js_on_load": (STATIC / "batch.js").read_text(encoding="utf-8"),
+            "apply_default_css": False,
+            "elem_id": "batchlist",
+        }
+        super().__init__(value, **{**options, **fixed})
+
+    def preprocess(self, payload: object) -> None:
+        """The list comes from the server only: what the page sends back is ignored."""
+
+    def postprocess(self, value: Any) -> Any:
+        return as_json(value if isinstance(value, Batch) else Batch())
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": "the pictures of a batch"}
 
     def get_block_name(self) -> str:
         return "html"

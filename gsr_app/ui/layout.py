@@ -16,7 +16,7 @@ from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.inputs import STATIC
 from gsr_app.ui.request_errors import RequestErrors, shorten_tracebacks
 from gsr_app.ui.state import AppState
-from gsr_app.ui.tabs import compare, fit, models, plots, video
+from gsr_app.ui.tabs import batch, compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
 from gsr_app.ui.visits import VisitTracking
 
@@ -49,6 +49,8 @@ def build(app: AppState) -> gr.Blocks:
         with gr.Tabs(elem_id="gsr-tabs"):
             with gr.Tab("Compare", id="compare"):
                 compare.build(app)
+            with gr.Tab("Batch", id="batch"):
+                batch.build(app)
             with gr.Tab("Video", id="video"):
                 video.build(app)
             with gr.Tab("Fit", id="fit"):

@@ -64,6 +64,13 @@ def method_card(method: Method, availability: Availability) -> dict[str, Any]:
     }
 
 
+def method_choice(method: Method, availability: Availability) -> str:
+    """A method in a list of names, with the size of its download where one is needed."""
+    if availability.here or not availability.download_bytes:
+        return method.title
+    return f"{method.title} ({bytes_text(availability.download_bytes)})"
+
+
 def _facts(method: Method) -> str:
     facts = (KINDS.get(method.kind, method.kind), scales(method), parameters(method))
     return " · ".join(fact for fact in facts if fact)
@@ -189,10 +196,11 @@ def forecast(
     if not methods:
         return text
     expected = estimates.expected(methods, size[0] * size[1], height * width)
-    return f"{text} · {_time_text(expected, len(methods))}"
+    return f"{text} · {time_text(expected, len(methods))}"
 
 
-def _time_text(expected: Expected, count: int) -> str:
+def time_text(expected: Expected, count: int, what: str = "method") -> str:
+    """How long a run of several methods, or of several pictures, takes, as far as it is known."""
     known = count - expected.unmeasured
     if not known:
         return "time not measured for this size"
@@ -200,4 +208,4 @@ def _time_text(expected: Expected, count: int) -> str:
     between = low if low == high else f"{low} to {high}"
     rest = f", {expected.unmeasured} not measured for this size" if expected.unmeasured else ""
     first = ", the first time longer" if expected.first else ""
-    return f"{between} for {known} method{'s' if known > 1 else ''}{rest}{first}"
+    return f"{between} for {known} {what}{'s' if known > 1 else ''}{rest}{first}"

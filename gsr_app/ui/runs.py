@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from gsr_app.core.errors import Cancelled, GsrError
@@ -52,6 +53,7 @@ class Runs:
         self.queue = jobs or JobQueue()
         self.short = JobQueue(_SHORT_WORKERS)
         self._running: dict[tuple[str, str], tuple[QueuedJob, ...]] = {}  # by (kind, visitor)
+        self._stopping: dict[tuple[str, str], threading.Event] = {}  # of runs whose parts are queued in turn
         self._lock = threading.Lock()
 
     def follow(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
@@ -87,10 +89,31 @@ class Runs:
                 if self._running.get((kind, visitor)) == tuple(jobs.values()):
                     del self._running[kind, visitor]
 
+    def follow_in_turn(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
+        """As `follow`, but a part joins the queue when the one before it is over: others have their turns between."""
+        stopping = threading.Event()
+        with self._lock:
+            self._stopping[kind, visitor] = stopping
+        try:
+            for left, (key, work) in zip(range(len(works) - 1, -1, -1), works.items(), strict=True):
+                if stopping.is_set():
+                    yield Update(((key, work.stopped),), {}, is_over=not left)
+                    continue
+                with contextlib.closing(self.follow(kind, visitor, {key: work})) as updates:
+                    for update in updates:
+                        yield replace(update, is_over=update.is_over and not left)
+        finally:
+            with self._lock:
+                if self._stopping.get((kind, visitor)) is stopping:
+                    del self._stopping[kind, visitor]
+
     def stop(self, kind: str, visitor: str) -> None:
         """Cancel a visitor's run; `follow` still yields its last update."""
         with self._lock:
             jobs = self._running.get((kind, visitor), ())
+            stopping = self._stopping.get((kind, visitor))
+        if stopping is not None:
+            stopping.set()
         for job in jobs:
             self.queue.cancel(job)
 

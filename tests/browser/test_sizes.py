@@ -45,9 +45,9 @@ def overlaps(one: dict[str, float], two: dict[str, float]) -> bool:
     )
 
 
-def open_settings(page: Any, *, wanted: bool) -> None:
+def open_settings(page: Any, *, wanted: bool, rail: str = "#rail") -> None:
     """On a phone the settings are in a sheet."""
-    button = page.locator("#rail .gsr-sheetbutton")
+    button = page.locator(f"{rail} .gsr-sheetbutton")
     if button.is_visible() and (button.get_attribute("aria-expanded") == "true") is not wanted:
         button.click()
 

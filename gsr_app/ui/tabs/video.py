@@ -34,7 +34,9 @@ def build(app: AppState) -> None:
                 start = _moment("from the start", "videostart")
                 end = _moment("to the end", "videoend")
             rail.heading("Method")
-            choices = [(_title(app, method), method.id) for method in methods]
+            choices = [
+                (present.method_choice(method, app.engine.availability(method)), method.id) for method in methods
+            ]
             first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
             method = gr.Dropdown(
                 choices, value=first, label="Method", show_label=False, container=False, elem_id="videomethod"
@@ -124,13 +126,6 @@ def _moment(placeholder: str, name: str) -> gr.Textbox:
         "", show_label=False, label=placeholder, container=False, max_lines=1, max_length=20, placeholder=placeholder,
         elem_id=name,
     )  # fmt: skip
-
-
-def _title(app: AppState, method: Any) -> str:
-    state = app.engine.availability(method)
-    if state.here:
-        return method.title
-    return f"{method.title} ({present.bytes_text(state.download_bytes)})" if state.download_bytes else method.title
 
 
 def _facts(info: Any) -> str:

@@ -1,0 +1,86 @@
+"""The Batch tab: many pictures, one method and one scale on the left; the list of files on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from gsr_app.core.errors import GsrError
+from gsr_app.ui import batch, present, rail
+from gsr_app.ui.inputs import BatchTable
+from gsr_app.ui.state import AppState
+
+
+def build(app: AppState) -> None:
+    """Lay out the tab and connect its events."""
+    engine = app.engine
+    with gr.Row(elem_id="batch"):
+        with gr.Column(elem_id="batchrail"):
+            rail.heading("Pictures")
+            files = gr.File(
+                show_label=False, container=False, type="filepath", file_count="multiple", elem_id="batchfiles",
+                height=132,
+            )  # fmt: skip
+            gr.HTML(rail.note(str(batch.limits(app))), padding=False, apply_default_css=False)
+            rail.heading("Method")
+            choices = [(present.method_choice(one, engine.availability(one)), one.id) for one in engine.methods]
+            first = next((one.id for one in engine.methods if one.id == "swift"), engine.methods[0].id)
+            method = gr.Dropdown(
+                choices, value=first, label="Method", show_label=False, container=False, elem_id="batchmethod"
+            )
+            rail.heading("Scale")
+            scale = gr.Textbox(
+                "4", label="Scale", show_label=False, container=False, max_lines=1, max_length=40,
+                elem_id="batchscale", placeholder="4, 2x3.5, 1920x",
+            )  # fmt: skip
+            forecast = gr.HTML(elem_id="batchforecast", padding=False, apply_default_css=False)
+            rail.heading("File format")
+            kind = gr.Dropdown(
+                [(text, suffix) for suffix, text in batch.FORMATS.items()], value="", label="File format",
+                show_label=False, container=False, elem_id="batchformat",
+            )  # fmt: skip
+            with gr.Column(elem_id="batchfoot"):
+                notice = gr.HTML(elem_id="batchnotice", padding=False, apply_default_css=False)
+                rail.settings_button()
+                run = gr.Button("Run", variant="primary", elem_id="batchrun")
+                stop = gr.Button("Stop", variant="secondary", elem_id="batchstop", visible=False)
+        with gr.Column(elem_id="batchstage"):
+            table = BatchTable()
+
+    def begin(paths: Any, chosen: Any, text: Any, suffix: Any, request: gr.Request) -> Iterator[Any]:
+        shown = None
+        try:
+            job = batch.prepare(app, paths, chosen, text, suffix)
+            for made in batch.watch(app, rail.visitor(request), job):
+                buttons = [gr.skip()] * 3 if shown else rail.buttons(True, "")
+                shown = made or shown
+                yield made or gr.skip(), *buttons
+            yield gr.skip(), *rail.buttons(False, "")
+        except GsrError as error:
+            yield (
+                replace(shown, running=False) if shown else gr.skip(),
+                *rail.buttons(False, rail.error_note(error)),
+            )
+
+    def halt(request: gr.Request) -> None:
+        app.runs.stop("batch", rail.visitor(request))
+
+    def look(paths: Any, text: Any, chosen: Any) -> tuple[Any, str]:
+        """The list before a run, and what comes out of it."""
+        found = batch.look(app, paths, text)
+        try:
+            return found, rail.note(batch.forecast(app, found, str(text), str(chosen)))
+        except GsrError as error:
+            return found, rail.error_note(error)
+
+    streaming = rail.streaming([table, run, stop, notice])
+    run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
+    # The run ends itself when it is cancelled: what is finished by then can be saved.
+    stop.click(halt, api_name="batch_stop", **rail.QUIET)
+    gr.on(
+        [files.change, scale.change, method.change], look, [files, scale, method], [table, forecast],
+        trigger_mode="always_last", api_name="batch_look", **rail.QUIET,
+    )  # fmt: skip

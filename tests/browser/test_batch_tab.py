@@ -1,0 +1,121 @@
+"""Many pictures in the Batch tab: chosen, dropped as a folder, made, stopped, and taken away as one file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.fake_engine import FakeEngine
+from tests.browser.scenes import noise
+from tests.browser.test_sizes import SIZES, boxes, open_settings
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    return FakeEngine(slow_s=0.15)
+
+
+@pytest.fixture
+def tab(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
+    def visit(size: str) -> Any:
+        width, height = SIZES[size]
+        page = new_page(
+            viewport={"width": width, "height": height}, has_touch=size != "desktop", is_mobile=size == "phone",
+            accept_downloads=True,
+        )  # fmt: skip
+        page.goto(address)
+        page.get_by_role("tab", name="Batch").click()
+        page.get_by_text("Many pictures at once").wait_for()
+        return page
+
+    return visit
+
+
+def png(seed: int, name: str) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(20, 30, seed)).save(buffer, "PNG")
+    return {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def choose_method(page: Any, name: str) -> None:
+    open_settings(page, wanted=True, rail="#batchrail")
+    page.locator("#batchmethod input").click()
+    page.get_by_role("option", name=name, exact=True).click()
+    open_settings(page, wanted=False, rail="#batchrail")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size: str) -> None:
+    page = tab(size)
+    width, height = SIZES[size]
+    wrong = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose pictures", exact=True).click()
+    chooser.value.set_files([png(1, "a.png"), png(2, "b.png"), wrong])
+    page.get_by_text("3 pictures, 1 cannot be used").wait_for()
+    choose_method(page, "Slow")
+    page.locator("#batchrun").click()
+    page.locator(".gsr-batch tr[data-state=running] progress").wait_for()
+    page.get_by_text("0 of 3 done, 1 failed", exact=True).wait_for()
+    (stop,) = boxes(page, "#batchstop")
+    assert 0 <= stop["top"] < stop["bottom"] <= height
+    link = page.get_by_role("link", name="Download all")
+    link.wait_for()
+    assert page.locator(".gsr-batch tbody tr").evaluate_all("(all) => all.map((one) => one.dataset.state)") == [
+        "done",
+        "done",
+        "failed",
+    ]
+    # Everything can be read without scrolling sideways, and the links can be pressed.
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    shown = boxes(page, ".gsr-batch :is(th[scope=row], td, a)")
+    assert all(box["left"] >= 0 and box["right"] <= width + 0.5 for box in shown)
+    least = 44 if page.evaluate("() => matchMedia('(pointer: coarse)').matches") else 14
+    assert all(box["height"] >= least for box in boxes(page, ".gsr-batch a"))
+    alert = page.locator(".gsr-batch .is-wrong")
+    assert "notes.txt is not an image." in alert.inner_text()
+    assert boxes(page, ".gsr-batch .is-wrong")[0]["bottom"] < height
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "gsr_slow_x4.zip"
+    with zipfile.ZipFile(Path(download.value.path())) as archive:
+        assert archive.namelist() == ["a_slow_x4.png", "b_slow_x4.png"]
+        with Image.open(archive.open("b_slow_x4.png")) as made:
+            assert made.size == (120, 80)
+
+
+def test_a_dropped_folder_is_a_batch_that_can_be_stopped(tab: Any) -> None:
+    page = tab("desktop")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#picture input[type=file]").wait_for(state="attached")
+    # What a browser gives for a folder with two pictures, a text, a hidden folder and a subfolder.
+    page.evaluate(
+        """async () => {
+          const canvas = new OffscreenCanvas(30, 20);
+          canvas.getContext("2d").fillRect(0, 0, 9, 9);
+          const blob = await canvas.convertToBlob();
+          const file = (name) => ({ name, isFile: true, file: (done) => done(new File([blob], name, { type: blob.type })) });
+          const folder = (name, ...entries) => ({ name, isDirectory: true, createReader: () => ({ readEntries: (done) => done(entries.splice(0, 2)) }) });
+          const root = folder("photos", file("a.png"), file("notes.txt"), folder(".thumbs", file("hidden.png")), folder("more", file("b.png"), file("c.PNG")));
+          const event = new Event("drop", { bubbles: true, cancelable: true });
+          event.dataTransfer = { files: [new File([], "photos")], items: [{ kind: "file", webkitGetAsEntry: () => root }] };
+          document.querySelector("#picture input[type=file]").dispatchEvent(event);
+        }"""
+    )
+    page.get_by_text("3 pictures", exact=True).wait_for()
+    names = page.locator(".gsr-batch th[scope=row]").all_inner_texts()
+    assert names == ["a.png", "b.png", "c.PNG"]
+    choose_method(page, "Slow")
+    page.locator("#batchrun").click()
+    page.locator(".gsr-batch tr[data-state=running]").wait_for()
+    page.locator("#batchstop").click()
+    page.get_by_text("Finished: 0 of 3 done, 3 stopped").wait_for()
+    page.locator("#batchrun").wait_for()
