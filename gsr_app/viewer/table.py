@@ -7,11 +7,10 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
-from gsr_app.viewer.contract import PaneSpec, Scene
+from gsr_app.viewer.contract import PaneMetrics, PaneSpec, Scene
 
 FORMATS = ("tex", "md", "csv")
 _NONE = "–"
@@ -133,12 +132,7 @@ def _bar(text: str) -> str:
 
 
 def _csv(pages: Sequence[tuple[str, Scene]]) -> str:
-    names: tuple[Literal["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"], ...] = (
-        "psnr_y",
-        "ssim_y",
-        "psnr_rgb",
-        "ssim_rgb",
-    )
+    names = [field.name for field in fields(PaneMetrics) if field.name != "convention"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "method", "made", *names, "convention", "total_ms", "state"])

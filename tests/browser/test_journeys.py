@@ -160,6 +160,9 @@ def test_two_methods_and_two_results_made_elsewhere_are_judged_over_three_pictur
         wait_for(page, f"viewer.blind && viewer.scene.source.key === 'blind-{number}'")
         page.get_by_role("button", name="cannot tell").click()
     page.locator(".gsr-blindbar").get_by_text("none 3×").wait_for()
+    # All of it is there again when the page is loaded again.
+    page.reload()
+    wait_for(page, "viewer.album.pages.length === 3 && viewer.scene.run && viewer.allPanes.every((p) => p.picture)")
 
 
 def test_results_alone_are_compared_without_a_picture(new_page: Callable[..., Any], address: str) -> None:

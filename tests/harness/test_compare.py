@@ -180,7 +180,7 @@ def test_results_are_compared_without_the_picture_that_they_were_made_of(
     folders = ["--results", f"Half={tmp_path / 'half'}", "--results", f"Same={tmp_path / 'same'}"]
     assert main(["compare", *folders, "--table", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "a.png,Half,elsewhere,,,,,,,done", "a.png,Same,elsewhere,,,,,,,done",
+        "a.png,Half,elsewhere,,,,,,,,done", "a.png,Same,elsewhere,,,,,,,,done",
     ]  # fmt: skip
     for bad, about in ((["--methods", "bicubic"], "Methods need a picture"), (["--round-trip"], "A round trip needs")):
         assert main([*words, *bad]) == 2

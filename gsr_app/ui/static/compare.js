@@ -98,6 +98,7 @@ function judge() {
   blindBar.hidden = false;
   viewer.blind = true;
   viewer.setMode("grid");
+  blindBar.scrollIntoView({ block: "nearest" }); // on a phone the button is below the pictures
   showBlind(judged.numbers.includes(album.number) ? album.number : judged.numbers[0]);
 }
 
@@ -217,6 +218,15 @@ function restore() {
 }
 
 let recalled = recall();
+
+// After the results, the server sends the preview of their picture: after a round trip it has other pixels.
+let expectsPreview = Boolean(recalled?.run);
+album.ignores = (value) => {
+  const { run, source } = viewer.scene;
+  if (!expectsPreview || !run || !value?.source || value.run || value.source.name !== source.name) return false;
+  expectsPreview = false;
+  return true;
+};
 addEventListener("beforeunload", (event) => viewer.scene.running && event.preventDefault());
 addEventListener("pagehide", keep);
 
