@@ -1,7 +1,7 @@
 /* The panel that adjusts how Gaussians are drawn: sliders over the picture, and the numbers of the selected one. */
 
 import { DEFAULT_ADJUSTMENTS } from "./adjustments.js";
-import { el } from "./dom.js";
+import { el, labelledSlider } from "./dom.js";
 import { colorOf } from "./fieldqueries.js";
 import { describe } from "./overlay.js";
 import { gaussianAt } from "./readout.js";
@@ -24,11 +24,7 @@ export class AdjustPanel {
   constructor(viewer) {
     this.viewer = viewer;
     const adjust = (values) => viewer.live.setAdjustments(values);
-    this.sliders = SLIDERS.map(([label, name, min, max, text, title]) => {
-      const input = el("input", { type: "range", min, max, step: 0.01, "aria-label": title, oninput: () => adjust({ [name]: Number(input.value) }) });
-      const output = el("output", {});
-      return { name, text, input, output, node: el("label", { title }, el("span", {}, label), input, output) };
-    });
+    this.sliders = SLIDERS.map(([label, name, min, max, text, title]) => ({ name, ...labelledSlider(label, { min, max, step: 0.01, title }, text, (value) => adjust({ [name]: value })) }));
     this.colour = el("input", { type: "color", value: "#c08040", "aria-label": "Colour to show", oninput: () => this.#filterColour(true) });
     this.byColour = el("input", { type: "checkbox", onchange: () => this.#filterColour(this.byColour.checked) });
     this.colourRow = el("label", { title: "Hide Gaussians of other colours" }, el("span", {}, "colour"), this.byColour, this.colour);
@@ -90,10 +86,7 @@ export class AdjustPanel {
     const { live, selected } = this.viewer;
     this.node.hidden = !live.isOpen;
     if (this.node.hidden) return;
-    for (const { name, text, input, output } of this.sliders) {
-      input.value = live.adjustments[name];
-      output.textContent = text(live.adjustments[name]);
-    }
+    for (const { name, show } of this.sliders) show(live.adjustments[name]);
     this.byColour.checked = Boolean(live.adjustments.color);
     this.only.checked = live.adjustments.only >= 0;
     this.onlyRow.hidden = !selected;

@@ -35,6 +35,7 @@ export class Bar {
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
     this.minusPixels = button("Field minus pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
     this.adjust = button("Inspect", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
+    this.tone = button("Tone", "Histogram, exposure, gamma, false colours (H)", () => viewer.tonePanel.toggle());
     this.crisp = button("Sharp pixels", "Sharp or smooth pixels (S)", () => viewer.toggle("smooth"));
     this.region = button("Region", "Draw a region (R)", () => viewer.startRegion());
     this.percent = el("span", { className: "gsr-percent" });
@@ -49,6 +50,7 @@ export class Bar {
       this.minusPixels,
       el("span", { className: "gsr-spring" }),
       this.adjust,
+      this.tone,
       this.region,
       this.crisp,
       button("Fit", "Whole picture (0)", () => viewer.fit()),
@@ -78,10 +80,13 @@ export class Bar {
     this.auto.hidden = mode !== "blink";
     this.auto.setAttribute("aria-pressed", String(viewer.blinkAuto));
     this.gain.value = Math.log2(viewer.gain);
+    if (viewer.colourScale === "FLIP") this.gain.hidden = this.gainText.hidden = true; // it has a scale of its own
     this.gainText.textContent = `×${viewer.gain}`;
     this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
     this.crisp.textContent = viewer.smooth ? "Smooth pixels" : "Sharp pixels";
-    this.region.hidden = !panes.length;
+    this.tone.hidden = this.region.hidden = !panes.length;
+    this.tone.textContent = viewer.tonePanel.summary;
+    this.tone.setAttribute("aria-pressed", String(viewer.tonePanel.isOpen));
     this.region.setAttribute("aria-pressed", String(viewer.drawingRegion && !viewer.pick));
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
     this.adjust.hidden = !withField || Boolean(viewer.live.unavailable);
@@ -129,7 +134,7 @@ export class Tags {
     const key = JSON.stringify([
       cells.map(({ pane, rect }) => [pane?.spec, pane?.problem, pane?.fieldNote, Boolean(pane?.picture), rect]),
       [viewer.mode, viewer.blind, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
-      cells.map(({ pane }) => [pane?.isOutdated, pane?.arrived, pane && Boolean(viewer.standIn(pane))]),
+      cells.map(({ pane }) => [pane?.isOutdated, pane?.arrived, pane && Boolean(viewer.standIn(pane)), pane && flipNote(viewer, pane)]),
     ]);
     if (key === this.key) return;
     this.key = key;
@@ -161,7 +166,7 @@ export class Tags {
       { className: "gsr-tag", style: this.#place(rect, left, right, sides), "data-pane": pane.spec.id, "data-state": pane.spec.state },
       dot(pane.spec.colour),
       el("span", { className: "gsr-tagname" }, viewer.nameOf(pane)),
-      el("span", { className: "gsr-figures" }, viewer.blind ? "" : summary(pane)),
+      el("span", { className: "gsr-figures" }, viewer.blind ? "" : flipNote(viewer, pane) || summary(pane)),
       isBase && el("span", { className: "gsr-isbase" }, "compared against"),
       el("kbd", {}, number),
     );
@@ -184,6 +189,13 @@ export class Tags {
     const look = pane.isOutdated ? " is-outdated" : this.viewer.standIn(pane) ? " is-preview" : "";
     return el("div", { className: `gsr-message${look}`, style, role: pane.failed ? "alert" : null }, el("div", {}, ...body.filter(Boolean)));
   }
+}
+
+/** What FLIP says of a pane in the difference view; nothing elsewhere. */
+function flipNote({ mode, colourScale, base, painter }, pane) {
+  if (mode !== "difference" || colourScale !== "FLIP" || pane === base || !pane.picture || !base?.picture) return "";
+  const { mean, share, problem } = painter.flipMaps.of(pane.picture, base.picture);
+  return problem || (mean === null ? `FLIP ${Math.floor(100 * share)} %` : `FLIP ${mean.toFixed(4)}`);
 }
 
 /** One line about a pane's state: figures when it is done, stage and per cent while it runs. */

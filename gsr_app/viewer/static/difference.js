@@ -1,6 +1,6 @@
 /* The amplified difference of two drawn rectangles, in one of three colour scales. */
 
-export const SCALES = ["heat", "absolute", "signed"];
+export const SCALES = ["heat", "absolute", "signed", "FLIP"];
 
 // Black, violet, orange, pale yellow, with evenly rising lightness.
 export const STOPS = [

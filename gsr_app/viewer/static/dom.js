@@ -36,6 +36,18 @@ export function select(label, onpick) {
   return { node, fill };
 }
 
+/** A slider with its name and its value as text; `show` sets both. */
+export function labelledSlider(label, { min, max, step, title }, text, oninput) {
+  const input = el("input", { type: "range", min, max, step, "aria-label": title, oninput: () => oninput(Number(input.value)) });
+  const output = el("output", {});
+  const show = (value) => {
+    input.value = value;
+    output.textContent = text(value);
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  return { show, node: el("label", { title }, el("span", {}, label), input, output) };
+}
+
 export const dot = (colour) => el("i", { className: "gsr-dot", style: { background: colour }, "aria-hidden": "true" });
 
 /** The button that starts a run is hidden then: move the focus to the stage, so that its keys work at once. */

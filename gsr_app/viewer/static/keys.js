@@ -22,6 +22,7 @@ export const KEYS = [
   ["C", "colour the Gaussians by themselves, opacity, size", (v) => v.cycleColouring()],
   ["T", "inspect the Gaussians: change how they are drawn", (v) => v.adjustPanel.toggle()],
   ["F", "difference between the live field and the pixels", (v) => v.toggle("minusPixels")],
+  ["H", "histogram, exposure, gamma, false colours", (v) => v.tonePanel.toggle()],
   ["R", "draw a region", (v) => v.startRegion()],
   ["M", "minimap", (v) => v.toggle("minimap")],
   ["?", "these keys", (v) => v.toggleHelp()],

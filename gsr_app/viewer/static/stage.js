@@ -1,9 +1,11 @@
 /* Draws the stage: the cells of each mode, and what each cell shows. */
 
 import { Difference } from "./difference.js";
+import { FlipMaps } from "./flipmaps.js";
 import { drawOutline, drawOverlay } from "./overlay.js";
 import { drawGrid, drawPicture } from "./picture.js";
 import { drawNumbers } from "./pixelnumbers.js";
+import { isPlain, Toner } from "./tone.js";
 import { arrange, clipTo, STAGE_COLOUR } from "./view.js";
 
 const LOUPE_CSS = 168; // side of one loupe, CSS pixels
@@ -15,6 +17,8 @@ export class Stage {
     this.canvas = canvas;
     this.ctx = canvas.getContext("2d", { alpha: false });
     this.difference = new Difference();
+    this.toner = new Toner();
+    this.flipMaps = new FlipMaps(() => viewer.changed());
     this.inView = { count: 0, shown: "off" };
   }
 
@@ -41,6 +45,12 @@ export class Stage {
   /** `whole`: the cell, where `rect` is only a part of it. */
   paintAt(ctx, pane, rect, zoom, origin, smooth, { withFrame = this.viewer.usesTrueZoom(pane), whole = rect, slot = "view" } = {}) {
     if (!pane.picture && !pane.isLive) return;
+    const { tone } = this.viewer;
+    if (ctx === this.ctx && !isPlain(tone)) {
+      const box = coveredPart(pane.place ?? { u: 0, v: 0, ...this.viewer.view.frame }, rect, zoom, origin);
+      const paint = (c) => this.paintAt(c, pane, rect, zoom, origin, smooth, { withFrame, whole, slot });
+      return box && this.toner.draw(ctx, box, tone, paint);
+    }
     clipTo(ctx, rect);
     const around = this.viewer.mode === "difference" ? null : this.viewer.inputAround(pane);
     if (around) drawPicture(ctx, around.picture, around.place, rect, zoom, origin, true);
@@ -59,6 +69,7 @@ export class Stage {
     ctx.fillStyle = STAGE_COLOUR;
     ctx.fillRect(0, 0, canvas.width, canvas.height);
     this.inView = { count: 0, shown: "off" };
+    this.flipMaps.keep(new Set(viewer.allPanes.map((pane) => pane.picture)));
     for (const { pane, rect } of cells) {
       if (viewer.mode === "difference" && pane !== viewer.base) this.#drawDifference(pane, rect);
       else if (viewer.mode === "wipe") this.#drawWipe(rect);
@@ -94,6 +105,13 @@ export class Stage {
     const { viewer, ctx } = this;
     if (!pane.picture || !viewer.base?.picture) return;
     const { view, smooth } = viewer;
+    const map = viewer.colourScale === "FLIP" ? this.flipMaps.of(pane.picture, viewer.base.picture) : null;
+    if (map?.picture) {
+      clipTo(ctx, rect);
+      drawPicture(ctx, map.picture, pane.place, rect, view.zoom, view.origin(rect), smooth);
+      ctx.restore();
+      return this.#regions(rect);
+    }
     const withFrames = viewer.comparesFrames(pane);
     const paint = (c, side, local) => this.paintAt(c, side, local, view.zoom, view.origin(local), smooth, { withFrame: withFrames });
     this.difference.draw(ctx, rect, pane, viewer.base, paint, viewer.gain, viewer.colourScale);
@@ -231,4 +249,13 @@ export class Stage {
     ctx.lineWidth = Math.max(1, dpr);
     ctx.strokeRect(pointer.x - half, pointer.y - half, 2 * half, 2 * half);
   }
+}
+
+/** The device pixels of `rect` that a picture covers, even in part; null where there are none. */
+function coveredPart(place, rect, zoom, origin) {
+  const x = Math.max(rect.x, Math.floor(origin.x + place.u * zoom));
+  const y = Math.max(rect.y, Math.floor(origin.y + place.v * zoom));
+  const w = Math.min(rect.x + rect.w, Math.ceil(origin.x + (place.u + place.width) * zoom)) - x;
+  const h = Math.min(rect.y + rect.h, Math.ceil(origin.y + (place.v + place.height) * zoom)) - y;
+  return w > 0 && h > 0 ? { x, y, w, h } : null;
 }

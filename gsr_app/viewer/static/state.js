@@ -4,6 +4,7 @@ import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { MAX_PANES } from "./panes.js";
 import { gaussianAt, spotOf } from "./readout.js";
 import { regionAround, regionBetween } from "./regions.js";
+import { PLAIN } from "./tone.js";
 import { Viewport } from "./viewport.js";
 
 const BLINK_MS = 600;
@@ -24,6 +25,7 @@ export class ViewerState extends Viewport {
   gain = 8;
   colourScale = "heat";
   smooth = false;
+  tone = PLAIN; // how the pictures are shown
   grid = true;
   trueZoom = true;
   minimapOn = true;

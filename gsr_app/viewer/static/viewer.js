@@ -22,6 +22,7 @@ import { Minimap } from "./minimap.js";
 import { MAX_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
 import { ViewerState } from "./state.js";
+import { TonePanel } from "./tonepanel.js";
 
 const STANDALONE = {
   renderView: async () => {
@@ -48,6 +49,7 @@ export class Viewer extends ViewerState {
     this.tags = new Tags(this);
     this.foot = new Foot(this);
     this.adjustPanel = new AdjustPanel(this);
+    this.tonePanel = new TonePanel(this);
     this.minimap = new Minimap(this);
     this.dock = new Dock(this);
     this.help = helpDialog();
@@ -58,7 +60,7 @@ export class Viewer extends ViewerState {
     this.painter = new Stage(this, this.canvas);
     this.stage.addEventListener("keyup", (event) => event.key === " " && this.hold(false));
     this.stage.addEventListener("blur", () => this.hold(false));
-    this.open(this.tags.node, this.divider, this.minimap.node, this.adjustPanel.node, this.empty);
+    this.open(this.tags.node, this.divider, this.minimap.node, this.adjustPanel.node, this.tonePanel.node, this.empty);
   }
 
   /** Show a scene; pictures that are already loaded stay. */
@@ -165,6 +167,7 @@ export class Viewer extends ViewerState {
     this.foot.update();
     this.minimap.draw();
     this.adjustPanel.update();
+    this.tonePanel.update();
     this.dock.update();
     this.empty.hidden = this.shown.length > 0;
     this.showDivider(this.mode === "wipe" && this.shown.length > 1);
@@ -216,5 +219,6 @@ export class Viewer extends ViewerState {
     clearInterval(this.blinkTimer);
     for (const pane of this.panes.values()) pane.close();
     this.live.close();
+    this.painter.flipMaps.close();
   }
 }
