@@ -23,12 +23,15 @@ from gsr_app.ui.visits import VisitTracking
 _HEAD = """
 <div class="gsr-head"><h1 class="gsr-brand">GSR</h1><span class="gsr-headright">
 <span class="gsr-chip">{device}</span>
-<button type="button" id="gsr-dark" title="Light or dark" aria-label="Light or dark">◐</button>
+<button type="button" id="gsr-actions" class="gsr-allactions" aria-haspopup="dialog" aria-label="Actions"
+ title="Find an action by its name (Ctrl K)"><span>Actions</span><i>⋯</i></button>
+<button type="button" id="gsr-dark" data-action title="Light or dark" aria-label="Light or dark">◐</button>
 </span></div>
 """
 _HEAD_JS = (
     (STATIC / "uploads.js").read_text(encoding="utf-8")
     + """
+element.querySelector("#gsr-actions").addEventListener("click", () => globalThis.gsrPalette?.open());
 element.querySelector("#gsr-dark").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
 )

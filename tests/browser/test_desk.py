@@ -1,4 +1,4 @@
-"""The tools of those who judge pictures: FLIP, tone and histogram."""
+"""The tools of those who judge pictures: FLIP, tone, histogram, and the list of all actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.browser.conftest import wait_for
+from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
 from tests.browser.test_viewer import cells_of, expected_cell, run
 
@@ -137,3 +137,42 @@ def test_the_histogram_is_of_the_pixels_in_view(show: Any) -> None:
         " return Array.from({ length: 256 }, (_, i) => d[4 * i + 2]); }"
     )
     assert np.argmax(drawn) == 40
+
+
+def test_every_action_can_be_found_by_name(show: Any) -> None:
+    page = show(has_touch=True)
+    page.locator(".gsr-stage").focus()
+    page.keyboard.press("Control+k")
+    dialog = page.get_by_role("dialog", name="All actions")
+    field = dialog.get_by_role("combobox", name="Find an action")
+    assert field.evaluate("(node) => node === document.activeElement")
+    names = dialog.get_by_role("option").all_inner_texts()
+    for wanted in ("Wipe", "Zoom in", "Compare against B", "Hide A", "Difference: FLIP", "Histogram", "JSON", "Copy"):
+        assert any(name.startswith(wanted) for name in names), wanted
+    assert not any("Gaussians" in name for name in names), "there are none"
+    field.fill("diff FLIP")
+    (option,) = dialog.get_by_role("option").all()
+    assert option.get_attribute("aria-selected") == "true"
+    assert field.get_attribute("aria-activedescendant") == option.get_attribute("id")
+    page.keyboard.press("Enter")
+    wait_for(page, "viewer.mode === 'difference' && viewer.colourScale === 'FLIP'")
+    assert not dialog.is_visible()
+    assert page.locator(".gsr-stage").evaluate("(node) => node === document.activeElement")
+
+    page.keyboard.press("Control+k")
+    field.fill("hide")
+    assert dialog.get_by_role("option").all_inner_texts() == ["Hide A", "Hide B", "Hide figures"]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wait_for(page, "viewer.hidden.has('b')")
+    page.keyboard.press("Control+k")
+    field.fill("show b")
+    dialog.get_by_role("option").tap()
+    wait_for(page, "!viewer.hidden.size")
+    page.keyboard.press("Control+k")
+    field.fill("no such thing")
+    assert dialog.get_by_role("option").count() == 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert state_of(page)["mode"] == "difference"

@@ -156,3 +156,26 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
         check(tab)
     assert not any(problems.values()), problems
     assert page.locator("h1").count() == 1
+
+
+def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> None:
+    page = open_page()
+    dialog = page.get_by_role("dialog", name="All actions")
+    for tab in ("Compare", "Video", "Fit", "Plots", "Models"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(200)
+        buttons = page.evaluate(
+            "() => [...document.querySelectorAll('button')].filter((n) => n.offsetParent && !n.disabled && !n.closest('.gsr-bar'))"
+            ".map((n) => (n.getAttribute('aria-label') || n.innerText).trim().split('\\n')[0]).filter((text) => /[a-z]/i.test(text))"
+        )
+        page.get_by_role("button", name="Actions", exact=True).click()
+        names = dialog.get_by_role("option").all_inner_texts()
+        missing = [text for text in buttons if text != "Actions" and not any(text in name for name in names)]
+        assert not missing, tab
+        assert len(names) >= len(set(buttons)) - 1 >= 5
+        page.keyboard.press("Escape")
+    # An action leads back: its tab is opened by its name.
+    page.keyboard.press("Control+k")
+    dialog.get_by_role("combobox").fill("open compare")
+    page.keyboard.press("Enter")
+    page.locator("#run").wait_for()

@@ -1,4 +1,5 @@
-/* The keys, in one table for the handler and the help. */
+/* The keys, in one table for the handler, the help and the list of all actions: key, text, what it does (null: it needs
+ * more than the key), and whether it needs Gaussians. */
 
 export const KEYS = [
   ["1 – 6", "choose a pane", null],
@@ -17,15 +18,16 @@ export const KEYS = [
   ["[ ]", "difference gain down, up", null],
   ["S", "sharp or smooth pixels", (v) => v.toggle("smooth")],
   ["X", "pixel grid (from 8×) and values (from 24×) on or off", (v) => v.toggle("grid")],
-  ["P", "live zoom or plain pixels", (v) => v.toggle("trueZoom")],
-  ["O", "Gaussians: centres, ellipses, density, off", (v) => v.cycleOverlay()],
-  ["C", "colour the Gaussians by themselves, opacity, size", (v) => v.cycleColouring()],
-  ["T", "inspect the Gaussians: change how they are drawn", (v) => v.adjustPanel.toggle()],
-  ["F", "difference between the live field and the pixels", (v) => v.toggle("minusPixels")],
+  ["P", "live zoom or plain pixels", (v) => v.toggle("trueZoom"), true],
+  ["O", "Gaussians: centres, ellipses, density, off", (v) => v.cycleOverlay(), true],
+  ["C", "colour the Gaussians by themselves, opacity, size", (v) => v.cycleColouring(), true],
+  ["T", "inspect the Gaussians: change how they are drawn", (v) => v.adjustPanel.toggle(), true],
+  ["F", "difference between the live field and the pixels", (v) => v.toggle("minusPixels"), true],
   ["H", "histogram, exposure, gamma, false colours", (v) => v.tonePanel.toggle()],
   ["R", "draw a region", (v) => v.startRegion()],
   ["M", "minimap", (v) => v.toggle("minimap")],
-  ["?", "these keys", (v) => v.toggleHelp()],
+  ["Ctrl K", "all actions, by name", null],
+  ["?", "the keys", (v) => v.toggleHelp()],
   ["Esc", "close, stop drawing", (v) => v.escape()],
 ];
 

@@ -3,6 +3,7 @@
 import { Album } from "./album.js";
 import { Blind } from "./blind.js";
 import { download, el, followTheme } from "./dom.js";
+import { palette } from "./palette.js";
 import { Viewer } from "./viewer.js";
 
 export function showReport(root, report) {
@@ -18,6 +19,7 @@ export function showReport(root, report) {
   const album = new Album(viewer);
   const blind = new Blind(viewer, report, (i) => album.open(i));
   const judge = el("button", { type: "button", "aria-pressed": "false", onclick: () => setBlind(!viewer.blind) }, "Judge blind");
+  const all = el("button", { type: "button", className: "gsr-allactions", "aria-haspopup": "dialog", title: "Find an action by its name (Ctrl K)", onclick: () => palette().open() }, "Actions");
   judge.hidden = report.pages.every(({ scene }) => scene.panes.filter((spec) => spec.kind === "method").length < 2);
 
   const setBlind = (on) => {
@@ -46,7 +48,7 @@ export function showReport(root, report) {
     el("p", { className: "gsr-quiet" }, report.versions),
   );
   root.replaceChildren(
-    el("header", { className: "gsr-reporthead" }, el("h1", {}, report.title), judge),
+    el("header", { className: "gsr-reporthead" }, el("h1", {}, report.title), judge, all),
     blind.node,
     stage,
     about,

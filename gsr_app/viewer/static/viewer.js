@@ -19,6 +19,7 @@ import { el, takeFocus } from "./dom.js";
 import { pressKey } from "./keys.js";
 import { Live } from "./live.js";
 import { Minimap } from "./minimap.js";
+import { palette } from "./palette.js";
 import { MAX_PANES, Pane } from "./panes.js";
 import { Stage } from "./stage.js";
 import { ViewerState } from "./state.js";
@@ -54,6 +55,7 @@ export class Viewer extends ViewerState {
     this.dock = new Dock(this);
     this.help = helpDialog();
     this.announcer = new Announcer();
+    palette();
     element.classList.add("gsr-viewer");
     element.replaceChildren(this.bar.node, this.stage, this.foot.node, this.dock.node, this.help, this.announcer.node);
     element.viewer = this;
