@@ -23,7 +23,7 @@ _SIZE, _SCALE, _GAUSSIANS = (45, 60), 12, 13_464
 
 
 def splash() -> str:
-    """HTML for the head of the page: the first screen as a still, which is there before any script of the app."""
+    """HTML of the first screen as a still, which is shown before any script of the app."""
     picture = bundle.data_url((PICTURES / "swift.webp").read_bytes(), "image/webp")
     page = (STATIC / "splash.html").read_text(encoding="utf-8")
     return page.replace("__PICTURE__", picture)

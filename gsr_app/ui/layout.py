@@ -15,6 +15,7 @@ from gsr_app.ui.first import splash
 from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.inputs import STATIC
 from gsr_app.ui.request_errors import RequestErrors, shorten_tracebacks
+from gsr_app.ui.startpage import StartPage
 from gsr_app.ui.state import AppState
 from gsr_app.ui.tabs import batch, compare, fit, models, plots, video
 from gsr_app.ui.theme import stylesheet, theme
@@ -75,12 +76,12 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
         Middleware(RequestErrors),
         Middleware(BodyLimits, most_upload_bytes=most_upload),
         Middleware(VisitTracking, visits=app.visits),
+        Middleware(StartPage, splash=splash()),
     ]
     return {
         "app_kwargs": {"middleware": checks},
         "theme": theme(),
         "css": stylesheet(),
-        "head": splash(),
         "footer_links": [],
         "run_history": False,
         "max_threads": 160,  # one for each client that waits for a job

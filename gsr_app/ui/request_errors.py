@@ -19,7 +19,13 @@ from gsr_app.ui.hosts import refuse
 log = logging.getLogger("gsr")
 
 _OURS = Path(__file__).resolve().parents[1]
-_MIDDLEWARE = {"body_limits.py", "hosts.py", "request_errors.py", "visits.py"}  # every request passes through them
+_MIDDLEWARE = {
+    "body_limits.py",
+    "hosts.py",
+    "request_errors.py",
+    "startpage.py",
+    "visits.py",
+}  # every request passes through them
 
 
 class RequestErrors:
