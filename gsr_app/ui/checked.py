@@ -42,11 +42,13 @@ def uploaded_files(paths: object) -> list[Path]:
     words: list[object] = list(paths) if isinstance(paths, list) else []  # pyright: ignore[reportUnknownArgumentType]
     found = [Path(word).resolve() for word in words if isinstance(word, str) and "\0" not in word]
     root = upload_folder()
-    # Gradio puts each upload into a folder named by its hash.
     if not found or len(found) != len(words) or not all(_is_upload(path, root) for path in found):
         raise gr.Error("These are not uploaded files.")
+    if gone := [path.name for path in found if not path.is_file()]:
+        raise gr.Error(f"{gone[0]} is not kept here any more: add it again.")
     return found
 
 
 def _is_upload(path: Path, root: Path) -> bool:
-    return path.is_file() and path.parent.parent == root and re.fullmatch(r"[0-9a-f]{64}", path.parent.name) is not None
+    # Gradio puts each upload into a folder named by its hash.
+    return path.parent.parent == root and re.fullmatch(r"[0-9a-f]{64}", path.parent.name) is not None

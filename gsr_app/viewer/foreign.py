@@ -28,7 +28,8 @@ def foreign_pane(job: CompareJob, result: ForeignResult, sink: Sink) -> PaneSpec
         span = (height / job.scale.y, width / job.scale.x)
     elif (height, width) != expected:
         scale = f" (×{width / job.source.size[1]:.3g})" if job.has_source else ""
-        how = f", scored after a bicubic resize to {expected[1]}×{expected[0]}" if job.scoring else ""
+        size = f"{expected[1]}×{expected[0]}"
+        how = f", scored after a bicubic resize to {size}" if job.scoring else f", resized to {size} on the screen only"
         warnings = (f"{result.name}: made at {width}×{height}{scale}{how}",)
     metrics = None
     if job.scoring is not None:

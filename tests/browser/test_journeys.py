@@ -196,7 +196,7 @@ def test_results_alone_are_compared_without_a_picture(new_page: Callable[..., An
         "one",
         "two",
     ]
-    assert "made at 32×24" in page.locator(".gsr-tablebox").inner_text()
+    assert "made at 32×24, resized to 64×48 on the screen only" in page.locator(".gsr-tablebox").inner_text()
     page.locator("#notice").get_by_text("compared alone").wait_for()
     # A picture of another shape is refused with the sizes, and can be removed.
     files = [{"name": "other.png", "mimeType": "image/png", "buffer": png(Image.new("RGB", (50, 50)))}]

@@ -23,13 +23,33 @@ function change(value) {
   trigger("edit");
 }
 
-async function add(files) {
-  const wanted = [...files].filter((file) => file.type.startsWith("image/") || PICTURES.test(file.name));
+const isPicture = (file) => !file.name.startsWith(".") && (file.type.startsWith("image/") || PICTURES.test(file.name));
+
+/** The pictures of a folder that was dropped; their results have the folder's name. */
+async function filesIn(folder) {
+  const reader = folder.createReader();
+  const found = [];
+  for (;;) {
+    const entries = await new Promise((done, fail) => reader.readEntries(done, fail)); // about a hundred at a time
+    if (!entries.length) return found.filter(({ file }) => isPicture(file));
+    for (const entry of entries) if (entry.isFile) found.push({ file: await new Promise((done, fail) => entry.file(done, fail)), name: folder.name });
+  }
+}
+
+/** What was dropped, as [{file, name}]: name of a folder, or empty. */
+async function dropped({ items, files }) {
+  const entries = [...items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry?.());
+  const parts = entries.map((entry, i) => (entry?.isDirectory ? filesIn(entry) : [{ file: files[i], name: "" }]));
+  return (await Promise.all(parts)).flat();
+}
+
+async function add(chosen) {
+  const wanted = chosen.filter(({ file }) => isPicture(file));
   if (!wanted.length) return;
   note.textContent = "uploading …";
   try {
-    const sent = await Promise.all(wanted.map((file) => upload(file)));
-    const added = sent.map(({ path }) => ({ path, name: "", own: false }));
+    const sent = await Promise.all(wanted.map(({ file }) => upload(file)));
+    const added = sent.map(({ path }, i) => ({ path, name: wanted[i].name, own: wanted[i].name !== "" }));
     const all = [...(props.value ?? []), ...added];
     note.textContent = all.length > props.most ? `Limit: ${props.most} files.` : "";
     change(all.slice(0, props.most));
@@ -68,7 +88,7 @@ const input = make("input", "");
 Object.assign(input, { type: "file", multiple: true, accept: "image/*,.heic,.heif", hidden: true });
 input.setAttribute("aria-label", props.text);
 input.addEventListener("change", () => {
-  add(input.files);
+  add([...input.files].map((file) => ({ file, name: "" })));
   input.value = "";
 });
 const button = make("button", "gsr-add", props.text);
@@ -90,7 +110,7 @@ root.addEventListener("dragleave", () => root.classList.remove("is-over"));
 root.addEventListener("drop", (event) => {
   event.preventDefault();
   root.classList.remove("is-over");
-  add(event.dataTransfer.files);
+  dropped(event.dataTransfer).then(add);
 });
 
 const paths = (value) => JSON.stringify(value.map(({ path }) => path));
