@@ -22,13 +22,15 @@ from gsr_app.viewer.contract import PaneSpec, Region
 from gsr_app.viewer.figure import score_text
 from gsr_app.viewer.foreign import foreign_pane
 from gsr_app.viewer.panes import pane_error
-from gsr_app.viewer.paper import WIDTHS_IN, write_figure
+from gsr_app.viewer.paper import WIDTHS_IN, lay_out
+from gsr_app.viewer.pdf import write_pdf
 from gsr_app.viewer.report import Page, field_url, figure_rows, page_of, write_report
 from gsr_app.viewer.results import ForeignResult, find_results, read_names
 from gsr_app.viewer.sink import ReportSink
 from gsr_app.viewer.table import FORMATS, write_table
 
 _METHODS = "swift,bicubic"
+_PAGE_HEIGHT_IN = 9.0  # of text, in usual papers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,8 +130,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         _write_report(arguments.report, pages, chosen, with_encoder=arguments.encoder)
     if arguments.figure:
-        write_whole(arguments.figure, write_figure(figure_rows(pages), arguments.figure_width))
-        print(arguments.figure)
+        sheet = lay_out(figure_rows(pages), arguments.figure_width)
+        write_whole(arguments.figure, write_pdf(sheet))
+        tall = ", taller than a page: give fewer regions" if sheet.height > 72 * _PAGE_HEIGHT_IN else ""
+        print(f"{arguments.figure}  {sheet.width / 72:.2f} x {sheet.height / 72:.2f} in{tall}")
     if arguments.table:
         table = write_table([(page.title, page.scene) for page in pages], arguments.table)
         _write_table(table, arguments.figure or arguments.report, arguments.table)

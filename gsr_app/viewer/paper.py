@@ -37,6 +37,11 @@ class _Cell:
 
 def write_figure(rows: Sequence[Row], width: str = "page") -> bytes:
     """The PDF of one or more regions, `width` as in `WIDTHS_IN`."""
+    return write_pdf(lay_out(rows, width))
+
+
+def lay_out(rows: Sequence[Row], width: str) -> Sheet:
+    """Where everything of the figure stands."""
     width_pt = 72 * WIDTHS_IN[width]
     pictures: list[Placed] = []
     lines: list[Line] = []
@@ -47,7 +52,7 @@ def write_figure(rows: Sequence[Row], width: str = "page") -> bytes:
         top += _SUBJECT_GAP if top else 0.0
         subject.place(top, pictures, lines, outlines)
         top += subject.height
-    return write_pdf(Sheet(width_pt, top, pictures, lines, outlines))
+    return Sheet(width_pt, top, pictures, lines, outlines)
 
 
 class _Subject:

@@ -103,6 +103,11 @@ def test_two_methods_and_two_results_made_elsewhere_are_judged_over_three_pictur
     page.locator(".gsr-filmstrip [aria-pressed=true]").focus()
     page.keyboard.press("ArrowLeft")
     wait_for(page, "viewer.scene.source.name === 'a.png' && viewer.allPanes.every((p) => p.picture)")
+    # On the stage the arrows do the same where the whole picture is shown.
+    page.locator(".gsr-stage").focus()
+    for key, name in (("0", "a.png"), ("ArrowRight", "b.png"), ("0", "b.png"), ("ArrowLeft", "a.png")):
+        page.keyboard.press(key)
+        wait_for(page, "viewer.scene.source.name === argument && viewer.allPanes.every((p) => p.picture)", name)
     page.evaluate("() => document.querySelector('.gsr-viewer').viewer.addRegion({x: 4, y: 3, width: 12, height: 10})")
     page.get_by_text("Zoom to region").wait_for()
     # The figure holds the crops bit for bit, with the scores of each.

@@ -73,6 +73,7 @@ def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
         box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", out.read_bytes())
         assert box
         made[width] = float(box[1]), float(box[2])
+        assert f"{inches:.2f} x {float(box[2]) / 72:.2f} in" in capsys.readouterr().out
         assert made[width][0] == pytest.approx(72 * inches, abs=0.01)
     data = (tmp_path / "page.pdf").read_bytes()
     drawing = next(
