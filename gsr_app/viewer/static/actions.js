@@ -34,6 +34,10 @@ export function viewerActions(viewer) {
   }
   for (const [colours, text] of COLOURS) add(`Colours: ${text}`, () => viewer.set({ tone: { ...viewer.tone, colours } }));
   if (hasField) for (const overlay of OVERLAYS) add(`Gaussians: ${overlay}`, () => viewer.setOverlay(overlay));
+  if (viewer.album?.isOpen) {
+    add("Next picture", () => viewer.album.step(1), ".");
+    add("Picture before", () => viewer.album.step(-1), ",");
+  }
   for (const region of viewer.regions) add(`Zoom to ${region.name}`, () => viewer.showRegion(region));
   return actions;
 }
