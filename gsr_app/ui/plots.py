@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ def add_runs(history: BoundedStore[tuple[Run, ...]], visitor: str, scene: Scene)
 
 
 def _figure(title: str, x: str, y: str) -> Any:
-    axis: dict[str, Any] = {"gridcolor": _LINE, "zeroline": False, "linecolor": _LINE, "ticks": ""}
+    axis: dict[str, Any] = {"gridcolor": _LINE, "zeroline": False, "linecolor": _LINE, "ticks": "", "automargin": True}
     figure = go.Figure()
     figure.update_layout(
         title={"text": title, "font": {"size": 13}, "x": 0.01},
@@ -53,8 +55,9 @@ def _figure(title: str, x: str, y: str) -> Any:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 56, "r": 12, "t": 40, "b": 44},
-        height=320,
-        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
+        height=360,
+        # Below the axis: beside the title there is no room for six methods.
+        legend={"orientation": "h", "y": -0.2, "x": 0, "xanchor": "left", "yanchor": "top"},
     )
     return figure
 
@@ -68,29 +71,91 @@ def _or_note(figure: Any, why: str) -> Any:
     return figure
 
 
-def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    grouped: dict[str, list[Run]] = {}
+def _grouped(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    found: dict[Any, list[Run]] = {}
     for run in runs:
-        grouped.setdefault(run.pane.id, []).append(run)
-    return grouped
+        found.setdefault(key(run), []).append(run)
+    return found
+
+
+def _seconds(run: Run) -> float:
+    return run.pane.timing.total_ms / 1000 if run.pane.timing else 0.0
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """The times of several runs, in seconds."""
+
+    median: float
+    below: float  # from the median to the least
+    above: float  # from the median to the most
+    text: str
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> _Spread:
+        times = [_seconds(run) for run in runs]
+        middle = median(times)
+        names = list(dict.fromkeys(run.source for run in runs))
+        sources = names[0] if len(names) == 1 else f"{len(names)} pictures"
+        text = f"median of {len(times)}, {min(times):.3g} to {max(times):.3g} s" if len(times) > 1 else "1 run"
+        return cls(middle, middle - min(times), max(times) - middle, f"{sources}<br>{text}")
+
+
+def _error_bars(spreads: Sequence[_Spread], **options: Any) -> dict[str, Any]:
+    """From the least to the most, where there are several."""
+    below, above = [one.below for one in spreads], [one.above for one in spreads]
+    return {
+        "type": "data", "symmetric": False, "arrayminus": below, "array": above, "thickness": 1, "width": 4,
+        "visible": any(below) or any(above), **options,
+    }  # fmt: skip
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis with a few round numbers, written out."""
+    if not values:
+        return {"type": "log"}
+    low, high = min(values) / 1.25, max(values) * 1.25
+    decades = math.log10(high / low)
+    steps = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.2 else (1,)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    shown = [tick for tick in ticks if low <= tick <= high] or [values[0]]
+    return {
+        "type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": shown,
+        "ticktext": [f"{tick:.3g}" for tick in shown],
+    }  # fmt: skip
+
+
+_MOST_TICKS = 8
 
 
 def time_over_scale(runs: Sequence[Run]) -> Any:
-    """Seconds against the scale, one line per method; first runs, which load the network, are left out."""
+    """Seconds against the scale: per method the median of the runs at each scale, and bars from the least to the most.
+
+    First runs, which load the network, are left out. Runs that drew a field of an earlier run are a line of their own.
+    """
     figure = _figure("Time by scale", "scale", "seconds")
-    figure.update_yaxes(type="log")
-    for method_runs in _by_method([run for run in runs if run.pane.timing and not run.pane.timing.cold]).values():
-        ordered = sorted(method_runs, key=lambda run: run.scale)
-        pane = ordered[0].pane
+    timed = [run for run in runs if run.pane.timing and not run.pane.timing.cold]
+    for (_, drawn_only), line in _grouped(timed, lambda run: (run.pane.id, _is_draw_only(run.pane))).items():
+        by_scale = _grouped(sorted(line, key=lambda run: run.scale), lambda run: run.scale)
+        spreads = [_Spread.of(group) for group in by_scale.values()]
+        pane = line[0].pane
         figure.add_scatter(
-            x=[run.scale for run in ordered],
-            y=[run.pane.timing.total_ms / 1000 for run in ordered if run.pane.timing],
-            name=pane.name,
+            x=list(by_scale),
+            y=[one.median for one in spreads],
+            error_y=_error_bars(spreads, color=pane.colour),
+            name=pane.name + (", draw only" if drawn_only else ""),
             mode="lines+markers",
-            line={"color": pane.colour, "width": 1.5},
-            text=[run.source + (", draw only" if _is_draw_only(run.pane) else "") for run in ordered],
-            hovertemplate="×%{x:.2f} · %{y:.3g} s<br>%{text}",
+            line={"color": pane.colour, "width": 1.5, "dash": "dot" if drawn_only else "solid"},
+            text=[one.text for one in spreads],
+            hovertemplate="×%{x:.3g} · %{y:.3g} s<br>%{text}",
         )
+    figure.update_yaxes(**_log_axis([_seconds(run) for run in timed]))
+    scales = sorted({run.scale for run in timed})
+    if 0 < len(scales) <= _MOST_TICKS:
+        figure.update_xaxes(tickvals=scales, ticktext=[f"×{scale:.3g}" for scale in scales])
+    else:
+        figure.update_xaxes(tickprefix="×", nticks=_MOST_TICKS)
     return _or_note(figure, "First runs load the network and are left out: run again.")
 
 
@@ -100,22 +165,29 @@ def _is_draw_only(pane: PaneSpec) -> bool:
 
 
 def quality_over_time(runs: Sequence[Run]) -> Any:
-    """PSNR-Y against seconds, one point per run that had a reference."""
+    """PSNR-Y against seconds: a point per method, picture and scale with a reference, at the median of its times."""
     figure = _figure("Quality by time", "seconds", "PSNR-Y, dB")
-    figure.update_xaxes(type="log")
     scored = [run for run in runs if run.pane.metrics and run.pane.metrics.psnr_y is not None and run.pane.timing]
-    for method_runs in _by_method(scored).values():
+    for method_runs in _grouped(scored, lambda run: run.pane.id).values():
+        points = list(_grouped(method_runs, lambda run: (run.source, run.scale, _psnr(run))).values())
+        spreads = [_Spread.of(group) for group in points]
         pane = method_runs[0].pane
         figure.add_scatter(
-            x=[run.pane.timing.total_ms / 1000 for run in method_runs if run.pane.timing],
-            y=[run.pane.metrics.psnr_y for run in method_runs if run.pane.metrics],
+            x=[one.median for one in spreads],
+            y=[_psnr(group[0]) for group in points],
+            error_x=_error_bars(spreads, color=pane.colour),
             name=pane.name,
             mode="markers",
             marker={"color": pane.colour, "size": 9},
-            text=[f"{run.source} ×{run.scale:.2f}" for run in method_runs],
+            text=[f"×{group[0].scale:.3g} {one.text}" for group, one in zip(points, spreads, strict=True)],
             hovertemplate="%{y:.2f} dB · %{x:.3g} s<br>%{text}",
         )
+    figure.update_xaxes(**_log_axis([_seconds(run) for run in scored]))
     return _or_note(figure, "Needs a run with a reference or a round trip.")
+
+
+def _psnr(run: Run) -> float | None:
+    return run.pane.metrics.psnr_y if run.pane.metrics else None
 
 
 def _array(values: Any) -> NDArray[np.float32]:

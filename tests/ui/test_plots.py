@@ -39,12 +39,31 @@ def test_time_over_scale_is_in_seconds_and_leaves_first_runs_out() -> None:
     assert list(line.y) == [0.3, 0.9]
 
 
-def test_a_run_with_a_cached_field_is_marked_as_draw_only() -> None:
+def test_runs_with_a_cached_field_are_a_line_of_their_own() -> None:
     whole = scene(4, 900)
-    timing = Timing({"render": 20.0})
-    kept = replace(whole.panes[0], timing=timing, field=PaneField("f", 3))
-    (line,) = plots.time_over_scale(history(whole, replace(whole, panes=(kept,)))).data
-    assert list(line.text) == ["cat.png", "cat.png, draw only"]
+    kept = replace(whole.panes[0], timing=Timing({"render": 20.0}), field=PaneField("f", 3))
+    lines = plots.time_over_scale(history(whole, replace(whole, panes=(kept,)))).data
+    assert {line.name: list(line.y) for line in lines} == {"Swift": [0.9], "Swift, draw only": [0.02]}
+
+
+def test_several_runs_of_a_scale_are_one_point_with_their_spread() -> None:
+    figure = plots.time_over_scale(history(*(scene(4, ms) for ms in (900, 1500, 1000)), scene(2, 300)))
+    (line,) = figure.data
+    assert (list(line.x), list(line.y)) == ([2, 4], [0.3, 1.0])
+    assert list(line.error_y.arrayminus) == pytest.approx([0, 0.1])
+    assert list(line.error_y.array) == pytest.approx([0, 0.5])
+    assert list(line.text) == ["cat.png<br>1 run", "cat.png<br>median of 3, 0.9 to 1.5 s"]
+
+
+@pytest.mark.parametrize("spread", [1, 1.02, 5, 300, 40_000])
+def test_a_logarithmic_axis_has_a_few_round_numbers(spread: float) -> None:
+    axis = plots.time_over_scale(history(scene(2, 130), scene(4, 130 * spread))).layout.yaxis
+    assert 1 <= len(axis.tickvals) <= 8
+    assert all(
+        float(text) == pytest.approx(value, rel=0.01) for text, value in zip(axis.ticktext, axis.tickvals, strict=True)
+    )
+    low, high = axis.range
+    assert 10**low < 0.13 <= 0.13 * spread < 10**high
 
 
 def test_quality_needs_a_reference() -> None:

@@ -31,9 +31,9 @@ def build(app: AppState, tab: gr.Tab) -> None:
             gr.Button("Run a comparison", variant="primary", size="sm").click(None, js=_GO, api_visibility="private")
         with gr.Column(visible=False) as drawings:
             note = gr.HTML(apply_default_css=False, padding=False)
-            with gr.Row():
+            with gr.Row(elem_classes=["gsr-plotrow"]):
                 times, quality = (gr.Plot(show_label=False, container=False) for _ in range(2))
-            with gr.Row():
+            with gr.Row(elem_classes=["gsr-plotrow"]):
                 sizes, strengths = (gr.Plot(show_label=False, container=False) for _ in range(2))
 
     def draw(request: gr.Request) -> list[Any]:
