@@ -197,11 +197,11 @@ class Fitter:
         return self._goal_reached or (self.parameters is not None and self.progress >= 1)
 
     def run(self, *, report_seconds: float = 0.5, stop: Callable[[], bool] = lambda: False) -> Iterator[FitStatus]:
-        """Fit until a limit is reached or `stop` says so."""
+        """Fit until a limit is reached or `stop` says so. The first report comes as soon as there are Gaussians."""
         backend.load("cpu")
         while not self.is_done and not stop():
             with torch.no_grad(), self._threads():
-                status = self._run_for(report_seconds, stop)
+                status = self._run_for(0.0 if self.parameters is None else report_seconds, stop)
             self.curve.add(status)
             yield status
 

@@ -163,6 +163,13 @@ def test_closing_a_fit_keeps_the_best_and_running_continues_it() -> None:
     assert list(fitter.run(report_seconds=60))[-1].step == 500
 
 
+def test_the_first_report_comes_with_the_first_gaussians() -> None:
+    fitter = Fitter(picture(), FitOptions(gaussians=300, steps=400))
+    reports = fitter.run(report_seconds=60)
+    assert (next(reports).step, len(fitter.field)) == (0, 300)
+    assert next(reports).step == 400  # within a minute
+
+
 def test_stopping_ends_at_the_next_step() -> None:
     fitter, asked = Fitter(picture(), FitOptions(gaussians=300, steps=10_000)), itertools.count()
     for _ in fitter.run(report_seconds=60, stop=lambda: next(asked) > 20):

@@ -39,6 +39,12 @@ def test_frames_and_the_curve_arrive_and_the_field_can_be_zoomed_saved_and_opene
     network, random, still = last.panes
     assert network.state == random.state == still.state == "done"
     assert "300 Gaussians" in network.done
+    status = job.curves["network"][-1]
+    assert network.metrics is not None
+    assert network.metrics.psnr_rgb == status.best_psnr
+    assert network.timing is not None
+    assert network.timing.total_ms == pytest.approx(1e3 * status.seconds)
+    assert network.timing.stages_ms["start"] == 1e3 * status.start_seconds
     assert network.field is not None
     handle = app.handles.get(network.field.id)
     drawn = app.engine.render(handle, View((10.0, 10.0), (4.0, 4.0), (64, 64)))

@@ -217,7 +217,7 @@ export function summary({ spec, fieldNote, arrived }) {
   }
   if (spec.timing?.cold) parts.push("first run");
   // The field was kept from an earlier run: the time covers drawing only.
-  else if (spec.field && spec.timing && !spec.timing.stages_ms.encode) parts.push("draw only");
+  else if (spec.field && spec.timing && !("encode" in spec.timing.stages_ms) && !("fit" in spec.timing.stages_ms)) parts.push("draw only");
   if (fieldNote) parts.push(fieldNote);
   return parts.join("  ");
 }
