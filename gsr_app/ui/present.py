@@ -139,9 +139,9 @@ def weights_text(method: Method, availability: Availability) -> str:
     if availability.here:
         return "Ready: your own weights" if availability.own else "Ready"
     if method.page:
-        return f"By hand: fetch {', '.join(file.name for file in method.files)}, then add it here"
+        return f"Download {', '.join(file.name for file in method.files)} by hand, then add it"
     if availability.reason:
-        return "Not here"
+        return "Not installed"
     return f"Download {bytes_text(availability.download_bytes)}" if availability.download_bytes else "Download"
 
 

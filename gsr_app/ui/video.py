@@ -109,7 +109,7 @@ def _check_length(info: VideoInfo, start_s: Fraction | None, end_s: Fraction | N
     frames = max(Fraction(0), min(ends) - (start_s or 0)) * info.rate
     if frames > MOST_FRAMES:
         raise InvalidArgument(
-            f"That would be about {int(frames):,} pictures; at most {MOST_FRAMES:,} are made here.",
+            f"That would be about {int(frames):,} pictures. Limit: {MOST_FRAMES:,} pictures.",
             hint="Choose a shorter part, or use gsr video on the command line.",
         )
 
@@ -165,7 +165,7 @@ def make(
 
     def check(step: VideoStep) -> None:
         if step.number > MOST_FRAMES:
-            raise InvalidArgument(f"At most {MOST_FRAMES:,} pictures are made here.", hint="Choose a shorter part.")
+            raise InvalidArgument(f"Limit: {MOST_FRAMES:,} pictures.", hint="Choose a shorter part.")
         show(step)
 
     try:

@@ -173,9 +173,10 @@ def test_the_state_of_weights_is_said_in_words_with_links_to_their_files() -> No
     assert (file["name"], file["size"]) == ("SMFANet_DF2K_100w_x4SR.pth", "0.9 MB")
     assert file["link"].startswith("https://raw.githubusercontent.com/Zheng-MJ/SMFANet/a05e0bb554")
     by_hand = present.model_row(ciaosr, Availability(here=False, reason="no direct download"), may_manage=True)
-    assert by_hand["status"] == "By hand: fetch edsr-ciaosr.pth, then add it here"
+    assert by_hand["status"] == "Download edsr-ciaosr.pth by hand, then add it"
     assert by_hand["actions"] == [("add", "Add files")]
     assert by_hand["files"][0]["link"] == ciaosr.page
     assert present.weights_text(smfanet, Availability(here=True)) == "Ready"
     assert present.weights_text(smfanet, Availability(here=True, own=True)) == "Ready: your own weights"
+    assert present.weights_text(smfanet, Availability(here=False, reason="set to stay offline")) == "Not installed"
     assert rgt.files[0].link == "https://huggingface.co/ViperYX/RGT/blob/main/RGT/RGT_x4.pth"

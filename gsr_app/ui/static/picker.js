@@ -48,7 +48,7 @@ function show() {
   if (rest.length) {
     const more = make("details", "gsr-more");
     more.open = open;
-    more.append(make("summary", "", `${rest.length} more, not on this machine yet`), ...rest.map((method) => card(method, selected)));
+    more.append(make("summary", "", `${rest.length} more, not installed yet`), ...rest.map((method) => card(method, selected)));
     nodes.push(more);
   }
   root.replaceChildren(...nodes);

@@ -77,9 +77,9 @@ export class Blind {
     this.node.replaceChildren(
       el("span", {}, "Which is best?"),
       ...buttons,
-      el("button", { type: "button", "aria-pressed": String(vote?.best === ""), onclick: () => this.#vote(page, order, "") }, "cannot tell"),
+      el("button", { type: "button", "aria-pressed": String(vote?.best === ""), onclick: () => this.#vote(page, order, "") }, "Cannot tell"),
       el("span", { className: "gsr-quiet" }, `${done} of ${this.report.pages.length} judged`),
-      el("button", { type: "button", disabled: !done, onclick: () => this.export() }, "export votes"),
+      el("button", { type: "button", disabled: !done, onclick: () => this.export() }, "Export votes"),
     );
   }
 

@@ -16,7 +16,7 @@ export class ReportDialog {
   async open(setStatus) {
     const { scene, savedPages, services } = this.viewer;
     if (!scene.panes.some((spec) => spec.field?.id)) return this.#make([], setStatus);
-    setStatus("measuring …");
+    setStatus("Measuring …");
     const plan = await services.planReport(savedPages);
     setStatus("");
     const ids = Object.keys(plan.fields);
@@ -38,16 +38,16 @@ export class ReportDialog {
       el("p", {}, "Include these fields, to zoom into them offline:"),
       ...rows,
       total,
-      el("button", { type: "button", onclick: make }, "make the report"),
+      el("button", { type: "button", onclick: make }, "Make the report"),
       " ",
-      el("button", { type: "button", onclick: () => this.node.close() }, "cancel"),
+      el("button", { type: "button", onclick: () => this.node.close() }, "Cancel"),
     );
     count();
     this.node.showModal();
   }
 
   async #make(carry, setStatus) {
-    setStatus("making the report …");
+    setStatus("Making the report …");
     try {
       const { savedPages, services } = this.viewer;
       const { url } = await services.report(savedPages, carry);
