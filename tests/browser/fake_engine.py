@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METHODS = (
     Method("swift", "Swift", "swift", "field", "Apache-2.0", arch="swift", color="#2f6f5e", parameters=160_000),
     Method("bicubic", "Bicubic", "classical", "resize", "Apache-2.0", kernel="bicubic", color="#a1662f"),
-    Method("slow", "Slow", "test", "pixels", "Apache-2.0", arch="slow", color="#5f87a6"),
+    Method("slow", "Slow", "test", "pixels", "Apache-2.0", arch="slow", color="#5f87a6", scales=(2, 3)),
     Method("broken", "Broken", "test", "pixels", "Apache-2.0", arch="broken", color="#86604a"),
     Method("crash", "Crash <img src=x onerror=alert(1)>", "test", "pixels", "MIT", arch="crash", color="#777777"),
     Method(
@@ -67,6 +67,7 @@ class FakeEngine(Engine):
     def __init__(self, slow_s: float = 0.3) -> None:
         super().__init__("cpu")
         self.slow_s = slow_s
+        self.failing = {"broken"}
         self.views: list[View] = []
         self.stopped = threading.Event()
 
@@ -84,7 +85,7 @@ class FakeEngine(Engine):
         self, image: Any, *, method: str, scale: Scale, cancel: Callable[[], bool], part: Part | None = None
     ) -> Iterator[Progress | Upscaled]:
         height, width = image.shape[:2]
-        if method == "broken":
+        if method in self.failing:
             yield Progress("encode", 0, 4)
             raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
         if method == "crash":
@@ -109,7 +110,9 @@ class FakeEngine(Engine):
             result = result[part.pixels((height, width), scale)]
         handle = self._handle(height, width) if method == "swift" and not part else None
         timing = Timing({"read": 1.0, "encode": 20.0, "render": 5.0}, 50_000_000, "fake", "cpu")
-        yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1")
+        found = next(one for one in METHODS if one.id == method)
+        warnings = () if found.is_trained_for(scale.x) else (f"not trained for x{scale}: for x2 to x3",)
+        yield Upscaled(result, timing, method, scale, f"made up at ×{scale}", handle, "fake-1", warnings)
 
     def without_cache(self) -> FakeEngine:
         return self

@@ -165,7 +165,12 @@ def test_leaving_the_page_stops_the_work(app: Any, engine: FakeEngine, monkeypat
     choose(page, "slow")
     page.locator("#run").click()
     wait_for(page, "viewer.shown[0]?.spec.state === 'running'")
-    page.close()
+    # It is asked whether to leave.
+    with page.expect_event("dialog") as asked:
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    with page.expect_event("close"):
+        asked.value.accept()
     assert engine.stopped.wait(60)
 
 
@@ -237,6 +242,17 @@ def test_a_photograph_that_cannot_be_read_is_refused_when_it_is_uploaded(app: An
     picture.set_input_files({"name": "IMG_1.HEIC", "mimeType": "", "buffer": heif_with(b"hvc1")})
     page.locator("#facts .is-wrong", has_text="a HEIC image").wait_for()
     assert "JPEG" in page.locator("#facts").inner_text()
+    # A browser that can decode it sends a PNG, whose name says what was done.
+    page.get_by_role("button", name="Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#facts .is-wrong").wait_for(state="detached")
+    page.evaluate(
+        "() => { window.createImageBitmap = async () => { const canvas = new OffscreenCanvas(30, 20);"
+        " canvas.getContext('2d').fillRect(0, 0, 30, 20); return canvas.transferToImageBitmap(); }; }"
+    )
+    picture.set_input_files({"name": "IMG_2.HEIC", "mimeType": "image/heic", "buffer": heif_with(b"hvc1")})
+    page.locator("#facts b", has_text="IMG_2").wait_for()
+    assert "8 bits" in page.locator("#facts b").inner_text()
+    assert "30 × 20" in page.locator("#facts").inner_text()
 
 
 def test_names_are_never_html(app: Any) -> None:

@@ -72,6 +72,7 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page:
     page.get_by_role("button", name="Enlarge ×4").click()
     # While a method runs, the browser's own enlargement stands there.
     wait_for(page, "viewer.panes.get('slow')?.spec.state === 'running' && viewer.standIn(viewer.panes.get('slow'))")
+    assert page.locator(".gsr-message.is-preview progress").first.is_visible()
     wait_for(page, "!viewer.scene.running && viewer.scene.run && viewer.allPanes.every((p) => p.picture)")
     told = page.evaluate("() => told")
     assert told[0].startswith("Started: ")
@@ -124,6 +125,9 @@ def test_a_reload_and_a_link_keep_picture_settings_results_and_view(open_page: A
         ]
 
     page.reload()
+    check(page)
+    page.goto("about:blank")
+    page.go_back()
     check(page)
     check(open_page(link.removeprefix(address)))
     assert "2.5" in link

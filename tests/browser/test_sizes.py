@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
@@ -52,6 +54,18 @@ def open_settings(page: Any, *, wanted: bool, rail: str = "#rail") -> None:
         button.click()
 
 
+def small_controls(page: Any, within: str) -> list[str]:
+    """The visible controls that are lower than 44 px, for messages."""
+    return page.evaluate(
+        """(within) => [...document.querySelector(within).querySelectorAll(":is(button, select, summary, .gsr-card, input:not([type=file])):not([disabled])")]
+          .filter((n) => n.checkVisibility({ opacityProperty: true }) && !n.closest("[inert], .gsr-card input"))
+          .map((n) => (n.type === "checkbox" ? n.closest("label") : n.closest(".wrap-inner")) ?? n)
+          .filter((n) => n.getBoundingClientRect().height < 43.5)
+          .map((n) => `${n.tagName} ${n.className} ${n.textContent.trim()} ${n.getBoundingClientRect().height}`)""",
+        within,
+    )
+
+
 def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
     size = page.viewport_size
     upload(page, noise(60, 60, 3))
@@ -88,14 +102,7 @@ def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
     # The controls that a finger presses are at least 44 px high.
     if page.evaluate("() => matchMedia('(pointer: coarse)').matches"):
         open_settings(page, wanted=True)
-        small = page.evaluate(
-            """() => [...document.querySelectorAll("#compare :is(button, select, summary, .gsr-card, input:not([type=file])):not([disabled])")]
-              .filter((n) => n.checkVisibility({ opacityProperty: true }) && !n.closest("[inert], .gsr-card input"))
-              .map((n) => (n.type === "checkbox" ? n.closest("label") ?? n : n))
-              .filter((n) => n.getBoundingClientRect().height < 43.5)
-              .map((n) => `${n.tagName} ${n.className} ${n.textContent.trim()} ${n.getBoundingClientRect().height}`)"""
-        )
-        assert not small
+        assert not small_controls(page, "#compare")
 
 
 def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
@@ -125,12 +132,36 @@ def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
     assert len(values) == 5
     assert all(value["right"] <= size["width"] for value in values)
 
+    # "Not trained for ×4" stands on the picture and in the row of its figures.
+    (caution,) = boxes(page, "#viewer .gsr-tag .gsr-caution")
+    assert page.locator("#viewer .gsr-caution").inner_text() == "not trained for x4"
+    assert 0 <= caution["left"] < caution["right"] <= size["width"]
+    assert 0 <= caution["top"] < caution["bottom"] <= size["height"]
+    assert caution["width"] > 80, "it is not cut off"
+    row = page.locator("[data-pane=slow]:has(.gsr-warning)")
+    (warning,), (line,) = (
+        boxes(page, "#viewer tr[data-pane=slow] .gsr-warning"),
+        boxes(page, "#viewer tr[data-pane=slow]"),
+    )
+    assert row.count() == 1
+    assert line["top"] <= warning["top"] < warning["bottom"] <= line["bottom"] + 0.5
 
-def test_pictures_of_an_earlier_run_are_not_taken_for_those_of_this_one(page: Any) -> None:
+
+def test_pictures_of_an_earlier_run_are_not_taken_for_those_of_this_one(page: Any, engine: FakeEngine) -> None:
     upload(page, noise(40, 60, 3))
     open_settings(page, wanted=True)
     choose(page, "slow")
     open_settings(page, wanted=False)
+    run_to_end(page)
+    # A run that fails leaves no picture of the one before.
+    engine.failing.add("slow")
+    try:
+        run_to_end(page)
+    finally:
+        engine.failing.remove("slow")
+    wait_for(page, "viewer.panes.get('slow').failed && !viewer.panes.get('slow').picture")
+    assert "The weights of Broken do not fit." in page.locator("#viewer .gsr-message[role=alert]").inner_text()
+    # One that is stopped does not, either, and until then it is labelled.
     run_to_end(page)
     page.locator("#run").click()
     wait_for(page, "viewer.panes.get('slow')?.isOutdated && viewer.scene.running")
@@ -141,3 +172,33 @@ def test_pictures_of_an_earlier_run_are_not_taken_for_those_of_this_one(page: An
     upload(page, np.full((20, 30, 3), 90, np.uint8), "other.png")
     wait_for(page, "viewer.scene.panes.length === 1 && viewer.active.picture?.pixel(3, 3)[0] === 90")
     assert page.locator("#facts b").inner_text() == "other.png"
+
+
+def test_what_is_wrong_and_the_controls_of_every_tab_are_in_sight(page: Any) -> None:
+    size = page.viewport_size
+    jpeg = io.BytesIO()
+    Image.fromarray(noise(64, 64, 3)).save(jpeg, "JPEG")
+    cut = {"name": "cut.jpg", "mimeType": "image/jpeg", "buffer": jpeg.getvalue()[: len(jpeg.getvalue()) // 2]}
+    page.locator("#picture input[type=file]").set_input_files(cut)
+    page.locator("#facts .is-wrong", has_text="cut.jpg cannot be decoded").wait_for()  # without opening a sheet
+    (told,) = boxes(page, "#facts .is-wrong")
+    assert 0 <= told["left"] < told["right"] <= size["width"]
+    assert 0 <= told["top"] < told["bottom"] <= size["height"]
+
+    stages = {
+        "Fit": ("fit", "#fitviewer .gsr-stage"),
+        "Video": ("video", "#player .gsr-stage"),
+        "Batch": ("batch", "#batchstage"),
+    }
+    for tab, (name, stage) in stages.items():
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"#{name}run").wait_for()
+        page.locator(stage).wait_for()
+        (shown,), (run,) = boxes(page, stage), boxes(page, f"#{name}run")
+        assert min(shown["bottom"], size["height"]) - max(0, shown["top"]) >= 0.4 * size["height"], tab
+        assert shown["right"] <= size["width"] + 0.5
+        assert 0 <= run["top"] < run["bottom"] <= size["height"], tab
+        if page.evaluate("() => matchMedia('(pointer: coarse)').matches"):
+            open_settings(page, wanted=True, rail=f"#{name}rail")
+            assert not small_controls(page, f"#{name}"), tab
+            open_settings(page, wanted=False, rail=f"#{name}rail")

@@ -167,6 +167,7 @@ export class Tags {
       dot(pane.spec.colour),
       el("span", { className: "gsr-tagname" }, viewer.nameOf(pane)),
       el("span", { className: "gsr-figures" }, viewer.blind ? "" : flipNote(viewer, pane) || summary(pane)),
+      !viewer.blind && caution(pane.spec),
       isBase && el("span", { className: "gsr-isbase" }, "compared against"),
       el("kbd", {}, number),
     );
@@ -196,6 +197,13 @@ function flipNote({ mode, colourScale, base, painter }, pane) {
   if (mode !== "difference" || colourScale !== "FLIP" || pane === base || !pane.picture || !base?.picture) return "";
   const { mean, share, problem } = painter.flipMaps.of(pane.picture, base.picture);
   return problem || (mean === null ? `FLIP ${Math.floor(100 * share)} %` : `FLIP ${mean.toFixed(4)}`);
+}
+
+/** That a method was not trained for this scale: beside its figures, which may be the best all the same. */
+function caution(spec) {
+  const warnings = (spec.warnings ?? []).map((warning) => warning.replace(`${spec.name}: `, ""));
+  const found = warnings.find((warning) => warning.startsWith("not trained"));
+  return found && el("span", { className: "gsr-caution", title: found }, found.split(":")[0]);
 }
 
 /** One line about a pane's state: figures when it is done, stage and per cent while it runs. */
