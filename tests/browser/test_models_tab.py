@@ -45,3 +45,12 @@ def test_files_are_added_downloaded_and_verified_in_a_methods_row(new_page: Call
         )
         page.locator(".gsr-models").dispatch_event("drop", {"dataTransfer": dropped})
         row.get_by_text("added; reload the page").wait_for()
+        # On a phone nothing is cut off at the right.
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert (
+            page.evaluate(
+                "() => { const n = document.querySelector('.gsr-models'); return n.scrollWidth - n.clientWidth; }"
+            )
+            <= 0
+        )
+        assert row.get_by_role("button", name="Add files Away").is_visible()
