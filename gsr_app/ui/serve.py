@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the page and serve it until the program is stopped."""
+    host: str = arguments.host or settings.server_name()
+    port: int = arguments.port or settings.server_port()
+    _check_port(host, port)
     with contextlib.suppress(ImportError):
         import spaces  # ZeroGPU: must come before torch; absent everywhere else  # noqa: F401  # pyright: ignore
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -56,8 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
     from gsr_app.ui.hosts import Hosts, is_loopback
     from gsr_app.ui.state import Limits, create_app_state, timings_file
 
-    host: str = arguments.host or settings.server_name()
-    port: int = arguments.port or settings.server_port()
     allowed: tuple[str, ...] = arguments.allowed_hosts or settings.allowed_hosts()
     most: int = arguments.max_pixels
     limits = Limits(
@@ -82,11 +84,26 @@ def run(arguments: argparse.Namespace) -> int:
             **layout.launch_options(app, hosts),
         )
     except OSError as error:
-        raise GsrError(
-            f"The app cannot listen at {host}, port {port}: {error}",
-            hint="Is another program using the port? Choose one with --port.",
-        ) from error
+        raise _cannot_listen(host, port, error) from error
     return 0
+
+
+def _check_port(host: str, port: int) -> None:
+    """Before anything is imported, which takes seconds."""
+    try:
+        # Ports that an earlier run has just left are free, as they are to the server.
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, port), family=family):
+            pass
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> GsrError:
+    return GsrError(
+        f"The app cannot listen at {host}, port {port}: {error.strerror or error}.",
+        hint="Is another program using the port? Choose one with --port.",
+    )
 
 
 def _checked(read: Callable[[str], T], supported: str) -> Callable[[str], T]:

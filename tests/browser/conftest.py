@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.contract import SCRIPT
+from tests.conftest import find_chromium
 from tests.servers import serve
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FLAGS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    executable = find_chromium()
     if executable is None:
         pytest.skip("needs Chromium")
     with sync_api.sync_playwright() as playwright:

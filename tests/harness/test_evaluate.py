@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from gsr_app.harness.pool import WorkerDied, run_jobs
 from gsr_app.harness.tables import Row, find_published, summarise, write_tables
 from gsr_app.io.images import Picture, write_image
 from gsr_app.models import build
+from tests.harness.dying import DiesOnce
 
 
 @pytest.fixture
@@ -89,21 +87,6 @@ def check_that_a_killed_ray_worker_is_replaced(folder: Path) -> None:
     results = list(run_jobs(DiesOnce(str(folder / "ray_died"), on=3), list(range(8)), engine="ray", workers=2))
     assert sorted(results) == [(job, job * job) for job in range(8)]
     assert (folder / "ray_died").exists()
-
-
-@dataclass(frozen=True)
-class DiesOnce:
-    """Squares numbers; takes its process down the first time it meets `on`."""
-
-    marker: str
-    on: int
-    always: bool = False
-
-    def __call__(self, job: int) -> int:
-        if job == self.on and (self.always or not os.path.exists(self.marker)):
-            Path(self.marker).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return job * job
 
 
 def test_jobs_of_a_killed_worker_are_repeated_and_reported_once(tmp_path: Path) -> None:

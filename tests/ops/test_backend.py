@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import run_python
 
 REPORT = """
 from gsr_app.core.errors import GsrError
@@ -37,17 +36,7 @@ assert all(torch.isfinite(x.grad).all() for x in leaves)
 def python(code: str, cache: Path, **environment: str) -> str:
     unset = {"GSR_BACKEND", "CXX", "PYTHONPATH"}
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**inherited, "GSR_CACHE": str(cache), **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return run_python(code, {**inherited, "GSR_CACHE": str(cache), **environment}).strip()
 
 
 def test_without_a_compiler_the_reference_draws_and_the_report_says_why(tmp_path: Path) -> None:

@@ -59,16 +59,18 @@ def test_what_is_supported_is_read() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--device", "nonsense"], 2, "device must be auto"),
+        (["--port", "{free}", "--device", "nonsense"], 2, "device must be auto"),
         (["--port", "{used}"], 1, "cannot listen at 127.0.0.1, port {used}"),
     ],
 )
 def test_what_shows_at_the_start_ends_with_one_line_and_no_traceback(options: list[str], code: int, says: str) -> None:
     pytest.importorskip("gradio")
+    with socket.create_server(("127.0.0.1", 0)) as left:
+        free = left.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "app.py", *(one.format(used=used) for one in options)],
+            [sys.executable, "app.py", *(one.format(used=used, free=free) for one in options)],
             cwd=ROOT, env={**os.environ, "GSR_BACKEND": "reference"}, capture_output=True, text=True, check=False,
             timeout=120,
         )  # fmt: skip
