@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gsr_app.ui.first import PICTURES
+from tests.browser.accessibility import serious_violations
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
@@ -134,20 +133,11 @@ def test_a_reload_and_a_link_keep_picture_settings_results_and_view(open_page: A
 
 
 def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None:
-    axe = Path(os.environ.get("GSR_AXE", Path.home() / ".cache/gsr-tests/node_modules/axe-core/axe.min.js"))
-    if not axe.is_file():
-        pytest.skip("needs axe-core: npm install --prefix ~/.cache/gsr-tests axe-core")
     page = open_page()
-    page.evaluate(axe.read_text(encoding="utf-8"))
-
     problems: dict[str, list[str]] = {}
 
     def check(state: str) -> None:
-        problems[state] = page.evaluate(
-            "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
-            ".filter((v) => ['serious', 'critical'].includes(v.impact))"
-            ".map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join('; ')}`)"
-        )
+        problems[state] = serious_violations(page)
 
     check("start")
     upload(page, noise(40, 60, 3))
@@ -158,6 +148,8 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
         check(tab)
+    page.keyboard.press("Control+k")
+    check("all actions")
     assert not any(problems.values()), problems
     assert page.locator("h1").count() == 1
 

@@ -16,6 +16,7 @@ from gsr_app.models.registry import catalogue
 from gsr_app.viewer.contract import Frame, PaneMetrics, PaneSpec, Region, Scene, Source
 from gsr_app.viewer.png import encode_png
 from gsr_app.viewer.report import page_of, write_report
+from tests.browser.accessibility import serious_violations
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
 
@@ -86,6 +87,16 @@ def test_a_report_shows_its_pictures_exactly_without_a_network(open_report: Call
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.regions.length") == 1
     assert page.locator("header h1").inner_text() == "A <b>report</b>"
     assert "Apache-2.0" in page.locator(".gsr-about table").inner_text()
+
+
+def test_a_report_has_no_serious_violation_of_accessibility(open_report: Callable[..., Any]) -> None:
+    page = open_report()
+    page.locator(".gsr-stage").focus()
+    page.keyboard.press("h")
+    wait_for(page, "document.querySelector('.gsr-tone canvas').ariaLabel")
+    assert not serious_violations(page)
+    page.get_by_role("button", name="Actions").click()
+    assert not serious_violations(page)
 
 
 def test_the_figure_holds_the_crops(tmp_path: Path) -> None:
