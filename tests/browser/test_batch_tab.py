@@ -85,6 +85,11 @@ def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size:
     alert = page.locator(".gsr-batch .is-wrong")
     assert "notes.txt is not an image." in alert.inner_text()
     assert boxes(page, ".gsr-batch .is-wrong")[0]["bottom"] < height
+    # Another scale does not take the results away.
+    open_settings(page, wanted=True, rail="#batchrail")
+    page.locator("#batchscale").locator("input, textarea").fill("30")
+    page.locator("#batchforecast", has_text="1.1 MP of results").wait_for()
+    open_settings(page, wanted=False, rail="#batchrail")
     with page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "gsr_slow_x4.zip"
@@ -121,3 +126,7 @@ def test_a_dropped_folder_is_a_batch_that_can_be_stopped(tab: Any) -> None:
     page.locator("#batchstop").click()
     page.get_by_text("Finished: 0 of 3 done, 3 stopped").wait_for()
     page.locator("#batchrun").wait_for()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add pictures").click()
+    chooser.value.set_files([png(4, "d.png")])
+    page.get_by_text("4 pictures", exact=True).wait_for()

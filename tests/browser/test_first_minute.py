@@ -144,7 +144,7 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
     choose(page, "bicubic", "swift")
     run_to_end(page)
     check("done")
-    for tab in ("Video", "Fit", "Plots", "Models"):
+    for tab in ("Batch", "Video", "Fit", "Plots", "Models"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
         check(tab)

@@ -67,11 +67,17 @@ const head = make("tr", "", ...["picture", "size", "state", "file"].map((text) =
   return cell;
 }));
 const table = make("table", "", make("thead", "", head), body);
-const choose = make("button", "gsr-primary", "Choose pictures");
-choose.type = "button";
-choose.addEventListener("click", () => document.querySelector("#batchfiles input[type=file]")?.click());
+function chooser(text, className) {
+  const button = make("button", className, text);
+  button.type = "button";
+  button.addEventListener("click", () => document.querySelector("#batchfiles input[type=file]")?.click());
+  return button;
+}
+
+const choose = chooser("Choose pictures", "gsr-primary");
+const more = chooser("Add pictures", "");
 const empty = make("div", "gsr-batchempty", make("h2", "", "Many pictures at once"), make("p", "", "Drop pictures or a whole folder, choose one method and one scale, and press Run. Each result can be saved as soon as it is made, and all of them as one ZIP file."), choose);
-root.append(make("div", "gsr-batchhead", status, total, zip), table, empty);
+root.append(make("div", "gsr-batchhead", status, total, more, zip), table, empty);
 
 /** Lines that are as before stay, so that a list of hundreds can be scrolled while it runs. */
 function show() {
@@ -91,6 +97,7 @@ function show() {
   table.hidden = status.hidden = !rows.length;
   if (rows.length && status.textContent !== summary(value)) status.textContent = summary(value);
   total.hidden = !running;
+  more.hidden = running || !rows.length;
   total.max = Math.max(1, rows.length);
   total.value = rows.reduce((sum, row) => sum + (row.state === "running" ? (row.progress?.fraction ?? 0) : Number(row.state !== "waiting")), 0);
   zip.replaceChildren(...(value.zip_url ? [saveLink(`Download all (ZIP, ${bytes(value.zip_bytes)})`, value.zip_url, value.zip_name, "gsr-primary")] : []));

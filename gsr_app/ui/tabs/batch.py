@@ -12,11 +12,13 @@ from gsr_app.core.errors import GsrError
 from gsr_app.ui import batch, present, rail
 from gsr_app.ui.inputs import BatchTable
 from gsr_app.ui.state import AppState
+from gsr_app.ui.store import BoundedStore
 
 
 def build(app: AppState) -> None:
     """Lay out the tab and connect its events."""
     engine = app.engine
+    begun: BoundedStore[tuple[str, ...]] = BoundedStore(500)  # the pictures of each visitor's last run
     with gr.Row(elem_id="batch"):
         with gr.Column(elem_id="batchrail"):
             rail.heading("Pictures")
@@ -54,6 +56,7 @@ def build(app: AppState) -> None:
         shown = None
         try:
             job = batch.prepare(app, paths, chosen, text, suffix)
+            begun.put(tuple(paths), rail.visitor(request))
             for made in batch.watch(app, rail.visitor(request), job):
                 buttons = [gr.skip()] * 3 if shown else rail.buttons(True, "")
                 shown = made or shown
@@ -68,13 +71,14 @@ def build(app: AppState) -> None:
     def halt(request: gr.Request) -> None:
         app.runs.stop("batch", rail.visitor(request))
 
-    def look(paths: Any, text: Any, chosen: Any) -> tuple[Any, str]:
-        """The list before a run, and what comes out of it."""
+    def look(paths: Any, text: Any, chosen: Any, request: gr.Request) -> tuple[Any, str]:
+        """The list before a run, and what comes out of it. The results of a run stay while its pictures do."""
         found = batch.look(app, paths, text)
+        shown = gr.skip() if begun.find(rail.visitor(request)) == tuple(paths or ()) else found
         try:
-            return found, rail.note(batch.forecast(app, found, str(text), str(chosen)))
+            return shown, rail.note(batch.forecast(app, found, str(text), str(chosen)))
         except GsrError as error:
-            return found, rail.error_note(error)
+            return shown, rail.error_note(error)
 
     streaming = rail.streaming([table, run, stop, notice])
     run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
