@@ -155,7 +155,7 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
 
 
 def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> None:
-    page = open_page()
+    page = open_page(has_touch=True)
     dialog = page.get_by_role("dialog", name="All actions")
     for tab in ("Compare", "Video", "Fit", "Plots", "Models"):
         page.get_by_role("tab", name=tab).click()
@@ -166,6 +166,7 @@ def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> 
         )
         page.get_by_role("button", name="Actions", exact=True).click()
         names = dialog.get_by_role("option").all_inner_texts()
+        assert dialog.get_by_role("option").first.bounding_box()["height"] >= 43.5
         missing = [text for text in buttons if text != "Actions" and not any(text in name for name in names)]
         assert not missing, tab
         assert len(names) >= len(set(buttons)) - 1 >= 5

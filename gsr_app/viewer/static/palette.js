@@ -25,7 +25,6 @@ class Palette {
     this.close = el("button", { type: "button", onclick: () => this.node.close() }, "Close");
     this.node = el("dialog", { className: "gsr-help gsr-palette", "aria-label": "All actions" }, el("div", { className: "gsr-palettehead" }, this.input, this.close), this.list, this.count);
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
-    document.body.append(this.node);
     document.addEventListener("keydown", (event) => {
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
       event.preventDefault();
@@ -41,6 +40,8 @@ class Palette {
     const actions = [...viewers.flatMap((node) => viewerActions(node.viewer)), ...pageActions(document)];
     this.actions = actions.filter(({ name }, i) => actions.findIndex((one) => one.name === name) === i);
     this.input.value = "";
+    // Gradio applies rules for phones and touch screens inside its own element only.
+    (document.querySelector(".gradio-container .contain") ?? document.body).append(this.node);
     this.node.showModal();
     this.input.focus();
     this.#find();
