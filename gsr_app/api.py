@@ -24,7 +24,8 @@ from gsr_app.core import pixels
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.pixels import Layout
 from gsr_app.core.types import GaussianField, Progress, Scale, Timing, Upscaled, View
-from gsr_app.models.registry import Kind, Method, catalogue
+from gsr_app.models import registry
+from gsr_app.models.registry import Kind, Method, catalogue, find
 from gsr_app.models.weights import default_method
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Result:
         from gsr_app.engine.image_job import describe
         from gsr_app.io.images import Picture, write_image
 
-        made_by = catalogue().get(self.method)
+        made_by = find(self.method)
         text = describe(made_by, self.scale, self.done, self.weights_id) if made_by and not strip_metadata else {}
         picture = Picture(self.array, self.metadata)
         return write_image(path, picture, overwrite=overwrite, strip_metadata=strip_metadata, text=text).path
@@ -135,7 +136,7 @@ class Field:
         if path.exists() and not overwrite:
             raise InvalidArgument(f"{path} exists already.", hint="Replace it with overwrite=True.")
         precision = Quantised.evenly(bits) if isinstance(bits, int) else bits
-        known = catalogue().get(self.method)
+        known = find(self.method)
         licence = known.weights_licence if known else ""
         save_field(self.gaussians, path, precision=precision, method=self.method, licence=licence)
         return path
@@ -181,12 +182,17 @@ class Session:
         on_progress: Callable[[Progress], None] | None = None,  # called before every tile; may raise to stop
     ) -> Result:
         """The image at another scale, or at a size in pixels. Example: `session.upscale("cat.png", size="1920x")`"""
+        from gsr_app.engine.strength import choose_strength
+
         array, metadata = _read(image)
         factor = _as_scale(scale, size, array.shape[:2])
-        for event in self.engine.stream(array, method=method or default_method(), scale=factor):
+        asked = registry.method(method or default_method())
+        chosen, strength = choose_strength(asked, array, metadata.jpeg_quality)
+        for event in self.engine.stream(array, method=chosen.id, scale=factor):
             if isinstance(event, Upscaled):
+                done = f"{event.done}, {strength}" if strength else event.done
                 return Result(
-                    event.image, event.method, event.scale, event.done, event.timing, event.weights_id, event.warnings,
+                    event.image, asked.id, event.scale, done, event.timing, event.weights_id, event.warnings,
                     metadata,
                 )  # fmt: skip
             if on_progress is not None:
@@ -195,9 +201,12 @@ class Session:
 
     def encode(self, image: Image, *, method: str | None = None, scale: Factor = 4.0) -> Field:
         """The image as Gaussians; some networks make them for one scale. Example: `session.encode("cat.png")`"""
+        from gsr_app.engine.strength import choose_strength
+
         array, metadata = _read(image)
         method, factor = method or default_method(), _as_scale(scale, None, array.shape[:2])
-        kept = self.engine.kept(self.engine.encode(array, method=method, scale=factor))
+        chosen, _ = choose_strength(registry.method(method), array, metadata.jpeg_quality)
+        kept = self.engine.kept(self.engine.encode(array, method=chosen.id, scale=factor))
         return Field(kept, method, f"encoded for x{factor}", metadata, self.engine)
 
     def close(self) -> None:

@@ -45,6 +45,8 @@ def upscale_frames(
     if found.kind == "video":
         yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
         return
+    if found.blends_with and found.strength is None:
+        method = registry.with_strength(found, 1).id  # a guess for each frame would flicker
     # No frame comes twice, so fields are not cached. Loaded networks belong to the process, not to the session.
     uncached = session.without_cache()
     for frame in frames:

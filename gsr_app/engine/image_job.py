@@ -15,6 +15,7 @@ from gsr_app.core.types import Progress, Scale, Timing, Upscaled
 from gsr_app.engine import cancellation, devices
 from gsr_app.engine.planes import Planes, stack, unstack
 from gsr_app.engine.rows import ArraySink, split_rows
+from gsr_app.engine.strength import choose_strength
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.io import images
 from gsr_app.models.registry import Method
@@ -92,22 +93,24 @@ def _upscale_whole(upscaler: Upscaler, job: FileJob, cancel: Callable[[], bool])
     with watch("read"):
         array = job.reader.read_all()
     up: Upscaled | None = None
-    for event in upscaler.stream(array, method=job.method.id, scale=job.scale, cancel=cancel):
+    method, strength = choose_strength(job.method, array, job.reader.meta.jpeg_quality)
+    for event in upscaler.stream(array, method=method.id, scale=job.scale, cancel=cancel):
         if isinstance(event, Progress):
             yield event
         else:
             up = event
     assert up is not None
+    done = f"{up.done}, {strength}" if strength else up.done
     with watch("write"):
         written = images.write_image(
             job.target,
             images.Picture(up.image, job.reader.meta),
             overwrite=job.overwrite,
             strip_metadata=job.strip_metadata,
-            text=job.text(up.done, up.weights_id),
+            text=job.text(done, up.weights_id),
         )
     timing = up.timing.including(**watch.timing(backend="", device="").stages_ms)
-    return job.saved(written, up.done, timing, up.weights_id, up.warnings)
+    return job.saved(written, done, timing, up.weights_id, up.warnings)
 
 
 def _resize_by_rows(job: FileJob, cancel: Callable[[], bool]) -> Generator[Progress, None, Saved]:

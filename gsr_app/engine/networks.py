@@ -17,6 +17,7 @@ from gsr_app.core.types import Progress
 from gsr_app.engine.cancellation import stop_if_cancelled
 from gsr_app.models import checkpoint, registry, weights
 from gsr_app.models.registry import Architecture, Method
+from gsr_app.models.weights import Weights
 
 _Result = TypeVar("_Result")
 
@@ -28,7 +29,13 @@ class Loaded:
     method: Method
     arch: Architecture
     module: nn.Module
-    weights_id: str
+    weights_id: str  # names the bytes of the method's files
+    blended_with: str = ""  # how much of which other weights is mixed in, at a strength below 1
+
+    @property
+    def id(self) -> str:
+        """Names the exact weights."""
+        return f"{self.weights_id} {self.blended_with}".strip()
 
 
 _loaded: dict[tuple[Architecture, str, str], Loaded] = {}
@@ -39,17 +46,32 @@ def load(
     method: Method, device: torch.device, given: str | Path | None
 ) -> Generator[Progress, None, tuple[Loaded, bool]]:
     """The network of a method, and whether this call loaded it. Yields progress while weights are downloaded."""
-    found = weights.find(method, given)
-    if found is None:
-        found = yield from _in_background(lambda report: weights.obtain(method, given, report))
+    found, strength = (yield from _find(method, given)), method.strength
+    plain = None if strength in {None, 1.0} else (yield from _find(registry.method(method.blends_with), None))
     arch = registry.architecture(method.arch)
-    key = (arch, found.id, str(device))
+    blended_with = f"{1 - (strength or 0):.2f} {plain.id}" if plain else ""
+    key = (arch, f"{found.id} {blended_with}", str(device))
     with _lock:
         if key in _loaded:
             return _loaded[key], False
-        module = prepare(checkpoint.load_files(registry.build(method.arch), found.files), arch, device)
-        _loaded[key] = Loaded(method, arch, module, found.id)
+        module = checkpoint.load_files(registry.build(method.arch), found.files)
+        if plain is not None:
+            _blend(module, checkpoint.load_files(registry.build(method.arch), plain.files), 1 - (strength or 0))
+        _loaded[key] = Loaded(method, arch, prepare(module, arch, device), found.id, blended_with)
         return _loaded[key], True
+
+
+def _find(method: Method, given: str | Path | None) -> Generator[Progress, None, Weights]:
+    found = weights.find(method, given)
+    if found is None:
+        found = yield from _in_background(lambda report: weights.obtain(method, given, report))
+    return found
+
+
+def _blend(module: nn.Module, other: nn.Module, share: float) -> None:
+    """Move every weight by a share of the way to that of another network, of which this one was trained on."""
+    own = module.state_dict()
+    module.load_state_dict({name: torch.lerp(own[name], x, share) for name, x in other.state_dict().items()})
 
 
 def prepare(module: Any, arch: Architecture, device: torch.device) -> nn.Module:

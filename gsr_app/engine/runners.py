@@ -207,7 +207,7 @@ def field_of_tiles(run: NetworkRun, color: Tensor, grid: tiling.Grid) -> Steps[G
     module: Any = run.loaded.module
     arch = run.loaded.arch
     conditioned = arch.scale_conditioned
-    key = f"features {run.source_id} {run.loaded.weights_id} {grid} {run.dtype}"
+    key = f"features {run.source_id} {run.loaded.id} {grid} {run.dtype}"
     known: list[Any] | None = run.memory.get(key) if conditioned else None
     features: list[Any] | None = []
     joined, count, normalize = dict[str, Tensor](), 0, False

@@ -29,6 +29,7 @@ from gsr_app.engine.cache import ByteLru, fingerprint
 from gsr_app.engine.planes import Planes, stack, unstack
 from gsr_app.engine.rows import ArraySink, PlaneSink, RowSink
 from gsr_app.engine.runners import NetworkRun, Steps
+from gsr_app.engine.strength import choose_strength
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
@@ -99,7 +100,8 @@ class Session:
         self, image: Image, *, method: str, scale: Scale | float = 4.0, window: Window = "published"
     ) -> FieldHandle:
         """The image as a field to draw from, kept by this session. `scale` matters to networks that ask for it."""
-        found, array = registry.method(method), _read(image)
+        array, quality = _read(image)
+        found, _ = choose_strength(registry.method(method), array, quality)
         if found.kind != "field":
             raise InvalidArgument(f"{found.id} makes pixels and has no field.", hint="Choose one of kind 'field'.")
         watch = Stopwatch(self.device)
@@ -163,11 +165,12 @@ class Session:
     def _upscale(
         self, image: Image, method_id: str, scale: Scale | float, window: Window, part: Part | None = None
     ) -> Steps[Upscaled]:
-        method, scale = registry.method(method_id), _scale(scale)
+        asked, scale = registry.method(method_id), _scale(scale)
         watch = Stopwatch(self.device)
         with watch("read"):
-            array = _read(image)
+            array, quality = _read(image)
             planes = Planes.of(array)
+            method, strength = choose_strength(asked, array, quality)
         handle, weights_id = None, ""
         cut = parts.Cut.of(part, planes.size, scale) if part else None
         if method.kind == "field" and cut is None:
@@ -193,7 +196,8 @@ class Session:
         warnings = warnings_for(method, scale)
         if method.kind != "resize" and planes.exceeds:
             warnings += (f"{method.id} saw the colours clipped to 0..1, within which it was trained",)
-        return Upscaled(result, timing, method.id, scale, done, handle, weights_id, warnings)
+        done = f"{done}, {strength}" if strength else done
+        return Upscaled(result, timing, asked.id, scale, done, handle, weights_id, warnings)
 
     def _field_run(
         self, method: Method, array: np.ndarray, scale: Scale, window: Window, watch: Stopwatch
@@ -324,12 +328,14 @@ def warnings_for(method: Method, scale: Scale) -> tuple[str, ...]:
     return ()
 
 
-def _read(image: Image) -> np.ndarray:
+def _read(image: Image) -> tuple[np.ndarray, int | None]:
+    """The pixels, and the quality of a JPEG."""
     if not isinstance(image, str | Path):
-        return image  # an array, or something that Planes.of refuses
+        return image, None  # an array, or something that Planes.of refuses
     from gsr_app.io import images
 
-    return images.read_image(image).pixels
+    picture = images.read_image(image)
+    return picture.pixels, picture.meta.jpeg_quality
 
 
 def _scale(scale: Scale | float) -> Scale:

@@ -11,7 +11,7 @@ from gsr_app.core.pixels import as_rgb, from_planes
 from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.harness.outputs import check_output
 from gsr_app.io.fields import load_field, pack_field, read_facts
-from gsr_app.models.registry import catalogue
+from gsr_app.models.registry import find
 from gsr_app.viewer.contract import Frame, PaneField, PaneSpec, Scene, Source
 from gsr_app.viewer.png import encode_png
 from gsr_app.viewer.report import field_url, page_of, write_report
@@ -39,7 +39,7 @@ def field_page(
     scale = min(4.0, max(1.0, _PREVIEW_PX / max(height, width)))
     view = View.whole(field.source_size, Scale(scale, scale))
     pixels = as_rgb(from_planes(ops.render(field, view).cpu().numpy(), np.uint8))
-    known = catalogue().get(method)
+    known = find(method)
     pane = PaneSpec(
         "field",
         known.title if known else method or title,

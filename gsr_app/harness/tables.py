@@ -92,7 +92,7 @@ def find_published(
     method_id: str, dataset: str, scale: float, protocol: str, scale_x: float | None = None
 ) -> Mapping[str, float]:
     """The published scores of the same protocol; empty where there are none."""
-    method = registry.catalogue().get(method_id)
+    method = registry.find(method_id)
     if method is None or method.convention != protocol:
         return {}
     for entry in method.published:
@@ -100,6 +100,11 @@ def find_published(
         if _plain(str(entry["dataset"])) == _plain(dataset) and scales == (scale, scale_x or scale):
             return {name: float(value) for name, value in entry.items() if name in SCORES}
     return {}
+
+
+def _place(method_id: str) -> tuple[int, str]:
+    """Where a method stands in the catalogue; its strengths follow it."""
+    return list(registry.catalogue()).index(registry.without_strength(method_id)), method_id
 
 
 def _plain(dataset: str) -> str:
@@ -128,7 +133,7 @@ def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:
     for scale, scale_x in sorted({_scales(row) for row in summary}, key=lambda pair: (pair[0] != pair[1], pair)):
         here = {(row["method"], row["dataset"]): row for row in summary if _scales(row) == (scale, scale_x)}
         across = f"/x{scale_x:g}" if scale_x != scale else ""
-        methods = sorted({name for name, _ in here}, key=list(registry.catalogue()).index)
+        methods = sorted({name for name, _ in here}, key=_place)
         lines += [
             f"### x{scale:g}{across}: PSNR-{by.main.label}/SSIM-{by.main.label}/LPIPS/DISTS",
             "",

@@ -20,7 +20,6 @@ from gsr_app.core.errors import (
     ImageError,
     InvalidArgument,
     SizeOutOfReach,
-    UnknownMethod,
     printable,
 )
 from gsr_app.core.types import Scale
@@ -62,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     method = use_model(arguments) or arguments.method or weights.default_method()
-    if method not in registry.catalogue():
-        raise UnknownMethod(method, registry.catalogue())
+    registry.method(method)  # raises if there is none of this name
     wanted = arguments.size or arguments.scale or "4"
     check_scale(wanted, in_pixels=bool(arguments.size))
     if arguments.tile is not None and arguments.tile < 1:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod, VideoError
+from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
 from gsr_app.core.types import Progress, Scale
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.progress import ProgressLine, clock
@@ -51,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     method = use_model(arguments) or arguments.method or weights.default_method()
-    if method not in registry.catalogue():
-        raise UnknownMethod(method, registry.catalogue())
+    registry.method(method)  # raises if there is none of this name
     check_scale(arguments.size or arguments.scale or "2", in_pixels=bool(arguments.size))
     target = Path(arguments.output).expanduser()
     job = _read_job(arguments, method, target)

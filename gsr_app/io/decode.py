@@ -15,6 +15,7 @@ from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import Depth, Layout, Stored, stretch, white
 from gsr_app.io import png
 from gsr_app.io.formats import Format, check_pixels
+from gsr_app.io.jpeg_quality import read_quality
 from gsr_app.io.loaders import loader_for, recognise
 from gsr_app.io.metadata import (
     icc_space,
@@ -103,7 +104,7 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
         image.set_type(load_vips().GValue.gint_type, "orientation", orientation)
         image = image.autorot()
         image, colour_notes = _to_working_space(image)
-        meta = _read_metadata(image, fmt, loader.side)
+        meta = _read_metadata(path, image, fmt, loader.side)
     full = white(_DTYPES[image.format])
     bits = _get(image, "bits-per-sample", 0)
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
@@ -198,7 +199,7 @@ def _to_working_space(image: Any) -> tuple[Any, tuple[str, ...]]:
     return image, notes
 
 
-def _read_metadata(image: Any, fmt: Format, side: png.Chunks) -> Metadata:
+def _read_metadata(path: Path, image: Any, fmt: Format, side: png.Chunks) -> Metadata:
     grey = image.bands < 3
     icc = _blob(image, "icc-profile-data")
     if icc is not None and icc_space(icc) != ("GRAY" if grey else "RGB"):
@@ -213,6 +214,7 @@ def _read_metadata(image: Any, fmt: Format, side: png.Chunks) -> Metadata:
         exif=upright_exif(exif) if exif else None,
         xmp=upright_xmp(xmp) if xmp else None,
         color=side.color,
+        jpeg_quality=read_quality(path) if fmt.id == "jpeg" else None,
         comments=side.texts,
         text=text_of_xmp(xmp) if xmp else {},
     )

@@ -48,6 +48,7 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None  # (x, y)
     color: ColorTags = NO_COLOR_TAGS
+    jpeg_quality: int | None = None  # as libjpeg counts it: 1 to 100
     comments: tuple[Text, ...] = ()  # text chunks of a PNG
     text: Mapping[str, str] = field(default_factory=dict[str, str])  # entries of this program: method, scale, …
     source: Path | None = None  # the file itself; a result is never written onto it

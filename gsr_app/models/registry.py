@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from gsr_app.core.errors import InvalidArgument, UnknownMethod, UnknownName
+from gsr_app.core.errors import GsrError, InvalidArgument, UnknownMethod, UnknownName
 from gsr_app.core.tables import construct, parse_toml
 from gsr_app.models.community.files import PREFIX, model_files
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("gsr")
 
 ENTRY_POINTS = "gsr.methods"
+STRENGTH_MARK = "@"
+_STRENGTHS = 20
 CATALOG = Path(__file__).with_name("catalog.toml")
 MEASURES = Path(__file__).with_name("measures.toml")
 STARTS = Path(__file__).with_name("starts.toml")
@@ -183,6 +185,8 @@ class Method:
     kernel: str = ""  # resize: what ops.resize calls it
     scales: tuple[float, float] | None = None  # the range it was trained for; None: any
     native_scale: int | None = None  # pixels: the one factor the network makes
+    blends_with: str = ""  # the method that it is at strength 0: the same network with other weights
+    strength: float | None = None  # of a method with `blends_with`; None: guessed from each picture
     parameters: int | None = None
     weights_licence: str = ""
     paper: str = ""
@@ -245,12 +249,43 @@ def starts() -> Mapping[str, Method]:
 
 
 def method(method_id: str) -> Method:
-    """The method of an id."""
+    """The method of an id. A strength may follow the id of a method that has one: "swift-photo@0.6"."""
     if method_id.startswith(PREFIX) and (found := _community("describe", method_id)):
         return found[0]
     if (own := own_methods().get(method_id)) is not None:
         return own
+    name, mark, strength = method_id.rpartition(STRENGTH_MARK)
+    if mark and (own := own_methods().get(name)) is not None:
+        return with_strength(own, strength)
     raise UnknownMethod(method_id, catalogue())
+
+
+def without_strength(method_id: str) -> str:
+    """The id in the catalogue. Example: "swift-photo" of "swift-photo@0.6"."""
+    return method_id if method_id.startswith(PREFIX) else method_id.partition(STRENGTH_MARK)[0]
+
+
+def find(method_id: str) -> Method | None:
+    """The method of an id, or None."""
+    try:
+        return method(method_id)
+    except GsrError:
+        return None
+
+
+def with_strength(method: Method, strength: float | str) -> Method:
+    """A method at a strength of 0 to 1, in steps of 0.05."""
+    if not method.blends_with:
+        raise InvalidArgument(f"{method.id} has no strength, found {strength!r}.", hint=f"Write {method.id} alone.")
+    try:
+        value = float(strength)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InvalidArgument(f"The strength of {method.id} is 0 to 1, found {strength!r}.", hint="Write 0.5.")
+    value = round(value * _STRENGTHS) / _STRENGTHS  # each one is a network in memory
+    name, title = f"{method.id}{STRENGTH_MARK}{value:g}", f"{method.title}, strength {value:g}"
+    return replace(method, id=name, title=title, strength=value)
 
 
 def _community(function: str, *arguments: str) -> Any:
@@ -341,6 +376,8 @@ def _check(method: Method) -> None:
         raise InvalidArgument(f"{method.id}: kind {method.kind!r} is not one of {', '.join(get_args(Kind))}.")
     if bool(method.kernel) != (method.kind == "resize") or bool(method.arch) == (method.kind == "resize"):
         raise InvalidArgument(f"{method.id}: a resize names a kernel, everything else an arch.")
+    if method.strength is not None and not method.blends_with:
+        raise InvalidArgument(f"{method.id}: a strength needs the method that it is at strength 0, in blends_with.")
     for file in method.files:
         sources = file.asset, file.repo and file.paths, file.url, file.page and file.paths
         if sum(map(bool, sources)) != 1:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ui.files import url_of
 from gsr_app.ui.plots import add_runs
@@ -20,6 +22,9 @@ from gsr_app.viewer.foreign import foreign_pane
 from gsr_app.viewer.panes import waiting_pane, waiting_result
 from gsr_app.viewer.results import ForeignResult
 
+if TYPE_CHECKING:
+    from gsr_app.engine.strength import Wear
+
 _OF_BROWSERS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -27,15 +32,29 @@ def prepare(app: AppState, request: CompareRequest) -> CompareJob:
     return comparison.prepare(request, app.engine.methods, app.limits)
 
 
-def preview(app: AppState, path: str) -> Scene:
-    """An uploaded picture on the stage; an error if any part of it is missing or damaged."""
+def has_strength(method_id: object) -> bool:
+    """Whether a strength can be chosen for a method."""
+    found = registry.find(str(method_id))
+    return found is not None and bool(found.blends_with) and found.strength is None
+
+
+def at_strength(ids: object, strength: object) -> tuple[str, ...]:
+    """The ids of methods, with the strength for those that have one."""
+    listed = [str(one) for one in ids] if isinstance(ids, list | tuple) else []
+    return tuple(f"{one}{registry.STRENGTH_MARK}{strength}" if has_strength(one) else one for one in listed)
+
+
+def preview(app: AppState, path: str) -> tuple[Scene, Wear]:
+    """An uploaded picture on the stage, and how worn it is; an error if any part of it is missing or damaged."""
+    from gsr_app.engine.strength import measure_wear
+
     source = comparison.read_picture(path, app.limits)
     is_shown_by_browsers = source.pixels.dtype == np.uint8 and Path(path).suffix.lower() in _OF_BROWSERS
     url = url_of(Path(path)) if is_shown_by_browsers else app.sink.put_still("input", source.pixels).url
     scene = comparison.preview_scene(source, Path(path).name, url)
     assert scene.source is not None
     app.pictures.put(path, scene.source.key)
-    return scene
+    return scene, measure_wear(source.pixels, source.meta.jpeg_quality)
 
 
 def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:
@@ -69,7 +88,7 @@ def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
         done = comparison.run_method(job, method, app.engine, app.sink, cancel=cancelled, report=report)
         if done.timing and job.part is None and not comparison.uses_cached_field(method, done.timing):
             (height, width), (rows, columns) = job.source.size, job.output_size
-            app.estimates.learn(method.id, done.timing, height * width, rows * columns)
+            app.estimates.learn(registry.without_strength(method.id), done.timing, height * width, rows * columns)
         send(done)
 
     failed = lambda error: replace(pane, state="failed", error=error)  # noqa: E731

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gsr_app.core.types import MAX_SCALE, Scale
+from gsr_app.engine.strength import Wear
 from gsr_app.engine.verification import Check
 from gsr_app.models.registry import Method
 from gsr_app.models.weights import Availability
 from gsr_app.ui.estimate import Estimates, Expected
 from gsr_app.viewer.panes import licences
 
+_WORTH_IT = 0.3  # from this strength on, removing noise and compression is recommended
 KINDS = {
     "resize": "interpolation",
     "field": "Gaussians",
@@ -148,6 +150,12 @@ def weights_text(method: Method, availability: Availability) -> str:
 def checks_text(checks: Sequence[Check]) -> str:
     """What verifying a method found, in one line."""
     return "; ".join(f"{'' if check.outcome == 'passed' else f'{check.outcome}: '}{check.text}" for check in checks)
+
+
+def wear_text(wear: Wear, methods: Sequence[Method]) -> str:
+    """What a picture has gone through, and the method that helps."""
+    helps = next((method.title for method in methods if method.blends_with), "")
+    return f"{wear}: {helps} recommended" if helps and wear.strength >= _WORTH_IT else str(wear)
 
 
 def duration(ms: float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ui.checked import region_of, request_of
 from gsr_app.ui.files import path_of, url_of
@@ -41,7 +42,8 @@ def _asked(app: AppState, request: dict[str, Any]) -> _Asked:
     pages = [_page(scene, one.get("regions")) for scene, one in zip(scenes, wanted, strict=True)]
     name = pages[0].title if len(pages) == 1 else f"{len(pages)} pictures"
     ids = {pane.id for scene in scenes for pane in scene.panes}
-    methods = [method for method in app.engine.methods if method.id in ids]
+    chosen = [found for one in sorted(ids) if (found := registry.find(one)) and found.strength is not None]
+    methods = [method for method in app.engine.methods if method.id in ids] + chosen
     fields = [
         {pane.id: pane.field for pane in scene.panes if pane.field and pane.field.count <= MOST_GAUSSIANS}
         for scene in scenes

@@ -22,6 +22,7 @@ from gsr_app.core.pixels import convert
 from gsr_app.core.types import FieldHandle, GaussianField, Part, Progress, Scale, Timing, Upscaled
 from gsr_app.io.fields import pack_field
 from gsr_app.io.images import Picture, read_image, read_metadata
+from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, Region, Scene, Source
 from gsr_app.viewer.details import cut_detail, origin_of, region_of
@@ -131,9 +132,9 @@ def find_methods(methods: Sequence[Method], ids: object) -> tuple[Method, ...]:
     if len(ids) > MOST_METHODS:
         raise InvalidArgument(f"At most {MOST_METHODS} methods fit beside each other, found {len(ids)}.")
     for found in ids:
-        if not isinstance(found, str) or found not in known:
+        if not isinstance(found, str) or registry.without_strength(found) not in known:
             raise UnknownMethod(str(found)[:60], known)
-    return tuple(known[one] for one in dict.fromkeys(ids))
+    return tuple(known[one] if one in known else registry.method(one) for one in dict.fromkeys(ids))
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -405,5 +406,6 @@ def metrics_of(score: Any, flip: float | None, name: str) -> PaneMetrics:
 
 def pack_handle(engine: FieldSource, handle: FieldHandle, methods: Sequence[Method]) -> bytes:
     """The field of a handle as a file that names its method and licence."""
-    licence = next((licences(method) for method in methods if method.id == handle.method), "")
+    plain = registry.without_strength(handle.method)
+    licence = next((licences(method) for method in methods if method.id == plain), "")
     return pack_field(engine.field(handle), method=handle.method, licence=licence)

@@ -63,7 +63,11 @@ def test_it_holds_the_package_the_weights_and_the_kernels_sources_and_no_tests(w
         if path.is_file() and path.suffix not in {".pyc", ".pyi"}
     }
     kernels = [ROOT / "ext" / "flags.py", *(path for path in (ROOT / "ext" / "csrc").rglob("*") if path.is_file())]
-    weights = (ROOT / "assets" / f"{name}.{kind}" for name in ("swift", "quickstart") for kind in ("safetensors", "md"))
+    weights = (
+        ROOT / "assets" / f"{name}.{kind}"
+        for name in ("swift", "swift-photo", "quickstart")
+        for kind in ("safetensors", "md")
+    )
     expected |= {f"gsr_app/{path.relative_to(ROOT)}": path for path in (*kernels, *weights)}
     notes = {f"gsr_app/assets/swift-{name}" for name in ("held-out.txt", "photographs.csv")}
     assert set(held) == set(expected) | notes

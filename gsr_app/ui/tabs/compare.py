@@ -60,6 +60,10 @@ def build(app: AppState) -> None:
             )  # fmt: skip
             rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
+            strength = gr.Slider(
+                0, 1, 1, step=0.05, label="Strength: how much noise and compression is removed", elem_id="strength",
+                buttons=[], visible=False,
+            )  # fmt: skip
             results = FileList(
                 text="Add results made elsewhere", named=True,
                 title="Pictures that other programs made, compared like methods. One named GT, HR or reference is what "
@@ -112,22 +116,24 @@ def build(app: AppState) -> None:
 
     # ---- events
 
-    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats, others, results]
+    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats, others, results, strength]
 
     def start(
-        path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, more: Any, made: Any,
+        path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, more: Any, made: Any, much: Any,
         request: gr.Request,
     ) -> Iterator[Any]:  # fmt: skip
-        wanted = CompareRequest(path, tuple(ids or ()), str(text), ref, bool(trip), str(name), _whole(runs))
+        chosen = compare.at_strength(ids, much)
+        wanted = CompareRequest(path, chosen, str(text), ref, bool(trip), str(name), _whole(runs))
         over = "" if path or more else _RESULTS_ALONE
         yield from show(lambda: albums.requests_of(wanted, more, made), over, request)
 
     def try_detail(
-        path: Any, ids: Any, text: Any, runs: Any, event: gr.EventData, request: gr.Request
+        path: Any, ids: Any, text: Any, runs: Any, much: Any, event: gr.EventData, request: gr.Request
     ) -> Iterator[Any]:
         def wanted() -> list[CompareRequest]:
             detail = region_of(event._data)  # pyright: ignore
-            return [CompareRequest(path, tuple(ids or ()), str(text), repeats=_whole(runs), detail=detail)]
+            chosen = compare.at_strength(ids, much)
+            return [CompareRequest(path, chosen, str(text), repeats=_whole(runs), detail=detail)]
 
         yield from show(wanted, "", request)
 
@@ -146,7 +152,9 @@ def build(app: AppState) -> None:
     running = run.click(start, inputs, api_name="run", **streaming)
     example = viewer.example(lambda: app.first_example, outputs=picture, api_name="example", **rail.QUIET)
     running_example = example.then(start, inputs, api_name="run_example", **streaming)
-    running_detail = viewer.detail(try_detail, [picture, methods, scale, repeats], api_name="try_detail", **streaming)
+    running_detail = viewer.detail(
+        try_detail, [picture, methods, scale, repeats, strength], api_name="try_detail", **streaming
+    )
     stop.click(
         lambda: rail.buttons(False, ""), outputs=[run, stop, notice],
         cancels=[running, running_example, running_detail],
@@ -190,16 +198,17 @@ def build(app: AppState) -> None:
 
     scale.input(_slider_value, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
 
-    def show_picture(path: Any) -> tuple[Any, str]:
-        """The new picture on the stage, in place of the results of another."""
+    def show_picture(path: Any) -> tuple[Any, str, Any]:
+        """The new picture on the stage, in place of the results of another; its facts; the strength that it needs."""
         if not path:
-            return Scene(), ""
+            return Scene(), "", gr.skip()
         try:
-            scene = compare.preview(app, path)
+            scene, wear = compare.preview(app, path)
         except GsrError as error:
-            return Scene(), rail.error_note(error)
+            return Scene(), rail.error_note(error), gr.skip()
         assert scene.source is not None
-        return scene, rail.note(f"{scene.source.width} × {scene.source.height}", name=scene.source.name)
+        told = f"{scene.source.width} × {scene.source.height} · {present.wear_text(wear, app.engine.methods)}"
+        return scene, rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
 
     def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
         try:
@@ -224,7 +233,11 @@ def build(app: AppState) -> None:
         possible = present.largest_scale(comparison.picture_size(path), app.limits.output_pixels)
         return f"{possible:g}", possible
 
-    picture.change(show_picture, picture, [viewer, facts], api_name="facts", **rail.QUIET)
+    picture.change(show_picture, picture, [viewer, facts, strength], api_name="facts", **rail.QUIET)
+    methods.change(
+        lambda ids: gr.update(visible=any(compare.has_strength(one) for one in ids or ())), methods, strength,
+        api_name="strength", **rail.QUIET,
+    )  # fmt: skip
     asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest]
     gr.on(
         [picture.change, methods.change, scale.change, round_trip.change, protocol.change],

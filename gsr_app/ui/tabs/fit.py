@@ -91,7 +91,7 @@ def build(app: AppState) -> None:
         if not path:
             return gr.skip(), gr.skip(), ""
         try:
-            return compare.preview(app, path), gr.update(value=None, visible=False), ""
+            return compare.preview(app, path)[0], gr.update(value=None, visible=False), ""
         except GsrError as error:
             return Scene(), gr.update(value=None, visible=False), rail.error_note(error)
 
