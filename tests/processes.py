@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -31,6 +32,7 @@ def run_python(code: str, environment: Mapping[str, str], limit_s: float = 300) 
 def _run(code: str, environment: dict[str, str], out: str, failed: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
     try:
         with open(out, "w") as file, redirect_stdout(file):
             exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from gsr_app.ops import build
-from tests.ops.test_backend import DRAW, REPORT, ROOT, python
+from tests.conftest import ROOT
+from tests.ops.test_backend import DRAW, REPORT, python
 
 
 @pytest.mark.compiler
