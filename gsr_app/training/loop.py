@@ -20,7 +20,7 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
 from gsr_app.core.atomic import remove_abandoned, replacing
-from gsr_app.core.errors import InvalidArgument, WeightsError
+from gsr_app.core.errors import InvalidArgument, WeightsError, first_line
 from gsr_app.core.types import Scale
 from gsr_app.engine import devices
 from gsr_app.engine.metrics import convention, psnr
@@ -384,8 +384,15 @@ class Trainer:
         path = self.out / "last.pt"
         if not path.exists():
             raise WeightsError(f"{self.out} holds no state to resume.", hint="Leave --resume out to start anew.")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if json.loads(state["recipe"])["arch"] != self.recipe.arch:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            arch = json.loads(state["recipe"])["arch"]
+        except Exception as error:  # torch, pickle, zip and JSON each raise their own kinds for a broken file
+            raise WeightsError(
+                f"{path} is damaged, or not the state of a training: {first_line(error, 120)}.",
+                hint="Train on from its weights with `--from best.safetensors`, into another folder.",
+            ) from None
+        if arch != self.recipe.arch:
             raise WeightsError(f"{path} belongs to another architecture than {self.recipe.arch!r}.")
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])

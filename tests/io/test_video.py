@@ -13,7 +13,7 @@ import pytest
 
 av = pytest.importorskip("av")
 
-from gsr_app.core.errors import InvalidArgument, VideoError  # noqa: E402
+from gsr_app.core.errors import ImageError, InvalidArgument, VideoError  # noqa: E402
 from gsr_app.io import images, video  # noqa: E402
 from gsr_app.io.video.color import Coding, to_planes, to_rgb  # noqa: E402
 from gsr_app.io.video.mux import DecodeTimes  # noqa: E402
@@ -278,6 +278,28 @@ def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
         video.open_video(tmp_path / "text.mp4")
     with pytest.raises(VideoError, match=r"There is no file none.mp4"):
         video.open_video(tmp_path / "none.mp4")
+
+
+def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gsr_app.io.video import reader
+
+    clip = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
+    height, width = video.open_video(clip).info.size
+    monkeypatch.setattr(reader, "_read_info", lambda *_: pytest.fail("a frame was decoded"))
+    monkeypatch.setenv("GSR_MAX_PIXELS", str(height * width - 1))
+    with pytest.raises(ImageError, match=f"claims {width} x {height} pixels"):
+        video.open_video(clip)
+
+
+def test_pictures_larger_than_the_file_states_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = clips.write_clip(tmp_path / "in.mp4", count=3, audio=None)
+    height, width = video.open_video(clip).info.size
+    monkeypatch.setenv("GSR_MAX_PIXELS", str(height * width - 1))
+    monkeypatch.setattr("gsr_app.io.video.reader.check_pixels", lambda *_: None)  # as if it stated a small size
+    with pytest.raises(VideoError, match="no frame that can be decoded"):
+        video.open_video(clip)
 
 
 def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:

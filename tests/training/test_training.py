@@ -95,6 +95,21 @@ def test_a_resumed_run_has_the_weights_of_an_unbroken_one(tmp_path: Path) -> Non
     assert steps == [row["step"] for row in read_rows(tmp_path / "unbroken" / "log.csv")]
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "another file of torch"])
+def test_a_damaged_state_is_named_and_not_resumed(tmp_path: Path, damage: str) -> None:
+    recipe = small_recipe(schedule=Schedule(steps=1))
+    train(recipe, tmp_path)
+    state = tmp_path / "last.pt"
+    if damage == "another file of torch":
+        torch.save([1, 2], state)
+    else:
+        data = state.read_bytes()
+        state.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "text": b"no state"}[damage])
+    with pytest.raises(WeightsError, match=r"last\.pt is damaged, or not the state of a training") as found:
+        train(recipe, tmp_path, resume=True)
+    assert "--from" in found.value.hint
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(tmp_path: Path) -> None:
     schedule = Schedule(steps=2)
     runs = [train(small_recipe(seed=s, schedule=schedule), tmp_path / str(i)) for i, s in enumerate((1, 1, 2))]

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gsr_app.core.errors import InvalidArgument, VideoError, printable
+from gsr_app.core import settings
+from gsr_app.core.errors import ImageError, InvalidArgument, VideoError, printable
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.heif import is_encrypted
 from gsr_app.io.video.color import Coding, to_rgb
@@ -253,6 +254,14 @@ class _opened:  # noqa: N801  # used as: with _opened(path) as (container, strea
             self._container.close()
             raise VideoError(f"{name} is in a codec that cannot be decoded here.", hint="Convert it to H.264 first.")
         stream.thread_type = "AUTO"
+        context = stream.codec_context
+        try:
+            check_pixels(name, context.height, context.width, "whole")
+        except ImageError:
+            self._container.close()
+            raise
+        # The pictures may be larger than the file states: the decoder refuses them before it allocates memory.
+        context.options = {**(context.options or {}), "max_pixels": str(settings.max_pixels())}
         return self._container, stream
 
     def __exit__(self, *_: object) -> None:
