@@ -27,8 +27,9 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
     card = ASSETS / f"{method.id}.md"
     if given is None and card.is_file():
         write_whole(folder / "README.md", card.read_bytes())
-        for path in ASSETS.glob(f"{method.id}-*"):
-            shutil.copy(path, folder)
+        for path in ASSETS.glob(f"{method.arch}-*"):
+            if path.suffix in {".csv", ".txt"}:
+                shutil.copy(path, folder)
     else:
         write_whole(folder / "README.md", _card_of_own(method, found.id))
 

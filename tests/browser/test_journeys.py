@@ -9,12 +9,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gsr_app.harness.cli import main
+from gsr_app.io.fields import load_field
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import noise
 from tests.browser.test_app import choose, run_to_end, upload
@@ -211,3 +213,46 @@ def test_results_alone_are_compared_without_a_picture(new_page: Callable[..., An
     page.locator("#notice").get_by_text("other.png is 50×50; the results here are 64×48").wait_for()
     page.get_by_role("button", name="Remove other.png").click()
     page.locator("#results li").nth(2).wait_for(state="detached")
+
+
+def test_a_picture_is_fitted_inspected_saved_as_gaussians_and_opened_again(
+    new_page: Callable[..., Any], real_address: str, tmp_path: Path
+) -> None:
+    # Somebody who is curious about splatting fits Gaussians to a picture.
+    page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page.goto(real_address)
+    page.get_by_role("tab", name="Fit").click()
+    page.locator("#fitrun").wait_for()
+    picture = png(Image.fromarray(noise(40, 48, 7)))
+    page.locator("#fitpicture input[type=file]").set_input_files(
+        {"name": "wall.png", "mimeType": "image/png", "buffer": picture}
+    )
+    page.locator("#fitpicture img").wait_for()
+    page.locator("#fitcount input, #fitcount textarea").fill("300")
+    page.locator("#fitseconds input[type=range]").fill("1")
+    page.locator("#fitrun").click()
+    page.locator("#fitnotice b").wait_for()
+    viewer = "document.querySelector('#fitviewer .gsr-viewer').viewer"
+    page.wait_for_function(f"() => !{viewer}.scene.running && {viewer}.active?.picture")
+    # The Gaussians are shown as ellipses over the picture.
+    page.evaluate(f"() => {viewer}.setOverlay('ellipses')")
+    page.wait_for_function(f"() => {viewer}.overlay === 'ellipses'")
+    # The field is saved as a file, which the command line draws.
+    with page.expect_download() as download:
+        page.locator("#fitviewer a[download$='.gsr']").first.click()
+    saved = tmp_path / "wall.gsr"
+    download.value.save_as(saved)
+    field = load_field(saved)
+    assert field.source_size == (40, 48)
+    assert 100 < len(field) <= 300
+    assert main(["render", str(saved), "-o", str(tmp_path / "wall.png"), "--scale", "1"]) == 0
+    drawn = np.asarray(Image.open(tmp_path / "wall.png")).astype(float)
+    # Opened again, it shows the same picture.
+    page.get_by_role("button", name="Open .gsr file").click()
+    page.locator("#fitfile input[type=file]").set_input_files(str(saved))
+    page.wait_for_function(f"() => {viewer}.scene.source?.name === 'wall.gsr' && {viewer}.active?.picture")
+    url = page.evaluate(f"() => {viewer}.active.spec.url")
+    shown = Image.open(io.BytesIO(page.request.get(urljoin(real_address, url)).body()))
+    size = (drawn.shape[1], drawn.shape[0])
+    small = np.asarray(shown.convert("RGB").resize(size, Image.Resampling.BOX)).astype(float)
+    assert np.abs(small - drawn).mean() < 6

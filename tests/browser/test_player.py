@@ -107,10 +107,10 @@ def number_in(pixels: np.ndarray, cell: dict[str, Any]) -> int:
 
 
 def assert_same_frame(page: Any, index: int | None = None) -> int:
-    for _ in range(100):
+    for attempt in range(100):
         pixels, state, cells = shown(page)
         numbers = [number_in(pixels, cell) for cell in cells]
-        if index is None or numbers == [index, index]:
+        if numbers == [index, index] or (index is None and (attempt or numbers[0] == numbers[-1])):
             break
         page.wait_for_timeout(100)  # the decoder may still be on its way to the frame
     assert len(numbers) == 2
@@ -143,7 +143,7 @@ def test_both_panes_show_the_same_frame_while_playing(open_player: Any, whole: d
     for _ in range(6):
         last = seen[-1] if seen else 0
         wait_for(page, f"player.playback.playing && player.playback.index !== {last}")
-        seen.append(assert_same_frame(page))
+        seen.append(assert_same_frame(page))  # of two reads one: a busy machine decodes one video later
     assert len(set(seen)) > 2
     page.locator(".gsr-stage").press(" ")
     wait_for(page, "!player.playback.playing")

@@ -102,8 +102,11 @@ def test_a_client_that_stays_gets_its_answer(address: str, uploaded: dict[str, A
         assert "event: complete" in answer
 
 
-def test_nobody_can_fill_the_queue(app: AppState, address: str, uploaded: dict[str, Any]) -> None:
+def test_nobody_can_fill_the_queue(
+    app: AppState, address: str, uploaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of one client, sixteen requests at a time are taken; the next is refused in words."""
+    monkeypatch.setattr(app.engine, "slow_s", 6.0)  # none of them ends meanwhile, however busy the machine is
     events = [call(address, "upscale", [uploaded, "slow", "2"]) for _ in range(MOST_OF_A_VISITOR)]
     assert wait_until(lambda: len(app.runs.queue) == MOST_OF_A_VISITOR, 4)
     last = call(address, "upscale", [uploaded, "slow", "2"])
