@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gsr_app.core.types import Scale
 from gsr_app.viewer.png import to_screen
@@ -104,3 +105,32 @@ def test_a_damaged_picture_is_refused_with_a_message(app: Any) -> None:
     app.locator("#run").click()
     app.locator("#notice .is-wrong").wait_for()
     assert "cut.png" in app.locator("#notice").inner_text() or "picture" in app.locator("#notice").inner_text()
+
+
+def test_a_worn_photograph_names_its_method_whose_strength_can_be_chosen(
+    new_page: Callable[..., Any], real_address: str
+) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.goto(real_address)
+    page.locator("#picture input[type=file]").wait_for(state="attached")
+    buffer = io.BytesIO()
+    Image.fromarray(noise(6, 8, 3)).resize((64, 48), 3).save(buffer, "JPEG", quality=40)
+    strength = page.locator("#strength input[type=range]")
+    assert not strength.is_visible()
+    page.locator("#picture input[type=file]").set_input_files(
+        {"name": "worn.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+    )
+    page.locator("#facts", has_text="JPEG quality about 40").wait_for()
+    assert "Swift photo recommended" in page.locator("#facts").inner_text()
+    page.locator("[data-method=swift-photo]").click()
+    strength.wait_for()
+    page.wait_for_function("() => document.querySelector('#strength input[type=range]').value === '1'")
+    strength.scroll_into_view_if_needed()
+    box = strength.bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 900
+    strength.fill("0.5")
+    page.locator("#run").click()
+    wait_for(page, "viewer.scene.run && !viewer.scene.running && viewer.shown.every((p) => p.picture)")
+    names = page.evaluate("() => document.querySelector('#viewer .gsr-viewer').viewer.shown.map((p) => p.spec.name)")
+    assert "Swift photo, strength 0.5" in names

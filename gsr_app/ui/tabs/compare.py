@@ -61,7 +61,7 @@ def build(app: AppState) -> None:
             rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
             strength = gr.Slider(
-                0, 1, 1, step=0.05, label="Strength: how much noise and compression is removed", elem_id="strength",
+                0, 1, 1, step=0.05, label="Strength of Swift photo", elem_id="strength",
                 buttons=[], visible=False,
             )  # fmt: skip
             results = FileList(
