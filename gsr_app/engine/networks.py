@@ -46,17 +46,18 @@ def load(
     method: Method, device: torch.device, given: str | Path | None
 ) -> Generator[Progress, None, tuple[Loaded, bool]]:
     """The network of a method, and whether this call loaded it. Yields progress while weights are downloaded."""
-    found, strength = (yield from _find(method, given)), method.strength
-    plain = None if strength in {None, 1.0} else (yield from _find(registry.method(method.blends_with), None))
+    found = yield from _find(method, given)
+    share = 0.0 if method.strength is None else 1 - method.strength  # of the weights at strength 0
+    plain = (yield from _find(registry.method(method.blends_with), None)) if share else None
     arch = registry.architecture(method.arch)
-    blended_with = f"{1 - (strength or 0):.2f} {plain.id}" if plain else ""
+    blended_with = f"{share:.2f} {plain.id}" if plain else ""
     key = (arch, f"{found.id} {blended_with}", str(device))
     with _lock:
         if key in _loaded:
             return _loaded[key], False
         module = checkpoint.load_files(registry.build(method.arch), found.files)
         if plain is not None:
-            _blend(module, checkpoint.load_files(registry.build(method.arch), plain.files), 1 - (strength or 0))
+            _blend(module, checkpoint.load_files(registry.build(method.arch), plain.files), share)
         _loaded[key] = Loaded(method, arch, prepare(module, arch, device), found.id, blended_with)
         return _loaded[key], True
 

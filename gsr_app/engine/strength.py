@@ -46,8 +46,8 @@ def measure_wear(image: NDArray[np.generic], jpeg_quality: int | None = None) ->
     height, width = image.shape[:2]
     top, left = max(0, height - _MOST_PX) // 2, max(0, width - _MOST_PX) // 2
     part = image[top : top + _MOST_PX, left : left + _MOST_PX]
-    green = pixels.to_planes(pixels.as_rgb(part))[1]  # a mean of the three would hide noise that differs between them
-    return Wear(255 * _noise_of(green), jpeg_quality)
+    green = pixels.as_rgb(part)[..., 1]  # a mean of the three would hide noise that differs between them
+    return Wear(255 * _noise_of(pixels.to_planes(green)[0]), jpeg_quality)
 
 
 def choose_strength(method: Method, image: NDArray[np.generic], jpeg_quality: int | None = None) -> tuple[Method, str]:
