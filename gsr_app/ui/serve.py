@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import socket
 import threading
@@ -48,6 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Build the page and serve it until the program is stopped."""
     host: str = arguments.host or settings.server_name()
     port: int = arguments.port or settings.server_port()
+    with needs_extra("app", "The app"):
+        for name in ("gradio", "plotly"):  # looked for now and imported later, which takes seconds
+            if not importlib.util.find_spec(name):
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     _check_port(host, port)
     with contextlib.suppress(ImportError):
         import spaces  # ZeroGPU: must come before torch; absent everywhere else  # noqa: F401  # pyright: ignore

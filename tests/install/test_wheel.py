@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import tarfile
@@ -154,12 +155,14 @@ def test_installed_with_the_core_alone_it_upscales_like_the_checkout_and_names_w
     assert (work / "there.png").read_bytes() == (work / "here.png").read_bytes()
     assert library.with_suffix(".sha256").read_text() == seal  # the checkout found the same library whole
 
-    for words, extra in ((["app"], "app"), (["video", "clip.mp4", "-o", "out.mp4"], "video")):
-        (work / "clip.mp4").write_bytes(b"")
-        missing = gsr(installed.gsr, *words)
-        assert missing.returncode == 1
-        assert f"needs the extra '{extra}'" in missing.stderr
-        assert f"pip install 'gsr-app[{extra}]'" in missing.stderr
+    (work / "clip.mp4").write_bytes(b"")
+    with socket.create_server(("127.0.0.1", 0)) as used:  # another program's port hides nothing of what is missing
+        app = ["app", "--port", str(used.getsockname()[1])]
+        for words, extra in ((app, "app"), (["video", "clip.mp4", "-o", "out.mp4"], "video")):
+            missing = gsr(installed.gsr, *words)
+            assert missing.returncode == 1
+            assert f"needs the extra '{extra}'" in missing.stderr
+            assert f"pip install 'gsr-app[{extra}]'" in missing.stderr
 
     installed.add(
         re.sub(r";.*", "", line) for line in metadata.get_all("Requires-Dist", []) if re.search("extra == .app.", line)
