@@ -174,18 +174,15 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, de
     examples = [one for share in pictures if isinstance(share, Share) for one in share.examples] or pictures
     if not all(isinstance(one, torch.Tensor) and one.ndim == 3 for one in examples):
         raise InvalidArgument("--teacher needs pictures in --data.", hint="Leave it out for packs, clips and fits.")
-    if recipe.degradation.share > 0:
-        raise InvalidArgument(
-            "--teacher makes clean tiles, and this recipe degrades them.", hint="Make packs with gsr pack --teacher."
-        )
     print(f"Making {args.tiles} taught tiles of {len(examples)} pictures.", file=sys.stderr)
     device = torch.device(device_name)
     teachers = load_teachers(args.teacher, device)
     pages = load_whole_pictures(args.pages) if args.pages else None
     sizes = _PICTURE_SIZES if device.type == "cuda" and not args.no_graphs else 0
     return hold(
-        examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device, pages=pages, sizes=sizes
-    )
+        examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device,
+        degradation=recipe.degradation, pages=pages, sizes=sizes,
+    )  # fmt: skip
 
 
 def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence[_Example]]:

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.ops.resize import resize
-from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, quantise, resize_bytes
-from gsr_app.training.recipe import Data
+from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, resize_bytes
+from gsr_app.training.degrade_batch import degrade_batch
+from gsr_app.training.recipe import NO_DEGRADATION, Data, Degradation
+from gsr_app.training.sending import send
 from gsr_app.training.teach import MARGIN_PX, POOL, Pool, answer
 
 _LEVELS = 10  # sizes that every picture is kept in
@@ -83,6 +84,7 @@ def hold(
     tiles: int,
     seed: int,
     device: torch.device,
+    degradation: Degradation = NO_DEGRADATION,
     pages: Sequence[Tensor] | None = None,  # drawn before; by default they are drawn here
     sizes: int = 0,
     pool: Pool = POOL,
@@ -96,7 +98,7 @@ def hold(
         lr.append(Pyramid(pages, pool.drawn_shrink, side, device, rng).cut(rng, side, drawn))
     answers = answer(teachers, torch.cat(lr))
     shown = Pyramid(pictures, (1.0, data.shrink_most), math.ceil(data.patch_px * data.scales[0]), device, rng)
-    return HeldPatches(answers, shown, _PICTURE_SHARE, data, sizes)
+    return HeldPatches(answers, shown, _PICTURE_SHARE, data, degradation, sizes)
 
 
 def _draw_pages(rng: np.random.Generator, pool: Pool, tiles: int) -> list[Tensor]:
@@ -116,6 +118,7 @@ class HeldPatches:
     pictures: Pyramid | None
     picture_share: float
     data: Data
+    degradation: Degradation = NO_DEGRADATION
     sizes: int = 0  # of the patches of pictures, for CUDA graphs: so few, and as many patches in each step; 0: any
 
     def draw(self, *seed: int, count: int) -> Batch:
@@ -136,22 +139,27 @@ class HeldPatches:
             side_px = min(round(scale * self.data.patch_px), self.pictures.largest_px)
             hr = _turn(rng, self.pictures.cut(rng, side_px, shown, self.data.busiest_of)).float() / 255
             targets.append(Targets(hr, tuple(range(count - shown, count))))
-            lr.append(quantise(resize(hr, size=(self.data.patch_px, self.data.patch_px))))
+            lr.append(self._shrink(rng, hr))
         return Batch(torch.cat(lr), tuple(targets))
+
+    def _shrink(self, rng: np.random.Generator, hr: Tensor) -> Tensor:
+        return degrade_batch(rng, hr, (self.data.patch_px, self.data.patch_px), self.degradation)
 
     def _draw_taught(self, rng: np.random.Generator, count: int, targets: list[Targets]) -> Tensor:
         low, patch_px = self.tiles[1], self.data.patch_px
         tile = rng.integers(len(low), size=count)
         corner = rng.integers(low.shape[2] - patch_px + 1, size=(2, count))
         flips = rng.integers(2, size=(3, count))
-        # Few numbers, so that sending them does not wait for the GPU; the indices of pixels are made there.
-        choice = torch.from_numpy(np.concatenate([tile[None], corner, flips])).to(low.device)  # [6, count]
+        # Few numbers; the indices of pixels are made on the device.
+        choice = send(np.concatenate([tile[None], corner, flips]), low.device)  # [6, count]
         weights = self.data.taught_weights or {f"x{scale}": 1.0 for scale in self.tiles if scale != 1}
         for name, weight in weights.items():
             scale = int(name[1:])
             hr = _cut_turned(self.tiles[scale], choice, scale, patch_px)
             targets.append(Targets(hr, tuple(range(count)), weight / sum(weights.values())))
-        return _cut_turned(low, choice, 1, patch_px)
+        lr = _cut_turned(low, choice, 1, patch_px)
+        # The teacher has answered to the clean tile.
+        return self._shrink(rng, lr) if self.degradation.share > 0 else lr
 
 
 def _cut_turned(tiles: Tensor, choice: Tensor, scale: int, patch_px: int) -> Tensor:  # [n, 3, side, side] float
@@ -169,7 +177,7 @@ def _cut_turned(tiles: Tensor, choice: Tensor, scale: int, patch_px: int) -> Ten
 
 
 def _turn(rng: np.random.Generator, windows: Tensor) -> Tensor:  # [n, 3, side, side]
-    flips = torch.from_numpy(rng.integers(2, size=(3, len(windows), 1, 1, 1))).to(windows.device) == 1
+    flips = send(rng.integers(2, size=(3, len(windows), 1, 1, 1)), windows.device) == 1
     windows = torch.where(flips[0], windows.flip(2), windows)
     windows = torch.where(flips[1], windows.flip(3), windows)
     return torch.where(flips[2], windows.mT, windows)

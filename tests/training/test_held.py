@@ -113,7 +113,7 @@ def test_the_command_trains_on_tiles_that_it_makes_itself(tmp_path: Path, shared
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         'arch = "swift"\n[data]\npatch_px = 12\nscales = [1.5, 3.0]\ntaught_weights = { x2 = 1.0 }\n'
-        "[validation]\nevery = 0\n"
+        "[degradation]\nshare = 0.9\n[validation]\nevery = 0\n"
     )
     words[1] = str(recipe)
     assert cli.main([*words, "--device", "cpu", "--threads", "1"]) == 0

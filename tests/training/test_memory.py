@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gsr_app.core.errors import InvalidArgument
 from gsr_app.harness import train
 from gsr_app.training import loop
 from gsr_app.training.data import Batch, Targets
@@ -95,15 +94,6 @@ def test_a_step_that_runs_out_of_memory_is_split_and_repeated(tmp_path: Path, mo
     assert torch.isfinite(trainer._find_gradients(5))
     assert trainer.parts == 4
     assert sizes == [5, 3, 2, 2, 1]
-
-
-def test_a_recipe_that_degrades_is_refused_where_tiles_are_held(tmp_path: Path) -> None:
-    from gsr_app.training.pack import write_pack
-
-    write_pack(tmp_path / "a.pack", [{"picture": picture} for picture in make_pictures(side=120)])
-    words = ["swift-photo", "--data", str(tmp_path / "a.pack"), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    with pytest.raises(InvalidArgument, match="this recipe degrades them"):
-        train.run(parse(*words, "--teacher", "smfanet-x2=missing.pth"))
 
 
 def test_a_run_says_at_once_what_it_does_and_after_a_step_how_long_it_takes(
