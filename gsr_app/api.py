@@ -255,14 +255,16 @@ def fit(
     steps: int | None = None,
     target_psnr: float | None = None,
     seed: int = 0,
+    device: str = "auto",
 ) -> Field:
     """The image as Gaussians, by optimization. Example: `gsr.fit("cat.png", seconds=10).save("cat.gsr", bits=12)`"""
+    from gsr_app.engine.devices import choose_device
     from gsr_app.fitting.fitter import Fitter
     from gsr_app.fitting.options import FitOptions
 
     array, metadata = _read(image)
     options = FitOptions(start, gaussians, seconds, steps, target_psnr, seed=seed)
-    fitter = Fitter(pixels.to_planes(pixels.as_rgb(array)), options)
+    fitter = Fitter(pixels.to_planes(pixels.as_rgb(array)), options, device=choose_device(device))
     for _ in fitter.run():
         pass
     done = f"fitted to {fitter.best_psnr:.2f} dB in {fitter.step:,} steps, {fitter.seconds:.1f} s"

@@ -24,17 +24,26 @@ class Adan:
         self.tensors = list(tensors)
         self.rates = [float(rates)] * len(self.tensors) if isinstance(rates, float | int) else list(rates)
         self.betas, self.eps = betas, eps
-        self.steps = 0
+        self.steps, self.factor = 0, 1.0
         self.mean, self.change, self.square = ([torch.zeros_like(x) for x in self.tensors] for _ in range(3))
         self.before = [torch.zeros_like(x) for x in self.tensors]
 
-    @torch.no_grad()
+    is_recordable = False
+
     def step(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None:
-        b1, b2, b3 = self.betas
+        self.begin(factor)
+        self.apply(gradients)
+
+    def begin(self, factor: float = 1.0) -> None:
         self.steps += 1
+        self.factor = factor
+
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[Tensor]) -> None:
+        b1, b2, b3 = self.betas
         root = math.sqrt(1 - b3**self.steps)
         for k, (x, g) in enumerate(zip(self.tensors, gradients, strict=True)):
-            rate = self.rates[k] * factor
+            rate = self.rates[k] * self.factor
             change = g - self.before[k] if self.steps > 1 else torch.zeros_like(g)
             self.mean[k].lerp_(g, 1 - b1)
             self.change[k].lerp_(change, 1 - b2)
@@ -58,5 +67,5 @@ class Adan:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self.mean, self.change = state["mean"], state["change"]
-        self.square, self.before = state["square"], state["before"]
+        for name in ("mean", "change", "square", "before"):
+            setattr(self, name, [x.to(self.tensors[0].device) for x in state[name]])

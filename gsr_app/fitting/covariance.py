@@ -50,6 +50,9 @@ class Parameters:
     def clone(self) -> Parameters:
         return self.with_tensors([x.clone() for x in self.tensors])
 
+    def to(self, device: torch.device) -> Parameters:
+        return self.with_tensors([x.to(device) for x in self.tensors])
+
     def with_tensors(self, tensors: Sequence[Tensor]) -> Parameters:
         return Parameters(*tensors)
 

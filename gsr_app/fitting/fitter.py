@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,19 @@ from torch import Tensor
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import GaussianField
 from gsr_app.fitting.adan import Adan
+from gsr_app.fitting.adding import make_gaussians
 from gsr_app.fitting.covariance import Footprints, Parameters, join
 from gsr_app.fitting.initial_count import count_from_content
 from gsr_app.fitting.losses import loss_function, psnr
 from gsr_app.fitting.optimizers import Optimizer, build_optimizer
 from gsr_app.fitting.options import FitOptions
+from gsr_app.fitting.progress import Curve, FitStatus
 from gsr_app.fitting.published import PublishedParameters
+from gsr_app.fitting.recorded import RecordedSteps
 from gsr_app.fitting.starts import initial_gaussians
-from gsr_app.ops import backend
+from gsr_app.ops import backend, cuda
 from gsr_app.ops.drawing import DEFAULT_EPS
+from gsr_app.ops.recording import Recorder, record
 
 # Learning rates of the mean (in the Gaussian's own widths), the covariance (as a factor on itself) and the colour.
 _RATES = (0.2, 0.15, 0.035)
@@ -36,53 +40,23 @@ _SOLVER_STEPS, _RIDGE = 8, 0.02
 _RELOCATE_EVERY, _RELOCATE_SHARE, _RELOCATE_UNTIL = 50, 0.03, 0.6  # steps; of the Gaussians; of the fit
 _GROW_EVERY, _GROW_SHARE, _GROW_UNTIL = 100, 0.15, 0.5  # while a wanted PSNR is far
 _PUBLISHED_RATE, _PUBLISHED_HALVE_EVERY = 1e-3, 10_000
-_NEW_WIDTH = 0.27  # of the distance between Gaussians
 _DEFAULT_SECONDS = 20.0
 _SMALL_PIXELS = 1 << 19  # below this, a second thread costs more than it saves while other work runs
-
-
-@dataclass(frozen=True)
-class FitStatus:
-    """The progress of a fit."""
-
-    step: int
-    seconds: float
-    psnr: float
-    best_psnr: float
-    loss: float
-    gaussians: int
-    progress: float  # 0..1
-    seconds_left: float
-    start: str
-    start_seconds: float = 0.0  # of `seconds`, those before the first step
-
-    @property
-    def steps_per_second(self) -> float:
-        spent = self.seconds - self.start_seconds
-        return self.step / spent if spent > 0 else 0.0
-
-
-@dataclass
-class Curve:
-    """The measurements of a fit, one entry per report."""
-
-    step: list[int] = field(default_factory=list[int])
-    seconds: list[float] = field(default_factory=list[float])
-    psnr: list[float] = field(default_factory=list[float])
-    loss: list[float] = field(default_factory=list[float])
-    gaussians: list[int] = field(default_factory=list[int])
-
-    def add(self, status: FitStatus) -> None:
-        for name in ("step", "seconds", "psnr", "loss", "gaussians"):
-            getattr(self, name).append(getattr(status, name))
 
 
 class Fitter:
     """Fits one image. `run` yields a FitStatus at intervals; it can be closed at any of them and run again."""
 
-    def __init__(self, image: Tensor | np.ndarray[Any, Any], options: FitOptions | None = None) -> None:
-        """image: [3, H, W] float32 in 0..1."""
-        self.image = torch.as_tensor(image, dtype=torch.float32).contiguous()
+    def __init__(
+        self,
+        image: Tensor | np.ndarray[Any, Any],  # [3, H, W] float32 in 0..1
+        options: FitOptions | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        recorder: Recorder | None = None,  # default: CUDA graphs on a GPU
+    ) -> None:
+        self.device = torch.device(device)
+        self.image = torch.as_tensor(image, dtype=torch.float32).contiguous().to(self.device)
         if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.numel() == 0:
             raise InvalidArgument(f"A fit takes an image [3, H, W], found {tuple(self.image.shape)}.")
         options = options or FitOptions()
@@ -101,6 +75,8 @@ class Fitter:
         self.random = torch.Generator().manual_seed(options.seed)
         self.parameters: Parameters | None = None
         self.optimizer: Optimizer | None = None
+        recorder = record if recorder is None and self.device.type == "cuda" else recorder
+        self.recorded = None if recorder is None else RecordedSteps[tuple[Tensor, Tensor]](recorder, self.device)
 
     # ---- results ---------------------------------------------------------------------------------------------
 
@@ -115,12 +91,12 @@ class Fitter:
     def _as_field(self, parameters: Parameters) -> GaussianField:
         footprints = parameters.footprints()
         arrays = (footprints.mean + 0.5, footprints.sigma, footprints.rho, parameters.color)
-        return GaussianField(*(x.clone().numpy() for x in arrays), source_size=self.size)
+        return GaussianField(*(x.clone().cpu().numpy() for x in arrays), source_size=self.size)
 
     @property
     def digest(self) -> str:
         """A hash of the image, so that a state is not resumed with another one."""
-        return hashlib.sha256(self.image.numpy().tobytes()).hexdigest()[:16]
+        return hashlib.sha256(self.image.cpu().numpy().tobytes()).hexdigest()[:16]
 
     @property
     def spacing_px(self) -> float:
@@ -156,7 +132,8 @@ class Fitter:
         random: Tensor,
     ) -> None:
         """Continue an earlier fit of the same image."""
-        self.parameters, self.best, self.best_psnr, self.curve = parameters, best, best_psnr, curve
+        self.parameters, self.best = parameters.to(self.device), best.to(self.device)
+        self.best_psnr, self.curve = best_psnr, curve
         self.step, self.seconds = step, seconds
         self.first = self._as_field(parameters)
         self._build_optimizer()
@@ -198,7 +175,7 @@ class Fitter:
 
     def run(self, *, report_seconds: float = 0.5, stop: Callable[[], bool] = lambda: False) -> Iterator[FitStatus]:
         """Fit until a limit is reached or `stop` says so. The first report comes as soon as there are Gaussians."""
-        backend.load("cpu")
+        backend.load(self.device.type)
         while not self.is_done and not stop():
             with torch.no_grad(), self._threads():
                 status = self._run_for(0.0 if self.parameters is None else report_seconds, stop)
@@ -209,7 +186,7 @@ class Fitter:
         began, before = time.monotonic(), self.seconds
         if self.parameters is None:
             self._start_steps = self._start()
-        loss = math.nan
+        loss: float | Tensor = math.nan
         while self.parameters is None or not self.is_done:
             if self._start_steps is not None:
                 if next(self._start_steps, True):  # it has ended
@@ -223,8 +200,8 @@ class Fitter:
         self.seconds = before + time.monotonic() - began
         left = self.seconds * (1 / self.progress - 1) if self.progress > 0 else math.inf
         return FitStatus(
-            self.step, self.seconds, reached, self.best_psnr, loss, len(self.parameters or ()), self.progress, left,
-            self.options.start, self._start_seconds if self._start_steps is None else self.seconds,
+            self.step, self.seconds, reached, self.best_psnr, float(loss), len(self.parameters or ()), self.progress,
+            left, self.options.start, self._start_seconds if self._start_steps is None else self.seconds,
         )  # fmt: skip
 
     def _end_start(self, seconds: float) -> None:
@@ -249,8 +226,8 @@ class Fitter:
 
     def _start(self) -> Iterator[None]:
         """In several steps, so that the start of a large image reports progress and can be stopped."""
-        count = self.options.gaussians or count_from_content(self.image)
-        self.parameters = self._place(count)
+        image = self.image.cpu()
+        self.parameters = self._place(image, self.options.gaussians or count_from_content(image)).to(self.device)
         self._build_optimizer()
         self.first = self._as_field(self.parameters)
         if self.options.solves_colors:
@@ -258,11 +235,11 @@ class Fitter:
             yield from self.solve_colors()
             self.first = self._as_field(self.parameters)
 
-    def _place(self, count: int) -> Parameters:
+    def _place(self, image: Tensor, count: int) -> Parameters:
         options = self.options
         if options.rule == "published" and options.start == "random":
             return PublishedParameters.at_random(count, self.size, options.seed)
-        initial = initial_gaussians(self.image, options.start, count, options.seed, weights=options.weights)
+        initial = initial_gaussians(image, options.start, count, options.seed, weights=options.weights)
         self.position_map = initial.position_map
         if options.rule == "published":
             return PublishedParameters.from_initial(initial, self.size)
@@ -280,26 +257,45 @@ class Fitter:
             self.optimizer = Adan(self.parameters.tensors, _PUBLISHED_RATE)
             return
         rates = [self.options.rate * rate for rate in _RATES]
-        self.optimizer = build_optimizer(self.options.optimizer, self.parameters.trained(), rates)
+        self.optimizer = build_optimizer(
+            self.options.optimizer, self.parameters.trained(), rates, is_recordable=self.recorded is not None
+        )
+        if self.recorded is not None:
+            self.recorded.forget()
 
-    def _take_step(self) -> float:
-        assert self.parameters is not None
-        parameters = self.parameters
-        footprints = parameters.footprints()
+    def _take_step(self) -> Tensor:
+        """Take a step and return its loss."""
+        assert self.optimizer is not None
         eps = DEFAULT_EPS
         if self.options.rule == "ours" and self._share_since(*self._anneal_from) < _COARSE_UNTIL:
             eps = _COARSE_EPS
-        drawn = self._splat(footprints, parameters.color, eps)
-        loss, grad = self._loss(drawn, self.image)
-        *by_footprints, by_color = self._splat_backward(grad, footprints, parameters.color, eps)
-        assert self.optimizer is not None
-        self.optimizer.step([*footprints.backward(*by_footprints), by_color], self._rate_factor())
-        parameters.apply_steps(footprints)
+        self.optimizer.begin(self._rate_factor())
+        if self.recorded is not None and self.optimizer.is_recordable:
+            drawn, loss = self.recorded.take(lambda: self._move(eps), eps)
+        else:
+            drawn, loss = self._move(eps)
         self.step += 1
         if self.options.target_psnr is not None and self.step % 25 == 0:
             self._goal_reached = self._measure() >= self.options.target_psnr
         self._adapt(drawn)
         return loss
+
+    def _move(self, eps: float) -> tuple[Tensor, Tensor]:
+        """Move the Gaussians along their gradients, without waiting for a GPU; the drawing before that and its loss."""
+        assert self.parameters is not None
+        assert self.optimizer is not None
+        parameters = self.parameters
+        footprints = parameters.footprints()
+        drawn = self._splat(footprints, parameters.color, eps)
+        loss, grad = self._loss(drawn, self.image)
+        *by_footprints, by_color = self._splat_backward(grad, footprints, parameters.color, eps)
+        gradients = [*footprints.backward(*by_footprints), by_color]
+        if cuda.is_recording(self.device):  # a drawing that lacked room must not move anything
+            is_whole = (cuda.reserve.lacking(self.device) <= 0).float()
+            gradients = [one * is_whole for one in gradients]
+        self.optimizer.apply(gradients)
+        parameters.apply_steps(footprints)
+        return drawn, loss
 
     def _rate_factor(self) -> float:
         if self.options.rule == "published":
@@ -379,7 +375,7 @@ class Fitter:
         footprints = parameters.footprints()
         visibility = parameters.color.abs().sum(1) * footprints.sigma.prod(1) * (1 - footprints.rho.square()).sqrt()
         idle = visibility.topk(count, largest=False).indices
-        fresh = self._new_gaussians(drawn, count)
+        fresh = self._make_gaussians(drawn, count)
         for old, new in zip(parameters.tensors, fresh.tensors, strict=True):
             old[idle] = new
         assert self.optimizer is not None
@@ -391,20 +387,8 @@ class Fitter:
         most = self.size[0] * self.size[1] // 2
         count = min(int(len(self.parameters) * _GROW_SHARE) + 1, most - len(self.parameters))
         if count > 0:
-            self.parameters = join(self.parameters, self._new_gaussians(drawn, count))
+            self.parameters = join(self.parameters, self._make_gaussians(drawn, count))
             self._build_optimizer()
 
-    def _new_gaussians(self, drawn: Tensor, count: int) -> Parameters:
-        """Small round Gaussians, placed at random in proportion to the error, in the colour of the residual there."""
-        missing = self.image - drawn
-        error = missing.square().sum(0)
-        near = torch.nn.functional.avg_pool2d(error[None], 3, 1, 1, count_include_pad=False)[0]
-        at = self._sample_pixels((near + 1e-12).flatten(), count)
-        mean = torch.stack([at % self.size[1], at // self.size[1]], 1).float()
-        sigma = torch.full((count, 2), max(0.5, _NEW_WIDTH * self.spacing_px))
-        return Parameters.from_gaussians(mean, sigma, torch.zeros(count), missing.flatten(1)[:, at].T)
-
-    def _sample_pixels(self, weight: Tensor, count: int) -> Tensor:
-        sums = weight.double().cumsum(0)
-        draws = torch.rand(count, generator=self.random, dtype=torch.float64) * sums[-1]
-        return torch.searchsorted(sums, draws).clamp(max=len(weight) - 1)
+    def _make_gaussians(self, drawn: Tensor, count: int) -> Parameters:
+        return make_gaussians(self.image, drawn, count, self.spacing_px, self.random)

@@ -1,4 +1,4 @@
-"""The losses of a fit. Each returns its value and its gradient with respect to the drawing."""
+"""The losses of a fit. Each returns its value, not read back from the device, and its gradient by the drawing."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ def ssim_map(one: Tensor, other: Tensor) -> Tensor:  # [B, C, H, W] -> the same;
     return ((2 * a * b + _C1) * (2 * ab + _C2)) / ((a * a + b * b + _C1) * (aa + bb + _C2))
 
 
-def _l2(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
+def _l2(drawn: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     difference = drawn - image
-    return float(difference.square().mean()), difference
+    return difference.square().mean(), difference
 
 
-def _l2_clamped(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
+def _l2_clamped(drawn: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     """The published loss: values out of range are clamped, and the gradient is that of the mean square."""
     difference = drawn.clamp(0, 1) - image
     is_seen = (drawn >= 0) & (drawn <= 1)
-    return float(difference.square().mean()), difference * is_seen * (2 / image.numel())
+    return difference.square().mean(), difference * is_seen * (2 / image.numel())
 
 
-def _l1(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
+def _l1(drawn: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     # Smooth below half a level: a sign that flips at every step would cost the last decibel.
     difference = drawn - image
-    return float(difference.abs().mean()), difference / (difference.abs() + 0.5 / 255)
+    return difference.abs().mean(), difference / (difference.abs() + 0.5 / 255)
 
 
-def _ssim(drawn: Tensor, image: Tensor) -> tuple[float, Tensor]:
+def _ssim(drawn: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         seen = drawn.detach().requires_grad_(True)
         loss = (1 - _SSIM_SHARE) * F.mse_loss(seen, image)
         loss = loss + _SSIM_SHARE * (1 - ssim_map(seen[None], image[None]).mean())
         (gradient,) = torch.autograd.grad(loss, seen)
-    return float(loss.detach()), gradient * image.numel()
+    return loss.detach(), gradient * image.numel()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[float, Tensor]]] = {
+LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "l2": _l2,
     "l2-clamped": _l2_clamped,
     "l1": _l1,
@@ -67,7 +67,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[float, Tensor]]] = {
 }
 
 
-def loss_function(name: str) -> Callable[[Tensor, Tensor], tuple[float, Tensor]]:
+def loss_function(name: str) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     if name not in LOSSES:
         raise UnknownName(name, LOSSES, what="Loss", where="gsr_app/fitting/losses.py")
     return LOSSES[name]

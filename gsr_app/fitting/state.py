@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import FieldFileError, InvalidArgument
-from gsr_app.fitting.fitter import Curve, Fitter
+from gsr_app.fitting.fitter import Fitter
 from gsr_app.fitting.options import FitOptions
+from gsr_app.fitting.progress import Curve
 
 SUFFIX = ".fit"
 _VERSION = 2
@@ -48,7 +49,9 @@ def save_state(fitter: Fitter, path: Path) -> None:
             raise OSError("the file system accepted only part of it") from error
 
 
-def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) -> Fitter:
+def load_state(
+    image: Tensor, path: Path, *, options: FitOptions | None = None, device: torch.device | str = "cpu"
+) -> Fitter:
     """The saved fit of an image; `options` may change its limits, but not its parametrisation or optimizer."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,7 +69,7 @@ def load_state(image: Tensor, path: Path, *, options: FitOptions | None = None) 
             f"{path.name} is of a fit by {kept.optimizer}, preset {kept.rule}.",
             hint="Resume it by the same, or leave --resume out.",
         )
-    fitter = Fitter(image, dataclasses.replace(options, start=kept.start))
+    fitter = Fitter(image, dataclasses.replace(options, start=kept.start), device=device)
     if fitter.digest != about["image"]:
         raise InvalidArgument(f"{path.name} belongs to another image.", hint="Leave --resume out to start afresh.")
     parameters, best = (fitter.as_parameters(state[name]) for name in ("raw", "best"))

@@ -14,8 +14,9 @@ from gsr_app.harness.stopping import stop_on_interrupt
 from gsr_app.io.fields import SUFFIX, Precision, Quantised, read_facts, save_field
 
 if TYPE_CHECKING:
-    from gsr_app.fitting.fitter import FitStatus, Fitter
+    from gsr_app.fitting.fitter import Fitter
     from gsr_app.fitting.options import FitOptions
+    from gsr_app.fitting.progress import FitStatus
 
 _SAVE_EVERY_S = 5.0
 _MORE_S = 20.0
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", choices=("l2", "l1", "ssim"), help="default: l2")
     parser.add_argument("--optimizer", choices=("adam", "adan"), help="default: adam")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
     parser.add_argument(
         "--bits", help="float32, float16, or 8 to 16 bits per number; default: float32, with --resume as the file is"
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from gsr_app import api
     from gsr_app.core.pixels import convert, to_planes
+    from gsr_app.engine.devices import choose_device
     from gsr_app.fitting.fitter import Fitter
     from gsr_app.fitting.losses import psnr
     from gsr_app.fitting.state import SUFFIX as STATE
@@ -72,9 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(out, SUFFIX)
     if out.exists() and not (arguments.resume or arguments.overwrite):
         raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or begin anew with --overwrite.")
+    device = choose_device(arguments.device)
     state = out.with_suffix(STATE)
     image = torch.from_numpy(to_planes(convert(read_image(source).pixels, channels=3)))
-    fitter = load_state(image, state, options=options) if arguments.resume else Fitter(image, options)
+    if arguments.resume:
+        fitter = load_state(image, state, options=options, device=device)
+    else:
+        fitter = Fitter(image, options, device=device)
     if arguments.resume:
         seconds = _MORE_S if options.seconds is None and options.steps is None else options.seconds
         fitter.extend(seconds=seconds, steps=options.steps, target_psnr=options.target_psnr)

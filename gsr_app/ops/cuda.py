@@ -181,6 +181,7 @@ class DrawNaivelyParams(ctypes.Structure):
 
 
 _PREPARED_FLOATS = 8  # a Prepared of frame.h
+_GROWTH = 1.5  # of the room for pairs, when it was too small
 
 
 class Reserve:
@@ -209,6 +210,15 @@ class Reserve:
         if device not in self._lacking:
             self._lacking[device] = torch.zeros((), dtype=torch.int64, device=device)
         return self._lacking[device]
+
+    def grow_if_lacking(self, device: torch.device) -> bool:
+        """Whether pairs had no room since the last call: graphs must then be recorded again. Waits for the device."""
+        lacking = self.lacking(device)
+        if not int(lacking):
+            return False
+        lacking.zero_()
+        self.margin *= _GROWTH
+        return True
 
 
 reserve = Reserve()

@@ -1,53 +1,24 @@
 """Forward pass, loss and backward pass as one CUDA graph.
 
 A step of a small network is hundreds of short kernels: sending them takes longer than running them. A graph is recorded
-once for each set of sizes and is then sent at once. Nothing recorded may wait for the GPU or come from the CPU. Where
-that is impossible, the plain way is taken and `reason` says why.
+once for each set of sizes and is then sent at once. Where that is impossible, the plain way is taken and `reason` says
+why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gsr_app.core.errors import GsrError
 from gsr_app.ops import cuda
+from gsr_app.ops.recording import Recorder, Work, record_after_warm_up
 from gsr_app.training.data import Batch
 
 _KEPT_AT_MOST = 32
-_WARM_UPS = 3
-_GROWTH = 1.5  # of the room for pairs, when it was too small
-
-Work = Callable[[], None]
-Recorder = Callable[[Work], Work]  # runs the work as often as recording needs, and returns what repeats it
-
-
-def record_cuda_graph(work: Work) -> Work:
-    """Record the work, which reads and writes the same memory each time."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(_WARM_UPS):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pool()):
-        work()
-    return graph.replay
-
-
-_pools: list[Any] = []
-
-
-def _pool() -> Any:
-    """All graphs share memory: none leaves anything in it that another may not overwrite."""
-    if not _pools:
-        _pools.append(torch.cuda.graph_pool_handle())
-    return _pools[0]
 
 
 @dataclass(frozen=True)
@@ -63,7 +34,7 @@ class GradientGraphs:
         self,
         measure: Callable[[Batch], Tensor],  # the loss of a batch
         weights: Sequence[Tensor],
-        record: Recorder = record_cuda_graph,
+        record: Recorder = record_after_warm_up,
     ) -> None:
         self.measure, self.weights, self.record = measure, list(weights), record
         self.device = self.weights[0].device
@@ -86,11 +57,8 @@ class GradientGraphs:
 
     def grow_if_lacking(self) -> bool:
         """Whether pairs had no room since the last call; the graphs are then recorded again with more. Waits."""
-        lacking = cuda.reserve.lacking(self.device)
-        if not self._kept or not int(lacking):
+        if not self._kept or not cuda.reserve.grow_if_lacking(self.device):
             return False
-        lacking.zero_()
-        cuda.reserve.margin *= _GROWTH
         self._kept.clear()
         return True
 

@@ -28,7 +28,8 @@ from gsr_app.viewer.contract import Frame, PaneMetrics, PaneProgress, PaneSpec, 
 from gsr_app.viewer.sink import safe_stem
 
 if TYPE_CHECKING:  # it imports torch
-    from gsr_app.fitting.fitter import FitStatus, Fitter
+    from gsr_app.fitting.fitter import Fitter
+    from gsr_app.fitting.progress import FitStatus
 
 STARTS = {"network": ("Network", "#1f9d8a"), "quadtree": ("Quad-tree", "#4c6fbf"), "random": ("Random", "#e07b39")}
 MOST_SECONDS, MOST_GAUSSIANS = 120, 200_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from gsr_app.core.types import View
 from gsr_app.fitting import fitter as fitter_module
 from gsr_app.fitting.adan import Adan
 from gsr_app.fitting.covariance import LEAST_WIDTH_PX, Parameters
-from gsr_app.fitting.fitter import Curve, FitStatus, Fitter
+from gsr_app.fitting.fitter import Fitter
 from gsr_app.fitting.initial_count import count_from_content
 from gsr_app.fitting.options import FitOptions, as_published
+from gsr_app.fitting.progress import Curve, FitStatus
 from gsr_app.fitting.starts import initial_gaussians
 from gsr_app.fitting.state import load_state, save_state
 from gsr_app.models import registry
-from gsr_app.ops import render
+from gsr_app.ops import cuda, render
 
 
 def picture(size: int = 64) -> Tensor:
@@ -324,3 +326,51 @@ def test_few_gaussians_are_placed_evenly_in_a_flat_image(count: int) -> None:
     spacing_px = side / count**0.5
     assert to_nearest.max() < 1.5 * spacing_px
     assert to_nearest.mean() < 0.45 * spacing_px  # at random it is half; on a square lattice 0.38
+
+
+class Again:
+    """Stands in for a CUDA graph: what is recorded is done again on the same memory."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.recorded, self.repeated, self.fails = 0, 0, fails
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        if self.fails:
+            raise RuntimeError("operation not permitted\nwhen capturing")
+        self.recorded += 1
+
+        def repeat() -> None:
+            self.repeated += 1
+            work()
+
+        return repeat
+
+
+def test_recorded_steps_are_the_steps_of_a_fit_and_recorded_anew_where_they_change() -> None:
+    options = FitOptions(gaussians=200, steps=120)
+    plain, again = Fitter(picture(40), options), Again()
+    recorded = Fitter(picture(40), options, recorder=again)
+    status, other = (list(one.run(report_seconds=60))[-1] for one in (plain, recorded))
+    # Three plain steps before each recording: of coarse drawings, then of exact ones.
+    assert (again.recorded, again.repeated) == (2, 120 - 2 * 3)
+    assert other.psnr == pytest.approx(status.psnr, abs=0.05)
+    assert other.loss == pytest.approx(status.loss, rel=0.02)
+
+    again = Again()
+    growing = Fitter(picture(40), FitOptions(steps=250, target_psnr=90.0), recorder=again)
+    list(growing.run(report_seconds=60))
+    assert again.recorded > 2  # Gaussians that were added lie in other memory
+    failing = Fitter(picture(40), FitOptions(gaussians=100, steps=6), recorder=Again(fails=True))
+    assert list(failing.run(report_seconds=60))[-1].step == 6
+    assert failing.recorded is not None
+    assert failing.recorded.reason == "RuntimeError: operation not permitted"
+
+
+def test_steps_are_recorded_anew_when_pairs_lacked_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = Again()
+    monkeypatch.setattr(cuda.reserve, "margin", 2.0)
+    fitter = Fitter(picture(24), FitOptions(gaussians=30, steps=60), recorder=again)
+    cuda.reserve.lacking(torch.device("cpu")).fill_(7)
+    list(fitter.run(report_seconds=60))
+    assert cuda.reserve.margin == 3.0
+    assert again.recorded == 3  # coarse drawings, those again, and exact ones
