@@ -13,10 +13,10 @@ import torch
 from common import keep, precision, precisions, read_arguments, seconds_left, time_ms
 from torch import nn
 
-from gsr_app.engine import devices
+from gsr_app.engine import devices, networks
 from gsr_app.engine.timing import peak_bytes, reset_peak
-from gsr_app.models import registry, weights
-from gsr_app.models.checkpoint import load_state, read_state
+from gsr_app.harness import bench_floor
+from gsr_app.models import checkpoint, registry, weights
 from gsr_app.ops.resize import resize
 from gsr_app.training.predict import Wanted, predict
 
@@ -72,11 +72,10 @@ def load(method: registry.Method, device: torch.device) -> tuple[nn.Module | Non
         return None, "none"
     module = registry.build(method.arch)
     found = weights.find(method)
-    if found is not None and len(found.files) == 1:
-        (path,) = found.files.values()
-        load_state(module, read_state(path), path)
-    layout = torch.channels_last if registry.architecture(method.arch).channels_last else torch.contiguous_format
-    return module.to(device, memory_format=layout).eval(), "random" if found is None else "real"  # type: ignore[call-overload]
+    if found is not None:
+        module = checkpoint.load_files(module, found.files)
+    arch = registry.architecture(method.arch)
+    return networks.prepare(module, arch, device), "random" if found is None else "real"
 
 
 @torch.inference_mode()
@@ -91,6 +90,7 @@ def measure_size(
     label, (height, width) = size
     scale = float(method.native_scale or (2 if height == 1080 else 4))
     rows: list[dict[str, Any]] = []
+    counted: bench_floor.Work | None = None
     for name in precisions(device):
         row: dict[str, Any] = {"method": method.id, "input": label, "scale": scale, "precision": name, "weights": kind}
         rows.append(row)
@@ -104,6 +104,11 @@ def measure_size(
         reset_peak(device)
         try:
             run = prepare(method, module, (height, width), scale, device, amp=name == "bf16")
+            if module is not None:
+                counted = counted or bench_floor.count_work(run, module)
+                row["flops_per_pixel"] = counted.flops / (height * width)
+                row["bytes_per_pixel"] = counted.bytes / (height * width)
+                row["h100_floor_ms"] = counted.floor_ms(name)
             with precision(name):
                 ms = time_ms(run, device, repeats=5 if device.type == "cuda" else 1, limit_s=LONGEST_MS / 1e3)
             peak = peak_bytes(device)

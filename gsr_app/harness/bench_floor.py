@@ -8,7 +8,12 @@ sm_90, three channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CHANNELS = 3
 
@@ -19,6 +24,8 @@ class Gpu:
 
     bytes_per_s: float = 3.3e12
     flops: float = 60e12
+    tf32_flops: float = 495e12  # of matrix products and convolutions
+    bf16_flops: float = 989e12
     processors: int = 132
     clock_hz: float = 1.75e9
 
@@ -104,3 +111,52 @@ def kernels(scale: float) -> list[Kernel]:
                32 * scene.warp_steps * (58 + 4 * CHANNELS), 32 * 5 * sums, registers=48),
         Kernel("gsr_apply_chain_rule_3", 4 * sums + 32 + 12 + 4 * (5 + CHANNELS), 60, registers=32),
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a network does, counted while it runs in float32."""
+
+    flops: float  # of matrix products and convolutions
+    bytes: float  # the outputs of its layers, written and read once; weights are few beside them
+
+    def floor_ms(self, precision: str, gpu: Gpu = H100) -> float:
+        """The time that memory or arithmetic alone take, whichever is longer; for fp32, tf32 or bf16."""
+        flops = {"fp32": gpu.flops, "tf32": gpu.tf32_flops, "bf16": gpu.bf16_flops}[precision]
+        moved = self.bytes / 2 if precision == "bf16" else self.bytes
+        return 1e3 * max(moved / gpu.bytes_per_s, self.flops / flops)
+
+    def enlarged(self, factor: float) -> Work:
+        """That of a picture of so many times the pixels."""
+        return Work(factor * self.flops, factor * self.bytes)
+
+
+def count_work(run: Callable[[], object], module: nn.Module) -> Work:
+    from torch import Tensor
+    from torch.utils.flop_counter import FlopCounterMode
+
+    moved = 0.0
+
+    def add(_part: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal moved
+        if isinstance(output, Tensor):
+            moved += 2 * output.nbytes
+
+    hooks = [part.register_forward_hook(add) for part in module.modules() if not list(part.children())]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Work(counter.get_total_flops(), moved)
+
+
+_FIT_KERNELS = 160  # short ones of a step: footprints, loss, chain rule, Adam
+_SHORT_KERNEL_US = 2.5  # of a CUDA graph, each waiting for the one before
+
+
+def fit_step_ms(gaussians: int) -> float:
+    """The predicted time of a step of a fit: drawing and its backward pass, and many short kernels."""
+    drawing = sum(one.predicted_ms(gaussians) for one in kernels(4.0))
+    return drawing + _FIT_KERNELS * _SHORT_KERNEL_US / 1e3
