@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -103,9 +105,9 @@ def run(part: Part, left_s: float, device: str, work: Path, log: Any) -> dict[st
     environment = {**os.environ, "GSR_PART_SECONDS": f"{limit_s:.0f}"}
     output, began = work / f"{part.name}.log", time.monotonic()
     with output.open("w") as file:
-        process = subprocess.Popen(
+        process = Copy(part.command, file, environment) if is_copy_enough(part, device) else subprocess.Popen(
             part.command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
+        )  # fmt: skip
         try:
             status = "passed" if process.wait(limit_s) == 0 else "failed"
         except subprocess.TimeoutExpired:
@@ -123,7 +125,43 @@ def run(part: Part, left_s: float, device: str, work: Path, log: Any) -> dict[st
     )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def is_copy_enough(part: Part, device: str) -> bool:
+    """On a CPU, where most of a tiny run would be importing torch. What has begun to use a GPU must not be copied."""
+    return device == "cpu" and part.command[0] == sys.executable and part.command[1].endswith(".py")
+
+
+class Copy:
+    """A script that runs in a copy of this process; with the methods of `Popen` that are used."""
+
+    def __init__(self, command: list[str], output: Any, environment: dict[str, str]) -> None:
+        import torch  # noqa: F401  once for all copies
+
+        sys.stdout.flush()
+        process: Any = multiprocessing.get_context("fork").Process(
+            target=run_here, args=(command[1:], output.fileno(), environment)
+        )
+        process.start()
+        self.process, self.pid, self.args = process, process.pid, command
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def wait(self, timeout: float) -> int:
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.process.exitcode
+
+
+def run_here(words: list[str], output: int, environment: dict[str, str]) -> None:
+    os.setsid()
+    os.dup2(output, 1), os.dup2(output, 2)
+    os.environ.update(environment)
+    sys.argv = words
+    runpy.run_path(words[0], run_name="__main__")
+
+
+def stop(process: subprocess.Popen[bytes] | Copy) -> None:
     """End a part and all that it started: first asked, so that a training saves its state."""
     for sign, wait_s in ((signal.SIGINT, 8), (signal.SIGKILL, 5)):
         if process.poll() is not None:

@@ -31,7 +31,7 @@ def main() -> int:
     for scale in (2, 3, 4):
         words += ["--teacher", f"{teacher}-x{scale}={folder / f'x{scale}.pth'}"]
     if tiny:
-        words += ["--steps", str(STEPS_OF_A_DRY_RUN), "--tiles", "4", "--batch", "2"]
+        words += ["--steps", str(STEPS_OF_A_DRY_RUN), "--tiles", "4", "--tile-px", "48", "--batch", "2"]
     else:
         minutes = max(0.2, (left_s - SET_UP_S) / 60)
         words += ["--minutes", f"{minutes:.2f}", "--tiles", "8000", "--batch", "144", "--amp"]
@@ -50,7 +50,7 @@ def make_noise(folder: Path) -> Path:
 
     random = torch.Generator().manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, count, side in (("photos", 2, 400), ("pages", 1, 240), ("validation", 1, 48)):
+    for name, count, side in (("photos", 2, 240), ("pages", 1, 240), ("validation", 1, 48)):
         pictures = torch.randint(256, (count, 3, side, side), generator=random, dtype=torch.uint8)
         write_pack(folder / f"{name}.pack", [{"picture": picture} for picture in pictures])
     for scale in (2, 3, 4):

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make taught tiles at the start and keep all data in the memory of the device, as suits a GPU",
     )
     parser.add_argument("--tiles", type=int, default=8000, help="taught tiles to make (default: %(default)s)")
+    parser.add_argument("--tile-px", type=int, default=96, help="side of a taught tile (default: %(default)s)")
     parser.add_argument(
         "--pages",
         type=Path,
@@ -94,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
     from gsr_app.training.clips import find_clips
     from gsr_app.training.data import load_shares, load_whole_pictures
     from gsr_app.training.loop import Trainer
-    from gsr_app.training.starts import StartTrainer, find_fits
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -103,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
     def load(folder: Path) -> Sequence[Tensor | Clip | FittedPicture]:
         if kind == "start":
+            from gsr_app.training.starts import find_fits
+
             return find_fits(folder)
         return find_clips(folder, recipe.data.frames) if kind == "video" else load_whole_pictures(folder)
 
@@ -115,7 +117,11 @@ def run(args: argparse.Namespace) -> int:
         pictures, validation = hold_out(pictures)
     if args.teacher:
         pictures = _teach(args, pictures, recipe, device)
-    build = StartTrainer if kind == "start" else Trainer
+    build = Trainer
+    if kind == "start":
+        from gsr_app.training.starts import StartTrainer
+
+        build = StartTrainer
     trainer = build(
         recipe, pictures, validation, out, device=device, minutes=args.minutes, small_state=args.small_state
     )
@@ -169,7 +175,7 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, de
 
     from gsr_app.training.data import Share, load_whole_pictures
     from gsr_app.training.held import hold
-    from gsr_app.training.teach import load_teachers
+    from gsr_app.training.teach import POOL, load_teachers
 
     examples = [one for share in pictures if isinstance(share, Share) for one in share.examples] or pictures
     if not all(isinstance(one, torch.Tensor) and one.ndim == 3 for one in examples):
@@ -181,7 +187,7 @@ def _teach(args: argparse.Namespace, pictures: Sequence[Any], recipe: Recipe, de
     sizes = _PICTURE_SIZES if device.type == "cuda" and not args.no_graphs else 0
     return hold(
         examples, teachers, recipe.data, tiles=args.tiles, seed=recipe.seed, device=device,
-        degradation=recipe.degradation, pages=pages, sizes=sizes,
+        degradation=recipe.degradation, pages=pages, sizes=sizes, pool=POOL._replace(tile_px=args.tile_px),
     )  # fmt: skip
 
 
