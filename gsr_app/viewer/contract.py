@@ -71,6 +71,7 @@ class PaneSpec:
     megapixels_per_second: float | None = None
     metrics: PaneMetrics | None = None
     elsewhere: bool = False  # made by another program: without times
+    here: bool = False  # left to the browser that shows it: nothing of it is on the server
     done: str = ""  # the steps that were taken
     weights_id: str = ""
     licence: str = ""

@@ -60,8 +60,8 @@ ALONE = """<!doctype html><meta charset=utf-8><script type=module>
 Object.assign(window, await modules);
 window.open_field = async (url, precision) => {
   window.field = await Field.load(url);
-  window.painter = new FieldPainter({ precision });
-  return painter.precision;
+  window.painter = precision === "processor" ? new CpuPainter() : new FieldPainter({ precision });
+  return painter.precision ?? "processor";
 };
 window.show = (rect, width, height) => {
   const picture = Object.assign(document.createElement("canvas"), { width, height });

@@ -48,6 +48,18 @@ def test_a_window_cuts_at_the_same_pixels(alone: Callable[..., Any]) -> None:
         assert error.mean() <= 0.5
 
 
+@pytest.mark.parametrize("window", [None, (1.3, 1.05)], ids=["normalised", "windowed"])
+def test_the_processor_draws_what_the_op_does(alone: Callable[..., Any], window: tuple[float, float] | None) -> None:
+    whole = field_of(2000, normalize=window is None)
+    field = GaussianField(whole.mean, whole.sigma, whole.rho, whole.color, SOURCE, whole.normalize, window)
+    page = alone(field, "processor")
+    for name, view in views().items():
+        error = np.abs(drawn(page, view) - np.rint(reference(field, view)))
+        print(f"{name:>18}: max {error.max():.0f}/255, mean {error.mean():.3f}/255")
+        assert (error.max(-1) > 1).sum() <= (2 if window else 0)  # an edge may fall on either side of a pixel's centre
+        assert error.mean() <= 0.1
+
+
 @pytest.mark.parametrize("normalize", [False, True], ids=["additive", "normalised"])
 def test_sums_in_sixteen_bits_stay_within_four_levels(alone: Callable[..., Any], normalize: bool) -> None:
     field = field_of(normalize=normalize)

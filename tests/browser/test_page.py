@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
+import re
+import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +159,18 @@ def test_sizes_that_cannot_be_saved_are_refused_in_words(page: Any) -> None:
     page.get_by_role("button", name="Cancel").click()
 
 
+def peak_bytes(page: Any) -> dict[str, int]:
+    """The most memory that a process of each kind of the browser has had so far."""
+    processes = page.context.browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    peaks: dict[str, int] = {}
+    for one in processes:
+        status = Path(f"/proc/{one['id']}/status")
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+        if found:
+            peaks[one["type"]] = max(peaks.get(one["type"], 0), 1024 * int(found[1]))
+    return peaks
+
+
 def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     """4000 x 3000 pixels, flat, and a small network: what counts is which tiles are chosen and what is kept."""
     flat = np.full((3000, 4000, 3), 90, np.uint8)
@@ -174,7 +190,10 @@ def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     )
     assert 4 < kept[0] <= slots
     assert kept[1] <= kept[2]
-    page.evaluate(f"() => {PAGE}.viewer.set({{ trueZoom: true }})")
+    peaks = peak_bytes(page)
+    print({kind: f"{peak / 1e6:.0f} MB" for kind, peak in peaks.items()})
+    assert peaks["renderer"] < 1e9
+    page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; {PAGE}.viewer.set({{ trueZoom: true }}); }}")
 
 
 def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_page: Any, tmp_path: Path) -> None:
@@ -192,6 +211,29 @@ def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_pag
     page.get_by_role("button", name="‹ Report").click()
     assert page.locator(".gsr-reporthead").is_visible()
     assert not page.locator(".gsr-pagehead").is_visible()
+
+
+NO_WEBGL2 = """() => {
+  const real = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return kind === "webgl2" ? null : real.call(this, kind, ...rest); };
+  window.restoreContexts = () => (HTMLCanvasElement.prototype.getContext = real);
+  LIVE.made = undefined;
+}""".replace("LIVE", f"{PAGE}.viewer.live")
+
+
+def test_without_webgl2_the_processor_draws_and_saves(page: Any) -> None:
+    page.evaluate(NO_WEBGL2)
+    try:
+        pixels = picture(24, 32)
+        opened(page, pixels, "processor.png")
+        encoded(page)
+        page.evaluate(f"() => {PAGE}.viewer.look(16, 12, 16)")
+        until(page, "JSON.parse(document.querySelector('.gsr-viewer').dataset.state).drawn.includes('swift')")
+        title = page.locator(".gsr-engine").get_attribute("title")
+        assert title.endswith("This browser has no WebGL2. The processor draws them.")
+        check_drawn(saved(page, "3"), pixels, Scale(3, 3))
+    finally:
+        page.evaluate(f"() => {{ restoreContexts(); {PAGE}.viewer.live.made = undefined; }}")
 
 
 def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:
@@ -222,6 +264,28 @@ def test_the_command_writes_the_page_and_a_static_space(tmp_path: Path, capsys: 
     assert not (tmp_path / "q.html").exists()
     assert cli.main(["export", "--image", str(photo)]) == 2
     assert cli.main(["export"]) == 2
+
+
+def test_a_static_space_can_be_installed_and_then_needs_no_network(browser: Any, tmp_path: Path) -> None:
+    for name, text in space_files().items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{server.server_port}/")
+    page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")  # all files are kept then
+    found = context.new_cdp_session(page).send("Page.getAppManifest")
+    assert found["errors"] == []
+    assert found["url"].endswith("/manifest.webmanifest")
+    server.shutdown()
+    server.server_close()
+    page.reload()
+    until(page, f"document.querySelector('#page')?.page && {PAGE}.encoder")
+    opened(page, picture(9, 12), "offline.png")
+    until(page, f"{PAGE}.tiler.field.count === 4 * 9 * 12")
+    context.close()
 
 
 @pytest.mark.slow

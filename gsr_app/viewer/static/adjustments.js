@@ -1,6 +1,6 @@
 /* Adjustments of how Gaussians are drawn: scaled, hidden, tinted, moved apart. The field itself never changes. */
 
-import { DEFAULT_OPTIONS } from "./fieldpainter.js";
+import { DEFAULT_OPTIONS } from "./culler.js";
 import { typical } from "./fieldqueries.js";
 
 /** Every adjustment, at the value that changes nothing. */

@@ -65,7 +65,7 @@ export class AdjustPanel {
   /** Open, or close and reset every adjustment. */
   toggle() {
     const { live } = this.viewer;
-    if (!live.isOpen && !live.painter) return;
+    if (!live.isOpen && !live.gpuPainter) return;
     live.isOpen = !live.isOpen;
     this.#reset();
   }

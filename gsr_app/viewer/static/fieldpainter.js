@@ -1,4 +1,4 @@
-/* Draws fields of Gaussians with WebGL2, at any zoom. It needs field.js, fieldshaders.js and fieldlevels.js only:
+/* Draws fields of Gaussians with WebGL2, at any zoom. Without it, cpupainter.js does:
  *
  *   const field = await Field.load("picture.gsr");
  *   const painter = new FieldPainter();                  // throws where WebGL2 or float targets are missing
@@ -8,24 +8,20 @@
  * divided by the summed weights if normalised. It is exact up to rounding, except where many large Gaussians are drawn on
  * coarser grids and interpolated; fieldshaders.js states the errors. */
 
+import { Culler, DEFAULT_OPTIONS } from "./culler.js";
 import { GpuField } from "./gpufield.js";
 import { Levels } from "./fieldlevels.js";
 import { gaussian, NO_ADJUST, SHOW, SHOW_LEVELS, SPLAT, WEIGH, WHOLE } from "./fieldshaders.js";
 
-/** Options of a drawing: the factor of all extents, the farthest that `adjust` moves a Gaussian, the only one drawn, and
- * whether large ones are drawn pixel by pixel, too. */
-export const DEFAULT_OPTIONS = Object.freeze({ sigma: 1, lift: 0, only: -1, exact: false, uniforms: () => {} });
-
 const BATCH = 512; // Gaussians per draw call: the index buffer has their corners
 
-export class FieldPainter {
+export class FieldPainter extends Culler {
   /** `precision`: "full" sums in 32 bits where the browser can, "half" in 16. `restored` is called when a lost context is back. */
   constructor({ precision = "full", adjust = NO_ADJUST, restored = () => {} } = {}) {
+    super();
     this.canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
     this.gl = this.canvas.getContext("webgl2", { antialias: false, depth: false });
     if (!this.gl) throw new Error("This browser has no WebGL2.");
-    this.runs = new Int32Array(64); // [first, count, ...] of the Gaussians to draw
-    this.stats = { count: 0, gaussians: 0, pixels: 0, top: 0 };
     this.#prepare(precision, adjust);
     this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     this.canvas.addEventListener("webglcontextrestored", () => (this.#prepare(precision, adjust), restored()));
@@ -96,6 +92,21 @@ export class FieldPainter {
     return canvas;
   }
 
+  /** RGBA of what `draw` draws; null while the context is lost. */
+  pixels(field, rect, width, height, options) {
+    const { gl, canvas } = this;
+    if (!this.draw(field, rect, width, height, options)) return null;
+    const upward = new Uint8Array(4 * width * height); // the last row first
+    gl.readPixels(0, canvas.height - height, width, height, gl.RGBA, gl.UNSIGNED_BYTE, upward);
+    const bytes = new Uint8Array(upward.length);
+    for (let row = 0; row < height; row++) bytes.set(upward.subarray(4 * width * (height - 1 - row), 4 * width * (height - row)), 4 * width * row);
+    return bytes;
+  }
+
+  get isLost() {
+    return this.gl.isContextLost();
+  }
+
   // Canvas and targets only grow, so that a moving view allocates nothing.
   reserve(width, height, rows = height) {
     const { canvas } = this;
@@ -151,38 +162,16 @@ export class FieldPainter {
     return texture;
   }
 
-  /** Fill `runs` with the Gaussians that may reach a rectangle; returns the length of that list, the numbers of Gaussians
-   * and, about, of pixels to draw, and the coarsest level. */
-  cull({ starts, ends, boxes, areas, normalize, source }, rect, width, height, options = DEFAULT_OPTIONS) {
-    const { stats } = this;
-    const grow = Math.max(0, options.sigma - 1) / 2;
-    const [right, bottom, isSingle] = [rect.x + rect.width, rect.y + rect.height, options.only >= 0];
-    let end = -1;
-    stats.count = stats.gaussians = stats.pixels = 0;
-    for (let cell = 0; cell < areas.length; cell++) {
-      const from = isSingle ? Math.max(starts[cell], options.only) : starts[cell];
-      const n = (isSingle ? Math.min(ends[cell], options.only + 1) : ends[cell]) - from;
-      if (n <= 0) continue;
-      const k = 4 * cell;
-      const dx = grow * (boxes[k + 2] - boxes[k]);
-      const dy = grow * (boxes[k + 3] - boxes[k + 1]) + options.lift;
-      const [x0, y0, x1, y1] = [boxes[k] - dx, boxes[k + 1] - dy, boxes[k + 2] + dx, boxes[k + 3] + dy];
-      if (x0 > right || x1 < rect.x || y0 > bottom || y1 < rect.y) continue;
-      const seen = (Math.min(x1, right) - Math.max(x0, rect.x)) * (Math.min(y1, bottom) - Math.max(y0, rect.y));
-      stats.pixels += (areas[cell] * options.sigma ** 2 * seen) / ((x1 - x0) * (y1 - y0));
-      stats.gaussians += n;
-      if (stats.count + 2 > this.runs.length) this.runs = Int32Array.from({ length: 2 * stats.count + 64 }, (_, k) => this.runs[k]);
-      if (from !== end) this.runs.set([from, 0], (stats.count += 2) - 2);
-      this.runs[stats.count - 1] += n;
-      end = from + n;
-    }
-    const [sx, sy] = [width / rect.width, height / rect.height];
-    stats.pixels *= sx * sy;
+  /** As `Culler.cull`, with the coarsest level of the drawing, and what that saves. */
+  cull(field, rect, width, height, options = DEFAULT_OPTIONS) {
+    const stats = super.cull(field, rect, width, height, options);
+    const { normalize, source } = field;
     stats.top = 0;
     // The levels need equal scales, which keep half axes perpendicular. Outside the picture of a normalised field weights are
     // small, and the colour depends on every Gaussian.
-    const isCovered = !normalize || (rect.x > -0.5 && rect.y > -0.5 && right < source[1] + 0.5 && bottom < source[0] + 0.5);
-    if (!options.exact && isCovered && Math.abs(sx / sy - 1) < 1e-3) Levels.choose(stats, width, height);
+    const isCovered = !normalize || (rect.x > -0.5 && rect.y > -0.5 && rect.x + rect.width < source[1] + 0.5 && rect.y + rect.height < source[0] + 0.5);
+    const isUniform = Math.abs((width * rect.height) / (height * rect.width) - 1) < 1e-3;
+    if (!options.exact && isCovered && isUniform) Levels.choose(stats, width, height);
     return stats;
   }
 

@@ -1,10 +1,12 @@
-/* Live fields: panes whose Gaussians are loaded are drawn by the browser, at any zoom, without a request.
+/* Live fields: panes whose Gaussians are loaded are drawn by the browser, at any zoom, without a request: with WebGL2, else
+ * on the processor where no server draws them.
  *
  * One painter serves every pane: it draws one rectangle after the other, and each pane keeps what was drawn until the
  * view or the adjustments change. What would take too long is left to the server where there is one; without one it is
  * drawn at reduced resolution while the view moves and fully once it stops. */
 
 import { ADJUST, DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
+import { CpuPainter } from "./cpupainter.js";
 import { FieldPainter } from "./fieldpainter.js";
 import { toSource, visibleRectangle } from "./view.js";
 
@@ -75,23 +77,28 @@ export class Live {
     this.isOpen = false; // whether the panel of the adjustments is
     this.revision = 0; // of the adjustments and the graphics context
     this.drawCount = 0;
-    this.unavailable = ""; // why this browser cannot draw fields
+    this.unavailable = ""; // why the processor draws fields, and nothing adjusts them
   }
 
-  /** Made when a field first needs it; null where the browser cannot. */
+  /** Made when a field first needs it; null once the viewer is closed. */
   get painter() {
     if (this.made !== undefined) return this.made;
-    this.made = null;
     try {
       this.made = new FieldPainter({ adjust: ADJUST, restored: () => (this.revision++, this.changed()) });
     } catch (error) {
       this.unavailable = String(error.message ?? error);
+      this.made = new CpuPainter();
     }
     return this.made;
   }
 
   get isUsable() {
-    return Boolean(this.painter && !this.painter.gl.isContextLost());
+    return Boolean(this.painter && !this.painter.isLost);
+  }
+
+  /** The painter, if a GPU draws. */
+  get gpuPainter() {
+    return this.isUsable && this.painter.gl ? this.painter : null;
   }
 
   get isAdjusted() {
@@ -127,9 +134,11 @@ export class Live {
         pane.isLive = viewer.wantsField;
         continue;
       }
-      if (wants && pane.spec.field.count <= MAX_GAUSSIANS && this.painter) pane.loadField(true);
+      // A field that is made in this browser keeps only as many of its Gaussians as there is room for.
+      const isDrawn = pane.spec.field.live ? this.gpuPainter : this.painter; // a server is faster than the processor here
+      if (wants && (pane.spec.here || pane.spec.field.count <= MAX_GAUSSIANS) && isDrawn) pane.loadField(true);
       const isServed = pane.spec.field.live && !this.isAdjusted;
-      pane.isLive = Boolean(wants && pane.field && this.isUsable && (!isServed || this.#isQuick(pane, viewer.view, rect, viewer.scene.scale)));
+      pane.isLive = Boolean(wants && pane.field && isDrawn && this.isUsable && (!isServed || this.#isQuick(pane, viewer.view, rect, viewer.scene.scale)));
     }
     // Both sides of a difference use the same renderer.
     if (viewer.mode === "difference" && panes.some((pane) => !pane.isLive)) for (const pane of panes) pane.isLive = false;
@@ -182,6 +191,8 @@ export class Live {
   #measure(cost, started) {
     if (this.fence || cost < MIN_TIMED_COST) return;
     const { gl } = this.painter;
+    const learn = () => (this.rate = (this.rate + cost / Math.max(1, performance.now() - started)) / 2);
+    if (!gl) return learn();
     this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     gl.flush();
     const poll = () => {
@@ -189,7 +200,7 @@ export class Live {
       if (state === gl.TIMEOUT_EXPIRED && !gl.isContextLost()) return setTimeout(poll, 4);
       gl.deleteSync(this.fence);
       this.fence = null;
-      if (state !== gl.WAIT_FAILED) this.rate = (this.rate + cost / Math.max(1, performance.now() - started)) / 2;
+      if (state !== gl.WAIT_FAILED) learn();
     };
     setTimeout(poll);
   }

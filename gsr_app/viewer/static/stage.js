@@ -163,7 +163,7 @@ export class Stage {
     const { scale } = viewer.scene;
     const density = [scale.x * view.zoom, scale.y * view.zoom]; // device pixels per source pixel
     if (viewer.overlay !== "off" && pane.field) {
-      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr, viewer.live.isUsable ? viewer.live.painter : null);
+      const seen = drawOverlay(ctx, pane.field, viewer.overlay, viewer.colouring, part, origin, density, viewer.dpr, viewer.live.gpuPainter);
       if (pane === viewer.overlaid) this.inView = seen;
       if (viewer.hovered?.pane === pane) drawOutline(ctx, pane.field, viewer.hovered.index, origin, ...density, viewer.dpr);
     }

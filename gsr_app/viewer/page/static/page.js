@@ -12,7 +12,6 @@ import { aboutDialog, EngineBadge, Progress, Welcome } from "./pageparts.js";
 import { SaveDialog } from "./savedialog.js";
 import { Source } from "./source.js";
 import { Tiler } from "./tiler.js";
-import { toSource, visibleRectangle } from "./view.js";
 import { Viewer } from "./viewer.js";
 
 const MAX_ZOOM = 1024;
@@ -76,12 +75,11 @@ export class Page {
   async #start() {
     try {
       this.encoder = await Encoder.open(bytesOf(this.data.weights).buffer, { only: this.data.engine ?? "" });
-      this.badge.show(this.encoder);
+      this.#showEngine();
     } catch (error) {
       this.badge.fail(String(error.message ?? error));
       this.lacking = `This browser cannot compute Gaussians: ${error.message ?? error} Pictures are enlarged without them.`;
     }
-    if (!this.viewer.live.painter) this.lacking = `This browser cannot draw Gaussians: ${this.viewer.live.unavailable} Pictures are enlarged without them.`;
     this.#warn("");
     const { picture } = this.data;
     if (picture) await this.open(new Blob([bytesOf(picture.data)]), picture.name);
@@ -125,7 +123,7 @@ export class Page {
     this.source = source;
     this.bicubic = new Bicubic(source);
     this.tiler = null;
-    if (this.encoder && viewer.live.painter) {
+    if (this.encoder) {
       this.tiler = new Tiler(this.encoder, source, { changed: () => this.#update(), failed: (error) => this.#fail(error) });
     }
     const { width, height } = source;
@@ -145,18 +143,20 @@ export class Page {
 
   // The part of the source that the screen shows, where its Gaussians are of use.
   #look() {
-    const { viewer, tiler } = this;
-    if (!tiler || !viewer.cells.length) return;
-    const seen = visibleRectangle(viewer.view, viewer.cells[0].rect);
-    const isUseful = viewer.view.zoom > 1.001 || viewer.live.isAdjusted || viewer.overlay !== "off";
-    tiler.look(seen && isUseful ? toSource(seen.place, viewer.scene.scale) : null);
+    if (!this.tiler) return;
+    this.tiler.follow(this.viewer);
     this.#showProgress();
   }
 
   #update() {
     this.viewer.live.refresh();
     this.#showProgress();
-    this.badge.show(this.encoder);
+    this.#showEngine();
+  }
+
+  #showEngine() {
+    const { live } = this.viewer;
+    this.badge.show(this.encoder, live.painter && live.unavailable ? `${live.unavailable} The processor draws them.` : "");
   }
 
   #showProgress() {

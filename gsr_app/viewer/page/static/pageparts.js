@@ -70,6 +70,13 @@ export class Progress {
     this.bar.hidden = this.button.hidden = true;
   }
 
+  /** Any work that can be stopped. */
+  tell(text, fraction) {
+    this.note(text);
+    this.bar.hidden = this.button.hidden = false;
+    this.bar.value = fraction;
+  }
+
   show(tiler) {
     if (!tiler) return this.note("");
     const { done, total } = tiler.progress;
@@ -90,9 +97,10 @@ export class EngineBadge {
     this.node.addEventListener("blur", () => (this.bubble.hidden = true));
   }
 
-  show(encoder) {
+  /** `note`: what else the title says. */
+  show(encoder, note = "") {
     this.node.textContent = `Swift · ${ENGINE_NAMES[encoder.kind]}`;
-    this.node.title = encoder.title;
+    this.node.title = [encoder.title, note].filter(Boolean).join(" ");
     this.node.dataset.state = "on";
   }
 

@@ -45,7 +45,9 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
         const columns = Math.min(pieceWidth, width - left);
         const rectangle = { x: left / scale.x, y: top / scale.y, width: columns / scale.x, height: rows / scale.y };
         await tiler.need(rectangle);
-        copyRows(readPixels(painter, field, rectangle, columns, rows, options), columns, rows, band, width, left);
+        const bytes = painter.pixels(field, rectangle, columns, rows, options);
+        if (!bytes) throw new Error("WebGL2 was lost. Try again.");
+        copyRows(bytes, columns, rows, band, width, left);
         progress((top + (rows * (left + columns)) / width) / height);
       }
       await writer.write(band);
@@ -57,19 +59,9 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
   }
 }
 
-/** RGBA, the last row first. */
-function readPixels(painter, field, rectangle, columns, rows, options) {
-  const drawn = painter.draw(field, rectangle, columns, rows, options);
-  if (!drawn) throw new Error("WebGL2 was lost. Try again.");
-  const { gl, canvas } = painter;
-  const bytes = new Uint8Array(4 * columns * rows);
-  gl.readPixels(0, canvas.height - rows, columns, rows, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
-  return bytes;
-}
-
 function copyRows(bytes, columns, rows, band, width, left) {
   for (let row = 0; row < rows; row++) {
-    let from = 4 * columns * (rows - 1 - row);
+    let from = 4 * columns * row;
     let to = 3 * (row * width + left);
     for (let k = 0; k < columns; k++, from += 4) {
       band[to++] = bytes[from];

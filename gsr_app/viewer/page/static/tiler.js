@@ -2,6 +2,7 @@
  * room for it. */
 
 import { Mosaic } from "./mosaic.js";
+import { toSource, visibleRectangle } from "./view.js";
 
 export class Tiler {
   /** `source` has {width, height, read(x, y, width, height)}, which gives RGB in 0..1; `changed` is called after every tile. */
@@ -33,6 +34,14 @@ export class Tiler {
     this.inView = rectangle ? this.field.tilesIn(rectangle).slice(0, this.field.slots) : [];
     this.field.touch([...this.inView].reverse());
     this.#plan();
+  }
+
+  /** Encode what a viewer shows of the source, where its Gaussians are of use. */
+  follow({ view, cells, live, overlay, scene }) {
+    if (!cells.length) return;
+    const seen = visibleRectangle(view, cells[0].rect);
+    const isUseful = view.zoom > 1.001 || live.isAdjusted || overlay !== "off";
+    this.look(seen && isUseful ? toSource(seen.place, scene.scale) : null);
   }
 
   /** A promise of the tiles that a rectangle needs; at most as many as there are slots. */
