@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -182,3 +184,30 @@ def test_every_engine_gives_the_lattice_of_the_shipped_weights(
     for size in (*SIZES, (256, 256)):
         pixels = picture(*size)
         assert np.abs(lattice_of(page, pixels) - expected(shipped, pixels)).max() < EXACT[precision]
+
+
+TIME_ONE_THREAD = """([weights, side]) => {
+  window.alone ??= new WasmEngine(new SwiftNetwork(Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0)).buffer));
+  const rgb = Float32Array.from({ length: 3 * side * side }, (_, k) => (k % 251) / 251);
+  alone.run(rgb, side, side);
+  const started = performance.now();
+  alone.run(rgb, side, side);
+  return performance.now() - started;
+}"""
+
+
+@pytest.mark.slow
+def test_one_thread_of_webassembly_takes_at_most_six_times_as_long_as_torch(page: Any, shipped: Swift) -> None:
+    pixels = picture(256, 256)
+    text = text_of(encoder_weights())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    took: dict[str, float] = {"torch": math.inf, "webassembly": math.inf}
+    for _ in range(3):
+        started = time.perf_counter()
+        expected(shipped, pixels)
+        took["torch"] = min(took["torch"], 1000 * (time.perf_counter() - started))
+        took["webassembly"] = min(took["webassembly"], page.evaluate(TIME_ONE_THREAD, [text, 256]))
+    torch.set_num_threads(threads)
+    print(f"256 x 256, one thread: torch {took['torch']:.0f} ms, WebAssembly {took['webassembly']:.0f} ms")
+    assert took["webassembly"] <= 6 * took["torch"]
