@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gsr_app.core.pixels import has_alpha
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
 from gsr_app.ui.files import url_of
 from gsr_app.ui.plots import add_runs
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
-from gsr_app.viewer import comparison
+from gsr_app.viewer import comparison, encoder
 from gsr_app.viewer.comparison import CompareJob, CompareRequest
 from gsr_app.viewer.contract import PaneProgress, PaneSpec, Scene
 from gsr_app.viewer.foreign import foreign_pane
@@ -57,12 +58,34 @@ def preview(app: AppState, path: str) -> tuple[Scene, Wear]:
     return scene, measure_wear(source.pixels, source.meta.jpeg_quality)
 
 
-def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:
-    """Run every method; a scene at every update. Closing the iterator stops the work."""
+def why_not_in_browser(job: CompareJob) -> str:
+    """What a browser cannot do of a run; nothing where it can make Swift's result as well as the server."""
+    if job.scoring is not None:
+        return "to be scored"
+    if job.repeats > 1:
+        return "to be timed"
+    if job.part is not None:
+        return "for a detail"
+    if job.source.pixels.dtype != np.uint8 or has_alpha(job.source.pixels):
+        return "to keep more than 8 bits or transparency"
+    return ""
+
+
+def compare(app: AppState, visitor: str, job: CompareJob, *, in_browser: bool = False) -> Iterator[Scene]:
+    """Run every method, but for Swift where that is left to the browser; a scene at every update. Closing the iterator
+    stops the work."""
+    why_not = why_not_in_browser(job)
+    left = {encoder.METHOD} if in_browser and not why_not else set[str]()
+    note = f"made on the server {why_not}" if in_browser and why_not else ""
     scene = comparison.first_scene(job, app.sink)
+    scene = replace(scene, panes=tuple(replace(pane, here=pane.id in left) for pane in scene.panes))
     yield scene
     panes = {pane.id: pane for pane in scene.panes}
-    works = {one.id: _work(app, job, one) for one in job.methods}
+    works = {
+        one.id: _work(app, job, one, note if one.id == encoder.METHOD else "")
+        for one in job.methods
+        if one.id not in left
+    }
     works.update({one.id: _reading(app, job, one) for one in job.results})
     for update in app.runs.follow("compare", visitor, works):
         panes.update(update.events)
@@ -76,7 +99,7 @@ def compare(app: AppState, visitor: str, job: CompareJob) -> Iterator[Scene]:
         add_runs(app.history, visitor, scene)
 
 
-def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
+def _work(app: AppState, job: CompareJob, method: Method, note: str = "") -> Work[PaneSpec]:
     pane = waiting_pane(method)
 
     def run(send: Callable[[PaneSpec], None], cancelled: Callable[[], bool]) -> None:
@@ -89,7 +112,7 @@ def _work(app: AppState, job: CompareJob, method: Method) -> Work[PaneSpec]:
         if done.timing and job.part is None and not comparison.uses_cached_field(method, done.timing):
             (height, width), (rows, columns) = job.source.size, job.output_size
             app.estimates.learn(registry.without_strength(method.id), done.timing, height * width, rows * columns)
-        send(done)
+        send(replace(done, warnings=(*done.warnings, note)) if note else done)
 
     failed = lambda error: replace(pane, state="failed", error=error)  # noqa: E731
     return Work(method.title, run, replace(pane, state="cancelled"), failed)

@@ -38,7 +38,8 @@ def _asked(app: AppState, request: dict[str, Any]) -> _Asked:
     wanted = request.get("pages") or [request]
     if not isinstance(wanted, list) or len(wanted) > MOST_PAGES:
         raise InvalidArgument(f"A report has at most {MOST_PAGES} pictures.")
-    scenes = [app.scenes.get(request_of(one).get("run")) for one in wanted]
+    found = [app.scenes.get(request_of(one).get("run")) for one in wanted]
+    scenes = [replace(scene, panes=tuple(pane for pane in scene.panes if not pane.here)) for scene in found]
     pages = [_page(scene, one.get("regions")) for scene, one in zip(scenes, wanted, strict=True)]
     name = pages[0].title if len(pages) == 1 else f"{len(pages)} pictures"
     ids = {pane.id for scene in scenes for pane in scene.panes}

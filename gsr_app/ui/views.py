@@ -23,6 +23,7 @@ from gsr_app.ui.reports import MOST_GAUSSIANS
 from gsr_app.ui.state import AppState
 from gsr_app.ui.visits import Client
 from gsr_app.viewer.comparison import pack_handle
+from gsr_app.viewer.page.build import encoder_file
 from gsr_app.viewer.png import encode_png
 
 log = logging.getLogger("gsr")
@@ -89,6 +90,11 @@ def field_bytes(app: AppState, data: object) -> dict[str, Any]:
     return {"url": url_of(app.files.put(packed, ".gsr.gz", "field")), "count": handle.count, "bytes": len(packed)}
 
 
+def encoder(app: AppState, data: object) -> dict[str, Any]:
+    """The scripts and weights with which a browser runs Swift."""
+    return {"url": url_of(app.files.put(encoder_file(), ".json.gz", "encoder"))}
+
+
 def server_functions(app: AppState) -> list[Callable[..., Any]]:
     """The viewer's server functions, by the names that its page calls."""
 
@@ -117,5 +123,6 @@ def server_functions(app: AppState) -> list[Callable[..., Any]]:
     return [
         named("render_view", render_view),
         named("field_bytes", queued(field_bytes)),
+        named("encoder", queued(encoder)),
         *(named(name, queued(work)) for name, work in saved.items()),
     ]

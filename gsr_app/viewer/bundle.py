@@ -25,10 +25,10 @@ def read(name: str) -> str:
 
 
 @functools.cache
-def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
+def modules(beside: Path | None = None, only: str = "") -> tuple[tuple[str, str], ...]:
     """(name, source) of every module of the viewer, each after those that it imports.
 
-    With `beside`: the modules of that folder, and those of the viewer that they import.
+    With `beside`: the modules of that folder, or `only` the one of that name, and all that they import.
     """
     sources = {path.name: path for path in sorted(STATIC.glob("*.js")) if path.name not in _STARTERS}
     wanted = sorted(beside.glob("*.js")) if beside else list(sources.values())
@@ -50,7 +50,8 @@ def modules(beside: Path | None = None) -> tuple[tuple[str, str], ...]:
         ordered[name] = text
 
     for path in wanted:
-        place(path.name)
+        if path.name == only or not only:
+            place(path.name)
     return tuple(ordered.items())
 
 

@@ -1,4 +1,4 @@
-"""Whole journeys of three visitors, from what they bring to what they take away."""
+"""Whole journeys of visitors, from what they bring to what they take away."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app.core.types import Scale
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
-from tests.browser.conftest import wait_for
+from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import noise
 from tests.browser.test_app import choose, run_to_end, upload
+from tests.browser.test_encoder import picture
+from tests.browser.test_page import check_drawn
 
 pytestmark = pytest.mark.browser
 
@@ -256,3 +259,71 @@ def test_a_picture_is_fitted_inspected_saved_as_gaussians_and_opened_again(
     size = (drawn.shape[1], drawn.shape[0])
     small = np.asarray(shown.convert("RGB").resize(size, Image.Resampling.BOX)).astype(float)
     assert np.abs(small - drawn).mean() < 6
+
+
+SWITCH = "#inbrowser input"
+STRIP = ".gsr-inbrowser"
+SILENT_WORKERS = """() => {
+  window.Worker = class {
+    postMessage({ weights }) { if (weights) setTimeout(() => this.onmessage({ data: "ready" })); }
+    terminate() {}
+  };
+}"""
+
+
+def test_a_slow_server_leads_to_swift_in_the_browser(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    # Two runs of the server, the first of which takes three seconds; this browser has been measured before.
+    page.evaluate("() => localStorage.setItem('gsr-browser-speed', '{\"ms\": 0.001}')")
+    pixels = picture(24, 32)
+    upload(page, pixels, "mine.png")
+    choose(page, "slow")
+    choose(page, "slow", "swift")
+    run_to_end(page)
+    page.locator(STRIP).get_by_text("This browser would take about 0.1 s").wait_for()
+    page.locator(STRIP).get_by_role("button", name="Run Swift in this browser").click()
+    page.locator(f"{SWITCH}:checked").wait_for(state="attached")
+    choose(page, "swift")
+    page.locator("#scaletext input").fill("3")
+    page.locator("#forecast").get_by_text("96 × 72").wait_for()
+    run_to_end(page)
+    # The result is that of the engine, though the server has only sent the picture and the encoder.
+    assert page.locator(f"{STRIP} .gsr-engine").inner_text() == "Swift · WebAssembly"
+    with page.expect_download() as download:
+        page.locator("[data-pane=swift]").get_by_role("link", name="Save").click()
+    assert download.value.suggested_filename == "mine_swift_x3.png"
+    check_drawn(np.asarray(Image.open(download.value.path())), pixels, Scale(3, 3))
+    row = page.locator(".gsr-tablebox tr[data-pane=swift]")
+    assert "not part of reports" in row.inner_text()
+    # Beyond its resolution the browser draws the field.
+    page.evaluate("() => document.querySelector('.gsr-viewer').viewer.look(48, 36, 12)")
+    wait_for(page, "JSON.parse(viewer.element.dataset.state).drawn.includes('swift')")
+    assert state_of(page)["live"] == ["swift"]
+    # What needs the server is made there, and says why.
+    page.locator("#roundtrip input").check()
+    run_to_end(page)
+    assert "made on the server to be scored" in row.inner_text()
+
+
+def test_the_browsers_work_can_be_stopped_and_says_what_failed(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    upload(page, picture(9, 12), "small.png")
+    choose(page, "swift")
+    page.get_by_role("button", name="Advanced").click()
+    page.locator(SWITCH).check()
+    page.route("**/encoder.json.gz", lambda route: route.abort())
+    run = page.locator("#run")
+    run.click()
+    wait_for(page, "viewer.panes.get('swift')?.failed")
+    assert "Run it on the server" in page.locator(".gsr-message").inner_text()
+    page.unroute("**/encoder.json.gz")
+    # An engine that never answers.
+    page.evaluate(SILENT_WORKERS)
+    run.click()
+    page.locator(STRIP).get_by_role("button", name="Stop").click()
+    wait_for(page, "viewer.panes.get('swift').spec.state === 'cancelled' && !viewer.scene.running")
+    assert page.locator(STRIP).is_hidden()

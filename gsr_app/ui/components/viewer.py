@@ -14,8 +14,10 @@ from gsr_app.viewer.contract import Album, Scene, as_json
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
 # constructor is given. The mode and the region of interest are kept in the address of the page.
 _ON_LOAD = """
-modules.then(({ Viewer, Album, Blind, copyText, el }) => {
+modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
   let changed = () => {};
+  let filled = (value) => value; // with what this browser has made of it
+  let madeHere = () => null; // the field of an id, if this browser has made it
   const call = async (name, data) => {
     const answer = await server[name](data);
     if (answer?.error) throw new Error(answer.error);
@@ -32,8 +34,10 @@ modules.then(({ Viewer, Album, Blind, copyText, el }) => {
   };
   const viewer = new Viewer(element.querySelector(".gsr-mount"), {
     renderView: (id, r, [w, h]) => call("render_view", { field: id, ...r, out_width: w, out_height: h }),
-    fieldUrl: async (id) =>
-      id === "first" ? { url: new URL(props.first.field, document.baseURI).href } : call("field_bytes", { field: id }),
+    fieldUrl: async (id) => {
+      if (id === "first") return { url: new URL(props.first.field, document.baseURI).href };
+      return madeHere(id) ?? call("field_bytes", { field: id });
+    },
     report: (pages, carry) => call("report", { pages, carry }),
     planReport: (pages) => call("report", { pages, plan: true }),
     figure: (pages, width) => call("figure", { pages, width }),
@@ -58,7 +62,7 @@ __EXTRA__
     if (props.first) leaveBlind();
     const isFirst = viewer.isIntroduction;
     viewer.isIntroduction = false;
-    album.take(props.value);
+    album.take(filled(props.value));
     if (props.first && !viewer.scene.source) showFirst();
     else if (isFirst && props.first) viewer.setMode(requestedMode ?? "grid");
     changed();
@@ -92,7 +96,8 @@ class ViewerComponent(gr.HTML):
         first: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        scripts = [(STATIC / name).read_text(encoding="utf-8") for name in ("compare.js", "detail.js", "drop.js")]
+        names = ("compare.js", "detail.js", "drop.js", "inbrowser.js")
+        scripts = [(STATIC / name).read_text(encoding="utf-8") for name in names]
         extra = "\n".join([*scripts, "changed = refresh;"]) if first else ""
         options = {"elem_id": "viewer", **options}
         fixed: dict[str, Any] = {

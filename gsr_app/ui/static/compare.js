@@ -235,6 +235,7 @@ addEventListener("pagehide", keep);
 function refresh() {
   restore();
   keep();
+  followView();
   const { scene } = viewer;
   const isFirst = scene.source?.key === FIRST && !viewer.blind;
   welcome.hidden = !isFirst;

@@ -27,6 +27,7 @@ from gsr_app.viewer.results import name_result
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _SCALE_CHANGED = "() => { document.dispatchEvent(new Event('gsr-scale')); }"
 _FIRST_METHODS = ("swift", "bicubic")
+_SEVERAL_HERE = rail.note("Several pictures are made on the server.")
 _RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
 
 
@@ -101,6 +102,7 @@ def build(app: AppState) -> None:
                     elem_id="protocol",
                 )
                 axes = gr.Checkbox(label="Separate axes", container=False, elem_id="axes")
+                in_browser = gr.Checkbox(label="Run Swift in this browser", container=False, elem_id="inbrowser")
                 repeats = gr.Slider(
                     1, 15, 1, step=1, label="Runs per method (median is shown)", elem_id="repeats", buttons=[]
                 )
@@ -116,16 +118,20 @@ def build(app: AppState) -> None:
 
     # ---- events
 
-    inputs: list[Any] = [picture, methods, scale, reference, round_trip, protocol, repeats, others, results, strength]
+    inputs: list[Any] = [
+        picture, methods, scale, reference, round_trip, protocol, repeats, others, results, strength, in_browser,
+    ]  # fmt: skip
 
     def start(
         path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, more: Any, made: Any, much: Any,
-        request: gr.Request,
+        here: Any, request: gr.Request,
     ) -> Iterator[Any]:  # fmt: skip
         chosen = compare.at_strength(ids, much)
         wanted = CompareRequest(path, chosen, str(text), ref, bool(trip), str(name), _whole(runs))
         over = "" if path or more else _RESULTS_ALONE
-        yield from show(lambda: albums.requests_of(wanted, more, made), over, request)
+        if here and more:
+            over = _SEVERAL_HERE
+        yield from show(lambda: albums.requests_of(wanted, more, made), over, request, in_browser=bool(here))
 
     def try_detail(
         path: Any, ids: Any, text: Any, runs: Any, much: Any, event: gr.EventData, request: gr.Request
@@ -137,11 +143,13 @@ def build(app: AppState) -> None:
 
         yield from show(wanted, "", request)
 
-    def show(wanted: Callable[[], list[CompareRequest]], over: str, request: gr.Request) -> Iterator[Any]:
+    def show(
+        wanted: Callable[[], list[CompareRequest]], over: str, request: gr.Request, *, in_browser: bool = False
+    ) -> Iterator[Any]:
         begun = False
         try:
             shown = None
-            for shown in _shown(app, rail.visitor(request), wanted()):
+            for shown in _shown(app, rail.visitor(request), wanted(), in_browser=in_browser):
                 yield shown, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
                 begun = True
             yield shown, *rail.buttons(False, over)
@@ -253,14 +261,14 @@ def build(app: AppState) -> None:
     )
 
 
-def _shown(app: AppState, visitor: str, requests: list[CompareRequest]) -> Iterator[Scene | Album]:
+def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_browser: bool) -> Iterator[Scene | Album]:
     if len(requests) > 1:
         yield from albums.run_all(app, visitor, requests)
         return
     job = compare.prepare(app, requests[0])
     if job.has_source:
         app.pictures.put(str(requests[0].image), job.key)
-    yield from compare.compare(app, visitor, job)
+    yield from compare.compare(app, visitor, job, in_browser=in_browser)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------

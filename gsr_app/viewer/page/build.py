@@ -7,6 +7,7 @@ can be installed as an app, which then works offline.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -60,6 +61,15 @@ def page_data(weights: bytes | None = None, picture: tuple[str, bytes] | None = 
         "licence": registry.method(encoder.METHOD).weights_licence,
         "picture": picture and {"name": picture[0], "data": _text_of(picture[1])},
     }
+
+
+def encoder_file(weights: bytes | None = None) -> bytes:
+    """What a page with a viewer of its own loads to run Swift: JSON of the scripts and the weights, compressed."""
+    parts = {
+        "modules": bundle.modules(bundle.PAGE, "browserswift.js"),
+        "weights": _text_of(weights or encoder.encoder_weights()),
+    }
+    return gzip.compress(json.dumps(parts, separators=(",", ":")).encode(), 6, mtime=0)
 
 
 def page_css() -> str:

@@ -130,7 +130,7 @@ export class Dock {
         ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
         totalMs(s), s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
         s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.flip, s.metrics?.convention,
-        s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats, s.elsewhere ? "elsewhere" : "here",
+        s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats, s.elsewhere ? "elsewhere" : s.here ? "in the browser" : "here",
       ]);
     return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";
   }

@@ -42,9 +42,7 @@ export class Field {
     if (!answer.ok) throw new Error(`The Gaussians could not be fetched (${answer.status}).`);
     let received = 0;
     const transform = (chunk, out) => (progress?.((received += chunk.byteLength)), out.enqueue(chunk));
-    const body = await new Response(answer.body.pipeThrough(new TransformStream({ transform }))).arrayBuffer();
-    if (new DataView(body).getUint16(0) !== 0x1f8b) return new Field(body);
-    return new Field(await new Response(new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+    return new Field(await unzipped(await new Response(answer.body.pipeThrough(new TransformStream({ transform }))).arrayBuffer()));
   }
 
   #measure() {
@@ -52,6 +50,12 @@ export class Field {
     this.areas = new Float32Array(this.ends.length);
     for (let cell = 0; cell < this.areas.length; cell++) measureCell(this, cell);
   }
+}
+
+/** The bytes of a file, gzipped or not. */
+export async function unzipped(body) {
+  if (body.byteLength < 2 || new DataView(body).getUint16(0) !== 0x1f8b) return body;
+  return new Response(new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 /** Find the box that the Gaussians of a cell reach, and the area of their quads. */

@@ -15,7 +15,7 @@ export class ReportDialog {
   /** Let the user choose, then make the report and download it. `setStatus` shows the progress. */
   async open(setStatus) {
     const { scene, savedPages, services } = this.viewer;
-    if (!scene.panes.some((spec) => spec.field?.id)) return this.#make([], setStatus);
+    if (!scene.panes.some((spec) => spec.field?.id && !spec.here)) return this.#make([], setStatus);
     setStatus("Measuring …");
     const plan = await services.planReport(savedPages);
     setStatus("");

@@ -13,6 +13,7 @@ export class SwiftNetwork {
     const { texts } = file;
     if (texts.version !== "1") throw new Error(`The weights have format ${texts.version}; this page reads format 1.`);
     this.config = JSON.parse(texts.config);
+    this.id = texts.weights;
     const numbers = (name) => {
       if (texts.precision === "float32") return file.array(name, Float32Array);
       const [codes, largest] = [file.array(name, Uint16Array), Array.from(file.array(`${name}.largest`, Uint16Array), half)];
