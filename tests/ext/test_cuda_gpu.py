@@ -6,12 +6,17 @@ import math
 import multiprocessing
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.fitting.fitter import Fitter
+from gsr_app.fitting.options import FitOptions
 from gsr_app.ops import backend, cuda, reference, splat
+from gsr_app.training.degrade_batch import degrade_batch
+from gsr_app.training.recipe import Degradation
 from tests.ops.gaussians import Scene, lattice, scatter
 
 pytestmark = pytest.mark.gpu
@@ -138,6 +143,25 @@ def test_a_cuda_graph_records_drawing_and_gradients() -> None:
     graph.replay()
     assert all(torch.equal(x, y) for x, y in zip(found, true, strict=True))
     assert cuda.reserve.lacking(scene[0].cuda().device).item() == 0
+
+
+def test_a_fit_is_recorded_and_reaches_what_it_reaches_on_a_cpu() -> None:
+    y, x = torch.meshgrid(torch.linspace(0, 9, 64), torch.linspace(0, 7, 64), indexing="ij")
+    image = torch.stack([x.sin() * y.cos(), (x * y / 5).sin(), (x - y).cos()]).mul(0.4).add(0.5)
+    options = FitOptions(start="random", gaussians=400, steps=120)
+    on_cpu, here = (Fitter(image, options, device=device) for device in ("cpu", "cuda"))
+    reached = [list(one.run(report_seconds=60))[-1].psnr for one in (on_cpu, here)]
+    assert reached[1] == pytest.approx(reached[0], abs=0.5)
+    assert here.recorded is not None
+    assert here.recorded.reason == ""
+
+
+def test_patches_are_degraded_as_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    how = Degradation(share=1.0, noise_share=0.0)  # noise is the device's own
+    hr = torch.rand(8, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)  # as in a training
+    found, true = (degrade_batch(np.random.default_rng(5), hr.to(at), (48, 48), how).cpu() for at in ("cuda", "cpu"))
+    assert float((found - true).abs().mean()) < 0.2 / 255
 
 
 def test_drawing_follows_torchs_current_stream() -> None:

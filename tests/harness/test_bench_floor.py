@@ -17,6 +17,15 @@ def test_the_page_states_what_the_formulas_give() -> None:
         (row,) = [line for line in page.splitlines() if line.startswith(f"| {kernel.name} ")]
         assert f"| {kernel.predicted_ms(2_073_600):.3f} |" in row
         assert f"| {kernel.bytes:.0f} |" in row
+    assert f"| {1e3 / bench_floor.fit_step_ms(50_000):,.0f} |" in page
+    assert f"| {sum(one.predicted_ms(8_294_400) for one in bench_floor.kernels(4.0)[:5]):.2f} |" in page
+
+
+def test_the_work_of_a_network_bounds_its_time() -> None:
+    work = bench_floor.Work(flops=6e6, bytes=3.3e6).enlarged(1e6)
+    assert work.floor_ms("fp32") == pytest.approx(1000)
+    assert work.floor_ms("bf16") == pytest.approx(500)
+    assert bench_floor.Work(flops=6e12, bytes=3.3e6).floor_ms("fp32") == pytest.approx(100)
 
 
 @pytest.mark.parametrize("scale", bench_floor.SCENES)
