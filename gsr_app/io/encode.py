@@ -14,7 +14,7 @@ from gsr_app.io import heif, jpeg, png
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
 from gsr_app.io.icc import describe, is_srgb, make_profile
 from gsr_app.io.metadata import icc_space, xmp_with_text
-from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata, Text
+from gsr_app.io.picture import MM_PER_INCH, UNKNOWN_DPI, Metadata, Picture, Text
 from gsr_app.io.vips import explaining, load_vips
 
 _TEXT_PREFIX = "gsr:"
@@ -62,13 +62,17 @@ class Storage:
         if layout.has_alpha and not fmt.holds_alpha:
             notes.append(f"{fmt.name} has no alpha: transparent parts became white.")
         grey = layout.colors == 1 and fmt.holds_grey
-        if meta.icc is not None and icc_space(meta.icc) != ("GRAY" if grey else "RGB"):
+        if meta.icc is not None and not _fits(meta.icc, grey=grey):
             notes.append(f"The {icc_space(meta.icc)} profile does not fit the written channels and was left out.")
             meta = replace(meta, icc=None)
         meta, color_notes = _fit_color(meta, fmt, grey=grey)
         notes += color_notes
         channels = (1 if grey else 3) + (layout.has_alpha and fmt.holds_alpha)
         return cls(fmt, size, Layout(DTYPES[depth], 0 if channels == 1 else channels), meta, tuple(notes))
+
+
+def _fits(icc: bytes, *, grey: bool) -> bool:
+    return icc_space(icc) == ("GRAY" if grey else "RGB")
 
 
 def _fit_color(meta: Metadata, fmt: Format, *, grey: bool) -> tuple[Metadata, list[str]]:
@@ -124,6 +128,15 @@ def save(
         if fmt.id == "avif" and meta.color.cicp is not None and not heif.set_nclx(path, *meta.color.cicp[:2]):
             notes += (f"AVIF was written without what the colours mean ({describe(meta.color)}). PNG keeps that.",)
     return notes
+
+
+def add_metadata(data: bytes, picture: Picture) -> bytes:
+    """The file of an 8-bit picture as PNG, with all that `write_image` would write beside the pixels."""
+    meta = picture.meta
+    icc = meta.icc if meta.icc is not None and _fits(meta.icc, grey=picture.layout.colors == 1) else None
+    profile = b"" if icc is None else png.profile_chunk(icc)
+    colors = png.color_chunks(meta.color, has_profile=icc is not None)
+    return png.insert(data, colors + profile, _png_chunks(meta, {}))
 
 
 def _png_chunks(meta: Metadata, text: Mapping[str, str]) -> bytes:

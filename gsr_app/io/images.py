@@ -11,7 +11,7 @@ import numpy as np
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError, printable
 from gsr_app.io.decode import open_image
-from gsr_app.io.encode import Storage, Written, check_size, check_target, save
+from gsr_app.io.encode import Storage, Written, add_metadata, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture
 from gsr_app.io.rows import RowReader, RowWriter
@@ -66,6 +66,7 @@ __all__ = [
     "RowReader",
     "RowWriter",
     "Written",
+    "add_metadata",
     "check_output",
     "read_image",
     "read_metadata",

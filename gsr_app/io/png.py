@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -199,6 +200,10 @@ def text_chunk(text: Text) -> bytes:
     return chunk(b"iTXt", keyword + (b"\0\1\0" if packed else b"\0\0\0") + titles + body)
 
 
+def profile_chunk(icc: bytes) -> bytes:
+    return chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc))
+
+
 def xmp_chunk(xmp: bytes) -> bytes:
     return chunk(b"iTXt", _XMP_KEYWORD.encode() + b"\0\0\0\0\0" + xmp)
 
@@ -219,6 +224,13 @@ def save(image: Any, path: Path, options: Mapping[str, Any], first: bytes, other
     """
     with path.open("wb") as file:
         encode_through("pngsave_target", image, _Output(file, first, others).write, {**options, "keep": "icc"})
+
+
+def insert(data: bytes, first: bytes, others: bytes) -> bytes:
+    """A complete file with more chunks: `first` after the header, `others` before the pixels."""
+    file = io.BytesIO()
+    _Output(file, first, others).write(data)
+    return file.getvalue()
 
 
 class _Output:

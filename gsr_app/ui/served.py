@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import FieldHandle
-from gsr_app.io.images import Metadata, Picture, write_image
+from gsr_app.io.images import Metadata, Picture, add_metadata, write_image
 from gsr_app.io.picture import NO_COLOR_TAGS
 from gsr_app.ui.files import Files, url_of
 from gsr_app.ui.store import BoundedStore
@@ -33,17 +34,23 @@ class ServedSink:
 
     def put_result(self, pane_id: str, pixels: NDArray[Any], source: Picture, name: str) -> Stored:
         started = time.perf_counter()
-        screen = self.files.put(encode_png(pixels), ".png", name)
+        encoded = encode_png(pixels)
+        screen = self.files.put(encoded, ".png", name)
         write_ms = 1000 * (time.perf_counter() - started)
-        kept = screen
-        if pixels.dtype != np.uint8 or _has_metadata(source.meta):
-            kept = self.files.new(".png", name)
-            try:
-                write_image(kept, Picture(pixels, source.meta))
-            except GsrError as error:
-                log.warning("The result is offered as 8 bits: %s", error)
-                kept = screen
+        try:
+            kept = self._keep(encoded, Picture(pixels, source.meta), name) or screen
+        except GsrError as error:
+            log.warning("The result is offered as 8 bits: %s", error)
+            kept = screen
         return Stored(url_of(screen), url_of(kept), f"{name}.png", write_ms)
+
+    def _keep(self, encoded: bytes, picture: Picture, name: str) -> Path | None:
+        """The file to keep, where it holds more than the screen's; encoded anew only where it has more bits."""
+        if picture.pixels.dtype != np.uint8:
+            kept = self.files.new(".png", name)
+            write_image(kept, picture)
+            return kept
+        return self.files.put(add_metadata(encoded, picture), ".png", name) if _has_metadata(picture.meta) else None
 
     def put_field(self, pane_id: str, handle: FieldHandle) -> PaneField:
         return PaneField(self.handles.put(handle), handle.count)

@@ -14,11 +14,14 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.types import FieldHandle
 from gsr_app.engine.session import Session
 from gsr_app.io.fields import load_field
-from gsr_app.io.images import Picture, read_image, write_image
+from gsr_app.io.icc import make_profile
+from gsr_app.io.images import Metadata, Picture, add_metadata, read_image, write_image
+from gsr_app.io.picture import ColorTags, Text
 from gsr_app.models.registry import catalogue
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareRequest, Limits
 from gsr_app.viewer.contract import PaneProgress
+from gsr_app.viewer.png import encode_png
 from gsr_app.viewer.sink import ReportSink
 
 METHODS = list(catalogue().values())
@@ -158,3 +161,19 @@ def test_the_file_to_keep_is_written_only_where_it_holds_more_than_the_screens(t
         np.testing.assert_array_equal(kept.pixels, result)
         # PNG counts whole pixels per metre.
         assert kept.meta.dpi == (source.meta.dpi and pytest.approx(source.meta.dpi, abs=0.0254 / 2))
+
+
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+def test_metadata_is_put_into_an_encoded_file_as_into_a_written_one(tmp_path: Path, channels: int) -> None:
+    shape = (8, 9, channels) if channels else (8, 9)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    icc = make_profile(ColorTags(cicp=(12, 13, True)), grey=channels < 3)
+    texts = (Text("Author", "somebody"), Text("Title", "Ω"))
+    about = Metadata(icc=icc, dpi=(300.0, 72.0), comments=texts, exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    write_image(tmp_path / "written.png", Picture(pixels, about))
+    (tmp_path / "put.png").write_bytes(add_metadata(encode_png(pixels), Picture(pixels, about)))
+    written, put = (read_image(tmp_path / f"{name}.png") for name in ("written", "put"))
+    np.testing.assert_array_equal(put.pixels, pixels)
+    assert replace(put.meta, source=None) == replace(written.meta, source=None)
+    assert put.meta.icc == icc
+    assert Image.open(tmp_path / "put.png").info["icc_profile"] == icc
