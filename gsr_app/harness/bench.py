@@ -22,6 +22,7 @@ BENCHES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("OLD.csv", "NEW.csv"), help="say what became slower")
+    parser.add_argument("--warn", action="store_true", help="with --compare: only what became worse, and no error code")
     parser.add_argument("--report", action="store_true", help="write the page of all kept results from their CSVs")
     benches = parser.add_subparsers(dest="bench", metavar="{" + ",".join(BENCHES) + "}")
     for name, (module, summary) in BENCHES.items():
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         from gsr_app.harness import bench_compare
 
-        return bench_compare.run(*arguments.compare)
+        return bench_compare.run(*arguments.compare, only_warns=arguments.warn)
     if arguments.report:
         from gsr_app.harness import bench_page
 

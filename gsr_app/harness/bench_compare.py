@@ -57,8 +57,8 @@ def _judge(old: Measure, new: Measure, pace: float) -> Verdict:
     return "better" if (difference > 0) == (old.unit in _MORE_IS_BETTER) else "worse"
 
 
-def run(old_path: Path, new_path: Path) -> int:
-    """Print the comparison; 1 when something became worse."""
+def run(old_path: Path, new_path: Path, *, only_warns: bool = False) -> int:
+    """Print the comparison, or only what became worse; 1 when something did, and it is not a mere warning."""
     (old_conditions, old), (new_conditions, new) = read_csv(old_path), read_csv(new_path)
     units = [float(one.get("matmul_unit_ms", 0) or 0) for one in (old_conditions, new_conditions)]
     ratio = units[1] / units[0] if all(units) else 1.0
@@ -69,9 +69,12 @@ def run(old_path: Path, new_path: Path) -> int:
             print(f"note: {key} differs: {old_conditions.get(key)} then, {new_conditions.get(key)} now")
     wide = max(len(f"{one.case}  {one.metric}") for one in changes) + 2
     for one in changes:
+        if only_warns and one.verdict != "worse":
+            continue
         old_text, new_text = ("–" if value is None else f"{value:,.4g}" for value in (one.old, one.new))
         factor = "" if one.ratio is None else f"x{one.ratio:.2f}"
         print(f"{f'{one.case}  {one.metric}':<{wide}}{old_text:>12}{new_text:>12}{factor:>8}  {one.verdict}")
     worse = sum(one.verdict == "worse" for one in changes)
-    print(f"{worse} of {len(changes)} figures became worse by more than the noise.")
-    return 1 if worse else 0
+    known = sum(one.verdict not in ("new", "gone") for one in changes) if only_warns else len(changes)
+    print(f"{worse} of {known} figures became worse by more than the noise.")
+    return 1 if worse and not only_warns else 0

@@ -80,9 +80,9 @@ class Conditions:
 def add_common_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None:
     """The arguments that all benchmarks have; `quick` says what a quick run leaves out."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--quick", action="store_true", help=f"{quick}; writes no CSV")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}; writes a CSV only where --out is given")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the CSV (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help=f"folder for the CSV (default: {FOLDER})")
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -147,9 +147,9 @@ def publish(
     detail: Sequence[Any] = (),
     has_table: bool = True,  # False: the benchmark has printed its own
 ) -> None:
-    """Print a run, as one JSON document or a table, and write its CSV; a quick run is a smoke test and writes none."""
-    if not arguments.quick:
-        write_csv(arguments.out / f"{name}-{conditions.slug}.csv", measures, conditions)
+    """Print a run, as one JSON document or a table, and write its CSV; those that are kept are of whole runs."""
+    if arguments.out or not arguments.quick:
+        write_csv((arguments.out or FOLDER) / f"{name}-{conditions.slug}.csv", measures, conditions)
     if arguments.json:
         document = {
             "bench": name,

@@ -107,6 +107,11 @@ def test_the_comparison_names_what_came_and_went(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr().out
     for word in ("x2.00  worse", "gone", "new", "1 of 3 figures became worse"):
         assert word in printed
+    assert cli.main(["bench", "--warn", "--compare", str(tmp_path / "old.csv"), str(tmp_path / "new.csv")]) == 0
+    warned = capsys.readouterr().out
+    assert "x2.00  worse" in warned
+    assert "gone" not in warned
+    assert "1 of 1 figures became worse" in warned
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
