@@ -152,6 +152,8 @@ async function switchOn() {
     if (find()?.checked === false) find().click();
     await new Promise((next) => setTimeout(next, 50));
   }
+  strip.replaceChildren(el("span", { role: "status" }, "From the next run on, Swift runs in this browser. The switch is under Advanced."));
+  strip.hidden = false;
 }
 
 async function suggest(took, { run, source }) {
