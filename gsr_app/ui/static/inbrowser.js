@@ -163,7 +163,7 @@ async function suggest(took, { run, source }) {
   remember({ ms: rate });
   const expected = rate * source.width * source.height;
   if (expected > WORTH * took || viewer.scene.run !== run) return;
-  const seconds = (value) => `${Math.max(0.1, value / 1000).toFixed(value < 9500 ? 1 : 0)} s`;
+  const seconds = (value) => `${Math.max(0.1, value / 1000).toFixed(value < 9500 ? 1 : 0)}\u00a0s`;
   const answer = (act) => () => ((strip.hidden = true), act());
   strip.replaceChildren(
     el("span", { role: "status" }, `Swift took ${seconds(took)} on the server. This browser would take about ${seconds(expected)}.`),
