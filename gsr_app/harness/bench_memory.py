@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="4")
     parser.add_argument("--limit-gb", type=float, default=6.0, help="stop above this peak (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=90.0, help="start no further size after this long")
-    bench_record.add_common_arguments(parser, quick="two small sizes")
+    bench_record.add_common_arguments(parser, quick="one small size")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Doubling the side asks for four times the time and, untiled, four times the memory.
         elapsed = time.monotonic() - began
         too_long = elapsed + 4 * total_ms / 1e3 > arguments.seconds
-        if peak > arguments.limit_gb * 1e9 or too_long or (arguments.quick and side >= 128):
+        if peak > arguments.limit_gb * 1e9 or too_long or arguments.quick:
             break
         side *= 2
     conditions = bench_record.read_conditions(arguments.device)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from gsr_app.core.errors import GsrError
 from gsr_app.core.extras import needs_extra
 
 T = TypeVar("T")
+_DEVICES = "auto, cpu, cuda, cuda:1, mps"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", type=_checked(_read_host, "a host name or address"), help="who may connect; 0.0.0.0 for all"
     )
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--device", type=_checked(_read_device, _DEVICES), default="auto", help=_DEVICES)
     parser.add_argument(
         "--weights-dir", type=_checked(_read_folder, "a folder that is there"),
         help="your own weight files, looked at first: GSR_WEIGHTS_DIR",
@@ -121,6 +123,12 @@ def _checked(read: Callable[[str], T], supported: str) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"this is not supported here; supported: {supported}") from None
 
     return checked
+
+
+def _read_device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):  # whether the machine has it is seen with torch
+        raise ValueError(text)
+    return text
 
 
 def _read_host(text: str) -> str:

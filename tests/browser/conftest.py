@@ -35,12 +35,17 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Pages that fail the test when a script fails or reads what the contract does not have."""
+    """Pages that fail the test when a script fails or reads what the contract does not have.
+
+    Less motion is wanted there: the first screen, which moves until it is touched, would take a core from the tests.
+    """
     contexts: list[Any] = []
     problems: list[str] = []
 
     def make(**options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **options})
+        context = browser.new_context(
+            **{"viewport": {"width": 1000, "height": 700}, "reduced_motion": "reduce", **options}
+        )
         context.set_default_timeout(90_000)
         contexts.append(context)
         page = context.new_page()

@@ -42,7 +42,7 @@ def wide_picture() -> np.ndarray:
 
 def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page: Any) -> None:
     assert sum(path.stat().st_size for path in PICTURES.iterdir()) < 300_000
-    page = open_page()
+    page = open_page(reduced_motion="no-preference")
     assert "Enlarge any picture to any size." in page.locator(".gsr-welcome").inner_text()
     for name in ("Try your picture", "Zoom into the Gaussians", "Judge blind"):
         assert page.get_by_role("button", name=name, exact=True).first.is_visible()
@@ -82,7 +82,7 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page:
 
 
 def test_the_first_screen_stands_still_where_less_motion_is_wanted(open_page: Any) -> None:
-    page = open_page(reduced_motion="reduce")
+    page = open_page()
     wait_for(page, "viewer.shown.every((p) => p.picture)")
     page.wait_for_timeout(300)
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.wipe") == 0.5

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +24,7 @@ from gsr_app.harness.tables import Row, find_published, summarise, write_tables
 from gsr_app.io.images import Picture, write_image
 from gsr_app.models import build
 from tests.harness.dying import DiesOnce
+from tests.processes import start_gsr
 
 
 @pytest.fixture
@@ -121,15 +120,12 @@ def test_a_job_is_kept_when_a_process_dies_while_it_is_handed_over(monkeypatch: 
 
 
 def test_a_killed_run_continues_and_writes_the_same_tables(dataset: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "gsr_app", "eval", str(dataset), "--methods", "bicubic,nearest"]
-    words += ["--scales", "2,2.5", "--out", str(tmp_path / "killed")]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "killed" / "journal_basicsr_psnr+ssim.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count("\n") >= 3):
+    words = ("--methods", "bicubic,nearest", "--scales", "2,2.5", "--out", tmp_path / "killed")
+    program = start_gsr("eval", dataset, *words)
+    while program.code is None and not (journal.exists() and journal.read_text().count("\n") >= 3):
         time.sleep(0.002)
-    process.kill()
-    process.wait()
+    program.kill()
     known = journal.read_text().count("\n")
     assert known >= 3
     with journal.open("a") as file:

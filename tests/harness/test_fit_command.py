@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +19,7 @@ from gsr_app.harness import curves
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import Quantised, load_field, read_facts
 from gsr_app.ops import render
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import start_gsr
 
 
 @pytest.fixture
@@ -125,13 +120,10 @@ def test_a_saved_field_draws_the_same_bits_and_sixteen_bits_cost_little(picture:
 
 
 def test_a_killed_fit_goes_on_from_its_last_state(picture: Path) -> None:
-    command = [sys.executable, "-m", "gsr_app", "fit", str(picture), "--seconds", "120", "--out", "k.gsr"]
-    process = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(ROOT)), stderr=subprocess.DEVNULL)
-    state, deadline = Path("k.fit"), time.monotonic() + 100
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    state = Path("k.fit")
+    program = start_gsr("fit", picture, "--seconds", "120", "--out", "k.gsr")
+    program.wait_for(state.exists)
+    program.kill()
     found = load_state(as_tensor(picture), state)
     assert found.step > 0
     before = found.best_psnr
@@ -140,21 +132,11 @@ def test_a_killed_fit_goes_on_from_its_last_state(picture: Path) -> None:
 
 
 def test_an_interrupted_fit_keeps_the_best(picture: Path) -> None:
-    command = [sys.executable, "-m", "gsr_app", "fit", str(picture), "--seconds", "120", "--out", "i.gsr", "--json"]
-    process = subprocess.Popen(
-        command,
-        env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    deadline = time.monotonic() + 100
-    while not Path("i.fit").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert json.loads(out.strip().splitlines()[-1])["psnr"] > 20
+    program = start_gsr("fit", picture, "--seconds", "120", "--out", "i.gsr", "--json")
+    program.wait_for(Path("i.fit").exists)
+    program.signal(signal.SIGINT)
+    assert program.end(60) == 130
+    assert json.loads(program.said.strip().splitlines()[-1])["psnr"] > 20
     assert len(load_field(Path("i.gsr"))) > 0
 
 

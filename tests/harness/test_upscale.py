@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +14,7 @@ from gsr_app.core.errors import InvalidArgument
 from gsr_app.engine import image_job
 from gsr_app.harness import batch, cli
 from gsr_app.io import images
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import Program, start_gsr, start_python
 
 
 def save(path: Path, height: int = 12, width: int = 9, seed: int = 0, channels: int = 3) -> Path:
@@ -177,6 +173,7 @@ from pathlib import Path
 from gsr_app.harness.cli import main
 import torch, pyvips
 from gsr_app.engine import image_job
+from tests.processes import Program, start_gsr, start_python
 image_job._ROWS_PIXELS = 1 << 20
 code = main(["upscale", sys.argv[1], "-o", sys.argv[2], "--method", "bicubic", "--scale", "2"])
 # Not getrusage: its peak starts with that of the process that started this one.
@@ -194,47 +191,32 @@ def test_a_large_picture_goes_through_in_little_memory(tmp_path: Path) -> None:
     pyvips.Image.black(4500, 4500, bands=3).copy(interpretation="srgb").pngsave(
         str(tmp_path / "big.png"), compression=1
     )
-    script = tmp_path / "limited.py"
-    script.write_text(LIMITED)
-    ended = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "big.png"), str(tmp_path / "out.png")],
-        check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    peak = int(ended.stdout.split("PEAK")[1])
+    program = start_python(LIMITED, tmp_path / "big.png", tmp_path / "out.png")
+    assert program.end() == 0, program.complained
+    peak = int(program.said.split("PEAK")[1])
     print(f"peak memory {peak / 1e6:.0f} MB")
     assert peak < 800e6
     assert images.read_metadata(tmp_path / "out.png")[0] == (9000, 9000)
 
 
-def start(source: Path, out: Path, *, quiet: bool = False) -> subprocess.Popen[str]:
-    words = ["upscale", str(source), "-o", str(out), "--method", "bicubic", "--scale", "2"]
-    pipe = subprocess.DEVNULL if quiet else subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-m", "gsr_app", *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
-
-
-def wait_for_outputs(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while len(list(out.glob("*.png"))) < count:
-        assert process.poll() is None, "it ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def start(source: Path, out: Path) -> Program:
+    return start_gsr("upscale", source, "-o", out, "--method", "bicubic", "--scale", "2")
 
 
 def check_killed_batch(tmp_path: Path, count: int) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     for index in range(count):
         save(source / f"{index:04}.png", 8, 8, seed=index)
-    process = start(source, out, quiet=True)  # nobody reads what it prints: a full pipe would stop it
-    wait_for_outputs(out, count // 2, process)
+    process = start(source, out)
+    process.wait_for(lambda: len(list(out.glob("*.png"))) >= count // 2)
     process.kill()
-    process.wait()
     half = list(out.glob("*.png"))
     assert count // 2 <= len(half) < count
     (out / f".gsr-{process.pid}-0123abcd.part").write_bytes(b"what a kill in the middle of a write leaves")
     before = {path: path.stat().st_mtime_ns for path in half}
-    said, errors = start(source, out).communicate(timeout=300)
-    assert f"{count - len(half)} done, {len(half)} skipped, 0 failed of {count}" in said, errors
+    again = start(source, out)
+    assert again.end() == 0, again.complained
+    assert f"{count - len(half)} done, {len(half)} skipped, 0 failed of {count}" in again.said
     assert len(names(out)) == count, "no stray temporary may stay"
     assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
     for index in range(count):
@@ -258,12 +240,11 @@ def test_an_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
     for index in range(150):
         save(tmp_path / "in" / f"{index:04}.png", 60, 60, seed=index)
     process = start(tmp_path / "in", tmp_path / "out")
-    wait_for_outputs(tmp_path / "out", 5, process)
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "stopped:" in said
-    assert "Traceback" not in errors
+    process.wait_for(lambda: len(list((tmp_path / "out").glob("*.png"))) >= 5)
+    process.signal(signal.SIGINT)
+    assert process.end(60) == 130
+    assert "stopped:" in process.said
+    assert "Traceback" not in process.complained
     assert all(name.endswith("_bicubic_x2.png") and not name.startswith(".") for name in names(tmp_path / "out"))
     for path in (tmp_path / "out").iterdir():
         assert images.read_image(path).size == (120, 120)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +22,7 @@ from gsr_app.engine.session import Session  # noqa: E402
 from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep, upscale_video  # noqa: E402
 from gsr_app.harness.cli import main  # noqa: E402
 from tests import clips  # noqa: E402
+from tests.processes import start_python  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -147,13 +145,9 @@ def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, capsys: pytest.
         "from gsr_app.harness.cli import main\n"
         f"main(['video', {str(source)!r}, '-o', {str(target)!r}, '--method', 'bilinear'])\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == "30":
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    program = start_python(script)
+    program.wait_for(lambda: "30" in program.said.split())
+    program.kill()
     assert not target.exists()
     assert (tmp_path / "out.mp4.parts").is_dir()
     assert video(source, "-o", target, "--json") == 0

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = "someone-gsr.hf.space"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_a_space_serves_the_page_under_its_own_name(tmp_path: Path) -> None:
     space = tmp_path / "space"

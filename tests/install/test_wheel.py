@@ -116,6 +116,7 @@ def test_the_requirements_of_a_space_are_the_core_with_the_app_and_video(metadat
     assert {one for one in tools if one.partition("[")[0] in names} <= of("all")  # the same versions as in the extras
 
 
+@pytest.mark.slow
 @pytest.mark.compiler
 def test_installed_with_the_core_alone_it_upscales_like_the_checkout_and_names_what_is_missing(
     wheel: Path, metadata: Message, tmp_path: Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.harness import train
 from gsr_app.training.recipe import SHIPPED
+from tests.processes import start_gsr
 
 from .test_training import draw_pictures
 
@@ -108,20 +108,12 @@ def test_a_run_can_begin_with_the_averaged_weights_of_another(folder: Path, reci
 
 def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = (str(recipe), "--data", str(folder), "--out", str(out), "--device", "cpu", "--threads", "1")
-    with subprocess.Popen(
-        [sys.executable, "-m", "gsr_app", "train", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline().startswith("step 1/")
-        run.send_signal(signal.SIGINT)
-        _, complaint = run.communicate(timeout=120)
-    assert run.returncode == 130
-    assert "Go on with --resume" in complaint
+    run = start_gsr("train", recipe, "--data", folder, "--out", out, "--device", "cpu", "--threads", "1")
+    run.wait_for(lambda: "\n" in run.said)
+    assert run.said.startswith("step 1/")
+    run.signal(signal.SIGINT)
+    assert run.end(120) == 130
+    assert "Go on with --resume" in run.complained
     assert (out / "last.pt").exists()
 
 

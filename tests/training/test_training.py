@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from gsr_app.training.loop import Trainer
 from gsr_app.training.optim import build_optimizers, follow, orthonormalize, rate_factor
 from gsr_app.training.predict import Wanted, predict
 from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
+from tests.processes import start_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,11 +150,11 @@ def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
         "list(t.run()); torch.save(t.module.state_dict(), out.parent / f'rank{t.team.rank}.pt')\n"
         "torch.distributed.destroy_process_group()\n"
     )
-    place = ("-c", script, str(tmp_path / "run"), str(ROOT), str(Path(__file__).parent))
+    place = (tmp_path / "run", ROOT, Path(__file__).parent)
     port = str(20000 + os.getpid() % 20000)
     env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    team = [subprocess.Popen([sys.executable, *place], env=env | {"RANK": str(rank)}) for rank in range(2)]
-    assert [process.wait(120) for process in team] == [0, 0]
+    team = [start_python(script, *place, environment=env | {"RANK": str(rank)}) for rank in range(2)]
+    assert [process.end(120) for process in team] == [0, 0], [process.complained for process in team]
     one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     start = Trainer(small_recipe(), draw_pictures(3), [], tmp_path / "fresh").module.state_dict()
     for name, value in one.items():

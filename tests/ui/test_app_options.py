@@ -30,6 +30,7 @@ def parse(*words: str) -> argparse.Namespace:
         *(("--max-pixels", value, "a number of pixels") for value in ("nan", "inf", "1e999", "-4", "0", "x", "")),
         *(("--port", value, "from 1 to 65535") for value in ("99999", "0", "-1", "x", "")),
         ("--host", "", "a host name or address"),
+        *(("--device", value, "auto, cpu, cuda, cuda:1, mps") for value in ("", "nonsense", "cuda:", "cpu:0")),
         ("--weights-dir", "/no/such/folder", "a folder that is there"),
         *(("--allowed-hosts", value, "without http://") for value in ("", "https://gsr.example.org", "a:80")),
     ],
@@ -59,7 +60,7 @@ def test_what_is_supported_is_read() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--port", "{free}", "--device", "nonsense"], 2, "device must be auto"),
+        (["--port", "{free}", "--device", "nonsense"], 2, "supported: auto, cpu, cuda, cuda:1, mps"),
         (["--port", "{used}"], 1, "cannot listen at 127.0.0.1, port {used}"),
     ],
 )
