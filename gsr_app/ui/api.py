@@ -90,7 +90,8 @@ def build(app: AppState) -> None:
     def metrics(image: str, reference: str, protocol: str, request: gr.Request) -> dict[str, Any]:
         """Measure PSNR, SSIM and FLIP of an image against a reference, by a protocol or a metric convention.
 
-        Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb, flip}. What the convention does not define is null.
+        Returns {convention, psnr_y, ssim_y, psnr_rgb, ssim_rgb, flip}. What the convention does not define is null;
+        without_flip says why flip is.
         """
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # it imports torch
 
 MOST_METHODS = 6
 MOST_REPEATS = 15
-_MOST_FLIP_PIXELS = 12_000_000  # a megapixel takes about a second
+MOST_FLIP_PIXELS = 12_000_000  # a megapixel takes about a second
 
 
 class Engine(Protocol):
@@ -393,15 +393,16 @@ def compare_pictures(image: NDArray[Any], reference: NDArray[Any], name: str) ->
 
 
 def _has_flip(reference: NDArray[Any]) -> bool:
-    return reference.shape[0] * reference.shape[1] <= _MOST_FLIP_PIXELS
+    return reference.shape[0] * reference.shape[1] <= MOST_FLIP_PIXELS
 
 
 def metrics_of(score: Any, flip: float | None, name: str) -> PaneMetrics:
     """A `Score` as a pane shows it: under its channel, with its convention; and FLIP."""
-    convention = f"{name}: {score.convention}"
+    limit = f"FLIP is computed up to {MOST_FLIP_PIXELS / 1e6:g} megapixels; gsr eval --measures flip has no limit."
+    found = PaneMetrics(f"{name}: {score.convention}", flip=flip, without_flip=limit if flip is None else "")
     if score.convention.channel == "rgb":
-        return PaneMetrics(convention, psnr_rgb=score.psnr_db, ssim_rgb=score.ssim, flip=flip)
-    return PaneMetrics(convention, psnr_y=score.psnr_db, ssim_y=score.ssim, flip=flip)
+        return replace(found, psnr_rgb=score.psnr_db, ssim_rgb=score.ssim)
+    return replace(found, psnr_y=score.psnr_db, ssim_y=score.ssim)
 
 
 def pack_handle(engine: FieldSource, handle: FieldHandle, methods: Sequence[Method]) -> bytes:

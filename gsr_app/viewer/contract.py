@@ -38,6 +38,7 @@ class PaneMetrics:
     psnr_rgb: float | None = None
     ssim_rgb: float | None = None
     flip: float | None = None  # mean error of FLIP, 0 to 1
+    without_flip: str = ""  # why FLIP was not computed, where the others were
 
 
 @dataclass(frozen=True)

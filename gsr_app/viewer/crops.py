@@ -11,6 +11,7 @@ from PIL import Image
 from gsr_app.viewer.contract import PaneSpec, Region, Scene
 
 _LEAST_SSIM_PX = 11  # the window of SSIM
+_MOST_FLIP_PIXELS = 1_000_000  # about a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class CropScore:
-    """On luma, of the crop alone, without a border."""
+    """PSNR and SSIM on luma, and FLIP: of the crop alone, without a border."""
 
     psnr_db: float
     ssim: float | None  # None: the crop is smaller than SSIM's window
+    flip: float | None  # None: not asked for, not computed for the whole picture, or the crop is too large
 
 
 def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
@@ -59,21 +61,22 @@ def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
     return picture.crop(box).convert("RGB")
 
 
-def score_crops(row: Row, cuts: Mapping[str, Image.Image | None]) -> dict[str, CropScore]:
+def score_crops(row: Row, cuts: Mapping[str, Image.Image | None], *, with_flip: bool = False) -> dict[str, CropScore]:
     """The scores of the methods' crops against the reference's, by pane id; none where the sizes differ."""
     truth = next((cuts[pane.id] for pane in row.panes if pane.kind == "reference"), None)
     if truth is None:
         return {}
     return {
-        pane.id: _score(crop, truth)
+        pane.id: _score(crop, truth, with_flip=with_flip and pane.metrics is not None and pane.metrics.flip is not None)
         for pane in row.panes
         if pane.kind == "method" and (crop := cuts[pane.id]) is not None and crop.size == truth.size
     }
 
 
-def _score(crop: Image.Image, truth: Image.Image) -> CropScore:
-    from gsr_app.engine import metrics  # it imports torch
+def _score(crop: Image.Image, truth: Image.Image, *, with_flip: bool) -> CropScore:
+    from gsr_app.engine import flip, metrics  # they import torch
 
     one, two, by = np.asarray(crop), np.asarray(truth), metrics.convention("whole-y")
     ssim = metrics.ssim(one, two, by=by) if min(crop.size) >= _LEAST_SSIM_PX else None
-    return CropScore(metrics.psnr(one, two, by=by), ssim)
+    has_flip = with_flip and crop.width * crop.height <= _MOST_FLIP_PIXELS
+    return CropScore(metrics.psnr(one, two, by=by), ssim, flip.flip(one, two, by=by) if has_flip else None)

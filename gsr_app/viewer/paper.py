@@ -183,12 +183,13 @@ def _title(scene: Scene) -> str:
 def _cells(row: Row, width: float) -> list[_Cell]:
     panes = sorted(row.panes, key=lambda pane: _PLACES[pane.kind])
     cuts = {pane.id: cut(row, pane) for pane in panes}
-    scores = score_crops(row, cuts)
+    scores = score_crops(row, cuts, with_flip=True)
     best = {
         "psnr": max((score.psnr_db for score in scores.values()), default=None),
         "ssim": max((score.ssim for score in scores.values() if score.ssim is not None), default=None),
+        "flip": min((score.flip for score in scores.values() if score.flip is not None), default=None),
     }
-    with_ssim = best["ssim"] is not None
+    title = "PSNR / SSIM" if best["ssim"] is not None else "PSNR"
     names = {pane.id: _wrap(pane.name[:_MOST_LETTERS], width) for pane in panes}
     name_lines = max(len(name) for name in names.values())
     cells: list[_Cell] = []
@@ -197,8 +198,10 @@ def _cells(row: Row, width: float) -> list[_Cell]:
         lines += [(("", False),)] * (name_lines - len(lines)) if scores else []
         if pane.id in scores:
             lines.append(_score_parts(scores[pane.id], best))
+            if (flip := scores[pane.id].flip) is not None:
+                lines.append(((f"{flip:.4f}", flip == best["flip"]),))
         elif scores and pane.kind == "reference":
-            lines.append((("PSNR / SSIM" if with_ssim else "PSNR", False),))
+            lines += [((text, False),) for text in (title, *(["FLIP"] if best["flip"] is not None else []))]
         cells.append(_Cell(cuts[pane.id], tuple(lines)))
     return cells
 

@@ -20,6 +20,10 @@ _NONE = "–"
 class _Scores:
     psnr: float | None
     ssim: float | None
+    flip: float | None
+
+
+_FORMS = {"psnr": (2, 1), "ssim": (4, 1), "flip": (4, -1)}  # digits, and the sign of the better direction
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def write_table(pages: Sequence[tuple[str, Scene]], form: str) -> str:
     if scored and len(pages) > 1:
         titles.append("mean")
     convention = next((pane.metrics.convention for _, scene in pages for pane in _methods(scene) if pane.metrics), "")
-    note = f"PSNR in dB / SSIM, {convention}" if scored else ""
+    kinds = ["PSNR in dB", "SSIM", *(["FLIP"] if _has_flip(lines) else [])]
+    note = f"{' / '.join(kinds)}, {convention}" if scored else ""
     return _latex(titles, lines, note) if form == "tex" else _markdown(titles, lines, note)
 
 
@@ -62,8 +67,8 @@ def _scores(pane: PaneSpec) -> _Scores | None:
     if metrics is None:
         return None
     if metrics.psnr_y is not None:
-        return _Scores(metrics.psnr_y, metrics.ssim_y)
-    return _Scores(metrics.psnr_rgb, metrics.ssim_rgb)
+        return _Scores(metrics.psnr_y, metrics.ssim_y, metrics.flip)
+    return _Scores(metrics.psnr_rgb, metrics.ssim_rgb, metrics.flip)
 
 
 def _mean(scores: Sequence[_Scores]) -> _Scores:
@@ -71,7 +76,11 @@ def _mean(scores: Sequence[_Scores]) -> _Scores:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if len(known) == len(values) else None
 
-    return _Scores(of([score.psnr for score in scores]), of([score.ssim for score in scores]))
+    return _Scores(*(of([getattr(score, name) for score in scores]) for name in _FORMS))
+
+
+def _has_flip(lines: Sequence[_Line]) -> bool:
+    return any(score.flip is not None for line in lines for score in line.scores if score)
 
 
 def _time(panes: Sequence[PaneSpec]) -> str:
@@ -93,12 +102,12 @@ def _cells(line: _Line, lines: Sequence[_Line], bold: str) -> list[str]:
             continue
         others = [other for one in lines if (other := one.scores[column])]
         parts: list[str] = []
-        for name, digits in (("psnr", 2), ("ssim", 4)):
+        for name, (digits, sign) in _FORMS.items():
             value: float | None = getattr(score, name)
             if value is None:
                 continue
             text = f"{value:.{digits}f}" if math.isfinite(value) else "equal"
-            best = max(found for one in others if (found := getattr(one, name)) is not None)
+            best = sign * max(sign * found for one in others if (found := getattr(one, name)) is not None)
             parts.append(bold.format(text) if len(others) > 1 and round(value, digits) == round(best, digits) else text)
         cells.append(" / ".join(parts))
     return cells
@@ -132,7 +141,7 @@ def _bar(text: str) -> str:
 
 
 def _csv(pages: Sequence[tuple[str, Scene]]) -> str:
-    names = [field.name for field in fields(PaneMetrics) if field.name != "convention"]
+    names = [field.name for field in fields(PaneMetrics) if field.name not in {"convention", "without_flip"}]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "method", "made", *names, "convention", "total_ms", "state"])

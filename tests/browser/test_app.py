@@ -16,6 +16,7 @@ from PIL import Image
 
 from gsr_app import ops
 from gsr_app.core.types import FieldHandle, View
+from gsr_app.viewer import comparison
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
@@ -174,7 +175,7 @@ def test_leaving_the_page_stops_the_work(app: Any, engine: FakeEngine, monkeypat
     assert engine.stopped.wait(60)
 
 
-def test_a_round_trip_measures_against_the_original(app: Any) -> None:
+def test_a_round_trip_measures_against_the_original(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     page = app()
     upload(page, noise(82, 121, 3))
     choose(page, "bicubic", "swift")
@@ -189,6 +190,13 @@ def test_a_round_trip_measures_against_the_original(app: Any) -> None:
     row = page.locator("[data-pane=bicubic] td[data-label='PSNR-Y']")
     assert float(row.inner_text()) > 0
     assert "basicsr" in page.locator(".gsr-tablebox p").first.inner_text()
+    assert 0 < float(page.locator("[data-pane=bicubic] td[data-label=FLIP]").inner_text()) < 1
+    # Where FLIP would take too long, it is said that it is missing.
+    monkeypatch.setattr(comparison, "MOST_FLIP_PIXELS", 9000)
+    run_to_end(page)
+    page.locator(".gsr-tablebox p", has_text="FLIP is computed up to 0.009 megapixels").wait_for()
+    assert page.locator("td[data-label=FLIP]").count() == 0
+    assert page.locator("td[data-label='PSNR-Y']").count() == 4
 
 
 def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:

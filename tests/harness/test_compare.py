@@ -47,7 +47,9 @@ def test_a_report_is_written_with_its_figure(tmp_path: Path, capsys: pytest.Capt
     assert re.search(rb"\(Bicubic\) Tj", drawing)
     assert b"(noise \\(x2\\)) Tj" in drawing
     assert len(re.findall(rb"Tr \(\d+\.\d\d\) Tj 0 Tr \( / \) Tj . Tr \(0\.\d{4}\) Tj", drawing)) == 2
-    assert drawing.count(b"2 Tr") == 2, "the best PSNR and the best SSIM are bold"
+    assert len(re.findall(rb"\((0\.\d{4})\) Tj", drawing)) == 4, "SSIM and FLIP of two methods"
+    assert b"(FLIP) Tj" in drawing
+    assert drawing.count(b"2 Tr") == 3, "the best PSNR, the best SSIM and the best FLIP are bold"
     said = capsys.readouterr().out
     assert "bicubic" in said
     assert "dB" in said
@@ -93,11 +95,13 @@ def test_a_figure_has_the_width_of_its_column_and_a_table_stands_beside_it(
     assert b"Grosste" in drawing  # the font has the letters of ASCII
     table = (tmp_path / "page_table.tex").read_text()
     assert r"Method & a\_1 & b\_1 & mean & Time \\" in table
-    assert r"The best \& Größte & \textbf{equal} / \textbf{1.0000} &" in table
+    assert r"The best \& Größte & \textbf{equal} / \textbf{1.0000} / \textbf{0.0000} &" in table
+    assert table.startswith("% PSNR in dB / SSIM / FLIP, ")
+    assert table.count(r"\textbf") == 9, "the lowest FLIP is the best"
     assert table.count("made elsewhere") == 1
     capsys.readouterr()
     assert main([*words, "--table", "md"]) == 0
-    assert "| The best & Größte | **equal** / **1.0000** |" in capsys.readouterr().out
+    assert "| The best & Größte | **equal** / **1.0000** / **0.0000** |" in capsys.readouterr().out
     assert main([*words, "--table", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith(("a_1.png,", "b_1.png,")) and line.endswith(",done") for line in lines) == 6

@@ -87,13 +87,14 @@ export class Dock {
       const values = runs.map(({ spec }) => of(spec)).filter((v) => v !== null && v !== undefined);
       return sign && values.length > 1 ? Math.max(...values.map((v) => v * sign)) * sign : null;
     });
-    const convention = runs.map(({ spec }) => spec.metrics?.convention).find(Boolean) ?? "";
+    const said = (name) => runs.map(({ spec }) => spec.metrics?.[name]).find(Boolean) ?? "";
+    const [convention, withoutFlip] = ["convention", "without_flip"].map(said);
     const head = el("tr", {}, el("th", { scope: "col" }, "method"), el("th", { scope: "col", className: "gsr-barcell" }, "time"),
       ...columns.map(([name]) => el("th", { scope: "col", title: name === "FLIP" ? FLIP_NOTE : /-(Y|RGB)$/.test(name) ? convention : "" }, name)));
     const rows = viewer.allPanes.map((pane) => this.#row(pane, columns, best, longest));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
     const { detail } = viewer.scene;
-    const notes = [detail && el("p", { className: "gsr-quiet" }, "Times are of the detail alone."), convention && el("p", { className: "gsr-quiet" }, `Metrics: ${convention}`), legend(runs.map(({ spec }) => spec))].filter(Boolean);
+    const notes = [detail && el("p", { className: "gsr-quiet" }, "Times are of the detail alone."), convention && el("p", { className: "gsr-quiet" }, [`Metrics: ${convention}.`, withoutFlip].join(" ").trim()), legend(runs.map(({ spec }) => spec))].filter(Boolean);
     this.table.replaceChildren(table, ...notes);
   }
 
