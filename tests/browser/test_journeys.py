@@ -59,6 +59,81 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def open_report(new_page: Callable[..., Any], report: Path) -> Any:
+    """A report of three pictures, without a network."""
+    reader = new_page(offline=True, accept_downloads=True)
+    reader.goto(report.as_uri())
+    wait_for(reader, "viewer.album.pages.length === 3 && viewer.allPanes.every((p) => p.picture)")
+    assert reader.locator(".gsr-filmstrip img").count() == 3
+    return reader
+
+
+def judge_three(reader: Any, favourites: list[str], hidden: str) -> list[list[str]]:
+    """Judge three pictures blind, by what looks best to this reader; the letters that were offered for each.
+
+    hidden: a pattern of what must not be seen meanwhile.
+    """
+    offered: list[list[str]] = []
+    reader.get_by_role("button", name="Judge blind").click()
+    for number, favourite in enumerate(favourites):
+        wait_for(reader, f"viewer.scene.source.key === 'blind-{number}' && viewer.shown.every((p) => p.picture)")
+        seen = " ".join(reader.locator(".gsr-stage, .gsr-bar, .gsr-blind").all_inner_texts())
+        assert not re.search(hidden, seen)
+        letter = reader.evaluate(
+            "([number, name]) => { const url = report.pages[number].scene.panes.find((one) => one.name === name).url;"
+            " return document.querySelector('.gsr-viewer').viewer.scene.panes.find((one) => one.url === url).id; }",
+            [number, favourite],
+        )
+        offered.append(reader.locator("button", has_text=re.compile("^. is best$")).all_inner_texts())
+        reader.get_by_role("button", name=f"{letter} is best").click()
+    reader.get_by_text("3 of 3 judged").wait_for()
+    return offered
+
+
+def export_votes(reader: Any, path: Path) -> Path:
+    with reader.expect_download() as download:
+        reader.get_by_role("button", name="export votes").click()
+    path.write_bytes(Path(download.value.path()).read_bytes())
+    return path
+
+
+def test_five_methods_over_three_pictures_become_a_report_that_is_judged_blind(
+    new_page: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A researcher has three photographs, and compares five methods on them by one command.
+    methods = {
+        "nearest": "Nearest",
+        "bicubic": "Bicubic",
+        "lanczos3": "Lanczos-3",
+        "swift": "Swift",
+        "swift-photo": "Swift photo",
+    }
+    for seed, name in enumerate(("cat", "dog", "owl")):
+        Image.fromarray(noise(12, 16, seed)).resize((64, 48), 3).save(tmp_path / f"{name}.png")
+    pictures = [str(tmp_path / f"{name}.png") for name in ("cat", "dog", "owl")]
+    report = tmp_path / "report.html"
+    words = ["--methods", ",".join(methods), "--scale", "2", "--round-trip", "--report", str(report), "--table", "md"]
+    assert main(["compare", *pictures, *words]) == 0
+    table = (tmp_path / "report_table.md").read_text()
+    assert "| Method | cat | dog | owl | mean | Time |" in table
+    assert "PSNR in dB / SSIM / FLIP" in table
+    # A colleague opens the report on a train, and judges it: five pictures under letters, three times.
+    reader = open_report(new_page, report)
+    offered = judge_three(reader, ["Lanczos-3", "Bicubic", "Lanczos-3"], "|".join([*methods.values(), "dB"]))
+    assert offered == [[f"{letter} is best" for letter in "ABCDE"]] * 3
+    votes = export_votes(reader, tmp_path / "votes.json")
+    shown = [vote["shown"] for vote in json.loads(votes.read_text())["votes"]]
+    assert len(shown) == 3
+    assert all(len(one) == 5 for one in shown)
+    # The names come back, and the researcher counts the votes.
+    capsys.readouterr()
+    assert main(["compare", "--tally", str(votes)]) == 0
+    told = capsys.readouterr().out
+    wins = {"lanczos3": "2.0", "bicubic": "1.0", "nearest": "0.0", "swift": "0.0", "swift-photo": "0.0"}
+    for method, count in wins.items():
+        assert re.search(rf"^{method} +{count} +3 ", told, re.MULTILINE), told
+
+
 def test_two_methods_and_two_results_made_elsewhere_are_judged_over_three_pictures(
     new_page: Callable[..., Any], address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,28 +209,10 @@ def test_two_methods_and_two_results_made_elsewhere_are_judged_over_three_pictur
     report.write_bytes(Path(download.value.path()).read_bytes())
     # Three raters judge it blind, without a network; each vote leads to the next picture.
     votes: list[str] = []
-    for rater, favourite in enumerate(("Theirs", "Theirs", "Swift")):
-        reader = new_page(offline=True, accept_downloads=True)
-        reader.goto(report.as_uri())
-        wait_for(reader, "viewer.album.pages.length === 3 && viewer.allPanes.every((p) => p.picture)")
-        assert reader.locator(".gsr-filmstrip img").count() == 3
-        reader.get_by_role("button", name="Judge blind").click()
-        for number in range(3):
-            wait_for(reader, f"viewer.scene.source.key === 'blind-{number}' && viewer.shown.every((p) => p.picture)")
-            seen = " ".join(reader.locator(".gsr-stage, .gsr-bar, .gsr-blind").all_inner_texts())
-            assert not re.search("Theirs|Small|Swift|Bicubic|dB", seen)
-            letter = reader.evaluate(
-                "([number, name]) => { const url = report.pages[number].scene.panes.find((one) => one.name === name).url;"
-                " return document.querySelector('.gsr-viewer').viewer.scene.panes.find((one) => one.url === url).id; }",
-                [number, favourite],
-            )
-            reader.get_by_role("button", name=f"{letter} is best").click()
-        reader.get_by_text("3 of 3 judged").wait_for()
-        with reader.expect_download() as download:
-            reader.get_by_role("button", name="export votes").click()
-        path = tmp_path / f"{rater}.json"
-        path.write_bytes(Path(download.value.path()).read_bytes())
-        votes.append(str(path))
+    for favourite in ("Theirs", "Theirs", "Swift"):
+        reader = open_report(new_page, report)
+        judge_three(reader, [favourite] * 3, "Theirs|Small|Swift|Bicubic|dB")
+        votes.append(str(export_votes(reader, tmp_path / f"{len(votes)}.json")))
     assert len({json.loads(Path(path).read_text())["rater"] for path in votes}) == 3
     # The tally names the results that were made elsewhere, and counts people.
     assert main(["compare", "--tally", *votes]) == 0
