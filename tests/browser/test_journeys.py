@@ -28,8 +28,12 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_photograph_on_a_phone_becomes_a_saved_jpeg(new_page: Callable[..., Any], address: str) -> None:
-    # Somebody opens the app on a phone.
+    # Somebody opens the app on a phone, whose system sends pictures to other apps.
     page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, accept_downloads=True)
+    page.add_init_script(
+        "navigator.canShare = ({ files }) => files.every((one) => one.type.startsWith('image/'));"
+        "navigator.share = async (data) => { window.shared = data; };"
+    )
     page.goto(address)
     wait_for(page, "viewer.canvas.width > 0 && viewer.isIntroduction")
     # "Try your picture" opens the camera roll.
@@ -51,6 +55,23 @@ def test_a_photograph_on_a_phone_becomes_a_saved_jpeg(new_page: Callable[..., An
         small = np.asarray(saved.resize((128, 96), Image.Resampling.BOX)).astype(float)
     with Image.open(photograph) as original:
         assert np.abs(small - np.asarray(original)).mean() < 4
+    # The same file goes to another app.
+    page.locator("[data-pane=bicubic]").get_by_role("button", name="Share").tap()
+    page.wait_for_function("() => window.shared")
+    kind, name, data = page.evaluate(
+        "async () => { const [file] = shared.files; const data = new Uint8Array(await file.arrayBuffer());"
+        " return [file instanceof File && file.type, file.name, Array.from(data)]; }"
+    )
+    assert (kind, name) == ("image/jpeg", "IMG_0001_bicubic_x4.jpg")
+    assert bytes(data) == Path(download.value.path()).read_bytes()
+    # Where the system takes no pictures there is no such button.
+    page.evaluate(
+        "() => { navigator.canShare = () => false; const { viewer } = document.querySelector('.gsr-viewer');"
+        " viewer.showPane('swift', false); }"
+    )
+    wait_for(page, "!viewer.request && viewer.shown.length === 1")
+    assert page.locator(".gsr-tablebox").get_by_role("button", name="JPEG").count() == 2
+    assert page.locator(".gsr-tablebox").get_by_role("button", name="Share").count() == 0
 
 
 def png(picture: Image.Image) -> bytes:

@@ -21,11 +21,18 @@ async function encode(picture, type) {
 
 const nameOf = (spec, suffix) => `${(spec.download_name || spec.name).replace(/\.\w+$/, "")}.${suffix}`;
 
+/** Whether the system takes pictures from this browser. */
+const canShare = () => Boolean(navigator.share && navigator.canShare?.({ files: [new File(["x"], "x.jpg", { type: "image/jpeg" })] }));
+
 async function share(pane) {
   const blob = await encode(pane.picture, "image/jpeg");
   const file = new File([blob], nameOf(pane.spec, "jpg"), { type: blob.type });
-  if (!navigator.canShare?.({ files: [file] })) return download(file.name, blob.type, blob);
-  await navigator.share({ files: [file] }).catch(() => {}); // closed without choosing
+  try {
+    await navigator.share({ files: [file] });
+  } catch (error) {
+    // Too large, or asked too long after the press; AbortError: closed without choosing.
+    if (error.name !== "AbortError") download(file.name, blob.type, blob);
+  }
 }
 
 /** The buttons that save a pane's picture in other formats, and share it where the system can. */
@@ -33,5 +40,5 @@ export function saveButtons(pane) {
   const button = (text, title, onclick) => el("button", { type: "button", className: "gsr-plain gsr-save", title, onclick }, text);
   const save = async (type, suffix) => download(nameOf(pane.spec, suffix), type, await encode(pane.picture, type));
   const buttons = FORMATS.map(([text, type, suffix]) => button(text, `Save as ${text}, 8 bits, quality ${100 * QUALITY}`, () => pane.picture && save(type, suffix)));
-  return navigator.share ? [...buttons, button("Share", "Send it to another app as JPEG", () => pane.picture && share(pane))] : buttons;
+  return canShare() ? [...buttons, button("Share", "Send it to another app as JPEG", () => pane.picture && share(pane))] : buttons;
 }
