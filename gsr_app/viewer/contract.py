@@ -6,8 +6,9 @@ The JavaScript reads these names; a test compares both sides.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from gsr_app.core.types import Timing
@@ -136,6 +137,13 @@ class Album:
     id: str
     pages: tuple[AlbumPage, ...]
     number: int = 0  # of the page that is shown, unless its reader has opened another
+
+
+@dataclass(frozen=True)
+class Refused:
+    """In place of a scene: a request was refused, so that what is shown is of the one before."""
+
+    refused: str = field(default_factory=lambda: secrets.token_hex(4))  # differs, so that the page notices a second
 
 
 def as_json(value: object) -> Any:

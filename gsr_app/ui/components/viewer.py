@@ -9,7 +9,7 @@ import gradio as gr
 
 from gsr_app.ui.inputs import STATIC
 from gsr_app.viewer import bundle
-from gsr_app.viewer.contract import Album, Scene, as_json
+from gsr_app.viewer.contract import Album, Refused, Scene, as_json
 
 # Runs once when the component is on the page. The names of the server functions are those of the methods that the
 # constructor is given. The mode and the region of interest are kept in the address of the page.
@@ -59,6 +59,7 @@ modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
   let requestedMode = query.get("mode");
 __EXTRA__
   const update = () => {
+    if (props.value?.refused) return viewer.refuse();
     if (props.first) leaveBlind();
     const isFirst = viewer.isIntroduction;
     viewer.isIntroduction = false;
@@ -113,7 +114,7 @@ class ViewerComponent(gr.HTML):
         """The scene comes from the server only: what the page sends back is ignored."""
 
     def postprocess(self, value: Any) -> Any:
-        return as_json(value if isinstance(value, (Scene, Album)) else Scene())
+        return as_json(value if isinstance(value, (Scene, Album, Refused)) else Scene())
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "a scene or an album of the viewer"}

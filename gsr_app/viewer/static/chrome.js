@@ -133,7 +133,7 @@ export class Tags {
     const { viewer } = this;
     const key = JSON.stringify([
       cells.map(({ pane, rect }) => [pane?.spec, pane?.problem, pane?.fieldNote, Boolean(pane?.picture), rect]),
-      [viewer.mode, viewer.blind, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
+      [viewer.mode, viewer.blind, viewer.isRefused, viewer.dpr, viewer.active?.spec.id, viewer.base?.spec.id],
       cells.map(({ pane }) => [pane?.isOutdated, pane?.arrived, pane && Boolean(viewer.standIn(pane)), pane && flipNote(viewer, pane)]),
     ]);
     if (key === this.key) return;
@@ -146,7 +146,14 @@ export class Tags {
       if (sides > 1) nodes.push(this.#tag(viewer.base, rect, null, 8, sides));
       if (!pane.picture || pane.isOutdated) nodes.push(this.#message(pane, rect));
     }
+    if (viewer.isRefused) nodes.push(this.#refusal());
     this.node.replaceChildren(...nodes);
+  }
+
+  #refusal() {
+    const show = el("button", { type: "button", className: "gsr-secondary", onclick: () => this.viewer.set({ isRefused: false }) }, "Show them");
+    const told = el("div", {}, el("strong", {}, "The last request was refused."), el("p", {}, "These are the results of the run before."), show);
+    return el("div", { className: "gsr-message is-outdated is-refusal", role: "status" }, told);
   }
 
   #place(rect, left, right, sides) {

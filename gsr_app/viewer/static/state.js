@@ -40,6 +40,7 @@ export class ViewerState extends Viewport {
   pick = null; // who gets the rectangle that is being drawn, where it is no new region
   album = null; // several pictures that are compared, of which the scene is one
   blind = false; // while names and figures are hidden
+  isRefused = false; // whether a request was refused since the results that are shown
   isIntroduction = false; // while the stage shows what the app can do: without figures
 
   get allPanes() {
@@ -198,6 +199,11 @@ export class ViewerState extends Viewport {
     if (cell && this.mode !== "wipe") this.activeId = cell.pane.spec.id;
     this.adjustPanel.select();
     this.changed();
+  }
+
+  /** A request was refused: the results that are shown are of the one before, and say so. */
+  refuse() {
+    if (this.scene.run && !this.scene.running) this.set({ isRefused: true });
   }
 
   // ---- regions

@@ -73,6 +73,7 @@ export class Viewer extends ViewerState {
     // The preview of a picture that arrives after its first result.
     if (scene.source && !scene.run && before.run && before.source?.key === scene.source.key) return;
     this.scene = scene;
+    this.isRefused = false;
     this.announcer.tell(before, scene);
     if (scene.running && scene.run !== before.run) {
       takeFocus(this.stage);
@@ -174,6 +175,7 @@ export class Viewer extends ViewerState {
     this.empty.hidden = this.shown.length > 0;
     this.showDivider(this.mode === "wipe" && this.shown.length > 1);
     this.stage.classList.toggle("is-drawing", this.drawingRegion);
+    this.element.classList.toggle("is-refused", this.isRefused);
     this.#publish();
   }
 
