@@ -18,7 +18,7 @@ from gsr_app.io import images
 from gsr_app.models.registry import Method
 from gsr_app.ui import present
 from gsr_app.ui.estimate import Expected
-from gsr_app.ui.files import url_of
+from gsr_app.ui.files import path_of, url_of
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
 from gsr_app.viewer.comparison import check_input, check_output, find_methods
@@ -64,11 +64,23 @@ class Batch:
     """Everything that the tab shows."""
 
     rows: tuple[Row, ...] = ()
+    key: str = ""  # under which it is kept for its visitor; cannot be guessed
     running: bool = False
     run: str = ""
     zip_url: str | None = None
     zip_name: str = ""
     zip_bytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class KeptBatch:
+    """A batch with what was asked for."""
+
+    batch: Batch
+    paths: tuple[str, ...]
+    method: str
+    scale: str
+    suffix: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +151,7 @@ def prepare(app: AppState, paths: object, method: object, scale: object, suffix:
 
 
 _ANY_SIZE = (1000, 1000)
+_UNFINISHED = ("waiting", "running")
 _ELSEWHERE = "Take fewer, or a smaller scale; gsr upscale on the command line has no limit."
 
 
@@ -180,6 +193,16 @@ def _check_amount(app: AppState, rows: Sequence[Row]) -> int:
     if pixels > most.output_pixels:
         raise InvalidArgument(f"The results would have {pixels / 1e6:.0f} megapixels together. {most}", hint=_ELSEWHERE)
     return pixels
+
+
+def as_left(batch: Batch) -> Batch:
+    """A batch whose page was left: what was not made by then is stopped, and files that are gone cannot be saved."""
+    rows = [
+        replace(row, state="cancelled") if row.state in _UNFINISHED and batch.running else row for row in batch.rows
+    ]
+    rows = [replace(row, url=None) if row.url and not path_of(row.url).is_file() else row for row in rows]
+    batch = replace(batch, rows=tuple(rows), running=False)
+    return replace(batch, zip_url=None) if batch.zip_url and not path_of(batch.zip_url).is_file() else batch
 
 
 # ---- running ----------------------------------------------------------------------------------------------------

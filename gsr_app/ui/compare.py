@@ -87,7 +87,7 @@ def compare(app: AppState, visitor: str, job: CompareJob, *, in_browser: bool = 
         if one.id not in left
     }
     works.update({one.id: _reading(app, job, one) for one in job.results})
-    for update in app.runs.follow("compare", visitor, works):
+    for update in app.runs.follow("compare", visitor, works, leaves=True):
         panes.update(update.events)
         for key, ahead in update.ahead.items():
             if panes[key].state == "waiting":

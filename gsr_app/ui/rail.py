@@ -46,9 +46,23 @@ def error_note(error: Any) -> str:
     return note(f"{error} {error.hint}", wrong=True)
 
 
-def buttons(running: bool, notice: str, *, starters: int = 1) -> list[Any]:
+def begun(*, starters: int = 1) -> list[Any]:
     """Updates of the buttons that start a run, of Stop, and of the notice above them."""
-    return [*(gr.update(visible=not running) for _ in range(starters)), gr.update(visible=running), notice]
+    return [*(gr.update(visible=False) for _ in range(starters)), gr.update(visible=True), ""]
+
+
+def over(notice: str) -> list[Any]:
+    """The same at the end of a run; `come_back` shows the buttons."""
+    return [gr.skip(), gr.skip(), notice]
+
+
+def come_back(event: Any, run: gr.Button, stop: gr.Button, name: str) -> None:
+    """Show Run in place of Stop after an event that is a run: before it has ended, Gradio ignores the next press."""
+    for then, how in ((event.then, "over"), (event.failure, "failed")):
+        then(
+            lambda: (gr.update(visible=True), gr.update(visible=False)), outputs=[run, stop],
+            api_name=f"{name}_{how}", **QUIET,
+        )  # fmt: skip
 
 
 def visitor(request: gr.Request | None) -> str:

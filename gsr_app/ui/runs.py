@@ -56,10 +56,13 @@ class Runs:
         self._stopping: dict[tuple[str, str], threading.Event] = {}  # of runs whose parts are queued in turn
         self._lock = threading.Lock()
 
-    def follow(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
+    def follow(
+        self, kind: str, visitor: str, works: Mapping[str, Work[E]], *, leaves: bool = False
+    ) -> Generator[Update[E], None, None]:
         """Queue the parts of a run, and yield updates until all are over. Closing the iterator stops them.
 
-        Updates come every moment, also without an event: a generator can only be closed where it yields.
+        Updates come every moment, also without an event: a generator can only be closed where it yields. leaves: when
+        the run is stopped, what is not finished is left to end by itself.
         """
         events: queue.SimpleQueue[tuple[str, E]] = queue.SimpleQueue()
         begun: set[str] = set()
@@ -74,11 +77,15 @@ class Runs:
                 jobs[key] = self.queue.submit(visitor, functools.partial(start, key), most=MOST_OF_A_VISITOR)
             with self._lock:
                 self._running[kind, visitor] = tuple(jobs.values())
+                stopping = self._stopping.get((kind, visitor))
+            if stopping is not None and stopping.is_set():
+                self.stop(kind, visitor)
             while True:
-                is_over = all(job.finished.is_set() for job in jobs.values())
+                finished = {key for key, job in jobs.items() if job.finished.is_set()}
+                is_over = all(key in finished or (leaves and job.cancelled()) for key, job in jobs.items())
                 found = tuple(_drain(events, 0.0 if is_over else _BEAT_S))
                 if is_over:  # parts that were cancelled in the queue have sent nothing
-                    found += tuple((key, work.stopped) for key, work in works.items() if key not in begun)
+                    found += tuple((key, works[key].stopped) for key in works if key not in begun & finished)
                 yield Update(found, {key: self.queue.ahead(job) for key, job in jobs.items()}, is_over)
                 if is_over:
                     return
@@ -91,17 +98,23 @@ class Runs:
 
     def follow_in_turn(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
         """As `follow`, but a part joins the queue when the one before it is over: others have their turns between."""
-        stopping = threading.Event()
-        with self._lock:
-            self._stopping[kind, visitor] = stopping
-        try:
+        with self.stoppable(kind, visitor) as is_stopped:
             for left, (key, work) in zip(range(len(works) - 1, -1, -1), works.items(), strict=True):
-                if stopping.is_set():
+                if is_stopped():
                     yield Update(((key, work.stopped),), {}, is_over=not left)
                     continue
                 with contextlib.closing(self.follow(kind, visitor, {key: work})) as updates:
                     for update in updates:
                         yield replace(update, is_over=update.is_over and not left)
+
+    @contextlib.contextmanager
+    def stoppable(self, kind: str, visitor: str) -> Generator[Callable[[], bool]]:
+        """What is followed inside is stopped as one run, also between its parts; gives whether it is."""
+        stopping = threading.Event()
+        with self._lock:
+            self._stopping[kind, visitor] = stopping
+        try:
+            yield stopping.is_set
         finally:
             with self._lock:
                 if self._stopping.get((kind, visitor)) is stopping:

@@ -137,7 +137,19 @@ def test_results_stream_in_and_a_failing_method_does_not_stop_others(app: Any) -
     assert "/root" not in alerts  # the text of an unknown error is only logged
 
 
-def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine) -> None:
+_STOP_AND_RUN = """() => new Promise((done) => {
+  document.querySelector('#stop').click();
+  const press = () => {
+    const run = document.querySelector('#run');
+    if (!run?.checkVisibility()) return setTimeout(press);
+    run.click();
+    done();
+  };
+  press();
+})"""
+
+
+def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     page = app()
     upload(page, noise(40, 60, 3))
     choose(page, "slow", "bicubic")
@@ -156,6 +168,20 @@ def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine) -> None:
         wait_for(page, "viewer.shown.every((p) => p.spec.state === 'cancelled' || p.spec.state === 'done')")
     print("stopped after", ", ".join(f"{one:.2f} s" for one in took))
     assert min(took) < 1.0
+    # Run pressed as soon as it is there again begins a run, which can be stopped, too.
+    for _ in range(2):
+        page.locator("#run").click()
+        wait_for(page, "viewer.scene.running && viewer.panes.get('slow').spec.state === 'running'")
+        before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.run")
+        page.evaluate(_STOP_AND_RUN)
+        wait_for(page, "viewer.scene.run !== argument && viewer.panes.get('slow').spec.state === 'running'", before)
+        engine.stopped.clear()
+        page.locator("#stop").click()
+        page.locator("#run").wait_for()
+        assert engine.stopped.wait(30.0)
+    monkeypatch.setattr(engine, "slow_s", 0.01)
+    run_to_end(page)
+    assert set(state_of(page)["loaded"]) == {"slow", "bicubic", "input"}
 
 
 def test_leaving_the_page_stops_the_work(app: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +260,30 @@ def test_an_invalid_request_is_refused_with_a_message(app: Any) -> None:
     page.locator("#run").click()
     page.locator("#notice").get_by_text("The result would have 216 megapixels").wait_for()
     assert state_of(page)["loaded"] == ["input"], "a refused request runs nothing"
+    # Results of the run before are dimmed, and say what they are.
+    choose(page, "bicubic")
+    page.locator("#scaletext input").fill("1.5")
+    page.locator("#forecast").get_by_text("900 × 600").wait_for()
+    run_to_end(page)
+    page.locator("#scaletext input").fill("30")
+    page.locator("#largest").wait_for()
+    for _ in range(2):
+        page.locator("#run").click()
+        page.locator("#viewer .gsr-message.is-outdated", has_text="These are the results of the run before.").wait_for()
+        page.get_by_role("button", name="Show them").click()
+        page.locator("#viewer .gsr-message").wait_for(state="detached")
+    page.locator("#run").click()
+    page.locator("#viewer .is-refusal").wait_for()
+    page.locator("#scaletext input").fill("1")
+    page.locator("#forecast").get_by_text("600 × 400").wait_for()
+    run_to_end(page)
+    assert page.locator("#viewer .is-refusal").count() == 0
+    # A file that is no picture takes the place of the results.
+    page.get_by_role("button", name="Remove Image").or_(page.get_by_label("Clear")).first.click()
+    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
+    page.locator("#picture input[type=file]").set_input_files(broken)
+    page.locator("#facts .is-wrong", has_text="broken.png").wait_for()
+    wait_for(page, "viewer.isIntroduction && viewer.scene.source.key === 'first'")
 
 
 def test_a_photograph_that_cannot_be_read_is_refused_when_it_is_uploaded(app: Any) -> None:

@@ -90,6 +90,15 @@ def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size:
     page.locator("#batchscale").locator("input, textarea").fill("30")
     page.locator("#batchforecast", has_text="1.1 MP of results").wait_for()
     open_settings(page, wanted=False, rail="#batchrail")
+    # All of it is there again when the page is loaded again.
+    if size == "desktop":
+        page.reload()
+        page.get_by_role("tab", name="Batch").click()
+        link.wait_for()
+        page.wait_for_function("() => document.querySelector('#batchscale :is(input, textarea)').value === '30'")
+        assert page.locator("#batchmethod input").input_value() == "Slow"
+        assert page.locator("#batchfiles td.filename").count() == 3
+        page.get_by_text("Finished: 2 of 3 done, 1 failed").wait_for()
     with page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "gsr_slow_x4.zip"
@@ -130,3 +139,15 @@ def test_a_dropped_folder_is_a_batch_that_can_be_stopped(tab: Any) -> None:
         page.get_by_role("button", name="Add pictures").click()
     chooser.value.set_files([png(4, "d.png")])
     page.get_by_text("4 pictures", exact=True).wait_for()
+    # A list before its run is kept, too; what was being made when the page was left is stopped.
+    page.locator("#batchrun").click()
+    page.locator(".gsr-batch tr[data-state=running]").wait_for()
+    page.on("dialog", lambda asked: asked.accept())
+    page.reload()
+    page.get_by_role("tab", name="Batch").click()
+    page.get_by_text("Finished: 0 of 4 done, 4 stopped").wait_for()
+    page.get_by_role("button", name="Remove this file").last.click()
+    page.get_by_text("3 pictures", exact=True).wait_for()
+    page.reload()
+    page.get_by_role("tab", name="Batch").click()
+    page.get_by_text("3 pictures", exact=True).wait_for()

@@ -103,6 +103,23 @@ function show() {
   zip.replaceChildren(...(value.zip_url ? [saveLink(`Download all (ZIP, ${bytes(value.zip_bytes)})`, value.zip_url, value.zip_name, "gsr-primary")] : []));
 }
 
+// ---- nothing lost: the list is there again when this tab is loaded again, as long as the server keeps it
+
+const KEPT = "gsr-batch";
+
+function stored(key) {
+  try {
+    if (key) sessionStorage.setItem(KEPT, key);
+    return sessionStorage.getItem(KEPT);
+  } catch {
+    return null; // without storage nothing is kept
+  }
+}
+
 addEventListener("beforeunload", (event) => props.value?.running && event.preventDefault());
-watch("value", show);
+watch("value", () => {
+  stored(props.value?.key);
+  show();
+});
 show();
+if (!props.value?.rows.length && stored()) trigger("recall", { key: stored() });

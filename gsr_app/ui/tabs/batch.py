@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gsr_app.core.errors import GsrError
 from gsr_app.ui import batch, present, rail
+from gsr_app.ui.batch import Batch, KeptBatch
 from gsr_app.ui.inputs import BatchTable
 from gsr_app.ui.state import AppState
 from gsr_app.ui.store import BoundedStore
@@ -19,6 +22,8 @@ def build(app: AppState) -> None:
     """Lay out the tab and connect its events."""
     engine = app.engine
     begun: BoundedStore[tuple[str, ...]] = BoundedStore(500)  # the pictures of each visitor's last run
+    keys: BoundedStore[str] = BoundedStore(500)  # of each visitor's batch
+    kept: BoundedStore[KeptBatch] = BoundedStore(500)
     with gr.Row(elem_id="batch"):
         with gr.Column(elem_id="batchrail"):
             rail.heading("Pictures")
@@ -52,39 +57,71 @@ def build(app: AppState) -> None:
         with gr.Column(elem_id="batchstage"):
             table = BatchTable()
 
+    def keep(made: Batch, paths: Any, chosen: Any, text: Any, suffix: Any, visitor: str) -> Batch:
+        """The batch, which can be recalled by its key."""
+        keys.change(visitor, lambda key: key or secrets.token_urlsafe(18))
+        made = replace(made, key=keys.get(visitor) if made.rows else "")
+        if made.key:
+            kept.put(KeptBatch(made, tuple(paths), str(chosen), str(text), str(suffix)), made.key)
+        else:
+            kept.drop(keys.get(visitor))
+        return made
+
     def begin(paths: Any, chosen: Any, text: Any, suffix: Any, request: gr.Request) -> Iterator[Any]:
         shown = None
+        visitor = rail.visitor(request)
         try:
             job = batch.prepare(app, paths, chosen, text, suffix)
-            begun.put(tuple(paths), rail.visitor(request))
-            for made in batch.watch(app, rail.visitor(request), job):
-                buttons = [gr.skip()] * 3 if shown else rail.buttons(True, "")
-                shown = made or shown
-                yield made or gr.skip(), *buttons
-            yield gr.skip(), *rail.buttons(False, "")
+            begun.put(tuple(paths), visitor)
+            for made in batch.watch(app, visitor, job):
+                buttons = [gr.skip()] * 3 if shown else rail.begun()
+                shown = keep(made, paths, chosen, text, suffix, visitor) if made else shown
+                yield shown if made else gr.skip(), *buttons
+            yield gr.skip(), *rail.over("")
         except GsrError as error:
             yield (
                 replace(shown, running=False) if shown else gr.skip(),
-                *rail.buttons(False, rail.error_note(error)),
+                *rail.over(rail.error_note(error)),
             )
 
     def halt(request: gr.Request) -> None:
         app.runs.stop("batch", rail.visitor(request))
 
-    def look(paths: Any, text: Any, chosen: Any, request: gr.Request) -> tuple[Any, str]:
+    def look(paths: Any, text: Any, chosen: Any, suffix: Any, request: gr.Request) -> tuple[Any, str]:
         """The list before a run, and what comes out of it. The results of a run stay while its pictures do."""
         found = batch.look(app, paths, text)
-        shown = gr.skip() if begun.find(rail.visitor(request)) == tuple(paths or ()) else found
+        visitor = rail.visitor(request)
+        is_of_run = begun.find(visitor) == tuple(paths or ())
+        before = kept.find(keys.find(visitor)) if is_of_run else None
+        made = keep(before.batch if before else found, paths or (), chosen, text, suffix, visitor)
+        shown = gr.skip() if is_of_run else made
         try:
             return shown, rail.note(batch.forecast(app, found, str(text), str(chosen)))
         except GsrError as error:
             return shown, rail.error_note(error)
 
+    def recall(paths: Any, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        """What a page had before it was loaded again, as far as it is still kept: {key}, which has not been checked."""
+        data = event._data  # pyright: ignore
+        found = kept.find(data.get("key") if isinstance(data, dict) else None)
+        if found is None or paths:
+            return (gr.skip(),) * 5
+        left, visitor = batch.as_left(found.batch), rail.visitor(request)
+        keys.put(left.key, visitor)
+        kept.put(replace(found, batch=left), left.key)
+        if left.run:
+            begun.put(found.paths, visitor)
+        are_there = all(Path(path).is_file() for path in found.paths)
+        return list(found.paths) if are_there else gr.skip(), found.method, found.scale, found.suffix, left
+
+    table.recall(recall, files, [files, method, scale, kind, table], api_name="batch_recall", **rail.QUIET)
     streaming = rail.streaming([table, run, stop, notice])
-    run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
+    started = run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
+    rail.come_back(started, run, stop, "batch")
     # The run ends itself when it is cancelled: what is finished by then can be saved.
     stop.click(halt, api_name="batch_stop", **rail.QUIET)
     gr.on(
-        [files.change, scale.change, method.change], look, [files, scale, method], [table, forecast],
+        [files.change, scale.change, method.change, kind.change], look, [files, scale, method, kind],
+        [table, forecast],
         trigger_mode="always_last", api_name="batch_look", **rail.QUIET,
     )  # fmt: skip

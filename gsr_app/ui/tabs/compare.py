@@ -21,7 +21,7 @@ from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 from gsr_app.viewer import bundle, comparison
 from gsr_app.viewer.comparison import CompareRequest
-from gsr_app.viewer.contract import Album, Scene
+from gsr_app.viewer.contract import Album, Refused, Scene
 from gsr_app.viewer.results import name_result
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
@@ -150,11 +150,14 @@ def build(app: AppState) -> None:
         try:
             shown = None
             for shown in _shown(app, rail.visitor(request), wanted(), in_browser=in_browser):
-                yield shown, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
+                yield shown, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
-            yield shown, *rail.buttons(False, over)
+            yield shown, *rail.over(over)
         except GsrError as error:
-            yield gr.skip(), *rail.buttons(False, rail.error_note(error))
+            yield gr.skip() if begun else Refused(), *rail.over(rail.error_note(error))
+
+    def halt(request: gr.Request) -> None:
+        app.runs.stop("compare", rail.visitor(request))
 
     streaming = rail.streaming([viewer, run, stop, notice])
     running = run.click(start, inputs, api_name="run", **streaming)
@@ -163,11 +166,10 @@ def build(app: AppState) -> None:
     running_detail = viewer.detail(
         try_detail, [picture, methods, scale, repeats, strength], api_name="try_detail", **streaming
     )
-    stop.click(
-        lambda: rail.buttons(False, ""), outputs=[run, stop, notice],
-        cancels=[running, running_example, running_detail],
-        api_name="stop", js=_STOP, **rail.QUIET,
-    )  # fmt: skip
+    for event, name in ((running, "run"), (running_example, "run_example"), (running_detail, "detail")):
+        rail.come_back(event, run, stop, name)
+    # The run ends itself. What Gradio cancels by its own means may be the run that began directly after it.
+    stop.click(halt, js=_STOP, api_name="stop", **rail.QUIET)
 
     def fill_names(path: Any, more: Any, made: Any) -> Any:
         """The names of results that nobody has typed: by their files, without the picture's."""
@@ -268,7 +270,8 @@ def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_br
     job = compare.prepare(app, requests[0])
     if job.has_source:
         app.pictures.put(str(requests[0].image), job.key)
-    yield from compare.compare(app, visitor, job, in_browser=in_browser)
+    with app.runs.stoppable("compare", visitor):
+        yield from compare.compare(app, visitor, job, in_browser=in_browser)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------

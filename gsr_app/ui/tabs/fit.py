@@ -16,7 +16,7 @@ from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.inputs import PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
-from gsr_app.viewer.contract import Scene
+from gsr_app.viewer.contract import Refused, Scene
 
 
 def build(app: AppState) -> None:
@@ -64,13 +64,18 @@ def build(app: AppState) -> None:
         scene = None
         for scene, drawn in fit.watch(app, visitor, job):
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
-            yield scene, figure, *([gr.skip()] * 4 if begun else rail.buttons(True, "", starters=2))
+            yield scene, figure, *([gr.skip()] * 4 if begun else rail.begun(starters=2))
             begun = True
-        yield scene, gr.skip(), *rail.buttons(False, _summary(job), starters=2)
+        again = gr.update(visible=True)
+        yield scene, gr.skip(), gr.skip(), again, gr.skip(), _summary(job)
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
             job = fit.prepare(app, path, chosen, count, budget)
+        except GsrError as error:
+            yield Refused(), *[gr.skip()] * 4, rail.error_note(error)
+            return
+        try:
             yield from show(job, rail.visitor(request))
         except GsrError as error:
             yield *[gr.skip()] * 5, rail.error_note(error)
@@ -108,15 +113,17 @@ def build(app: AppState) -> None:
 
     streaming = rail.streaming([viewer, curve, run, more, stop, notice])
     inputs = [picture, starts, gaussians, seconds]
-    run.click(begin, inputs, api_name="fit_run", **streaming)
-    more.click(go_on, [seconds], api_name="fit_more", **streaming)
+    started = run.click(begin, inputs, api_name="fit_run", **streaming)
+    continued = more.click(go_on, [seconds], api_name="fit_more", **streaming)
     shown = viewer.example(
         lambda: app.first_example,
         outputs=picture,
         api_name="fit_example",
         **rail.QUIET,
     )
-    shown.then(begin, inputs, api_name="fit_run_example", **streaming)
+    started_example = shown.then(begin, inputs, api_name="fit_run_example", **streaming)
+    for event, name in ((started, "fit"), (continued, "fit_more"), (started_example, "fit_example")):
+        rail.come_back(event, run, stop, name)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.QUIET)
     picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.QUIET)

@@ -75,21 +75,23 @@ def build(app: AppState) -> None:
             )
             state = None
             for state in video.watch(app, rail.visitor(request), video.prepare(app, asked)):
-                yield state, *([gr.skip()] * 3 if begun else rail.buttons(True, ""))
+                yield state, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
-            yield state, *rail.buttons(False, "")
+            yield state, *rail.over("")
         except GsrError as error:
-            yield gr.skip(), *rail.buttons(False, rail.error_note(error))
+            yield gr.skip(), *rail.over(rail.error_note(error))
 
     def halt(request: gr.Request) -> None:
         app.runs.stop("video", rail.visitor(request))
 
     streaming = rail.streaming([player, run, stop, notice])
-    run.click(begin, inputs, api_name="video_run", **streaming)
+    started = run.click(begin, inputs, api_name="video_run", **streaming)
     shown = player.example(
         lambda: str(example) if example else None, outputs=file, api_name="video_example", **rail.QUIET
     )
-    shown.then(begin, inputs, api_name="video_run_example", **streaming)
+    started_example = shown.then(begin, inputs, api_name="video_run_example", **streaming)
+    for event, name in ((started, "video"), (started_example, "video_example")):
+        rail.come_back(event, run, stop, name)
     # The run ends itself when it is cancelled: what is done by then stays in the player.
     stop.click(halt, api_name="video_stop", **rail.QUIET)
 
