@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gsr_app.ui.first import PICTURES
-from tests.browser.accessibility import serious_violations
+from tests.browser.accessibility import focus_rings, serious_violations
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
@@ -152,6 +152,26 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
     check("all actions")
     assert not any(problems.values()), problems
     assert page.locator("h1").count() == 1
+
+
+def test_what_has_the_focus_is_seen_in_both_themes(open_page: Any) -> None:
+    page = open_page()
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "swift")
+    run_to_end(page)
+    page.get_by_role("button", name="Advanced").click()
+    weak: dict[str, list[tuple[float, str]]] = {}
+    seen = 0
+    for tab in ("Compare", "Batch", "Video", "Fit", "Plots", "Models"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(200)
+        for theme in ("light", "dark"):
+            page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
+            rings = focus_rings(page)
+            weak[f"{tab}, {theme}"] = [(round(contrast, 2), name) for contrast, name in rings if contrast < 3]
+            seen += len(rings)
+    assert seen > 200
+    assert not any(weak.values()), {where: found for where, found in weak.items() if found}
 
 
 def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> None:
