@@ -1,4 +1,5 @@
-"""What a visitor waits for: how much the page asks for, when it shows something, and whether that stays in its place."""
+"""What a visitor waits for: how much the page asks for, when it shows something, and whether that stays in its place;
+and what a long visit leaves behind."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import wait_for
+from tests.browser.scenes import noise
+from tests.browser.test_app import choose, run_to_end, upload
 
 pytestmark = pytest.mark.browser
 
@@ -58,3 +61,35 @@ def test_the_page_loads_without_the_pack(new_page: Callable[..., Any], address: 
     page.route("**/gsr-pack-*", lambda route: route.abort())
     asked = load(page, address)
     assert sum("/assets/" in url for url in asked) > 30
+
+
+@pytest.mark.parametrize("runs", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_run_after_run_leaves_no_memory_and_no_nodes_behind(
+    new_page: Callable[..., Any], address: str, runs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    upload(page, noise(40, 60, 3))
+    choose(page, "bicubic", "swift")
+    browser = page.context.new_cdp_session(page)
+    browser.send("Performance.enable")
+
+    def measure() -> tuple[float, int]:
+        """Megabytes and nodes that are in use."""
+        for _ in range(2):
+            browser.send("HeapProfiler.collectGarbage")
+        found = {one["name"]: one["value"] for one in browser.send("Performance.getMetrics")["metrics"]}
+        return found["JSHeapUsedSize"] / 1e6, int(found["Nodes"])
+
+    for _ in range(3):  # what is made once is there
+        run_to_end(page)
+    measured = [measure()]
+    for _ in range(runs):
+        run_to_end(page)
+    measured.append(measure())
+    (heap, nodes), (later_heap, later_nodes) = measured
+    with capsys.disabled():
+        print(f"\n  {runs} runs: {heap:.2f} to {later_heap:.2f} MB, {nodes} to {later_nodes} nodes")
+    assert later_heap - heap < 1.0
+    assert later_nodes - nodes < 100
