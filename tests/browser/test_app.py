@@ -245,6 +245,14 @@ def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:
     assert "×" not in page.locator("#forecast").inner_text().replace("×-3", "")
     page.locator("#scaletext input").fill("30x30")
     page.locator("#forecast").get_by_text("1800 × 1200").wait_for()
+    # The slider and the field say the same, without the digits of a binary fraction.
+    slider = page.locator("#scale input[type=range]")
+    slider.fill("3.9")
+    page.wait_for_function("() => document.querySelector('#scaletext input').value === '3.9'")
+    page.locator("#scaletext input").fill("2.3")
+    page.wait_for_function("() => document.querySelector('#scale input[type=range]').value === '2.3'")
+    spoken = slider.evaluate("(node) => node.ariaValueText || node.value")
+    assert spoken == "2.3"
 
 
 def test_an_invalid_request_is_refused_with_a_message(app: Any) -> None:

@@ -63,6 +63,37 @@ def test_the_page_loads_without_the_pack(new_page: Callable[..., Any], address: 
     assert sum("/assets/" in url for url in asked) > 30
 
 
+_FAST_3G = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 750e3 / 8}
+
+
+@pytest.mark.slow
+def test_on_fast_3g_the_first_screen_is_there_within_two_seconds(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", _FAST_3G)
+    load(page, address)
+    print(f"first paint {page.evaluate(_PAINT):.0f} ms")
+    assert page.evaluate(_PAINT) < 2000
+
+
+def test_a_result_says_how_much_of_it_has_arrived(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address)
+    wait_for(page, "viewer.canvas.width > 0")
+    upload(page, noise(100, 150, 3))
+    choose(page, "swift")
+    page.evaluate(
+        "() => { window.told = []; const find = () => { for (const tag of document.querySelectorAll('.gsr-tag .gsr-figures'))"
+        " if (/downloading/.test(tag.textContent)) told.push(tag.textContent); }; setInterval(find, 20); }"
+    )
+    network = page.context.new_cdp_session(page)
+    network.send("Network.emulateNetworkConditions", {**_FAST_3G, "downloadThroughput": 60_000})
+    run_to_end(page)
+    told = [int(text.removeprefix("downloading ").removesuffix(" %")) for text in page.evaluate("() => told")]
+    assert len(set(told)) > 2
+    assert told == sorted(told)
+    assert told[-1] <= 100
+
+
 @pytest.mark.parametrize("runs", [8, pytest.param(30, marks=pytest.mark.slow)])
 def test_run_after_run_leaves_no_memory_and_no_nodes_behind(
     new_page: Callable[..., Any], address: str, runs: int, capsys: pytest.CaptureFixture[str]
