@@ -249,7 +249,8 @@ def test_the_scale_can_be_typed_per_axis_and_as_a_size(app: Any) -> None:
     slider = page.locator("#scale input[type=range]")
     slider.fill("3.9")
     page.wait_for_function("() => document.querySelector('#scaletext input').value === '3.9'")
-    page.locator("#scaletext input").fill("2.3")
+    page.locator("#scaletext input").fill("")
+    page.locator("#scaletext input").press_sequentially("2.3")
     page.wait_for_function("() => document.querySelector('#scale input[type=range]').value === '2.3'")
     spoken = slider.evaluate("(node) => node.ariaValueText || node.value")
     assert spoken == "2.3"
