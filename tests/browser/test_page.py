@@ -199,6 +199,29 @@ def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; {PAGE}.viewer.set({{ trueZoom: true }}); }}")
 
 
+def test_each_tile_of_a_large_picture_is_encoded_once_when_it_is_saved(page: Any) -> None:
+    """42 tiles, of which 28 fit into memory. Neither the network nor the painter is what is tested."""
+    opened(page, np.full((1000, 1200, 3), 90, np.uint8), "tiles.png")
+    page.evaluate(
+        f"""() => {{
+          const page = {PAGE};
+          window.encodings = 0;
+          page.tiler.field.put = () => {{}};
+          page.encoder.encode = async (rgb, w, h, core) => (encodings++, new Float32Array(32 * core.width * core.height));
+          window.painter = page.viewer.live.made;
+          page.viewer.live.made = {{ pixels: (field, r, w, h) => new Uint8Array(4 * w * h).fill(r.y) }};
+        }}"""
+    )
+    try:
+        found = saved(page, "1.5")
+        assert found.shape == (1500, 1800, 3)
+        # A band sees one row of tiles, or two within 3 source pixels of their border.
+        assert found[[282, 283, 292, 293, 570], 0, 0].tolist() == [0, 188, 188, 195, 195]
+        assert page.evaluate("encodings") == page.evaluate(f"() => {PAGE}.tiler.field.tileCount") == 42
+    finally:
+        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; {PAGE}.viewer.live.made = painter; }}")
+
+
 def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_page: Any, tmp_path: Path) -> None:
     from gsr_app.io.fields import save_field
     from tests.browser.fields import field_of

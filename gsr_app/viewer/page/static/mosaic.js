@@ -12,7 +12,7 @@ const CELL = 16; // source pixels
 const SIDE = 192; // of a tile's core, source pixels
 const SINGLE = 288; // pictures up to this side are one tile
 const MAX_GAUSSIANS = 4_200_000; // 84 MB here and 76 MB on the GPU
-const MARGIN = 3; // source pixels: farther than a Gaussian reaches
+export const MARGIN = 3; // source pixels: farther than a Gaussian reaches
 
 export class Mosaic {
   constructor(width, height, config) {
@@ -89,6 +89,16 @@ export class Mosaic {
       this.placed.delete(tile);
       this.placed.set(tile, slot);
     }
+  }
+
+  /** The tiles that reach nothing right of x or below y give up their slots first. */
+  release(x, y) {
+    const isPassed = ([tile]) => {
+      const core = this.coreOf(tile);
+      return core.x + core.width + MARGIN <= x && core.y + core.height + MARGIN <= y;
+    };
+    const all = [...this.placed];
+    this.placed = new Map([...all.filter(isPassed), ...all.filter((one) => !isPassed(one))]);
   }
 
   /** The cores of the present tiles that a rectangle shows. */

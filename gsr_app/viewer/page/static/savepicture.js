@@ -1,6 +1,7 @@
 /* Draws a whole picture at any size, in pieces, and writes it as PNG. */
 
 import { DEFAULT_ADJUSTMENTS, drawOptions } from "./adjustments.js";
+import { MARGIN } from "./mosaic.js";
 import { PngWriter } from "./pngwriter.js";
 
 const BAND_PIXELS = 4e6; // drawn and compressed at a time
@@ -34,11 +35,10 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
   const writer = new PngWriter(width, height);
   const options = { ...drawOptions(DEFAULT_ADJUSTMENTS, field), exact: true };
   const pieceWidth = Math.min(width, MAX_PIECE, Math.max(1, Math.floor(5 * field.side * scale.x)));
-  // A band reaches into few rows of tiles, so that those of a wide picture fit into memory.
-  const most = Math.min(MAX_PIECE, Math.max(1, Math.floor(BAND_PIXELS / width)), Math.max(1, Math.floor(field.side * scale.y)));
+  const most = Math.min(MAX_PIECE, Math.max(1, Math.floor(BAND_PIXELS / width)));
   try {
-    for (let top = 0; top < height; top += most) {
-      const rows = Math.min(most, height - top);
+    for (let top = 0, rows = 0; top < height; top += rows) {
+      rows = Math.min(most, bandEnd(top, field.side, scale.y) - top, height - top);
       const band = new Uint8Array(3 * width * rows);
       for (let left = 0; left < width; left += pieceWidth) {
         signal?.throwIfAborted();
@@ -48,6 +48,7 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
         const bytes = painter.pixels(field, rectangle, columns, rows, options);
         if (!bytes) throw new Error("WebGL2 was lost. Try again.");
         copyRows(bytes, columns, rows, band, width, left);
+        tiler.release((left + columns) / scale.x, (top + rows) / scale.y);
         progress((top + (rows * (left + columns)) / width) / height);
       }
       await writer.write(band);
@@ -56,6 +57,16 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
   } catch (error) {
     writer.cancel();
     throw error;
+  }
+}
+
+/** The row before which a band ends. Bands see one row of tiles, or two near the border of both: so each row of tiles is needed
+ * by bands that follow one another, and is encoded once if a row and a piece of the next fit into memory. */
+function bandEnd(top, side, scale) {
+  for (let border = side * Math.floor(Math.max(0, top / scale - MARGIN) / side); ; border += side) {
+    const [before, after] = [Math.ceil((border - MARGIN) * scale) - 1, Math.ceil((border + MARGIN) * scale)];
+    if (before > top) return before;
+    if (border && after > top) return after;
   }
 }
 

@@ -56,6 +56,11 @@ export class Tiler {
     });
   }
 
+  /** Nothing left of x and above y is needed any more. */
+  release(x, y) {
+    if (!this.field.holdsAll) this.field.release(x, y);
+  }
+
   pause(isPaused) {
     this.paused = isPaused;
     this.#plan();
