@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
+from gsr_app.core import pixels
 from gsr_app.viewer.contract import PaneSpec, Region, Scene
 
 _LEAST_SSIM_PX = 11  # the window of SSIM
@@ -62,15 +63,33 @@ def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
 
 
 def score_crops(row: Row, cuts: Mapping[str, Image.Image | None], *, with_flip: bool = False) -> dict[str, CropScore]:
-    """The scores of the methods' crops against the reference's, by pane id; none where the sizes differ."""
-    truth = next((cuts[pane.id] for pane in row.panes if pane.kind == "reference"), None)
-    if truth is None:
+    """The scores of the methods' crops against the reference's, by pane id; none where one of them shows less."""
+    reference = next((pane for pane in row.panes if pane.kind == "reference"), None)
+    truth = cuts[reference.id] if reference else None
+    if reference is None or truth is None:
         return {}
-    return {
-        pane.id: _score(crop, truth, with_flip=with_flip and pane.metrics is not None and pane.metrics.flip is not None)
-        for pane in row.panes
-        if pane.kind == "method" and (crop := cuts[pane.id]) is not None and crop.size == truth.size
-    }
+    scores: dict[str, CropScore] = {}
+    for pane in row.panes:
+        crop = cuts[pane.id]
+        if pane.kind != "method" or crop is None:
+            continue
+        if crop.size != truth.size:
+            crop = _cut_resized(row, pane, reference)
+        if crop is not None and crop.size == truth.size:
+            has_flip = with_flip and pane.metrics is not None and pane.metrics.flip is not None
+            scores[pane.id] = _score(crop, truth, with_flip=has_flip)
+    return scores
+
+
+def _cut_resized(row: Row, pane: PaneSpec, reference: PaneSpec) -> Image.Image | None:
+    """The crop of a picture of another size, resized as for the scores of the whole picture."""
+    if (pane.span, pane.origin) != (reference.span, reference.origin):
+        return None
+    from gsr_app.engine.planes import resize_picture  # it imports torch
+
+    whole, size = np.asarray(row.pictures[pane.id].convert("RGB")), row.pictures[reference.id].size
+    resized = pixels.convert(resize_picture(whole, (size[1], size[0])), np.uint8)
+    return cut(replace(row, pictures={pane.id: Image.fromarray(resized)}), pane)
 
 
 def _score(crop: Image.Image, truth: Image.Image, *, with_flip: bool) -> CropScore:

@@ -79,6 +79,11 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page:
     assert told[-1].endswith("All are over.")
     # An overview of 1600 pixels in panes of half the width shows no difference: it opens on a detail.
     wait_for(page, "viewer.view.zoom === 1")
+    left, right, top, bottom = page.evaluate(
+        "() => { const { cx, cy, pane, frame } = document.querySelector('.gsr-viewer').viewer.view;"
+        " return [cx - pane.w / 2, frame.width - cx - pane.w / 2, cy - pane.h / 2, frame.height - cy - pane.h / 2]; }"
+    )
+    assert min(left, right, top, bottom) >= -1, "no room beside a picture that fills the pane"
 
 
 def test_the_first_screen_stands_still_where_less_motion_is_wanted(open_page: Any) -> None:

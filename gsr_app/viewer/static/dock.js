@@ -8,6 +8,7 @@ import { saveButtons } from "./saving.js";
 import { ReportDialog } from "./reportdialog.js";
 
 const STAGES = ["read", "encode", "start", "fit", "decode", "bin", "render", "resize", "write"];
+const NARROW_PX = 800;
 const STAGE_NAMES = { bin: "sort", render: "draw", fit: "optimise" };
 
 // Columns: header, value of a pane, text of the value, sign of the better direction (0: none).
@@ -49,6 +50,8 @@ export class Dock {
     this.tools.append(this.fold);
     this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
     this.node = el("div", { className: "gsr-dock" }, this.tools, this.body);
+    // Beside a rail it is narrower than the screen; a container query in the style sheet would not pass through Gradio.
+    new ResizeObserver(() => this.node.classList.toggle("is-narrow", this.node.clientWidth < NARROW_PX)).observe(this.node);
     this.key = "";
   }
 

@@ -56,6 +56,13 @@ export class View {
     this.cy = this.#snap(Math.min(this.frame.height, Math.max(0, cy)), this.pane.h);
   }
 
+  /** Zoom to a place, and leave no room beside the picture where it fills the pane. */
+  setInside(cx, cy, zoom) {
+    const { frame, pane } = this;
+    const inside = (at, size, extent) => (extent >= size * zoom ? size / 2 : Math.min(size - extent / zoom / 2, Math.max(extent / zoom / 2, at)));
+    this.set(inside(cx, frame.width, pane.w), inside(cy, frame.height, pane.h), zoom);
+  }
+
   // The centre for which the frame's origin is a whole device pixel.
   #snap(c, extent) {
     return (extent / 2 - Math.round(extent / 2 - c * this.zoom)) / this.zoom;

@@ -144,7 +144,7 @@ export class Viewer extends ViewerState {
     if (!other || !this.view.fitted || this.view.fitZoom > 0.999) return;
     const place = mostDifferent(one.picture, other.picture);
     const { width, height } = this.view.frame;
-    if (place) this.view.set(place.x * width, place.y * height, 1);
+    if (place) this.view.setInside(place.x * width, place.y * height, 1);
   }
 
   // A part fills the stage as soon as it is begun, also when the stage changes its size while it is made.
