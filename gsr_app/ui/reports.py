@@ -18,7 +18,7 @@ from gsr_app.ui.state import AppState
 from gsr_app.viewer.comparison import pack_handle
 from gsr_app.viewer.contract import PaneField, Scene
 from gsr_app.viewer.paper import WIDTHS_IN, write_figure
-from gsr_app.viewer.report import Page, field_url, figure_rows, page_of, write_report
+from gsr_app.viewer.report import Page, encoder_bytes, field_url, figure_rows, page_of, write_report
 from gsr_app.viewer.table import FORMATS, write_table
 
 MOST_PAGES = 40
@@ -63,9 +63,10 @@ def _page(scene: Scene, regions: object) -> Page:
 
 
 def report(app: AppState, data: object) -> dict[str, Any]:
-    """One HTML file of finished runs; `carry` lists the ids of panes whose fields it includes.
+    """One HTML file of finished runs; `carry` lists the ids of panes whose fields it includes. With `encoder` other
+    pictures can be enlarged in it, too.
 
-    With `plan` it is not written: the answer is its size without fields, and the size of each pane's field.
+    With `plan` it is not written: the answer is its size alone, and the sizes of each pane's field and of the encoder.
     """
     request = request_of(data)
     asked = _asked(app, request)
@@ -75,14 +76,14 @@ def report(app: AppState, data: object) -> dict[str, Any]:
         for fields in asked.fields:
             for pane_id, one in fields.items():
                 sizes[pane_id] = sizes.get(pane_id, 0) + len(field_url(_field_file(app, one.id)))
-        return {"bytes": len(text.encode()), "fields": sizes}
+        return {"bytes": len(text.encode()), "fields": sizes, "encoder": encoder_bytes()}
     carry = request.get("carry")
     wished: Sequence[object] = carry if isinstance(carry, list) else []
     pages: list[Page] = []
     for page, fields in zip(asked.pages, asked.fields, strict=True):
         carried = {pane_id: _field_file(app, one.id) for pane_id, one in fields.items() if pane_id in wished}
         pages.append(replace(page, fields=carried))
-    text, _, _ = write_report(pages, asked.methods, asked.title)
+    text, _, _ = write_report(pages, asked.methods, asked.title, with_encoder=bool(request.get("encoder")))
     return {"url": url_of(app.files.put(text.encode(), ".html", "gsr-report"))}
 
 

@@ -143,6 +143,12 @@ def build_report(
     )
 
 
+def encoder_bytes() -> int:
+    """How much larger a report is with the encoder."""
+    scripts = len(bundle.start_script(bundle.PAGE).encode()) - len(bundle.start_script().encode())
+    return scripts + len(page_css().encode()) + len(bundle.embed(page_data()).encode())
+
+
 def _thumbnail(page: Page) -> str:
     """A small picture of a page, for the strip of all pages."""
     order = {"reference": 0, "method": 1, "input": 2}

@@ -54,12 +54,17 @@ def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[
     plan = report(app, {"run": scene.run, "regions": [], "plan": True})
     assert list(plan["fields"]) == ["swift"]
     announced = plan["bytes"] + plan["fields"]["swift"]
-    path = path_of(report(app, {"run": scene.run, "regions": [], "carry": ["swift", "bicubic", 7]})["url"])
+    asked = {"run": scene.run, "regions": [], "carry": ["swift", "bicubic", 7]}
+    path = path_of(report(app, asked)["url"])
     print(f"announced {announced:,} bytes, made {path.stat().st_size:,}")
     assert path.stat().st_size == pytest.approx(announced, rel=0.1)
+    alone = path.stat().st_size
+    path = path_of(report(app, {**asked, "encoder": True})["url"])
+    assert path.stat().st_size - alone == pytest.approx(plan["encoder"], rel=0.001)
     page = new_page(offline=True)
     page.goto(path.as_uri())
     wait_for(page, "viewer.shown.every((pane) => pane.picture)")
+    assert page.get_by_role("button", name="Your own picture").is_visible()
     run(page, "viewer.setMode('loupe'); viewer.grid = viewer.minimapOn = false; viewer.look(120, 80, 64);")
     wait_for(page, "viewer.allPanes.find((pane) => pane.spec.id === 'swift').drawings.view?.step === 1")
     field = engine.field(engine.encode(np.zeros((40, 60, 3)), method="swift", scale=Scale(4, 4)))

@@ -38,7 +38,7 @@ modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
       if (id === "first") return { url: new URL(props.first.field, document.baseURI).href };
       return madeHere(id) ?? call("field_bytes", { field: id });
     },
-    report: (pages, carry) => call("report", { pages, carry }),
+    report: (pages, carry, encoder) => call("report", { pages, carry, encoder }),
     planReport: (pages) => call("report", { pages, plan: true }),
     figure: (pages, width) => call("figure", { pages, width }),
     table: (pages, form) => call("table", { pages, form }),

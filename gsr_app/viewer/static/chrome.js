@@ -91,7 +91,7 @@ export class Bar {
     this.percent.textContent = panes.length ? percent(viewer.view.zoom) : "";
     this.adjust.hidden = !withField || Boolean(viewer.live.unavailable);
     this.adjust.setAttribute("aria-pressed", String(viewer.live.isOpen));
-    this.minusPixels.hidden = mode === "difference" || !panes.some((pane) => pane.isLive && pane.picture);
+    this.minusPixels.hidden = mode === "difference" || !panes.some((pane) => pane.isLive && pane.field && pane.picture);
     this.minusPixels.setAttribute("aria-pressed", String(viewer.minusPixels));
     this.#badge(withField);
   }

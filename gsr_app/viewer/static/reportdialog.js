@@ -1,4 +1,4 @@
-/* The dialog before a report: which fields it includes for true zoom offline, and how large it becomes. */
+/* The dialog before a report: which fields it includes for true zoom offline, whether Swift, and how large it becomes. */
 
 import { dot, el } from "./dom.js";
 import { bytes } from "./format.js";
@@ -15,28 +15,28 @@ export class ReportDialog {
   /** Let the user choose, then make the report and download it. `setStatus` shows the progress. */
   async open(setStatus) {
     const { scene, savedPages, services } = this.viewer;
-    if (!scene.panes.some((spec) => spec.field?.id && !spec.here)) return this.#make([], setStatus);
     setStatus("Measuring …");
     const plan = await services.planReport(savedPages);
     setStatus("");
     const ids = Object.keys(plan.fields);
     const all = ids.reduce((sum, id) => sum + plan.fields[id], 0);
     const total = el("p", {});
+    const encoder = el("input", { type: "checkbox", onchange: () => count() });
     const boxes = ids.map((id) => el("input", { type: "checkbox", value: id, checked: all <= AUTO_BYTES, onchange: () => count() }));
     const selected = () => boxes.filter((box) => box.checked).map((box) => box.value);
-    const count = () => (total.textContent = `The report will have ${bytes(selected().reduce((sum, id) => sum + plan.fields[id], plan.bytes))}.`);
+    const count = () => (total.textContent = `The report will have ${bytes(selected().reduce((sum, id) => sum + plan.fields[id], plan.bytes + (encoder.checked ? plan.encoder : 0)))}.`);
     const rows = ids.map((id, k) => {
       const spec = scene.panes.find((one) => one.id === id);
       return el("label", {}, boxes[k], dot(spec.colour), `${spec.name}, ${spec.field.count.toLocaleString("en-US")} Gaussians`, el("span", { className: "gsr-quiet" }, ` + ${bytes(plan.fields[id])}`));
     });
     const make = () => {
       this.node.close();
-      this.#make(selected(), setStatus);
+      this.#make(selected(), encoder.checked, setStatus);
     };
     this.node.replaceChildren(
       el("h3", {}, "Report"),
-      el("p", {}, "Include these fields, to zoom into them offline:"),
-      ...rows,
+      ...(rows.length ? [el("p", {}, "Include these fields, to zoom into them offline:"), ...rows] : []),
+      el("label", {}, encoder, "Let its reader enlarge other pictures, with Swift", el("span", { className: "gsr-quiet" }, ` + ${bytes(plan.encoder)}`)),
       total,
       el("button", { type: "button", onclick: make }, "Make the report"),
       " ",
@@ -46,11 +46,11 @@ export class ReportDialog {
     this.node.showModal();
   }
 
-  async #make(carry, setStatus) {
+  async #make(carry, withEncoder, setStatus) {
     setStatus("Making the report …");
     try {
       const { savedPages, services } = this.viewer;
-      const { url } = await services.report(savedPages, carry);
+      const { url } = await services.report(savedPages, carry, withEncoder);
       el("a", { href: url, download: "gsr-report.html" }).click();
       setStatus("");
     } catch (error) {

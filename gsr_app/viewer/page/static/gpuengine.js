@@ -3,7 +3,10 @@
  * A workgroup of 8x8 threads computes 16x16 pixels of up to 5 groups of outputs. For every group of inputs it loads the
  * pixels into workgroup memory once; each thread then multiplies 4 of them by each 4x4 matrix that it reads. Bias-free
  * convolution, skip and ReLU are one dispatch. Arithmetic in float16 is not used: with it the numbers of a Gaussian are
- * up to 6e-3 off, three times what is allowed. */
+ * up to 6e-3 off, three times what is allowed.
+ *
+ * The shipped network has 286 kMAC per pixel, 18.8 GMAC or 37.5 GFLOP for 256x256 pixels. A GPU of 2.2 TFLOP/s, such as an
+ * integrated Iris Xe, would take 17 ms at its peak, and 43 ms at 40 % of it. */
 
 import { groupsOf, packMatrices, padded } from "./network.js";
 
