@@ -106,6 +106,7 @@ def test_a_scene_is_json_whatever_the_numbers() -> None:
         "psnr_rgb": None,
         "ssim_rgb": None,
         "flip": None,
+        "without_flip": "",
     }
 
 
