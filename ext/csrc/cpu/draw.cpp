@@ -155,22 +155,31 @@ void draw_tile(const Scene& scene, const Frame& frame, const Prepared* prepared,
   for (int64_t first = 0; first < listed; first += kInterleaved) {
     const int here = static_cast<int>(std::min<int64_t>(kInterleaved, listed - first));
     for (int strip = 0; strip < kTileWidth / kLanes; ++strip) {
-      const Lanes x = broadcast(static_cast<float>(left + strip * kLanes)) + lane_indices();
+      const float from = static_cast<float>(left + strip * kLanes), to = from + (kLanes - 1);
+      const Lanes x = broadcast(from) + lane_indices();
       RowRecurrence recurrences[kInterleaved];
+      int reaching[kInterleaved], count = 0;
       for (int k = 0; k < here; ++k) {
-        const int64_t ahead = list[std::min(first + k + kInterleaved, listed - 1)].place;
-        __builtin_prefetch(prepared + ahead);
-        __builtin_prefetch(scene.color + ahead * C);
+        if (strip == 0) {
+          const int64_t ahead = list[std::min(first + k + kInterleaved, listed - 1)].place;
+          __builtin_prefetch(prepared + ahead);
+          __builtin_prefetch(scene.color + ahead * C);
+        }
+        // Where a register is narrower than a tile, a Gaussian may not reach every strip of it. Without a branch, which
+        // would often be mispredicted.
         const Prepared& g = prepared[list[first + k].place];
-        recurrences[k] = RowRecurrence(g, ColumnEval(g, cut, x), cut, top + list[first + k].first);
+        reaching[count] = k;
+        count += kTileWidth == kLanes || !((to < g.mean_x - g.edge_x) | (from > g.mean_x + g.edge_x));
       }
-      for (int k = 0; k < here; ++k) {
-        const Entry entry = list[first + k];
+      for (int k = 0; k < count; ++k) {
+        const Entry entry = list[first + reaching[k]];
         const Prepared& g = prepared[entry.place];
-        // Where a register is narrower than a tile, a Gaussian may not reach every strip of it.
-        if (kTileWidth > kLanes && (x[kLanes - 1] < g.mean_x - g.edge_x || x[0] > g.mean_x + g.edge_x)) continue;
-        add<C>(g, scene.color + int64_t{entry.place} * C, cut, x, recurrences[k], top + entry.first, entry.rows,
-               sums[strip][entry.first][0]);
+        recurrences[k] = RowRecurrence(g, ColumnEval(g, cut, x), cut, top + entry.first);
+      }
+      for (int k = 0; k < count; ++k) {
+        const Entry entry = list[first + reaching[k]];
+        add<C>(prepared[entry.place], scene.color + int64_t{entry.place} * C, cut, x, recurrences[k], top + entry.first,
+               entry.rows, sums[strip][entry.first][0]);
       }
     }
   }
