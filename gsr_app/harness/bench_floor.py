@@ -62,11 +62,14 @@ SCENES = {
 def floor_ms(gaussians: int, pixels: int, pairs: float, *, backward: bool = False, gpu: Gpu = H100) -> float:
     """The time that memory or arithmetic alone take, whichever is longer; with `backward` for both passes."""
     read = 4 * (5 + CHANNELS) * gaussians + 4 * CHANNELS * pixels
-    operations = (10 + 2 * CHANNELS) * pairs
     if backward:
         read += 2 * 4 * (5 + CHANNELS) * gaussians + 4 * CHANNELS * pixels
-        operations += (22 + 4 * CHANNELS) * pairs
-    return 1e3 * max(read / gpu.bytes_per_s, operations / gpu.flops)
+    return 1e3 * max(read / gpu.bytes_per_s, operations(pairs, backward=backward) / gpu.flops)
+
+
+def operations(pairs: float, *, backward: bool = False) -> float:
+    """Of the values of so many pixels, each of one Gaussian."""
+    return (10 + 2 * CHANNELS + (22 + 4 * CHANNELS if backward else 0)) * pairs
 
 
 @dataclass(frozen=True)

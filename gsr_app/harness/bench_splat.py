@@ -19,7 +19,8 @@ from torch import Tensor
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.engine import devices
 from gsr_app.engine.timing import peak_bytes, reset_peak, synchronize
-from gsr_app.harness.bench_record import Measure, add_common_arguments, publish, read_conditions
+from gsr_app.harness import bench_floor
+from gsr_app.harness.bench_record import Measure, add_common_arguments, publish, read_conditions, time_in_turns_ms
 from gsr_app.ops import backend, cuda, reference, splat
 
 EPS = 1e-4
@@ -109,6 +110,26 @@ def measure(source: int, scale: float, device: torch.device, name: str, repeats:
         ]
         if (peak := peak_bytes(device)) is not None:
             measures.append(Measure.of(case, f"{work} peak", [peak / 2**20], "MiB"))
+    return measures + (_measure_stages(case, scene, side, unit, repeats) if name == "cpu" else [])
+
+
+def _measure_stages(
+    case: str, scene: tuple[Tensor, Tensor, Tensor, Tensor], side: int, unit: Callable[[], object], repeats: int
+) -> list[Measure]:
+    """Where a drawing's time goes, told from drawings that end early: hard windows without a pixel have no lists, and
+    those of one pixel have no rows. Beside them what the operations alone would take at the speed of the unit."""
+    windows = {"preparation": 1e-4, "lists": 0.55, "rows": math.inf}
+    draw = partial(splat, *scene, (side, side), eps=EPS)
+    works = [partial(draw, window_px=(one, one)) for one in windows.values()]
+    *taken, units_ms = time_in_turns_ms([*works, unit], repeats)
+    unit_ms = statistics.median(units_ms)
+    floor = bench_floor.operations(_count_pairs(scene, side)) / (2 * 1024**3)
+    measures = [Measure(case, "operations in matmul units", floor, 0.0, 1, "ratio")]
+    before = [0.0] * repeats
+    for stage, until in zip(windows, taken, strict=True):
+        shares = [(x - earlier) / unit_ms for x, earlier in zip(until, before, strict=True)]
+        measures.append(Measure.of(case, f"{stage} in matmul units", shares, "ratio"))
+        before = until
     return measures
 
 
