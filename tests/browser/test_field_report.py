@@ -74,3 +74,20 @@ def test_a_report_is_as_large_as_announced_and_zooms_offline(new_page: Callable[
     source = ((x - place["origin"]["x"]) / k, (y - place["origin"]["y"]) / k)
     expected = reference(field, View(source, (100 / k, 100 / k), (100, 100)))
     assert np.abs(canvas_pixels(page)[y : y + 100, x : x + 100] - expected).max() <= 2
+
+
+@pytest.mark.parametrize(("channels", "is_left"), [(3, True), (4, False)])
+def test_what_a_browser_is_to_make_is_neither_made_nor_reported_by_the_server(
+    tmp_path: Path, channels: int, is_left: bool
+) -> None:
+    app = AppState(FakeEngine(), Files(tmp_path / "files"))
+    picture = tmp_path / "small.png"
+    Image.fromarray(np.full((4, 6, channels), 9, np.uint8)).save(picture)
+    job = prepare(app, CompareRequest(str(picture), ("swift", "bicubic"), "2"))
+    *_, scene = compare(app, "somebody", job, in_browser=True)
+    swift = scene.panes[0]
+    assert (swift.here, swift.url is None, scene.running) == (is_left, is_left, False)
+    assert any("to keep more than 8 bits or transparency" in one for one in swift.warnings) is not is_left
+    text = path_of(report(app, {"run": scene.run})["url"]).read_text(encoding="utf-8")
+    assert ('"id":"swift"' in text) is not is_left
+    assert '"id":"bicubic"' in text
