@@ -254,6 +254,11 @@ def build(app: AppState) -> None:
         predict, asked, told,
         trigger_mode="always_last", api_name="forecast", **rail.QUIET,
     )  # fmt: skip
+    # What was said of a run, or of a refused one, does not hold for other settings.
+    gr.on(
+        [picture.change, methods.change, scale.change, round_trip.change, protocol.change], None, js="() => ''",
+        outputs=notice, api_name="forget_notice", **rail.QUIET,
+    )  # fmt: skip
     scale.change(None, js=_SCALE_CHANGED, api_name="scale_shown", **rail.QUIET)
     largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):
