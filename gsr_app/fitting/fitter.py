@@ -56,6 +56,8 @@ class Fitter:
         recorder: Recorder | None = None,  # default: CUDA graphs on a GPU
     ) -> None:
         self.device = torch.device(device)
+        if self.device.type not in ("cpu", "cuda"):  # others lack float64
+            raise InvalidArgument(f"A fit runs on cpu or cuda, found {device}.", hint="Use --device cpu.")
         self.image = torch.as_tensor(image, dtype=torch.float32).contiguous().to(self.device)
         if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.numel() == 0:
             raise InvalidArgument(f"A fit takes an image [3, H, W], found {tuple(self.image.shape)}.")

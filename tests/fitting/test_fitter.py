@@ -247,6 +247,8 @@ def test_wrong_options_say_so() -> None:
         FitOptions(seconds=-1)
     with pytest.raises(InvalidArgument, match=r"\[3, H, W\]"):
         Fitter(torch.zeros(4, 4))
+    with pytest.raises(InvalidArgument, match="cpu or cuda"):
+        Fitter(torch.zeros(3, 4, 4), device="mps")
 
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instantgi"
