@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -56,13 +57,14 @@ def over(notice: str) -> list[Any]:
     return [gr.skip(), gr.skip(), notice]
 
 
-def come_back(event: Any, run: gr.Button, stop: gr.Button, name: str) -> None:
-    """Show Run in place of Stop after an event that is a run: before it has ended, Gradio ignores the next press."""
+def come_back(event: Any, buttons: list[gr.Button], name: str, updates: Callable[..., Any] | None = None) -> None:
+    """Show Run in place of Stop after an event that is a run: before it has ended, Gradio ignores the next press.
+
+    buttons: Run and Stop, or those that `updates` returns updates of.
+    """
+    shown = updates or (lambda: (gr.update(visible=True), gr.update(visible=False)))
     for then, how in ((event.then, "over"), (event.failure, "failed")):
-        then(
-            lambda: (gr.update(visible=True), gr.update(visible=False)), outputs=[run, stop],
-            api_name=f"{name}_{how}", **QUIET,
-        )  # fmt: skip
+        then(shown, outputs=buttons, api_name=f"{name}_{how}", **QUIET)
 
 
 def visitor(request: gr.Request | None) -> str:

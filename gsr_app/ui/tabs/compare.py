@@ -167,7 +167,7 @@ def build(app: AppState) -> None:
         try_detail, [picture, methods, scale, repeats, strength], api_name="try_detail", **streaming
     )
     for event, name in ((running, "run"), (running_example, "run_example"), (running_detail, "detail")):
-        rail.come_back(event, run, stop, name)
+        rail.come_back(event, [run, stop], name)
     # The run ends itself. What Gradio cancels by its own means may be the run that began directly after it.
     stop.click(halt, js=_STOP, api_name="stop", **rail.QUIET)
 

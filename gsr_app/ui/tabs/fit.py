@@ -66,8 +66,7 @@ def build(app: AppState) -> None:
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else rail.begun(starters=2))
             begun = True
-        again = gr.update(visible=True)
-        yield scene, gr.skip(), gr.skip(), again, gr.skip(), _summary(job)
+        yield scene, *[gr.skip()] * 4, _summary(job)
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:
@@ -87,6 +86,10 @@ def build(app: AppState) -> None:
             yield from show(job, visitor)
         except GsrError as error:
             yield *[gr.skip()] * 5, rail.error_note(error)
+
+    def come_back(request: gr.Request) -> tuple[Any, Any, Any]:
+        has_fit = kept.find(rail.visitor(request)) is not None
+        return gr.update(visible=True), gr.update(visible=has_fit), gr.update(visible=False)
 
     def halt(request: gr.Request) -> None:
         app.runs.stop("fit", rail.visitor(request))
@@ -123,7 +126,7 @@ def build(app: AppState) -> None:
     )
     started_example = shown.then(begin, inputs, api_name="fit_run_example", **streaming)
     for event, name in ((started, "fit"), (continued, "fit_more"), (started_example, "fit_example")):
-        rail.come_back(event, run, stop, name)
+        rail.come_back(event, [run, more, stop], name, come_back)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.QUIET)
     picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.QUIET)
