@@ -110,6 +110,9 @@ def _error_bars(spreads: Sequence[_Spread], **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_FINE_STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+
+
 def _log_axis(values: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis with a few round numbers, written out."""
     if not values:
@@ -117,12 +120,14 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
     low, high = min(values) / 1.25, max(values) * 1.25
     decades = math.log10(high / low)
     steps = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.2 else (1,)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    shown = [tick for tick in ticks if low <= tick <= high] or [values[0]]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    shown: list[float] = []
+    for each in (steps, _FINE_STEPS):  # the fine ones where the others give no scale
+        if len(shown) < 2:
+            shown = [tick for power in powers for step in each if low <= (tick := step * 10.0**power) <= high]
     return {
         "type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": shown,
-        "ticktext": [f"{tick:.3g}" for tick in shown],
+        "ticktext": [f"{float(f'{tick:.3g}'):g}" for tick in shown],
     }  # fmt: skip
 
 

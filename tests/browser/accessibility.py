@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 # Every element that takes the focus from the keyboard, with the contrast of its ring and what is behind the ring.
-_RINGS = """() => {
+_CONTRASTS = """() => {
   const channels = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
   const light = ([r, g, b]) => {
     const [x, y, z] = [r, g, b].map((v) => (v <= 10.31475 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
@@ -33,24 +33,34 @@ _RINGS = """() => {
   };
   const stay = document.head.appendChild(document.createElement("style"));
   stay.textContent = "* { transition: none !important; animation: none !important; }";
-  const found = [];
+  const [rings, placeholders] = [[], []];
   for (const node of document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")) {
     if (node.disabled || node.type === "hidden" || !node.checkVisibility({ visibilityProperty: true })) continue;
+    const name = `${node.tagName} ${node.id || node.className} ${node.getAttribute("aria-label") ?? node.textContent.trim().slice(0, 30)}`;
+    if (node.placeholder) {
+      const below = behind(node);
+      placeholders.push([contrast(over(channels(getComputedStyle(node, "::placeholder").color), below), below), name]);
+    }
     node.focus();
     if (document.activeElement !== node || !node.matches(":focus-visible")) continue;
     const card = node.closest(".gsr-card, label");
     const best = Math.max(ring(node), ring(node, "::before"), card ? ring(card) : 0);
-    found.push([best, `${node.tagName} ${node.id || node.className} ${node.getAttribute("aria-label") ?? node.textContent.trim().slice(0, 30)}`]);
+    rings.push([best, name]);
   }
   stay.remove();
-  return found;
+  return [rings, placeholders];
 }"""
 
 
-def focus_rings(page: Any) -> list[tuple[float, str]]:
-    """The contrast of the ring around each visible control while it has the focus, 0 without a ring; and its name."""
+Contrasts = list[tuple[float, str]]  # with the names of the controls
+
+
+def control_contrasts(page: Any) -> tuple[Contrasts, Contrasts]:
+    """The contrasts of the rings around all visible controls while each has the focus, 0 without a ring; and those of
+    the texts in empty fields."""
     page.keyboard.press("Tab")  # from then on the browser shows the focus
-    return [(contrast, name) for contrast, name in page.evaluate(_RINGS)]
+    rings, placeholders = page.evaluate(_CONTRASTS)
+    return [tuple(one) for one in rings], [tuple(one) for one in placeholders]
 
 
 def serious_violations(page: Any) -> list[str]:

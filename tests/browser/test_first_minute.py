@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gsr_app.ui.first import PICTURES
-from tests.browser.accessibility import focus_rings, serious_violations
+from tests.browser.accessibility import control_contrasts, serious_violations
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
@@ -159,23 +159,27 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
     assert page.locator("h1").count() == 1
 
 
-def test_what_has_the_focus_is_seen_in_both_themes(open_page: Any) -> None:
+def test_the_focus_and_the_texts_of_empty_fields_are_seen_in_both_themes(open_page: Any) -> None:
     page = open_page()
     upload(page, noise(40, 60, 3))
     choose(page, "bicubic", "swift")
     run_to_end(page)
     page.get_by_role("button", name="Advanced").click()
     weak: dict[str, list[tuple[float, str]]] = {}
-    seen = 0
+    seen = fields = 0
     for tab in ("Compare", "Batch", "Video", "Fit", "Plots", "Models"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(200)
         for theme in ("light", "dark"):
             page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
-            rings = focus_rings(page)
-            weak[f"{tab}, {theme}"] = [(round(contrast, 2), name) for contrast, name in rings if contrast < 3]
+            rings, placeholders = control_contrasts(page)
+            weak[f"{tab}, {theme}"] = [one for one in rings if one[0] < 3] + [
+                one for one in placeholders if one[0] < 4.5
+            ]
             seen += len(rings)
+            fields += len(placeholders)
     assert seen > 200
+    assert fields >= 8
     assert not any(weak.values()), {where: found for where, found in weak.items() if found}
 
 

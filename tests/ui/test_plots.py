@@ -62,6 +62,7 @@ def test_a_logarithmic_axis_has_a_few_round_numbers(spread: float) -> None:
     assert all(
         float(text) == pytest.approx(value, rel=0.01) for text, value in zip(axis.ticktext, axis.tickvals, strict=True)
     )
+    assert all(len(text.replace(".", "").strip("0")) <= 2 for text in axis.ticktext), "round numbers"
     low, high = axis.range
     assert 10**low < 0.13 <= 0.13 * spread < 10**high
 
