@@ -41,7 +41,8 @@ def _section(path: Path, conditions: dict[str, str], measures: list[Measure], pi
         "",
         f"{conditions.get('cpu', '?')}, {conditions.get('threads', '?')} thread(s), {conditions.get('device', '?')}, "
         f"drawing by {conditions.get('backend', '?')}, torch {conditions.get('torch', '?')}, "
-        f"revision {conditions.get('revision') or '?'}, matmul unit {conditions.get('matmul_unit_ms', '?')} ms.",
+        f"{conditions.get('date', 'date unknown')}, revision {conditions.get('revision') or '?'}, "
+        f"matmul unit {conditions.get('matmul_unit_ms', '?')} ms.",
         "",
         f"![{path.stem}]({picture.name})",
         "",

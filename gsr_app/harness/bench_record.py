@@ -19,6 +19,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Conditions:
     python: str
     gsr: str
     revision: str
+    date: str  # 2026-11-27
     matmul_unit_ms: float
 
     @property
@@ -110,6 +112,7 @@ def read_conditions(device_name: str = "auto") -> Conditions:
         python=platform.python_version(),
         gsr=__version__,
         revision=_git_revision(),
+        date=datetime.now(UTC).date().isoformat(),
         matmul_unit_ms=round(measure_matmul_unit(), 2),
     )
 

@@ -110,7 +110,6 @@ class SeedAttention(nn.Module):
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2).view_as(context))
 
-
     def _project(self, seeds: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [b, windows, S, heads, C/heads], turned by their positions."""
         turn = None if self.biased else rotation(self.rope_freqs, self.rope_t_x, self.rope_t_y)

@@ -12,7 +12,9 @@ from gsr_app.core.errors import GsrError
 from gsr_app.harness import bench, bench_compare, cli
 from gsr_app.harness.bench_record import Conditions, Measure, read_csv, write_csv
 
-CONDITIONS = Conditions("A CPU, 3 GHz", 2, 2, "cpu", "cpu avx2", "2.13.0+cpu", "3.11.7", "0.1.0", "abc1234", 20.0)
+CONDITIONS = Conditions(
+    "A CPU, 3 GHz", 2, 2, "cpu", "cpu avx2", "2.13.0+cpu", "3.11.7", "0.1.0", "abc1234", "2026-11-27", 20.0
+)
 
 
 def check(value: Any, schema: Any, at: str = "document") -> None:
@@ -33,7 +35,7 @@ def check(value: Any, schema: Any, at: str = "document") -> None:
 DOCUMENT = {
     "bench": str,
     "conditions": {
-        **dict.fromkeys(("cpu", "device", "backend", "torch", "python", "gsr", "revision"), str),
+        **dict.fromkeys(("cpu", "device", "backend", "torch", "python", "gsr", "revision", "date"), str),
         **dict.fromkeys(("cores", "threads"), int),
         "matmul_unit_ms": float,
     },
