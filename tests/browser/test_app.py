@@ -217,6 +217,7 @@ def test_a_round_trip_measures_against_the_original(app: Any, monkeypatch: pytes
     assert float(row.inner_text()) > 0
     assert "basicsr" in page.locator(".gsr-tablebox p").first.inner_text()
     assert 0 < float(page.locator("[data-pane=bicubic] td[data-label=FLIP]").inner_text()) < 1
+    assert page.locator("#viewer .gsr-legend span").all_inner_texts() == ["read", "encode", "draw", "write"]
     # Where FLIP would take too long, it is said that it is missing.
     monkeypatch.setattr(comparison, "MOST_FLIP_PIXELS", 9000)
     run_to_end(page)

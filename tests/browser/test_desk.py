@@ -139,6 +139,19 @@ def test_the_histogram_is_of_the_pixels_in_view(show: Any) -> None:
     assert np.argmax(drawn) == 40
 
 
+def test_from_24_times_each_pixel_shows_its_values(show: Any) -> None:
+    page = show()
+    for zoom, has_values in ((23, False), (26, True)):
+        run(page, f"viewer.grid = true; viewer.look(20, 16, {zoom});")
+        with_grid = canvas_pixels(page)
+        run(page, "viewer.toggle('grid');")
+        changed = np.any(with_grid != canvas_pixels(page), axis=-1)
+        origin = cells_of(page)[0]["origin"]
+        x, y = round(origin["x"]) + 20 * zoom, round(origin["y"]) + 16 * zoom
+        inside = changed[y + 3 : y + zoom - 3, x + 3 : x + zoom - 3]  # without the lines of the grid
+        assert inside.any() == has_values, zoom
+
+
 def test_every_action_can_be_found_by_name(show: Any) -> None:
     page = show(has_touch=True)
     page.locator(".gsr-stage").focus()

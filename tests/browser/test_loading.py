@@ -86,7 +86,7 @@ def test_a_result_says_how_much_of_it_has_arrived(new_page: Callable[..., Any], 
         " if (/downloading/.test(tag.textContent)) told.push(tag.textContent); }; setInterval(find, 20); }"
     )
     network = page.context.new_cdp_session(page)
-    network.send("Network.emulateNetworkConditions", {**_FAST_3G, "downloadThroughput": 60_000})
+    network.send("Network.emulateNetworkConditions", {**_FAST_3G, "downloadThroughput": 150_000})
     run_to_end(page)
     told = [int(text.removeprefix("downloading ").removesuffix(" %")) for text in page.evaluate("() => told")]
     assert len(set(told)) > 2
