@@ -19,7 +19,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def read_conditions(device_name: str = "auto") -> Conditions:
         python=platform.python_version(),
         gsr=__version__,
         revision=_git_revision(),
-        date=datetime.now(UTC).date().isoformat(),
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
         matmul_unit_ms=round(measure_matmul_unit(), 2),
     )
 
