@@ -174,7 +174,7 @@ def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine, monkeypatch
         wait_for(page, "viewer.scene.running && viewer.panes.get('slow').spec.state === 'running'")
         before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.run")
         page.evaluate(_STOP_AND_RUN)
-        wait_for(page, "viewer.scene.run !== argument && viewer.panes.get('slow').spec.state === 'running'", before)
+        wait_for(page, "viewer.scene.run !== argument && viewer.panes.get('slow').spec.progress?.stage", before)
         engine.stopped.clear()
         page.locator("#stop").click()
         page.locator("#run").wait_for()
