@@ -14,6 +14,10 @@ from gsr_app.ui.inputs import STATIC
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
+# Those of Stop: a press is not lost while the answer to the one before it is on its way.
+STOPPING: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
+
+
 def streaming(outputs: list[Any]) -> dict[str, Any]:
     """The options of events whose answers are streamed."""
     return {

@@ -175,9 +175,11 @@ def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine, monkeypatch
         before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.run")
         page.evaluate(_STOP_AND_RUN)
         wait_for(page, "viewer.scene.run !== argument && viewer.panes.get('slow').spec.progress?.stage", before)
+        engine.stopped.clear()
         page.locator("#stop").click()
         page.locator("#run").wait_for()
         wait_for(page, "viewer.panes.get('slow').spec.state === 'cancelled'")
+        assert engine.stopped.wait(30.0), "the engine's work stops, too"
     monkeypatch.setattr(engine, "slow_s", 0.01)
     run_to_end(page)
     assert set(state_of(page)["loaded"]) == {"slow", "bicubic", "input"}

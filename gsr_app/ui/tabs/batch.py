@@ -119,7 +119,7 @@ def build(app: AppState) -> None:
     started = run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
     rail.come_back(started, [run, stop], "batch")
     # The run ends itself when it is cancelled: what is finished by then can be saved.
-    stop.click(halt, api_name="batch_stop", **rail.QUIET)
+    stop.click(halt, api_name="batch_stop", **rail.STOPPING)
     gr.on(
         [files.change, scale.change, method.change, kind.change], look, [files, scale, method, kind],
         [table, forecast],

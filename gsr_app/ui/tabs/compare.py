@@ -169,7 +169,7 @@ def build(app: AppState) -> None:
     for event, name in ((running, "run"), (running_example, "run_example"), (running_detail, "detail")):
         rail.come_back(event, [run, stop], name)
     # The run ends itself. What Gradio cancels by its own means may be the run that began directly after it.
-    stop.click(halt, js=_STOP, api_name="stop", **rail.QUIET)
+    stop.click(halt, js=_STOP, api_name="stop", **rail.STOPPING)
 
     def fill_names(path: Any, more: Any, made: Any) -> Any:
         """The names of results that nobody has typed: by their files, without the picture's."""

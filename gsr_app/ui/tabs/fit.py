@@ -128,7 +128,7 @@ def build(app: AppState) -> None:
     for event, name in ((started, "fit"), (continued, "fit_more"), (started_example, "fit_example")):
         rail.come_back(event, [run, more, stop], name, come_back)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
-    stop.click(halt, api_name="fit_stop", **rail.QUIET)
+    stop.click(halt, api_name="fit_stop", **rail.STOPPING)
     picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.QUIET)
     file.change(open_file, file, [viewer, curve, picture, more, notice], api_name="fit_open", **rail.QUIET)
 

@@ -93,7 +93,7 @@ def build(app: AppState) -> None:
     for event, name in ((started, "video"), (started_example, "video_example")):
         rail.come_back(event, [run, stop], name)
     # The run ends itself when it is cancelled: what is done by then stays in the player.
-    stop.click(halt, api_name="video_stop", **rail.QUIET)
+    stop.click(halt, api_name="video_stop", **rail.STOPPING)
 
     def tell(path: Any) -> str:
         if not path:
