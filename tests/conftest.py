@@ -6,10 +6,12 @@ reason there. `GSR_FAIL_WITHOUT=compiler,browser,shared` turns those skips into 
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,10 @@ _WORKERS_AT_MOST = 4  # each may take 2 GB; one more than cores, because many te
 # Processes that each compute on all cores wait for one another, and so do the programs that tests start.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _CORES // workers)))
+
+# Processes that share a folder of uploads would remove one another's: Gradio names files by their content.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="gsr-tests-")
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -238,7 +238,7 @@ VARIABLES: dict[str, Variable] = {
     "GRADIO_SERVER_NAME": Variable("who may connect to the app: `--host`", "127.0.0.1", "a host name or address", str),
     "GRADIO_SERVER_PORT": Variable("the port of the app: `--port`", "7860", PORT, parse_port),
     "GRADIO_TEMP_DIR": Variable(
-        "where the app keeps files of its visitors", "`gradio` in the temporary folder", _FOLDER, _folder
+        "where the app keeps files of its visitors", "a new one, removed at the end", _FOLDER, _folder
     ),
     "SPACE_HOST": Variable("set by Spaces, which answer to any name: their own name", "none", "a host name", str),
     "SPACES_ZERO_GPU": Variable("set by Spaces that lend a GPU for single calls", "0", _SWITCH, _switch),

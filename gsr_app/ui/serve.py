@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(ImportError):
         import spaces  # ZeroGPU: must come before torch; absent everywhere else  # noqa: F401  # pyright: ignore
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    keep_files_apart()
     with needs_extra("app", "The app"):
         import gradio  # noqa: F401  # pyright: ignore[reportUnusedImport]
         import plotly  # noqa: F401  # pyright: ignore
@@ -93,6 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise _cannot_listen(host, port, error) from error
     return 0
+
+
+def keep_files_apart() -> None:
+    """A folder of its own for what visitors send. Gradio names files by their content and removes those of an app that
+    ends: in a folder that two apps share, the picture that a visitor of the other one has sent, too."""
+    if settings.upload_folder() is None:
+        folder = tempfile.mkdtemp(prefix="gsr-app-")
+        os.environ.setdefault("GRADIO_TEMP_DIR", folder)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -92,7 +92,11 @@ class FakeEngine(Engine):
             raise RuntimeError("<b>secret path /root</b>")
         tiles = 10 if method == "slow" else 2
         for tile in range(tiles):
-            yield Progress("encode", tile, tiles)
+            try:
+                yield Progress("encode", tile, tiles)
+            except GeneratorExit:  # who reads them has seen that it is cancelled
+                self.stopped.set()
+                raise
             until = time.monotonic() + (self.slow_s if method == "slow" else 0)
             while time.monotonic() < until:
                 if cancel():

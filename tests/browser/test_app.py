@@ -169,12 +169,18 @@ def test_stop_takes_less_than_a_second(app: Any, engine: FakeEngine, monkeypatch
     print("stopped after", ", ".join(f"{one:.2f} s" for one in took))
     assert min(took) < 1.0
     # Run pressed as soon as it is there again begins a run, which can be stopped, too.
+    monkeypatch.setattr(engine, "slow_s", 5.0)  # none of them ends by itself
     for _ in range(2):
         page.locator("#run").click()
         wait_for(page, "viewer.scene.running && viewer.panes.get('slow').spec.state === 'running'")
         before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.run")
         page.evaluate(_STOP_AND_RUN)
-        wait_for(page, "viewer.scene.run !== argument && viewer.panes.get('slow').spec.progress?.stage", before)
+        wait_for(
+            page,
+            "viewer.scene.run !== argument && viewer.panes.get('slow').spec.state === 'running'"
+            " && viewer.panes.get('slow').spec.progress?.stage",
+            before,
+        )
         engine.stopped.clear()
         page.locator("#stop").click()
         page.locator("#run").wait_for()

@@ -67,7 +67,7 @@ def test_a_normalised_drawing_stays_between_its_colours() -> None:
     assert float(drawn.max()) <= float(color.max()) + 0.05
     assert float(drawn.min()) >= -0.05
     reached = sum(draw_by_the_book((mean, sigma, rho, torch.ones(12, 1)), size, eps=1e-3))
-    # Sum and weight are each off by eps at most, and at a weight of 0.05 that is twenty times as much of their quotient.
+    # Sum and weight are each off by eps at most; their quotient by twenty times as much where the weight is 0.05.
     assert float((drawn - exact)[:, reached > 0.05].abs().max()) < 2 * 1e-3 / 0.05
 
 

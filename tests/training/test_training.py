@@ -145,7 +145,7 @@ def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
         "import sys, pathlib, torch; sys.path[:0] = [sys.argv[2], sys.argv[3]]; torch.set_num_threads(1)\n"
         "from test_training import small_recipe, draw_pictures; from gsr_app.training.loop import Trainer\n"
         "from gsr_app.training.recipe import Schedule\n"
-        "torch.optim.Adam([torch.zeros(1, requires_grad=True)]).step()  # it imports the compiler: longer than the run\n"
+        "torch.optim.Adam([torch.zeros(1, requires_grad=True)]).step()  # it imports the compiler, which takes longer\n"
         "out = pathlib.Path(sys.argv[1]); pictures = draw_pictures(3)\n"
         "t = Trainer(small_recipe(schedule=Schedule(steps=9)), pictures, [], out, minutes=0.04)\n"
         "list(t.run()); torch.save(t.module.state_dict(), out.parent / f'rank{t.team.rank}.pt')\n"

@@ -49,6 +49,19 @@ def test_a_password_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert "my-secret-password" not in capsys.readouterr().err
 
 
+def test_two_apps_keep_the_files_of_their_visitors_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folders: set[str] = set()
+    for _ in range(2):
+        monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+        serve.keep_files_apart()
+        folders.add(os.environ["GRADIO_TEMP_DIR"])
+    assert len(folders) == 2
+    assert all(Path(folder).is_dir() for folder in folders)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    serve.keep_files_apart()
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+
+
 def test_what_is_supported_is_read() -> None:
     options = parse("--auth", " me :pass:word", "--max-pixels", "1e6", "--port", "80", "--allowed-hosts", "A.org,b")
     assert options.auth == ("me", "pass:word")
