@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gsr_app.ops.resize import resize
+from gsr_app.training.data import quantise
 from gsr_app.training.jpeg import BLOCK_PX, compress_all
 from gsr_app.training.recipe import Degradation
 from gsr_app.training.sending import send
@@ -29,7 +30,7 @@ _FAST_SIDE = 32  # a Fourier transform is fast where sides are multiples of this
 def degrade_batch(rng: np.random.Generator, hr: Tensor, size: tuple[int, int], how: Degradation) -> Tensor:
     """[n, 3, H, W], 0..1 -> [n, 3, h, w], 0..1 in steps of 1/255. A share of the patches is degraded."""
     if how.share <= 0:  # without touching the sequence of random numbers
-        return _quantise(resize(hr, size=size))
+        return quantise(resize(hr, size=size))
     chosen = _choose(rng, len(hr), how.share)
     hr = _change(hr, chosen[rng.random(len(chosen)) < how.blur_share], lambda x: _blur(rng, x, size, how))
     lr = resize(hr, size=size)
@@ -46,10 +47,6 @@ def degrade_batch(rng: np.random.Generator, hr: Tensor, size: tuple[int, int], h
             phase = rng.integers(BLOCK_PX, size=(len(part), 2))
             lr = _change(lr, part, lambda x: compress_all(x, quality, phase, is_halved=is_halved))  # noqa: B023
     return lr / 255
-
-
-def _quantise(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255).round() / 255
 
 
 def _choose(rng: np.random.Generator, count: int, share: float) -> np.ndarray:
