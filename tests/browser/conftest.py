@@ -107,6 +107,19 @@ def real_address() -> Iterator[str]:
 
 
 @pytest.fixture
+def app(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
+    """Opens the app that `address` serves."""
+
+    def visit(query: str = "", **options: Any) -> Any:
+        page = new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
+        page.goto(address + query)
+        wait_for(page, "viewer.canvas.width > 0")
+        return page
+
+    return visit
+
+
+@pytest.fixture
 def alone(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Opens a field on a page with the painter alone."""
     from tests.browser.fields import visit_alone

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.browser.app import choose, upload
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
-from tests.browser.test_app import choose, upload
 from tests.browser.test_sizes import boxes, open_settings
 
 pytestmark = pytest.mark.browser

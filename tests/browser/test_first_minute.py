@@ -10,10 +10,10 @@ import pytest
 
 from gsr_app.ui.first import PICTURES
 from tests.browser.accessibility import control_contrasts, serious_violations
+from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
-from tests.browser.test_app import choose, run_to_end, upload
 
 pytestmark = pytest.mark.browser
 

@@ -18,9 +18,9 @@ from PIL import Image
 from gsr_app.core.types import Scale
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
+from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import noise
-from tests.browser.test_app import choose, run_to_end, upload
 from tests.browser.test_encoder import picture
 from tests.browser.test_page import check_drawn
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import noise
-from tests.browser.test_app import choose, run_to_end, upload
 
 pytestmark = pytest.mark.browser
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from gsr_app.core.types import Scale
 from gsr_app.viewer.png import to_screen
+from tests.browser.app import choose, run_to_end
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
-from tests.browser.test_app import choose, run_to_end
 
 pytestmark = pytest.mark.browser
 

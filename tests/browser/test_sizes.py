@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
-from tests.browser.test_app import choose, run_to_end, upload
 
 pytestmark = pytest.mark.browser
 

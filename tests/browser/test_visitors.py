@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("gradio")
 
 from gsr_app.ui.state import Limits, create_app_state
+from tests.browser.app import choose, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
-from tests.browser.test_app import choose, upload
 from tests.servers import serve
 
 pytestmark = pytest.mark.browser
