@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from gsr_app.ui.checked import uploaded_files
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.inputs import STATIC
 
 _LONGEST_NAME = 40
@@ -21,14 +20,16 @@ class ListedFile:
     is_own_name: bool = False  # whether somebody typed it
 
 
-class FileList(gr.HTML):
+class FileList(ScriptedHTML):
     """Uploaded pictures; `edit` is triggered when the list or a name changes.
 
     text: of the button that adds files. named: whether each has a name that can be changed.
     """
 
+    custom_events = ("edit",)
+
     def __init__(self, *, text: str, title: str, named: bool, most: int, **options: Any) -> None:
-        self.most = most  # before Gradio takes the names
+        self.most = most
         fixed: dict[str, Any] = {
             "text": text,
             "title": title,
@@ -36,7 +37,6 @@ class FileList(gr.HTML):
             "most": most,
             "html_template": '<div class="gsr-filelist"></div>',
             "js_on_load": (STATIC / "filelist.js").read_text(encoding="utf-8"),
-            "apply_default_css": False,
         }
         super().__init__([], **{**options, **fixed})
 
@@ -58,6 +58,3 @@ class FileList(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "object"}, "description": "uploaded files: {path, name}"}
-
-    def get_block_name(self) -> str:
-        return "html"

@@ -9,6 +9,7 @@ import gradio as gr
 
 from gsr_app.models.weights import SUFFIXES
 from gsr_app.ui.batch import Batch
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.viewer.contract import as_json
 
 STATIC = Path(__file__).parent / "static"
@@ -34,8 +35,24 @@ class PictureInput(gr.Image):
         return "image"
 
 
-class ModelTable(gr.HTML):
+class ExampleStrip(ScriptedHTML):
+    """The examples as thumbnails; `pick` is triggered with {name}."""
+
+    custom_events = ("pick",)
+
+    def __init__(self, thumbnails: list[dict[str, str]], **options: Any) -> None:
+        fixed: dict[str, Any] = {
+            "thumbnails": thumbnails,
+            "html_template": '<div class="gsr-examples" role="group" aria-label="Examples"></div>',
+            "js_on_load": (STATIC / "examples.js").read_text(encoding="utf-8"),
+        }
+        super().__init__(**{**options, **fixed})
+
+
+class ModelTable(ScriptedHTML):
     """The catalogue as a table; `manage` is triggered with {action, method}."""
+
+    custom_events = ("manage",)
 
     def __init__(self, value: list[dict[str, Any]] | None = None, *, may_add: bool = False, **options: Any) -> None:
         fixed: dict[str, Any] = {
@@ -43,7 +60,6 @@ class ModelTable(gr.HTML):
             "accept": ",".join(SUFFIXES),
             "html_template": '<div class="gsr-models"></div>',
             "js_on_load": (STATIC / "models.js").read_text(encoding="utf-8"),
-            "apply_default_css": False,
             "elem_id": "models",
         }
         super().__init__(value, **{**options, **fixed})
@@ -57,18 +73,16 @@ class ModelTable(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "object"}, "description": "lines of the catalogue"}
 
-    def get_block_name(self) -> str:
-        return "html"
 
-
-class BatchTable(gr.HTML):
+class BatchTable(ScriptedHTML):
     """Shows a `Batch`."""
+
+    custom_events = ("recall",)
 
     def __init__(self, value: Batch | None = None, **options: Any) -> None:
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-batch"></div>',
             "js_on_load": (STATIC / "batch.js").read_text(encoding="utf-8"),
-            "apply_default_css": False,
             "elem_id": "batchlist",
         }
         super().__init__(value, **{**options, **fixed})
@@ -82,11 +96,8 @@ class BatchTable(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "the pictures of a batch"}
 
-    def get_block_name(self) -> str:
-        return "html"
 
-
-class MethodPicker(gr.HTML):
+class MethodPicker(ScriptedHTML):
     """Cards of methods with a box each; the value is the list of chosen ids."""
 
     def __init__(self, value: list[str] | None = None, *, cards: list[dict[str, Any]], **options: Any) -> None:
@@ -94,10 +105,8 @@ class MethodPicker(gr.HTML):
             "cards": cards,
             "html_template": '<div class="gsr-picker" role="group" aria-label="Methods"></div>',
             "js_on_load": (STATIC / "picker.js").read_text(encoding="utf-8"),
-            "apply_default_css": False,
             "elem_id": "methods",
         }
-        self.cards = cards  # before Gradio takes the name, which the script quotes, for an event
         super().__init__(value, **{**options, **fixed})
 
     def preprocess(self, payload: object) -> Any:
@@ -109,6 +118,3 @@ class MethodPicker(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "string"}, "description": "ids of methods"}
-
-    def get_block_name(self) -> str:
-        return "html"

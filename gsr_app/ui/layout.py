@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from gsr_app.ui import api
 from gsr_app.ui.body_limits import BodyLimits
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.first import splash
 from gsr_app.ui.hosts import HostCheck, Hosts
 from gsr_app.ui.inputs import STATIC
@@ -44,11 +45,10 @@ def build(app: AppState) -> gr.Blocks:
     # After each event Gradio summarizes the last ones, for a page that is switched off here.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "10")
     with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=(600, 7200)) as page:
-        gr.HTML(
+        ScriptedHTML(
             _HEAD.format(device=html.escape(app.engine.describe())),
             js_on_load=_HEAD_JS,
             elem_id="gsr-head",
-            apply_default_css=False,
         )
         with gr.Tabs(elem_id="gsr-tabs"):
             with gr.Tab("Compare", id="compare"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.inputs import STATIC
 
 # The options of events that are answered at once, beside the queue.
@@ -32,11 +33,10 @@ def heading(text: str) -> None:
 
 def settings_button() -> None:
     """The button that opens and closes the rail where it is a sheet at the bottom: on a phone."""
-    gr.HTML(
+    ScriptedHTML(
         '<button type="button" class="gsr-sheetbutton" aria-expanded="false">Settings</button>',
         js_on_load=(STATIC / "sheet.js").read_text(encoding="utf-8"),
         padding=False,
-        apply_default_css=False,
         elem_classes=["gsr-settings"],
     )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
-
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import as_json
 from gsr_app.viewer.player.contract import PlayerState
@@ -23,14 +22,15 @@ modules.then(({ Player, el }) => {
 """
 
 
-class PlayerComponent(gr.HTML):
+class PlayerComponent(ScriptedHTML):
     """Shows a `PlayerState`. `example` is triggered by the button of the empty stage."""
+
+    custom_events = ("example",)
 
     def __init__(self, value: PlayerState | None = None, **options: Any) -> None:
         fixed: dict[str, Any] = {
             "html_template": '<div class="gsr-mount"></div>',
             "js_on_load": bundle.start_script(bundle.PLAYER) + _ON_LOAD,
-            "apply_default_css": False,
             "elem_id": "player",
         }
         super().__init__(value, **{**options, **fixed})
@@ -43,9 +43,6 @@ class PlayerComponent(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "a state of the player"}
-
-    def get_block_name(self) -> str:
-        return "html"
 
 
 def css() -> str:

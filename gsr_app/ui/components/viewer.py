@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gradio as gr
-
+from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.inputs import STATIC
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import Album, Refused, Scene, as_json
@@ -83,11 +82,13 @@ __EXTRA__
 """
 
 
-class ViewerComponent(gr.HTML):
+class ViewerComponent(ScriptedHTML):
     """Shows a `Scene` or an `Album`. `example` is triggered by the button of the empty stage.
 
     first: what the stage shows before there is a picture (`first_screen`), with the buttons of the Compare tab.
     """
+
+    custom_events = ("example", "detail", "recall")
 
     def __init__(
         self,
@@ -105,7 +106,6 @@ class ViewerComponent(gr.HTML):
             "html_template": '<div class="gsr-mount"></div>',
             "js_on_load": bundle.start_script() + _ON_LOAD.replace("__EXTRA__", extra),
             "first": first,
-            "apply_default_css": False,
             "server_functions": server,
         }
         super().__init__(value, **{**options, **fixed})
@@ -118,6 +118,3 @@ class ViewerComponent(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "a scene or an album of the viewer"}
-
-    def get_block_name(self) -> str:
-        return "html"

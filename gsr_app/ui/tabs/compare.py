@@ -16,7 +16,7 @@ from gsr_app.ui.checked import region_of
 from gsr_app.ui.components.viewer import ViewerComponent
 from gsr_app.ui.filelist import FileList
 from gsr_app.ui.first import first_screen
-from gsr_app.ui.inputs import STATIC, MethodPicker, PictureInput
+from gsr_app.ui.inputs import ExampleStrip, MethodPicker, PictureInput
 from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 from gsr_app.viewer import bundle, comparison
@@ -47,13 +47,7 @@ def build(app: AppState) -> None:
                 elem_id="picture", show_label=False, sources=["upload", "clipboard", "webcam"],
                 placeholder="Drop, paste or choose a picture", container=False,
             )  # fmt: skip
-            strip = gr.HTML(
-                html_template='<div class="gsr-examples" role="group" aria-label="Examples"></div>',
-                js_on_load=(STATIC / "examples.js").read_text(encoding="utf-8"),
-                thumbnails=_thumbnails(app.examples),
-                apply_default_css=False,
-                elem_id="examples",
-            )
+            strip = ExampleStrip(_thumbnails(app.examples), elem_id="examples")
             facts = gr.HTML(elem_id="facts", padding=False, apply_default_css=False)
             others = FileList(
                 text="Add more pictures", title="Compare the same methods on several pictures", named=False,
