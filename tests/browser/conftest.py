@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.contract import SCRIPT
+from tests.browser.pages import Pages
+from tests.browser.scenes import save, viewer_page
 from tests.conftest import find_chromium
 from tests.servers import serve
 
@@ -35,28 +35,32 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Pages that fail the test when a script fails or reads what the contract does not have.
+    """Opens pages that fail the test when a script fails or reads what the contract does not have."""
+    pages = Pages(browser)
+    yield pages.open
+    pages.close()
+    pages.check()
 
-    Less motion is wanted there: the first screen, which moves until it is touched, would take a core from the tests.
-    """
-    contexts: list[Any] = []
-    problems: list[str] = []
 
-    def make(**options: Any) -> Any:
-        context = browser.new_context(
-            **{"viewport": {"width": 1000, "height": 700}, "reduced_motion": "reduce", **options}
-        )
-        context.set_default_timeout(90_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.add_init_script(SCRIPT)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        return page
+@pytest.fixture(scope="module")
+def pages(browser: Any) -> Iterator[Pages]:
+    """The pages that the tests of a module share."""
+    made = Pages(browser)
+    yield made
+    made.close()
 
-    yield make
-    for context in contexts:
-        context.close()
-    assert not problems, problems
+
+@pytest.fixture
+def kept_page(pages: Pages) -> Iterator[Callable[..., Any]]:
+    """The page of this module at an address, as the test before left it: for tests that state what they begin with."""
+    yield pages.keep
+    pages.check()
+
+
+@pytest.fixture(scope="session")
+def viewer_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page for `show_scene`."""
+    return save(tmp_path_factory.mktemp("viewer") / "viewer.html", viewer_page())
 
 
 def state_of(page: Any) -> dict[str, Any]:
@@ -70,11 +74,6 @@ def wait_for(page: Any, condition: str, argument: object = None) -> None:
         arg=argument,
     )
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def write_page(path: Path, body: str) -> str:
-    path.write_text(body, encoding="utf-8")
-    return path.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +118,25 @@ def app(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
     return visit
 
 
+@pytest.fixture(scope="session")
+def painter_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page with the painter of fields alone."""
+    from tests.browser.fields import painter_page
+
+    return save(tmp_path_factory.mktemp("painter") / "painter.html", painter_page())
+
+
 @pytest.fixture
-def alone(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+def alone(kept_page: Callable[..., Any], painter_address: str) -> Callable[..., Any]:
     """Opens a field on a page with the painter alone."""
-    from tests.browser.fields import visit_alone
+    from tests.browser.fields import open_alone
 
-    return functools.partial(visit_alone, new_page, tmp_path)
+    return functools.partial(open_alone, kept_page, painter_address)
 
 
 @pytest.fixture
-def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+def show(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., Any]:
     """Opens fields in the viewer."""
     from tests.browser.fields import open_scene
 
-    return functools.partial(open_scene, new_page, tmp_path)
+    return functools.partial(open_scene, kept_page, viewer_address)

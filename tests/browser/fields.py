@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from gsr_app.io.fields import pack_field
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import PaneField
 from tests.browser.conftest import wait_for
-from tests.browser.scenes import canvas_pixels, page_with, pane, save, scene_of
+from tests.browser.scenes import canvas_pixels, pane, scene_of, show_scene
 
 SOURCE = (40, 56)
 SCALE = 4.0  # at which the pictures beside the fields were drawn
@@ -55,10 +54,12 @@ def packed_url(field: GaussianField) -> str:
 
 
 # A page with the module alone: `show(rectangle, width, height)` draws and answers a PNG.
-ALONE = """<!doctype html><meta charset=utf-8><script type=module>
+ALONE = """<!doctype html><meta charset=utf-8><script>%s</script><script type=module>
 %s
 Object.assign(window, await modules);
 window.open_field = async (url, precision) => {
+  window.painter?.close();
+  window.memory = { fields: 0, targets: 0, buffers: 0 };
   window.field = await Field.load(url);
   window.painter = precision === "processor" ? new CpuPainter() : new FieldPainter({ precision });
   return painter.precision ?? "processor";
@@ -88,7 +89,6 @@ window.ready = true;
 COUNT_MEMORY = """
 const GL = WebGL2RenderingContext.prototype;
 const bytes = { [GL.RGBA32UI]: 16, [GL.R16F]: 2, [GL.RGBA32F]: 16, [GL.RGBA16F]: 8 };
-window.memory = { fields: 0, targets: 0, buffers: 0 };
 const { texStorage2D, bufferData } = GL;
 GL.texStorage2D = function (target, levels, kind, width, height) {
   memory[[GL.RGBA32F, GL.RGBA16F].includes(kind) ? "targets" : "fields"] += bytes[kind] * width * height;
@@ -101,18 +101,12 @@ GL.bufferData = function (target, data, usage) {
 """
 
 
-def visit_alone(
-    new_page: Callable[..., Any],
-    folder: Path,
-    field: GaussianField,
-    precision: str = "full",
-    count_memory: bool = False,
-    **options: Any,
-) -> Any:
-    page = new_page(**options)
-    if count_memory:
-        page.add_init_script(COUNT_MEMORY)
-    page.goto(save(folder / "alone.html", ALONE % bundle.start_script()))
+def painter_page() -> str:
+    return ALONE % (COUNT_MEMORY, bundle.start_script())
+
+
+def open_alone(kept_page: Callable[..., Any], address: str, field: GaussianField, precision: str = "full") -> Any:
+    page = kept_page(address)
     page.wait_for_function("window.ready")
     asked = [packed_url(field), precision]
     assert page.evaluate("([url, precision]) => open_field(url, precision)", asked) == precision
@@ -130,19 +124,16 @@ def pixels_of(field: GaussianField) -> np.ndarray:
 
 
 def open_scene(
-    new_page: Callable[..., Any],
-    folder: Path,
+    open_page: Callable[..., Any],
+    address: str,
     fields: dict[str, GaussianField],
     *,
     served: bool = False,
-    before: str = "",
     urls: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
     """The viewer with fields. `urls` are the answers for their downloads: {url, bytes}."""
-    page = new_page(**{"viewport": {"width": 640, "height": 560}, **options})
-    if before:
-        page.add_init_script(before)
+    page = open_page(address, **{"viewport": {"width": 480, "height": 560}, **options})
     panes = [
         pane(name, pixels_of(field), field.source_size, field=PaneField(name, len(field), served))
         for name, field in fields.items()
@@ -153,9 +144,9 @@ def open_scene(
         "x.fillStyle = 'rgb(10,200,30)'; x.fillRect(0, 0, ...size); return {url: URL.createObjectURL(await c.convertToBlob()), ms: 5};"
     )
     services = f"{{ fieldUrl: async (id) => ({told})[id], renderView: async (id, r, size) => {{ {view} }} }}"
-    page.goto(save(folder / "page.html", page_with(scene_of(panes, SOURCE, SCALE), services)))
+    show_scene(page, scene_of(panes, SOURCE, SCALE), services, "{ grid: false, minimapOn: false }")
     wait_for(page, "viewer.allPanes.every((pane) => pane.picture)")
-    run(page, "viewer.grid = false; viewer.minimapOn = false;")
+    wait_for(page, "!viewer.request")
     return page
 
 

@@ -58,6 +58,30 @@ def page_with(scene: dict[str, Any], services: str = "{}", *, dark: bool = False
     )
 
 
+def viewer_page() -> str:
+    """A page without a scene, for `show_scene`."""
+    return (
+        f"<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<style>html,body{{margin:0;height:100%}}{bundle.css()}</style><div></div><script type=module>"
+        f"{bundle.start_script()}const {{ Viewer }} = await modules;"
+        "window.showScene = (scene, services, settings) => {"
+        "  const [before] = document.body.children;"
+        "  before.viewer?.close();"
+        "  const element = document.createElement('div');"
+        "  element.style.height = '100vh';"
+        "  before.replaceWith(element);"
+        "  Object.assign(new Viewer(element, services), settings).setScene(scene);"
+        "};</script></html>"
+    )
+
+
+def show_scene(page: Any, scene: dict[str, Any], services: str = "{}", settings: str = "{}") -> None:
+    """A scene in a new viewer, which takes the place of the one before. `services` and `settings` are JavaScript."""
+    page.mouse.move(-1, -1)  # the pointer is over no viewer at first
+    page.wait_for_function("() => window.showScene")
+    page.evaluate(f"(scene) => showScene(scene, {services}, {settings})", scene)
+
+
 def player_page(state: dict[str, Any]) -> str:
     """A page that shows a state in the player and nothing else."""
     return (

@@ -64,7 +64,7 @@ def test_a_clicked_gaussian_shows_its_numbers_and_can_be_shown_alone(show: Calla
     field = GaussianField(
         points, np.tile(np.float32([[1.5, 0.75]]), (count, 1)), np.full(count, 0.25, np.float32), color, SOURCE
     )
-    page = show({"a": field})
+    page = show({"a": field}, viewport={"width": 640, "height": 560})  # the panel is not in the middle
     run(page, "viewer.look(112, 80, 3); viewer.adjustPanel.toggle();")
     settled(page)
     place = cell(page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from gsr_app.engine import metrics
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
+from tests.browser.scenes import canvas_pixels, noise, pane, scene_of, show_scene
 
 pytestmark = pytest.mark.browser
 
@@ -21,10 +20,10 @@ A, B, C = (noise(96, 128, seed) for seed in (1, 2, 3))
 
 
 @pytest.fixture
-def show(new_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+def show(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., Any]:
     def open_scene(panes: list[Any], services: str = "{}", scale: float = SCALE, **options: Any) -> Any:
-        page = new_page(**options)
-        page.goto(save(tmp_path / "page.html", page_with(scene_of(panes, SOURCE, scale), services)))
+        page = kept_page(viewer_address, **options)
+        show_scene(page, scene_of(panes, SOURCE, scale), services)
         wait_for(page, "viewer.allPanes.every((pane) => pane.picture || !pane.spec.url)")
         return page
 
