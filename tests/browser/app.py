@@ -10,30 +10,33 @@ from PIL import Image
 
 from tests.browser.conftest import wait_for
 
+_CHOOSE = """(methods) => {
+  const box = (method) => document.querySelector(`.gsr-card[data-method="${method}"] input`);
+  const chosen = [...document.querySelectorAll(".gsr-card:has(input:checked)")].map((card) => card.dataset.method);
+  for (const method of chosen) if (!methods.includes(method)) box(method).click();
+  for (const method of methods) if (!box(method).checked) box(method).click();
+}"""
+
 
 def upload(page: Any, pixels: np.ndarray, name: str = "picture.png") -> None:
+    """Upload a picture, which is another than the one that is there, and wait until the stage shows it."""
     from gradio_client.utils import strip_invalid_filename_characters
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
+    before = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.source?.key")
     page.locator("#picture input[type=file]").set_input_files(
         {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
     )
+    wait_for(page, "viewer.scene.source && viewer.scene.source.key !== argument && !viewer.scene.run", before)
     kept = strip_invalid_filename_characters(name)  # by Gradio
     page.locator("#facts b", has_text=kept).wait_for(state="attached")  # on a phone it is in the sheet
 
 
 def choose(page: Any, *methods: str) -> None:
-    cards = page.locator(".gsr-card")
-    cards.first.wait_for()
-    for method in page.locator(".gsr-card:has(input:checked)").evaluate_all(
-        "(all) => all.map((one) => one.dataset.method)"
-    ):
-        if method not in methods:
-            page.locator(f".gsr-card[data-method={method}]").click()
-    for method in methods:
-        if not page.locator(f".gsr-card[data-method={method}] input").is_checked():
-            page.locator(f".gsr-card[data-method={method}]").click()
+    """Choose these methods and no others. A real click on each card would take a third of a second."""
+    page.locator(".gsr-card").first.wait_for(state="attached")
+    page.evaluate(_CHOOSE, methods)
 
 
 def run_to_end(page: Any) -> None:
@@ -45,3 +48,12 @@ def run_to_end(page: Any) -> None:
         " && viewer.allPanes.every((p) => p.picture || p.failed)",
         before,
     )
+
+
+def remove_picture(page: Any) -> None:
+    """Back to the page without a picture, if there is one."""
+    picture = page.locator("#picture")
+    button = picture.get_by_role("button", name="Remove Image").or_(picture.get_by_label("Clear")).first
+    if button.count():
+        button.click()
+        page.locator("#facts .gsr-facts").wait_for(state="detached")

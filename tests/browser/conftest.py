@@ -51,9 +51,12 @@ def pages(browser: Any) -> Iterator[Pages]:
 
 
 @pytest.fixture
-def kept_page(pages: Pages) -> Iterator[Callable[..., Any]]:
+def kept_page(pages: Pages, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """The page of this module at an address, as the test before left it: for tests that state what they begin with."""
+    failed = request.session.testsfailed
     yield pages.keep
+    if request.session.testsfailed > failed:
+        pages.forget()
     pages.check()
 
 
@@ -116,6 +119,14 @@ def app(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
         return page
 
     return visit
+
+
+@pytest.fixture
+def app_page(kept_page: Callable[..., Any], address: str) -> Any:
+    """The page of the app that the tests of this module share. Each uploads another picture."""
+    page = kept_page(address, {"width": 1440, "height": 900})
+    wait_for(page, "viewer.canvas.width > 0")
+    return page
 
 
 @pytest.fixture(scope="session")

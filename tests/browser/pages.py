@@ -42,6 +42,10 @@ class Pages:
             page.set_viewport_size(viewport)
         return page
 
+    def forget(self) -> None:
+        """Keep no page any longer: a test has failed, and where it stopped is nothing that another can begin with."""
+        self._kept.clear()
+
     def check(self) -> None:
         """Fails when a script has failed since the last time."""
         problems, self._problems = self._problems, []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from gsr_app.ui.first import PICTURES
 from tests.browser.accessibility import control_contrasts, serious_violations
-from tests.browser.app import choose, run_to_end, upload
+from tests.browser.app import choose, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
@@ -18,20 +17,13 @@ from tests.browser.scenes import noise
 pytestmark = pytest.mark.browser
 
 
+QUICK_S = 0.01  # for a tile
+FOREVER_S = 60.0
+
+
 @pytest.fixture(scope="module")
 def engine() -> FakeEngine:
-    return FakeEngine(slow_s=0.2)
-
-
-@pytest.fixture
-def open_page(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
-    def visit(query: str = "", **options: Any) -> Any:
-        page = new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
-        page.goto(address + query)
-        wait_for(page, "viewer.canvas.width > 0 && viewer.scene.source")
-        return page
-
-    return visit
+    return FakeEngine(QUICK_S)
 
 
 def wide_picture() -> np.ndarray:
@@ -40,9 +32,11 @@ def wide_picture() -> np.ndarray:
     return np.stack([x * 255 // 400, y * 255 // 300, np.full_like(x, 128)], -1).astype(np.uint8)
 
 
-def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page: Any) -> None:
+def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(
+    app: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sum(path.stat().st_size for path in PICTURES.iterdir()) < 300_000
-    page = open_page(reduced_motion="no-preference")
+    page = app(reduced_motion="no-preference")
     assert "Enlarge any picture to any size." in page.locator(".gsr-welcome").inner_text()
     for name in ("Try your picture", "Zoom into the Gaussians", "Judge blind"):
         assert page.get_by_role("button", name=name, exact=True).first.is_visible()
@@ -68,10 +62,12 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page:
         "() => { window.told = []; const node = document.querySelector('.gsr-announcer');"
         " new MutationObserver(() => told.push(node.textContent)).observe(node, { childList: true }); }"
     )
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
     page.get_by_role("button", name="Enlarge ×4").click()
     # While a method runs, the browser's own enlargement stands there.
     wait_for(page, "viewer.panes.get('slow')?.spec.state === 'running' && viewer.standIn(viewer.panes.get('slow'))")
     assert page.locator(".gsr-message.is-preview progress").first.is_visible()
+    monkeypatch.setattr(engine, "slow_s", QUICK_S)
     wait_for(page, "!viewer.scene.running && viewer.scene.run && viewer.allPanes.every((p) => p.picture)")
     told = page.evaluate("() => told")
     assert told[0].startswith("Started: ")
@@ -86,8 +82,9 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(open_page:
     assert min(left, right, top, bottom) >= -1, "no room beside a picture that fills the pane"
 
 
-def test_the_first_screen_stands_still_where_less_motion_is_wanted(open_page: Any) -> None:
-    page = open_page()
+def test_the_first_screen_stands_still_where_less_motion_is_wanted(app_page: Any) -> None:
+    page = app_page
+    remove_picture(page)
     wait_for(page, "viewer.shown.every((p) => p.picture)")
     page.wait_for_timeout(300)
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.wipe") == 0.5
@@ -97,8 +94,8 @@ def test_the_first_screen_stands_still_where_less_motion_is_wanted(open_page: An
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.blind") is False
 
 
-def test_a_reload_and_a_link_keep_picture_settings_results_and_view(open_page: Any, address: str) -> None:
-    page = open_page()
+def test_a_reload_and_a_link_keep_picture_settings_results_and_view(app_page: Any, app: Any, address: str) -> None:
+    page = app_page
     upload(page, noise(40, 60, 3), "mine.png")
     choose(page, "swift", "bicubic", "slow")
     page.locator("#scaletext input").fill("2.5")
@@ -133,12 +130,14 @@ def test_a_reload_and_a_link_keep_picture_settings_results_and_view(open_page: A
     page.goto("about:blank")
     page.go_back()
     check(page)
-    check(open_page(link.removeprefix(address)))
+    check(app(link.removeprefix(address)))
     assert "2.5" in link
+    page.locator("#scaletext input").fill("4")
 
 
-def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None:
-    page = open_page()
+def test_no_tab_has_a_serious_violation_of_accessibility(app_page: Any) -> None:
+    page = app_page
+    remove_picture(page)
     problems: dict[str, list[str]] = {}
 
     def check(state: str) -> None:
@@ -149,25 +148,28 @@ def test_no_tab_has_a_serious_violation_of_accessibility(open_page: Any) -> None
     choose(page, "bicubic", "swift")
     run_to_end(page)
     check("done")
-    for tab in ("Batch", "Video", "Fit", "Plots", "Models"):
+    page.keyboard.press("Control+k")
+    check("all actions")
+    page.keyboard.press("Escape")
+    for tab in ("Batch", "Video", "Fit", "Models", "Plots"):  # the plots make the page larger
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(300)
         check(tab)
-    page.keyboard.press("Control+k")
-    check("all actions")
     assert not any(problems.values()), problems
     assert page.locator("h1").count() == 1
+    page.get_by_role("tab", name="Compare").click()
 
 
-def test_the_focus_and_the_texts_of_empty_fields_are_seen_in_both_themes(open_page: Any) -> None:
-    page = open_page()
-    upload(page, noise(40, 60, 3))
-    choose(page, "bicubic", "swift")
-    run_to_end(page)
+def test_the_focus_and_the_texts_of_empty_fields_are_seen_in_both_themes(app_page: Any) -> None:
+    page = app_page
+    if page.evaluate("() => !document.querySelector('.gsr-viewer').viewer.scene.run"):
+        upload(page, noise(40, 60, 4))
+        choose(page, "bicubic", "swift")
+        run_to_end(page)
     page.get_by_role("button", name="Advanced").click()
     weak: dict[str, list[tuple[float, str]]] = {}
     seen = fields = 0
-    for tab in ("Compare", "Batch", "Video", "Fit", "Plots", "Models"):
+    for tab in ("Compare", "Batch", "Video", "Fit", "Models", "Plots"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(200)
         for theme in ("light", "dark"):
@@ -178,13 +180,18 @@ def test_the_focus_and_the_texts_of_empty_fields_are_seen_in_both_themes(open_pa
             ]
             seen += len(rings)
             fields += len(placeholders)
+        page.evaluate("() => document.body.classList.remove('dark')")
     assert seen > 200
     assert fields >= 8
     assert not any(weak.values()), {where: found for where, found in weak.items() if found}
+    page.get_by_role("tab", name="Compare").click()
 
 
-def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> None:
-    page = open_page(has_touch=True)
+def test_every_button_of_every_tab_is_in_the_list_of_actions(app_page: Any) -> None:
+    page = app_page
+    remove_picture(page)
+    screen = page.context.new_cdp_session(page)
+    screen.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
     dialog = page.get_by_role("dialog", name="All actions")
     for tab in ("Compare", "Video", "Fit", "Plots", "Models"):
         page.get_by_role("tab", name=tab).click()
@@ -205,3 +212,4 @@ def test_every_button_of_every_tab_is_in_the_list_of_actions(open_page: Any) -> 
     dialog.get_by_role("combobox").fill("open compare")
     page.keyboard.press("Enter")
     page.locator("#run").wait_for()
+    screen.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
