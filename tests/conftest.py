@@ -28,6 +28,9 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="gsr-tests-")
 atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
+# Each httpx client reads all certificates of the web, which takes longer than most requests. Here none is needed.
+os.environ["SSL_CERT_DIR"] = os.environ["GRADIO_TEMP_DIR"]
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 

@@ -1,14 +1,17 @@
 """`gsr bench waits`: where people wait besides networks. Each figure stands beside another one from the same turns: the
-start of a command beside `import torch`, resizing and PNG files beside Pillow's, large Gaussians beside small ones.
+start of a command or the app beside its imports, resizing and PNG files beside Pillow's, large Gaussians beside small
+ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from gsr_app.core.types import Scale
 from gsr_app.harness import bench_record
+from gsr_app.harness.bench_app import serve
 from gsr_app.harness.bench_record import Measure
 
 _GAUSSIANS = 2000
@@ -36,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     picture = _picture(3000 // shrink, 4000 // shrink)
     measures = [
         *([] if arguments.quick else _time_start(arguments.device, repeats)),
+        *([] if arguments.quick else _time_app_start(arguments.device, repeats)),
         *_time_resize(picture, 0.5, arguments.device, repeats),
+        *(_time_threads(picture, 0.5, repeats) if conditions.device == "cpu" else []),
         *_time_resize(picture[: len(picture) // 2, : picture.shape[1] // 2], 2.0, arguments.device, repeats),
         *_time_files(picture[: 2048 // shrink, : 2048 // shrink], repeats),
         *_time_large_gaussians(1000 // shrink, repeats),
@@ -55,7 +61,10 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
 
 def _beside(case: str, works: dict[str, Callable[[], Any]], repeats: int) -> list[Measure]:
     """The times of works in turns, and those of each over the last one's."""
-    times = dict(zip(works, bench_record.time_in_turns_ms(list(works.values()), repeats), strict=True))
+    return _compare(case, dict(zip(works, bench_record.time_in_turns_ms(list(works.values()), repeats), strict=True)))
+
+
+def _compare(case: str, times: dict[str, list[float]]) -> list[Measure]:
     found = [Measure.of(case, name, taken, "ms") for name, taken in times.items()]
     *others, last = times
     for one in others:
@@ -78,6 +87,20 @@ def _time_start(device: str, repeats: int) -> list[Measure]:
         )
 
 
+def _time_app_start(device: str, repeats: int) -> list[Measure]:
+    """From the start of the app until it serves its page."""
+    if importlib.util.find_spec("gradio") is None:
+        return []
+    times: dict[str, list[float]] = {"app": [], "import torch, gradio": []}
+    for _ in range(repeats):
+        with serve(device) as (_, start_s):
+            times["app"].append(start_s * 1e3)
+        began = time.perf_counter()
+        _run_python(["-c", "import torch, gradio"])
+        times["import torch, gradio"].append((time.perf_counter() - began) * 1e3)
+    return _compare("app-start", times)
+
+
 def _run_python(words: Sequence[str]) -> None:
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
 
@@ -98,6 +121,31 @@ def _time_resize(picture: NDArray[np.uint8], factor: float, device: str, repeats
         },
         repeats,
     )
+
+
+def _time_threads(picture: NDArray[np.uint8], factor: float, repeats: int) -> list[Measure]:
+    """Resizing with all threads beside one."""
+    import torch
+
+    from gsr_app.engine.session import Session
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return []
+    session = Session(device="cpu", memory_bytes=0)
+
+    def resize(count: int) -> Callable[[], Any]:
+        def work() -> Any:
+            torch.set_num_threads(count)
+            return session.upscale(picture, method="bicubic", scale=Scale(factor, factor))
+
+        return work
+
+    try:
+        works = {"1 thread": resize(1), f"{threads} threads": resize(threads)}
+        return _beside(f"threads {picture.shape[1]}x{picture.shape[0]} x{factor:g}", works, repeats)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _time_files(picture: NDArray[np.uint8], repeats: int) -> list[Measure]:

@@ -28,7 +28,7 @@ METHODS = [
     for method in registry.catalogue().values()
     if method.family in FAMILIES
 ]
-SCALES = (1, 1.5, 2, 3.3, 4)
+SCALES = (1, 3.3, 4)  # below, between and above the scales of the networks
 
 
 @pytest.fixture

@@ -222,12 +222,12 @@ def test_streaming_does_less_arithmetic_than_windows_one_by_one(small: SAVSR) ->
 
 
 def test_memory_does_not_grow_with_the_clip(small: SAVSR) -> None:
-    """The bytes of the tensors that are alive after a frame, for clips of 20 and of 120 frames."""
+    """The bytes of the tensors that are alive after a frame, for clips of 20 and of 60 frames."""
     import gc
 
     def alive() -> int:
         gc.collect()
-        tensors = [one for one in gc.get_objects() if isinstance(one, torch.Tensor)]
+        tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
         sizes = [one.untyped_storage().nbytes() for one in tensors]
         return sum(size for size in sizes if type(size) is int)  # those that an earlier test traced have symbols
 
@@ -241,7 +241,7 @@ def test_memory_does_not_grow_with_the_clip(small: SAVSR) -> None:
         return max(held)
 
     most(8)  # the network is loaded here
-    assert most(120) == pytest.approx(most(20), rel=0.1)
+    assert most(60) == pytest.approx(most(20), rel=0.1)
 
 
 def test_cancelling_stops_within_a_frame(small: SAVSR) -> None:

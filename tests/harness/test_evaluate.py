@@ -277,7 +277,10 @@ def test_bicubic_on_set5_gives_the_published_scores(shared: Path, tmp_path: Path
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("scale", "y", "shaved"), [(2, 36.0986, 36.1446), (3, 32.1562, 32.2045)])
+@pytest.mark.parametrize(
+    ("scale", "y", "shaved"),
+    [pytest.param(2, 36.0986, 36.1446, marks=pytest.mark.slow), (3, 32.1562, 32.2045)],
+)
 def test_the_real_rt4ksr_weights_give_the_recorded_figures(
     shared: Path, tmp_path: Path, scale: int, y: float, shaved: float
 ) -> None:

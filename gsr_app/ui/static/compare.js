@@ -4,11 +4,12 @@
 
 const FIRST = "first"; // the key of the first screen's picture
 const WIPE_MS = 6000; // there and back
+const WIPES = 5; // then it rests: without a graphics card a moving picture takes a whole core
 
 const press = (selector) => document.querySelector(selector)?.click();
 const button = (text, onclick, primary = false) => el("button", { type: "button", className: primary ? "gsr-primary" : "gsr-secondary", onclick }, text);
 
-// ---- the first screen: a wipe that moves until the first touch
+// ---- the first screen: a wipe that moves for half a minute or until the first touch
 
 const welcome = el(
   "div",
@@ -27,6 +28,7 @@ viewer.stage.append(welcome);
 
 let isMoving = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 let isTouched = false;
+let movingSince = 0; // ms
 
 function stopMoving() {
   isMoving = false;
@@ -37,8 +39,9 @@ for (const kind of ["pointerdown", "wheel", "keydown"]) viewer.stage.addEventLis
 
 function move(now) {
   if (!isMoving || viewer.scene.source?.key !== FIRST) return;
-  if (viewer.mode === "wipe" && viewer.stage.checkVisibility()) viewer.setWipe(0.5 + 0.32 * Math.sin((2 * Math.PI * now) / WIPE_MS));
-  requestAnimationFrame(move);
+  const wipes = Math.min((now - movingSince) / WIPE_MS, WIPES);
+  if (viewer.mode === "wipe" && viewer.stage.checkVisibility()) viewer.setWipe(0.5 + 0.32 * Math.sin(2 * Math.PI * wipes));
+  if (wipes < WIPES) requestAnimationFrame(move);
 }
 
 /** The first picture covers the stage, of any size, until somebody has touched it. */
@@ -57,6 +60,7 @@ function showFirst() {
   viewer.setActive(0);
   isTouched = false;
   cover();
+  movingSince = performance.now();
   requestAnimationFrame(move);
 }
 
