@@ -57,3 +57,8 @@ def remove_picture(page: Any) -> None:
     if button.count():
         button.click()
         page.locator("#facts .gsr-facts").wait_for(state="detached")
+
+
+def open_advanced(page: Any) -> None:
+    if not page.locator("#roundtrip input").is_visible():
+        page.get_by_role("button", name="Advanced").click()
