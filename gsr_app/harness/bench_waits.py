@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -102,7 +103,9 @@ def _time_app_start(device: str, repeats: int) -> list[Measure]:
 
 
 def _run_python(words: Sequence[str]) -> None:
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    """With compiled modules, as they are where the program is installed."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, *words], check=True, capture_output=True, env=environment)
 
 
 def _time_resize(picture: NDArray[np.uint8], factor: float, device: str, repeats: int) -> list[Measure]:
