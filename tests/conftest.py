@@ -66,6 +66,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(_CORES + 1, _WORKERS_AT_MOST) if config.args == config.getini("testpaths") and _CORES > 1 else 0
 
 
+# The rooms whose files take longest come first, so that the processes end at about the same time.
+_FIRST = ("browser", "training", "harness", "ui", "engine", "models")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {room: number for number, room in enumerate(_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.parent.name, len(_FIRST)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     must_have = {name for name in os.environ.get("GSR_FAIL_WITHOUT", "").split(",") if name}
     for name, (is_here, reason) in NEEDS.items():
