@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_the_first_screen_shows_what_the_app_does_until_it_is_touched(
         " return [cx - pane.w / 2, frame.width - cx - pane.w / 2, cy - pane.h / 2, frame.height - cy - pane.h / 2]; }"
     )
     assert min(left, right, top, bottom) >= -1, "no room beside a picture that fills the pane"
+
+
+def test_the_first_screens_wipe_rests_after_half_a_minute(new_page: Callable[..., Any], address: str) -> None:
+    page = new_page(viewport={"width": 500, "height": 400}, reduced_motion="no-preference")
+    page.clock.install()
+    page.goto(address)
+    wait_for(page, "viewer.isIntroduction && Math.abs(viewer.wipe - 0.5) > 0.1")
+    page.clock.fast_forward(30_000)
+    wait_for(page, "Math.abs(viewer.wipe - 0.5) < 1e-9")
+    page.clock.fast_forward(1500)  # a quarter of the way there and back
+    wait_for(page, "Math.abs(viewer.wipe - 0.5) < 1e-9")
 
 
 def test_the_first_screen_stands_still_where_less_motion_is_wanted(app_page: Any) -> None:
