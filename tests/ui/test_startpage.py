@@ -81,6 +81,11 @@ def test_the_pack_holds_the_chunks_of_the_page_and_may_be_kept() -> None:
         assert all(one in data["scripts"] or one in text for one in static)
         assert not re.search(r'\b(?:from|import)\(?["\'`]\./', source)
         assert "import.meta" not in source
+    # The clock of a status draws ten times a second, not every frame.
+    assert (
+        sum(bool(re.search(r"setTimeout\(\(\)=>\{[^{}]*/1e3\)[^{}]*\},100\)", one)) for one in data["scripts"].values())
+        == 1
+    )
     plot = make_pack({"plot"}, FRONTEND)
     assert plot is not None
     assert plot.name != name[1]
