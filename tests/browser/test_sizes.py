@@ -27,11 +27,13 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture(params=SIZES)
-def page(request: pytest.FixtureRequest, new_page: Callable[..., Any], address: str) -> Any:
+def page(request: pytest.FixtureRequest, kept_page: Callable[..., Any], address: str) -> Any:
+    """The page of this size; each test begins with a picture of its own."""
     width, height = SIZES[request.param]
     touch = request.param != "desktop"
-    page = new_page(viewport={"width": width, "height": height}, has_touch=touch, is_mobile=request.param == "phone")
-    page.goto(address)
+    page = kept_page(
+        address, viewport={"width": width, "height": height}, has_touch=touch, is_mobile=request.param == "phone"
+    )
     wait_for(page, "viewer.canvas.width > 0")
     return page
 
@@ -68,7 +70,7 @@ def small_controls(page: Any, within: str) -> list[str]:
 
 def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
     size = page.viewport_size
-    upload(page, noise(60, 60, 3))
+    upload(page, noise(60, 60, 3), "seen.png")
     open_settings(page, wanted=True)
     choose(page, "swift", "bicubic")
     open_settings(page, wanted=False)
@@ -103,15 +105,17 @@ def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
     if page.evaluate("() => matchMedia('(pointer: coarse)').matches"):
         open_settings(page, wanted=True)
         assert not small_controls(page, "#compare")
+    page.evaluate("() => document.querySelector('#viewer .gsr-viewer').viewer.setMode('grid')")
 
 
 def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
     size = page.viewport_size
-    upload(page, noise(60, 60, 3))
+    upload(page, noise(60, 60, 4), "read.png")
     open_settings(page, wanted=True)
     choose(page, "swift", "bicubic", "slow")
     page.get_by_role("button", name="Advanced").click()
-    page.get_by_label("Round trip: shrink the picture first, then compare with it").check()
+    round_trip = page.get_by_label("Round trip: shrink the picture first, then compare with it")
+    round_trip.check()
     open_settings(page, wanted=False)
     run_to_end(page)
     page.evaluate(
@@ -145,12 +149,15 @@ def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
     )
     assert row.count() == 1
     assert line["top"] <= warning["top"] < warning["bottom"] <= line["bottom"] + 0.5
+    open_settings(page, wanted=True)
+    round_trip.uncheck()
+    page.get_by_role("button", name="Advanced").click()
 
 
 def test_pictures_of_an_earlier_run_are_not_taken_for_those_of_this_one(
     page: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload(page, noise(40, 60, 3))
+    upload(page, noise(40, 60, 3), "earlier.png")
     open_settings(page, wanted=True)
     choose(page, "slow")
     open_settings(page, wanted=False)
