@@ -17,23 +17,21 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def tab(new_page: Callable[..., Any], real_address: str) -> Any:
-    page = new_page(viewport={"width": 1440, "height": 900})
-    page.goto(real_address)
+def tab(kept_page: Callable[..., Any], real_address: str) -> Any:
+    """The tab of all tests, with a picture."""
+    page = kept_page(real_address, viewport={"width": 1440, "height": 900})
     page.get_by_role("tab", name="Fit").click()
     page.locator("#fitrun").wait_for()
+    picture = page.locator("#fitpicture img")
+    if not picture.count():
+        page.locator("#fitpicture input[type=file]").set_input_files(
+            {"name": "p.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 7))}
+        )
+        picture.wait_for()
     return page
 
 
-def put(page: Any) -> None:
-    page.locator("#fitpicture input[type=file]").set_input_files(
-        {"name": "p.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 7))}
-    )
-    page.locator("#fitpicture img").wait_for()
-
-
 def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
-    put(tab)
     tab.locator("#fitstarts label", has_text="Random").click()
     tab.locator("#fitcount input, #fitcount textarea").fill("200")
     tab.locator("#fitseconds input[type=range]").fill("1")
@@ -52,8 +50,14 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     assert tab.locator("#fitnotice").inner_text().count("dB") == 2
 
 
+def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:
+    tab.locator("#fitcount input, #fitcount textarea").fill("many")
+    tab.locator("#fitrun").click()
+    tab.locator("#fitnotice .is-wrong").wait_for()
+    assert "many" in tab.locator("#fitnotice").inner_text()
+
+
 def test_a_field_file_replaces_the_picture_and_the_overlay_of_what_was_shown(tab: Any, tmp_path: Path) -> None:
-    put(tab)
     files = [tmp_path / f"{name}.gsr" for name in ("one", "two")]
     for path, size in zip(files, ((20, 30), (24, 24)), strict=True):
         save_field(lattice_field(*size), path, method="test")
@@ -68,11 +72,3 @@ def test_a_field_file_replaces_the_picture_and_the_overlay_of_what_was_shown(tab
     tab.locator("#fitfile input[type=file]").set_input_files(str(files[1]))
     tab.wait_for_function(shown, arg="two.gsr")
     assert tab.evaluate("() => document.querySelector('#fitviewer .gsr-viewer').viewer.overlay") == "off"
-
-
-def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:
-    put(tab)
-    tab.locator("#fitcount input, #fitcount textarea").fill("many")
-    tab.locator("#fitrun").click()
-    tab.locator("#fitnotice .is-wrong").wait_for()
-    assert "many" in tab.locator("#fitnotice").inner_text()
