@@ -18,7 +18,7 @@ from tests.browser.scenes import save
 
 pytestmark = pytest.mark.browser
 
-SIZES = ((48, 64), (131, 97))
+SIZES = ((40, 32), (83, 61))
 ENGINES = ("webgpu", "webgl2", "wasm")
 EXACT = {"float32": 2e-4, "int16": 2e-3}
 
