@@ -116,6 +116,7 @@ def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
     page.get_by_role("button", name="Advanced").click()
     round_trip = page.get_by_label("Round trip: shrink the picture first, then compare with it")
     round_trip.check()
+    page.locator("#forecast", has_text="15 × 15 → 60 × 60").wait_for(state="attached")
     open_settings(page, wanted=False)
     run_to_end(page)
     page.evaluate(
