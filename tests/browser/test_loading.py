@@ -118,11 +118,9 @@ def test_a_result_says_how_much_of_it_has_arrived(loaded: Loaded) -> None:
     assert told[-1] <= 100
 
 
-@pytest.mark.parametrize(
-    ("runs", "most_mb", "most_nodes"), [(4, 0.5, 80), pytest.param(30, 1.0, 100, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("runs", [6, pytest.param(30, marks=pytest.mark.slow)])
 def test_run_after_run_leaves_no_memory_and_no_nodes_behind(
-    loaded: Loaded, runs: int, most_mb: float, most_nodes: int, capsys: pytest.CaptureFixture[str]
+    loaded: Loaded, runs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = loaded.page
     upload(page, noise(40, 60, runs))
@@ -146,5 +144,5 @@ def test_run_after_run_leaves_no_memory_and_no_nodes_behind(
     (heap, nodes), (later_heap, later_nodes) = measured
     with capsys.disabled():
         print(f"\n  {runs} runs: {heap:.2f} to {later_heap:.2f} MB, {nodes} to {later_nodes} nodes")
-    assert later_heap - heap < most_mb
-    assert later_nodes - nodes < most_nodes
+    assert later_heap - heap < 1.0
+    assert later_nodes - nodes < 100
