@@ -140,8 +140,10 @@ def test_run_after_run_leaves_no_memory_and_no_nodes_behind(
     measured = [measure()]
     for _ in range(runs):
         run_to_end(page)
-    measured.append(measure())
-    (heap, nodes), (later_heap, later_nodes) = measured
+        measured.append(measure())
+    # A single value varies by a megabyte, the least of three much less.
+    heap, nodes = map(min, zip(*measured[:3], strict=True))
+    later_heap, later_nodes = map(min, zip(*measured[-3:], strict=True))
     with capsys.disabled():
         print(f"\n  {runs} runs: {heap:.2f} to {later_heap:.2f} MB, {nodes} to {later_nodes} nodes")
     assert later_heap - heap < 1.0
