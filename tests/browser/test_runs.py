@@ -131,4 +131,7 @@ def test_running_again_keeps_the_old_picture_until_the_new_one_is_there(
     assert where == pytest.approx([15, 10, 6], abs=0.2)  # the same place of the source, as large as before
     monkeypatch.setattr(engine, "slow_s", QUICK_S)
     wait_for(page, "!viewer.scene.running && viewer.panes.get('slow').picture.width === 120")
+    # A preview of the picture that was on its way when the run began does not take the place of the results.
+    late = "const late = { ...viewer.scene, run: '', panes: [] }; viewer.album.take(late); return viewer.scene.run;"
+    assert page.evaluate(f"() => {{ const {{ viewer }} = document.querySelector('.gsr-viewer'); {late} }}")
     page.locator("#scaletext input").fill("4")
