@@ -14,7 +14,7 @@ from gsr_app.models.registry import Method
 
 
 def write_model(method: Method, folder: Path, given: str | None) -> None:
-    """Write config, tensors and model card; with the shipped weights, also the lists that their card names."""
+    """Write config, tensors and model card; with the shipped weights, also what their card names."""
     from gsr_app.models.pretrained import Pretrained
 
     network = registry.build(method.arch) if method.arch else None
@@ -27,9 +27,9 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
     card = ASSETS / f"{method.id}.md"
     if given is None and card.is_file():
         write_whole(folder / "README.md", card.read_bytes())
-        for path in ASSETS.glob(f"{method.arch}-*"):
-            if path.suffix in {".csv", ".txt"}:
-                shutil.copy(path, folder)
+        lists = [path for path in ASSETS.glob(f"{method.arch}-*") if path.suffix in {".csv", ".txt"}]
+        for path in (*lists, *ASSETS.glob(f"{method.id}.webp")):
+            shutil.copy(path, folder)
     else:
         write_whole(folder / "README.md", _card_of_own(method, found.id))
 

@@ -72,6 +72,9 @@ def test_the_exported_folder_holds_the_shipped_network_and_its_card(tmp_path: Pa
     assert all(torch.equal(state[name], shipped[name]) for name in shipped)
     assert json.loads((out / "config.json").read_text())["channels"] == 40
     assert cli.main(["export", "--model", str(tmp_path / "other"), "--method", "bicubic"]) == 2
+    photo = tmp_path / "photo"
+    assert cli.main(["export", "--model", str(photo), "--method", "swift-photo"]) == 0
+    assert {path.name for path in photo.iterdir()} == {*listed, "swift-photo.webp"}
 
 
 @pytest.mark.parametrize(("name", "licence"), [("swift", "cc-by-4.0"), ("quickstart", "other")])
