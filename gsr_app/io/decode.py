@@ -113,6 +113,10 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     return Opened(image, full, meta, path, loader.check, state)
 
 
+class FileChanged(ImageError):
+    """The file was written to or replaced while it was read."""
+
+
 def _state_of(path: Path) -> tuple[int, ...]:
     """What differs once a file was written to or replaced; nothing where it cannot be told."""
     try:
@@ -135,7 +139,7 @@ def _unchanged(path: Path, state: tuple[int, ...]) -> Generator[None, None, None
         problem = error
     now = _state_of(path)
     if now and state and now != state:
-        raise ImageError(
+        raise FileChanged(
             f"{printable(path.name)} was changed while it was read.", hint="Wait until it is complete, then run again."
         ) from problem
     if problem is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError, printable
-from gsr_app.io.decode import open_image
+from gsr_app.io.decode import FileChanged, open_image
 from gsr_app.io.encode import Storage, Written, add_metadata, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture
@@ -19,7 +19,17 @@ from gsr_app.io.vips import load_vips
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:
-    """The whole picture, upright. Raises `ImageError` if any part of it is missing or damaged."""
+    """The whole picture, upright. Raises `ImageError` if any part of it is missing or damaged.
+
+    One that changes meanwhile is read once more: two visitors may upload the same picture, which has one place.
+    """
+    try:
+        return _read(path)
+    except FileChanged:
+        return _read(path)
+
+
+def _read(path: str | os.PathLike[str]) -> Picture:
     opened = open_image(path, "whole")
     return Picture(opened.read_all(), opened.meta)
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.core.errors import ImageError
+from gsr_app.io import decode
 from gsr_app.io.images import RowReader, read_image
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -83,6 +84,33 @@ def test_rows_of_a_file_that_changes_are_its_own_or_refused(tmp_path: Path, kind
     with pytest.raises(ImageError, match="was changed while it was read") as caught:
         reader.rows(STEP, 2 * STEP)
     assert "Wait until it is complete" in caught.value.hint
+
+
+def test_a_whole_picture_that_is_replaced_meanwhile_is_read_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = write(tmp_path / "a.png", "png", 1), write(tmp_path / "b.png", "png", 2)
+    data, others, expected = path.read_bytes(), other.read_bytes(), read_image(other).pixels
+    told = decode._state_of
+
+    def replacing_at(*times: int) -> None:
+        calls: list[Path] = []
+
+        def state_of(asked: Path) -> tuple[int, ...]:
+            calls.append(asked)
+            if len(calls) in times:
+                other.write_bytes(others)
+                os.replace(other, path)
+            return told(asked)
+
+        monkeypatch.setattr(decode, "_state_of", state_of)
+
+    replacing_at(2)
+    assert np.array_equal(read_image(path).pixels, expected)
+    path.write_bytes(data)
+    replacing_at(2, 4)
+    with pytest.raises(ImageError, match="was changed while it was read"):
+        read_image(path)
 
 
 def test_a_file_that_is_cut_off_while_it_is_read_does_not_end_the_process(tmp_path: Path) -> None:
