@@ -17,7 +17,6 @@ def serve(app: AppState, hosts: Hosts | None = None, **options: Any) -> Iterator
     from gsr_app.ui import layout
 
     page = layout.build(app)
-    page._queue.sleep_when_free = 0.01  # by itself Gradio looks every millisecond: a twelfth of a core
     launch_options = {**layout.launch_options(app, hosts), **options}
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options)
     try:
