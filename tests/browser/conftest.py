@@ -80,11 +80,11 @@ def wait_for(page: Any, condition: str, argument: object = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    """The deterministic engine that `address` serves; a module may have one of another speed."""
-    from tests.browser.fake_engine import FakeEngine
+def engine(request: pytest.FixtureRequest) -> FakeEngine:
+    """The deterministic engine that `address` serves; `SLOW_S` of a module is how long its method "slow" takes."""
+    from tests.browser.fake_engine import SLOW_S, FakeEngine
 
-    return FakeEngine()
+    return FakeEngine(getattr(request.module, "SLOW_S", SLOW_S))
 
 
 @pytest.fixture(scope="module")

@@ -61,11 +61,16 @@ def drawn(view: View) -> np.ndarray:
     return np.stack([red, green, np.full_like(red, 77)], -1).astype(np.uint8)
 
 
+SLOW_S = 0.3  # for a tile of the method "slow"
+QUICK_S = 0.01
+FOREVER_S = 60.0
+
+
 class FakeEngine(Engine):
     """Overrides what takes long. `slow_s` is how long the method "slow" takes for each of its ten tiles; a smaller
     value holds for the tile that is being made, too."""
 
-    def __init__(self, slow_s: float = 0.3) -> None:
+    def __init__(self, slow_s: float = SLOW_S) -> None:
         super().__init__("cpu")
         self.slow_s = slow_s
         self.failing = {"broken"}

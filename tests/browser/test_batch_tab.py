@@ -11,16 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
 from tests.browser.test_sizes import SIZES, boxes, open_settings
 
 pytestmark = pytest.mark.browser
 
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(slow_s=0.15)
+SLOW_S = 0.15
 
 
 @pytest.fixture

@@ -10,19 +10,15 @@ import pytest
 
 from tests.browser.app import choose, upload
 from tests.browser.conftest import wait_for
-from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
 from tests.browser.test_sizes import boxes, open_settings
 
 pytestmark = pytest.mark.browser
 
+SLOW_S = 0.02
+
 PICTURE = noise(500, 700, 3)
 _FINISHED = "viewer.scene.detail && !viewer.scene.running && viewer.shown.every((p) => p.picture)"
-
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(slow_s=0.02)
 
 
 @pytest.fixture

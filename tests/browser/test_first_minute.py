@@ -12,19 +12,13 @@ from gsr_app.ui.first import PICTURES
 from tests.browser.accessibility import control_contrasts, serious_violations
 from tests.browser.app import choose, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.fake_engine import FakeEngine
+from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
 
 pytestmark = pytest.mark.browser
 
 
-QUICK_S = 0.01  # for a tile
-FOREVER_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(QUICK_S)
+SLOW_S = QUICK_S
 
 
 def wide_picture() -> np.ndarray:

@@ -20,19 +20,15 @@ from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
 from tests.browser.app import choose, open_advanced, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import noise
 from tests.browser.test_encoder import picture
 from tests.browser.test_page import check_drawn
 
 pytestmark = pytest.mark.browser
 
+SLOW_S = 0.26
+
 SIZE = {"width": 1440, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(slow_s=0.26)
 
 
 def test_a_photograph_on_a_phone_becomes_a_saved_jpeg(new_page: Callable[..., Any], address: str) -> None:

@@ -9,18 +9,12 @@ import pytest
 
 from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.fake_engine import FakeEngine
+from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
 
 pytestmark = pytest.mark.browser
 
-QUICK_S = 0.01  # for a tile
-FOREVER_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(QUICK_S)
+SLOW_S = QUICK_S
 
 
 def test_results_stream_in_and_a_failing_method_does_not_stop_others(

@@ -17,13 +17,10 @@ from tests.browser.scenes import canvas_pixels, noise
 
 pytestmark = pytest.mark.browser
 
+SLOW_S = 0.1
+
 SIZES = {"phone": (390, 844), "tablet": (768, 1024), "desktop": (1440, 900)}
 _BOXES = "(nodes) => nodes.filter((n) => n.offsetParent).map((n) => n.getBoundingClientRect().toJSON())"
-
-
-@pytest.fixture(scope="module")
-def engine() -> FakeEngine:
-    return FakeEngine(slow_s=0.1)
 
 
 @pytest.fixture(params=SIZES)
