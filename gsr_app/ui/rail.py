@@ -14,6 +14,10 @@ from gsr_app.ui.inputs import STATIC
 # The options of events that are answered at once, beside the queue.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
+# Those of events that come faster than their answers: the one that waits is answered last, with what the page has then.
+# Gradio then triggers the event of the component again, so all that belongs to it: such a one must be the only one of
+# its event, and others come after it by `then`. Two of one event would trigger each other without end.
+LATEST: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
 
 # Those of Stop: a press is not lost while the answer to the one before it is on its way.
 STOPPING: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}

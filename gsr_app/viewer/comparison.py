@@ -189,6 +189,7 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
         return _prepare_results(request, limits)
     protocol, convention = protocols.find(request.protocol[:60])
     source = read_picture(request.image, limits)
+    key = key_of(source)
     scale = Scale.parse(str(request.scale), source.size)
     if request.detail:
         request = replace(request, round_trip=False, reference=None)
@@ -217,7 +218,7 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     check_results(request.results, scale.output_size(source.size), limits)
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(
-        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key_of(source), request.results,
+        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key, request.results,
         part=cut_detail(request.detail, source.size) if request.detail else None,
     )  # fmt: skip
 

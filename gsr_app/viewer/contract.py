@@ -82,7 +82,7 @@ class PaneSpec:
 
 @dataclass(frozen=True)
 class Source:
-    key: str  # changes when the picture changes
+    key: str  # of the picture that was chosen: a round trip shrinks it, and keeps its key
     name: str
     width: int
     height: int

@@ -49,6 +49,22 @@ def test_results_stream_in_and_a_failing_method_does_not_stop_others(
     assert "/root" not in alerts  # the text of an unknown error is only logged
 
 
+def test_a_picture_that_takes_the_place_of_another_is_looked_at_once(app_page: Any) -> None:
+    """Gradio clears the old one first, so two answers belong to a picture. They must not ask for the next ones."""
+    page = app_page
+    upload(page, noise(40, 60, 40))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/run/predict") else None)
+    for seed in range(41, 45):
+        upload(page, noise(40, 60 + seed, seed), f"{seed}.png")
+        page.locator("#forecast").get_by_text(f"→ {4 * (60 + seed)} × 160").wait_for()
+        page.wait_for_timeout(300)
+    rest = len(asked)
+    assert 4 * 3 <= rest <= 4 * 2 * 3, "facts, names and forecast, twice at most"
+    page.wait_for_timeout(500)
+    assert len(asked) == rest, "then the page is at rest"
+
+
 _STOP_AND_RUN = """() => new Promise((done) => {
   document.querySelector('#stop').click();
   const press = () => {
@@ -104,6 +120,13 @@ def test_stop_takes_less_than_a_second(app_page: Any, engine: FakeEngine, monkey
     assert set(state_of(page)["loaded"]) == {"slow", "bicubic", "input"}
 
 
+_TAKE_LATE_PREVIEW = """([width, height]) => {
+  const { viewer } = document.querySelector('.gsr-viewer');
+  viewer.album.take({ ...viewer.scene, run: '', panes: [], source: { ...viewer.scene.source, width, height } });
+  return viewer.scene.run;
+}"""
+
+
 def test_running_again_keeps_the_old_picture_until_the_new_one_is_there(
     app_page: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +149,5 @@ def test_running_again_keeps_the_old_picture_until_the_new_one_is_there(
     monkeypatch.setattr(engine, "slow_s", QUICK_S)
     wait_for(page, "!viewer.scene.running && viewer.panes.get('slow').picture.width === 120")
     # A preview of the picture that was on its way when the run began does not take the place of the results.
-    late = "const late = { ...viewer.scene, run: '', panes: [] }; viewer.album.take(late); return viewer.scene.run;"
-    assert page.evaluate(f"() => {{ const {{ viewer }} = document.querySelector('.gsr-viewer'); {late} }}")
+    assert page.evaluate(_TAKE_LATE_PREVIEW, [60, 40])
     page.locator("#scaletext input").fill("4")

@@ -31,6 +31,17 @@ def test_the_description_of_the_page_has_no_functions() -> None:
     assert not list(functions_in(page.get_config_file()["components"]))
 
 
+def test_an_event_whose_answers_are_awaited_in_turn_has_no_other() -> None:
+    """Gradio triggers such an event again when an answer was waited for; two of one event would never end."""
+    page = build(create_app_state(FakeEngine()))
+    found = [(tuple(target), one) for one in page.get_config_file()["dependencies"] for target in one["targets"]]
+    waits = {event for event, one in found if one["trigger_mode"] == "always_last" and one["backend_fn"]}
+    waits = {(block, name) for block, name in waits if block is not None}
+    assert len(waits) > 10
+    events = [event for event, _ in found]
+    assert [event for event in waits if events.count(event) > 1] == []
+
+
 def test_a_component_has_only_the_events_that_it_names() -> None:
     with gr.Blocks():
         component = FileList(text="Add", title="", named=True, most=3)

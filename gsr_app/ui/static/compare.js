@@ -222,15 +222,6 @@ function restore() {
 }
 
 let recalled = recall();
-
-// After the results, the server sends the preview of their picture: after a round trip it has other pixels.
-let expectsPreview = Boolean(recalled?.run);
-album.ignores = (value) => {
-  const { run, source } = viewer.scene;
-  if (!expectsPreview || !run || !value?.source || value.run || value.source.name !== source.name) return false;
-  expectsPreview = false;
-  return true;
-};
 addEventListener("beforeunload", (event) => viewer.scene.running && event.preventDefault());
 addEventListener("pagehide", keep);
 

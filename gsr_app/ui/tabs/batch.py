@@ -123,5 +123,5 @@ def build(app: AppState) -> None:
     gr.on(
         [files.change, scale.change, method.change, kind.change], look, [files, scale, method, kind],
         [table, forecast],
-        trigger_mode="always_last", api_name="batch_look", **rail.QUIET,
+        api_name="batch_look", **rail.LATEST,
     )  # fmt: skip

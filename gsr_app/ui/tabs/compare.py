@@ -172,11 +172,6 @@ def build(app: AppState) -> None:
             one if one.is_own_name else replace(one, name=name_result(one.path.stem, stems)) for one in made
         ]  # fmt: skip
 
-    gr.on(
-        [results.edit, others.edit, picture.change], fill_names, [picture, others, results], results,
-        trigger_mode="always_last", api_name="name_results", **rail.QUIET,
-    )  # fmt: skip
-
     def pick(event: gr.EventData) -> str | None:
         return _example_path(app.examples, event)
 
@@ -191,16 +186,16 @@ def build(app: AppState) -> None:
     )  # fmt: skip
     strip.pick(pick, outputs=picture, api_name="pick_example", **rail.QUIET)
     for one, name in ((slider, "scale"), (slider_y, "scale_y")):
-        one.input(_factor, [slider, slider_y, axes], scale, trigger_mode="always_last", api_name=name, **rail.QUIET)
+        one.input(_factor, [slider, slider_y, axes], scale, api_name=name, **rail.LATEST)
     axes.change(
         lambda x, y, both: (gr.update(visible=bool(both)), _factor(x, y, both)),
         [slider, slider_y, axes],
         [slider_y, scale],
         api_name="axes",
-        **rail.QUIET,
+        **rail.LATEST,
     )
 
-    scale.input(_slider_value, scale, slider, trigger_mode="always_last", api_name="scale_text", **rail.QUIET)
+    scale.input(_slider_value, scale, slider, api_name="scale_text", **rail.LATEST)
 
     def show_picture(path: Any) -> tuple[Any, str, Any]:
         """The new picture on the stage, in place of the results of another; its facts; the strength that it needs."""
@@ -214,11 +209,12 @@ def build(app: AppState) -> None:
         told = f"{scene.source.width} × {scene.source.height} · {present.wear_text(wear, app.engine.methods)}"
         return scene, rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
 
-    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
+    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any, Any]:
+        blends = gr.update(visible=any(compare.has_strength(one) for one in ids or ()))
         try:
             size = comparison.picture_size(path) if path else None
         except GsrError:
-            return "", gr.update(visible=False)  # shown under the picture
+            return "", gr.update(visible=False), blends  # shown under the picture
         wanted = None
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
@@ -226,33 +222,29 @@ def build(app: AppState) -> None:
                 comparison.check_output(size, wanted, app.limits)
             shrunk_by = str(name) if trip else ""
             told = present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by)
-            return rail.note(told), gr.update(visible=False)
+            return rail.note(told), gr.update(visible=False), blends
         except GsrError as error:
             possible = (
                 0.0 if size is None or wanted is None or trip else present.largest_scale(size, app.limits.output_pixels)
             )
-            return rail.error_note(error), gr.update(visible=possible > 0, value=f"Largest possible: ×{possible:g}")
+            offer = gr.update(visible=possible > 0, value=f"Largest possible: ×{possible:g}")
+            return rail.error_note(error), offer, blends
 
     def take_largest(path: Any) -> tuple[str, float]:
         possible = present.largest_scale(comparison.picture_size(path), app.limits.output_pixels)
         return f"{possible:g}", possible
 
-    picture.change(show_picture, picture, [viewer, facts, strength], api_name="facts", **rail.QUIET)
-    methods.change(
-        lambda ids: gr.update(visible=any(compare.has_strength(one) for one in ids or ())), methods, strength,
-        api_name="strength", **rail.QUIET,
-    )  # fmt: skip
-    asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest]
-    gr.on(
-        [picture.change, methods.change, scale.change, round_trip.change, protocol.change],
-        predict, asked, told,
-        trigger_mode="always_last", api_name="forecast", **rail.QUIET,
-    )  # fmt: skip
+    shown = picture.change(show_picture, picture, [viewer, facts, strength], api_name="facts", **rail.LATEST)
+    naming: list[Any] = [fill_names, [picture, others, results], results]
+    shown.then(*naming, api_name="name_results", **rail.LATEST)
+    gr.on([results.edit, others.edit], *naming, api_name="name_edited", **rail.LATEST)
     # What was said of a run, or of a refused one, does not hold for other settings.
-    gr.on(
-        [picture.change, methods.change, scale.change, round_trip.change, protocol.change], None, js="() => ''",
+    changed = gr.on(
+        [facts.change, methods.change, scale.change, round_trip.change, protocol.change], None, js="() => ''",
         outputs=notice, api_name="forget_notice", **rail.QUIET,
     )  # fmt: skip
+    asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest, strength]
+    changed.then(predict, asked, told, api_name="forecast", **rail.LATEST)
     scale.change(None, js=_SCALE_CHANGED, api_name="scale_shown", **rail.QUIET)
     largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):

@@ -129,8 +129,8 @@ def build(app: AppState) -> None:
         rail.come_back(event, [run, more, stop], name, come_back)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.STOPPING)
-    picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.QUIET)
-    file.change(open_file, file, [viewer, curve, picture, more, notice], api_name="fit_open", **rail.QUIET)
+    picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.LATEST)
+    file.change(open_file, file, [viewer, curve, picture, more, notice], api_name="fit_open", **rail.LATEST)
 
 
 def _summary(job: fit.FitJob) -> str:

@@ -113,10 +113,10 @@ def build(app: AppState) -> None:
         except GsrError as error:
             return rail.error_note(error)
 
-    file.change(tell, file, facts, api_name="video_facts", **rail.QUIET)
+    file.change(tell, file, facts, api_name="video_facts", **rail.LATEST)
     gr.on(
-        [file.change, scale.change, trip.change], predict, [file, scale, trip], forecast,
-        trigger_mode="always_last", api_name="video_forecast", **rail.QUIET,
+        [facts.change, scale.change, trip.change], predict, [file, scale, trip], forecast, api_name="video_forecast",
+        **rail.LATEST,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import { el } from "./dom.js";
 export class Album {
   constructor(viewer) {
     this.viewer = viewer;
-    this.ignores = null; // whether something that the server sends is not to be shown
     this.disguise = null; // for a blind test: the scene of a page without anything that identifies a method
     this.node = el("nav", { className: "gsr-filmstrip", "aria-label": "Pictures" });
     this.node.addEventListener("keydown", (event) => this.#press(event));
@@ -33,7 +32,6 @@ export class Album {
 
   /** Show an album of the server, {id, number, pages}; or a scene alone. */
   take(value) {
-    if (this.ignores?.(value)) return;
     if (!value?.pages) {
       // The preview of a picture may arrive after the results that are there already.
       if (value?.source && !value.run && this.pages.some(({ scene }) => scene.source?.key === value.source.key)) return;

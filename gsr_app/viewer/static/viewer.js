@@ -81,7 +81,7 @@ export class Viewer extends ViewerState {
       this.opensOnPart = Boolean(scene.detail);
       this.partSize = "";
     }
-    const sameSource = before.source && before.source.key === scene.source?.key;
+    const sameSource = ["key", "width", "height"].every((name) => before.source && before.source[name] === scene.source?.[name]);
     if (!sameSource) {
       this.regions = [];
       this.region = null;
