@@ -14,7 +14,7 @@ from gsr_app.ops.resize import resize
 from gsr_app.training.data import Patches, Share
 from gsr_app.training.degrade import add_noise, blur, compress, degrade, resize_twice
 from gsr_app.training.recipe import Data, Degradation
-from tests.training.test_training import draw_pictures
+from tests.training.small import draw_pictures
 
 NOTHING = Degradation(share=1.0, blur_share=0, resized_share=0, noise_share=0, compressed_share=0)
 

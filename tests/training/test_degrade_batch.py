@@ -17,7 +17,7 @@ from gsr_app.training.degrade_batch import blur_each, degrade_batch, resize_twic
 from gsr_app.training.held import HeldPatches, Pyramid
 from gsr_app.training.jpeg import compress_all
 from gsr_app.training.recipe import Data, Degradation
-from tests.training.test_training import draw_pictures
+from tests.training.small import draw_pictures
 
 NOTHING = Degradation(share=1.0, blur_share=0, resized_share=0, noise_share=0, compressed_share=0)
 

@@ -17,6 +17,7 @@ from gsr_app.training.held import HeldPatches, Pyramid, hold
 from gsr_app.training.pack import write_pack
 from gsr_app.training.recipe import Data
 from gsr_app.training.teach import answer
+from tests.training.small import SMALL
 
 CPU = torch.device("cpu")
 
@@ -108,14 +109,14 @@ def test_the_command_trains_on_tiles_that_it_makes_itself(tmp_path: Path, shared
         picture = resize(noise(1, 3, 60, 60, seed=index).float(), size=(240, 240))[0].clamp(0, 255).to(torch.uint8)
         write_pack(tmp_path / f"{index}.pack", [{"picture": picture}])
     weights = shared / "weights" / "SMFANet_plus_DF2K_100w_x2SR.pth"
-    words = ["train", "swift", "--data", str(tmp_path / "0.pack"), str(tmp_path / "1.pack"), "--tiles", "8"]
-    words += ["--teacher", f"smfanet-plus-x2={weights}", "--batch", "2", "--steps", "2", "--out", str(tmp_path / "run")]
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        'arch = "swift"\n[data]\npatch_px = 12\nscales = [1.5, 3.0]\ntaught_weights = { x2 = 1.0 }\n'
+        f'arch = "{SMALL}"\n[data]\npatch_px = 12\nscales = [1.5, 3.0]\ntaught_weights = {{ x2 = 1.0 }}\n'
         "[degradation]\nshare = 0.9\n[validation]\nevery = 0\n"
     )
-    words[1] = str(recipe)
+    words = ["train", str(recipe), "--data", *(str(tmp_path / f"{index}.pack") for index in range(2))]
+    words += ["--teacher", f"smfanet-plus-x2={weights}", "--tiles", "8", "--tile-px", "24"]
+    words += ["--batch", "2", "--steps", "2", "--out", str(tmp_path / "run")]
     assert cli.main([*words, "--device", "cpu", "--threads", "1"]) == 0
     assert (tmp_path / "run" / "final.safetensors").is_file()
 

@@ -22,7 +22,7 @@ from gsr_app.training.loop import Trainer
 from gsr_app.training.pack import Pack, write_pack
 from gsr_app.training.recipe import Data, Schedule, Validation, find_recipe, read_recipe
 from gsr_app.training.teach import Pool, teach
-from tests.training.test_training import draw_pictures, small_recipe
+from tests.training.small import draw_pictures, small_recipe
 
 
 class Nearest(nn.Module):

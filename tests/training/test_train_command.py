@@ -16,8 +16,7 @@ from gsr_app.core.errors import InvalidArgument, WeightsError
 from gsr_app.harness import train
 from gsr_app.training.recipe import SHIPPED
 from tests.processes import start_gsr
-
-from .test_training import draw_pictures
+from tests.training.small import SMALL, draw_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "small.toml"
-    write_recipe(path)
+    write_recipe(path, ('arch = "swift"', f'arch = "{SMALL}"'))
     return path
 
 
@@ -106,8 +105,9 @@ def test_a_run_can_begin_with_the_averaged_weights_of_another(folder: Path, reci
         train.run(parse(*other, "--from", str(ROOT / "assets" / "quickstart.safetensors")))
 
 
-def test_ctrl_c_leaves_a_state_to_resume(folder: Path, recipe: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
+def test_ctrl_c_leaves_a_state_to_resume(folder: Path, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "small.toml", tmp_path / "run"
+    write_recipe(recipe)
     run = start_gsr("train", recipe, "--data", folder, "--out", out, "--device", "cpu", "--threads", "1")
     run.wait_for(lambda: "\n" in run.said)
     assert run.said.startswith("step 1/")
