@@ -50,7 +50,7 @@ def seeds() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [24, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damaged_requests_get_an_answer_and_the_app_lives(tmp_path: Path, count: int) -> None:
     damages = [damage_bytes(200), damage_body, damage_body]
     try_damaged("send_request", seeds(), damages, tmp_path, count=count, read=count // 20, refused=count // 4)

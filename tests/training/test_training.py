@@ -121,7 +121,7 @@ def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
         "from gsr_app.training.loop import Trainer; from gsr_app.training.recipe import Schedule\n"
         "torch.optim.Adam([torch.zeros(1, requires_grad=True)]).step()  # it imports the compiler, which takes longer\n"
         "out = pathlib.Path(sys.argv[1]); pictures = draw_pictures(3)\n"
-        "t = Trainer(small_recipe(schedule=Schedule(steps=9)), pictures, [], out, minutes=0.04)\n"
+        "t = Trainer(small_recipe(schedule=Schedule(steps=9)), pictures, [], out, minutes=0.02)\n"
         "list(t.run()); torch.save(t.module.state_dict(), out.parent / f'rank{t.team.rank}.pt')\n"
         "torch.distributed.destroy_process_group()\n"
     )
