@@ -34,7 +34,9 @@ def test_the_description_of_the_page_has_no_functions() -> None:
 def test_an_event_whose_answers_are_awaited_in_turn_has_no_other() -> None:
     """Gradio triggers such an event again when an answer was waited for; two of one event would never end."""
     page = build(create_app_state(FakeEngine()))
-    found = [(tuple(target), one) for one in page.get_config_file()["dependencies"] for target in one["targets"]]
+    found = [
+        (tuple(target), one) for one in page.get_config_file().get("dependencies", []) for target in one["targets"]
+    ]
     waits = {event for event, one in found if one["trigger_mode"] == "always_last" and one["backend_fn"]}
     waits = {(block, name) for block, name in waits if block is not None}
     assert len(waits) > 10
