@@ -188,8 +188,7 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     if request.results and not request.image:
         return _prepare_results(request, limits)
     protocol, convention = protocols.find(request.protocol[:60])
-    source = read_picture(request.image, limits)
-    key = key_of(source)
+    chosen = source = read_picture(request.image, limits)
     scale = Scale.parse(str(request.scale), source.size)
     if request.detail:
         request = replace(request, round_trip=False, reference=None)
@@ -218,7 +217,7 @@ def prepare(request: CompareRequest, methods: Sequence[Method], limits: Limits) 
     check_results(request.results, scale.output_size(source.size), limits)
     repeats = min(MOST_REPEATS, max(1, int(request.repeats)))
     return CompareJob(
-        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key, request.results,
+        source, image, Path(str(request.image)).name, scale, found, scoring, repeats, key_of(chosen), request.results,
         part=cut_detail(request.detail, source.size) if request.detail else None,
     )  # fmt: skip
 

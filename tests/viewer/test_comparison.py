@@ -43,6 +43,9 @@ def test_a_session_and_a_sink_for_reports_are_enough(picture: str) -> None:
     request = CompareRequest(picture, ("bicubic", "nearest"), "2.5", round_trip=True)
     job = comparison.prepare(request, METHODS, NO_LIMITS)
     assert job.source.size == (17, 21)  # as gsr eval shrinks 41x51
+    chosen = comparison.preview_scene(comparison.read_picture(picture, NO_LIMITS), "picture.png", "").source
+    assert chosen is not None
+    assert job.key == chosen.key, "a preview that comes late is known as one of the same picture"
     sink = ReportSink(no_field)
     scene = comparison.first_scene(job, sink)
     assert [pane.id for pane in scene.panes] == ["bicubic", "nearest", "reference", "input"]
