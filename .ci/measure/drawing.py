@@ -9,7 +9,7 @@ import torch
 from common import keep, read_arguments, seconds_left
 
 from gsr_app.engine.timing import synchronize
-from gsr_app.harness import bench_floor, bench_splat
+from gsr_app.harness import bench_floor, splat_times
 from gsr_app.ops import backend, splat
 
 SIZES = ((80, 4.0), (180, 4.0), (360, 4.0), (720, 4.0), (180, 2.0), (180, 8.0), (40, 4.0))
@@ -31,7 +31,7 @@ def main() -> None:
     if device.type == "cuda":
         found["kernels"] = profile(device)
         found["growth"] = [
-            [one.case, one.metric, one.median] for one in bench_splat.measure_growth((80, 360, 720), device, name, 5)
+            [one.case, one.metric, one.median] for one in splat_times.measure_growth((80, 360, 720), device, name, 5)
         ]
     keep(args.json, found)
     for row in found["rows"]:
@@ -40,7 +40,7 @@ def main() -> None:
 
 def measure(source: int, scale: float, device: torch.device, name: str) -> list[dict[str, Any]]:
     count, side = (4 * source) ** 2, round(source * scale)
-    figures = bench_splat.measure(source, scale, device, name, repeats=9 if device.type == "cuda" else 1)
+    figures = splat_times.measure(source, scale, device, name, repeats=9 if device.type == "cuda" else 1)
     by_metric = {one.metric: one.median for one in figures}
     rows: list[dict[str, Any]] = []
     for work in ("forward", "forward+backward", "forward, naive kernel"):
@@ -70,7 +70,7 @@ def profile(device: torch.device) -> list[dict[str, Any]]:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    scene, side = bench_splat.lattice(PROFILED, 4.0, device)
+    scene, side = splat_times.lattice(PROFILED, 4.0, device)
     leaves = tuple(x.requires_grad_() for x in scene)
 
     def work() -> None:

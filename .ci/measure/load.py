@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from gsr_app.harness.bench_splat import lattice
+from gsr_app.harness.splat_times import lattice
 from gsr_app.ops import splat
 
 

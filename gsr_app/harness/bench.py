@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("OLD.csv", "NEW.csv"), help="say what became slower")
     parser.add_argument("--warn", action="store_true", help="with --compare: only what became worse, and no error code")
     parser.add_argument("--report", action="store_true", help="write the page of all kept results from their CSVs")
-    benches = parser.add_subparsers(dest="bench", metavar="{" + ",".join(BENCHES) + "}")
+    benches = parser.add_subparsers(dest="bench", help="one of", metavar="{" + ",".join(BENCHES) + "}")
     for name, (module, summary) in BENCHES.items():
         bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         importlib.import_module(module).add_arguments(bench)

@@ -25,7 +25,7 @@ _START_LIMIT_S = 90
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="bicubic", help="what the requests ask for (default: %(default)s)")
     parser.add_argument("--size", default="128x128", metavar="WxH", help="of the picture (default: %(default)s)")
-    parser.add_argument("--scale", default="2")
+    parser.add_argument("--scale", default="2", help="a factor (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=4, help="visitors at the same time")
     parser.add_argument("--requests", type=int, default=10, help="of each visitor")
     bench_record.add_common_arguments(parser, quick="one visitor, three requests")

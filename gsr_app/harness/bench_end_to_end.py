@@ -21,7 +21,7 @@ from gsr_app.harness.bench_record import Measure
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", default="", help="ids separated by commas (default: bicubic and the default one)")
     parser.add_argument("--size", default="256x256", metavar="WxH", help="of the input (default: %(default)s)")
-    parser.add_argument("--scale", default="4")
+    parser.add_argument("--scale", default="4", help="a factor (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=9, help="warm runs per method")
     bench_record.add_common_arguments(parser, quick="128x128 and three warm runs")
 

@@ -27,7 +27,7 @@ print(json.dumps([small.timing.peak_bytes, up.timing.peak_bytes, up.timing.total
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="", help="default: the app's default method")
-    parser.add_argument("--scale", default="4")
+    parser.add_argument("--scale", default="4", help="a factor (default: %(default)s)")
     parser.add_argument("--limit-gb", type=float, default=6.0, help="stop above this peak (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=90.0, help="start no further size after this long")
     bench_record.add_common_arguments(parser, quick="one small size")

@@ -55,7 +55,7 @@ def _read(name: str, module: str, about: str) -> Command:
     parser = argparse.ArgumentParser(add_help=False)
     importlib.import_module(module).add_arguments(parser)
     words, options = [], dict[tuple[str, ...], Option]()
-    for action in _actions(parser):
+    for action in actions_of(parser):
         if action.option_strings:
             option = _option(action)
             options.setdefault(option.names, option)
@@ -64,13 +64,13 @@ def _read(name: str, module: str, about: str) -> Command:
     return Command(name, about, tuple(words), tuple(options.values()))
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """The actions of a parser and of those below it."""
     for action in parser._actions:  # argparse has no public list  # pyright: ignore[reportPrivateUsage]
         yield action
         if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
             for below in dict[str, Any](action.choices).values():
-                yield from _actions(below)
+                yield from actions_of(below)
 
 
 def _option(action: argparse.Action) -> Option:

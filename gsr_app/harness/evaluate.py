@@ -257,10 +257,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--protocol", choices=PROTOCOL_NAMES, help="default: basicsr; of clips savsr, the only one")
     parser.add_argument("--measures", default="", help="lpips, dists, niqe, flip: separated by commas")
-    parser.add_argument("--out", type=Path, default=Path("runs/eval"), help="folder of the results (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/eval"), help="folder of the results (default: %(default)s)"
+    )
     add_pool_arguments(parser)
     parser.add_argument("--weights", default="", help="a file or folder of weights to use instead of the catalogue's")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--save-images", action="store_true", help="keep the drawn pictures under OUT/images")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON document")
 

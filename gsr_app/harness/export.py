@@ -13,7 +13,7 @@ from gsr_app.models import registry, weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("field", type=Path, nargs="?", metavar=f"FIELD{SUFFIX}")
+    parser.add_argument("field", type=Path, nargs="?", metavar=f"FIELD{SUFFIX}", help="with --html: what to show")
     parser.add_argument(
         "--html", type=Path, nargs="?", const=Path(), metavar="OUT.html",
         help="the field as a page; default: beside the field",

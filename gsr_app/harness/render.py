@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, help="png, tif, webp, jpg … or svg (default: beside the field, png)")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--scale", default="1", metavar="S", help="4, 2.7, or vertical x horizontal: 2.5x4")
+    size.add_argument("--scale", default="1", metavar="S", help="4, 2.7, or vertical x horizontal: 2.5x4 (default: 1)")
     size.add_argument("--size", metavar="WxH", help="in pixels: 1920x1080, 1920x, x1080, fit:3840x2160")
     parser.add_argument("--view", metavar="X,Y,W,H", help="only this rectangle of the source, in source pixels")
     parser.add_argument("--source", metavar="WxH", help="size of the picture that a .pth.tar was fitted to")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
 
 
 def run(arguments: argparse.Namespace) -> int:

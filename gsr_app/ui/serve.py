@@ -26,9 +26,13 @@ _DEVICES = "auto, cpu, cuda, cuda:1, mps"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Defaults that the environment sets are read in `run`: help is shown whatever it holds.
-    parser.add_argument("--port", type=_checked(settings.parse_port, settings.PORT), help=settings.PORT)
     parser.add_argument(
-        "--host", type=_checked(_read_host, "a host name or address"), help="who may connect; 0.0.0.0 for all"
+        "--port", type=_checked(settings.parse_port, settings.PORT), help=f"{settings.PORT} (default: 7860)"
+    )
+    parser.add_argument(
+        "--host",
+        type=_checked(_read_host, "a host name or address"),
+        help="who may connect: 127.0.0.1, this machine alone (default), or 0.0.0.0, other machines, too",
     )
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
     parser.add_argument("--device", type=_checked(_read_device, _DEVICES), default="auto", help=_DEVICES)

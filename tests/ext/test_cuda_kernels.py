@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.harness import bench_splat
+from gsr_app.harness import splat_times
 from gsr_app.ops import cuda, reference, splat
 from gsr_app.ops.cuda import Frame
 from gsr_app.ops.schema import WrongValues
@@ -246,10 +246,10 @@ def test_the_naive_kernel_draws_the_same(kernels: EmulatedKernels) -> None:
 
 
 def test_the_benchmark_times_the_naive_kernel_on_its_own_scene(kernels: EmulatedKernels) -> None:
-    scene, side = bench_splat.lattice(8, 3.0, torch.device("cpu"))
-    found = bench_splat.naive_drawing(scene, side, kernels)()
+    scene, side = splat_times.lattice(8, 3.0, torch.device("cpu"))
+    found = splat_times.naive_drawing(scene, side, kernels)()
     assert kernels.launched[-1][0] == "gsr_draw_naively_3"
-    assert largest_difference(found, splat(*scene, (side, side), eps=bench_splat.EPS)) <= 2e-5
+    assert largest_difference(found, splat(*scene, (side, side), eps=splat_times.EPS)) <= 2e-5
 
 
 def test_the_op_passes_its_arguments_in_order(kernels: EmulatedKernels, monkeypatch: pytest.MonkeyPatch) -> None:

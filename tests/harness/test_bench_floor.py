@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gsr_app.harness import bench_floor, bench_splat
+from gsr_app.harness import bench_floor, splat_times
 from tests.conftest import ROOT
 
 
@@ -30,11 +30,11 @@ def test_the_work_of_a_network_bounds_its_time() -> None:
 
 @pytest.mark.parametrize("scale", bench_floor.SCENES)
 def test_the_counts_of_the_scene_are_those_of_the_benchmark(scale: float) -> None:
-    (mean, sigma, rho, _), side = bench_splat.lattice(12, scale, torch.device("cpu"))
+    (mean, sigma, rho, _), side = splat_times.lattice(12, scale, torch.device("cpu"))
     along = torch.arange(side).float()
     a, b = ((along - mean[:, axis, None]) / sigma[:, axis, None] for axis in (0, 1))
     a, b, rho = a[:, None, :], b[:, :, None], rho[:, None, None]
-    inside = (a - rho * b).square() / (1 - rho.square()) + b.square() <= -2 * math.log(bench_splat.EPS)
+    inside = (a - rho * b).square() / (1 - rho.square()) + b.square() <= -2 * math.log(splat_times.EPS)
     scene = bench_floor.SCENES[scale]
     assert inside.sum().item() / len(mean) == pytest.approx(scene.pixels, rel=0.12)  # more lies beyond a smaller frame
     padded = torch.nn.functional.pad(inside.float(), (0, -side % 16, 0, -side % 16))[:, None]

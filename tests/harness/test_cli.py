@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
 import re
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gsr_app import __version__
-from gsr_app.harness import cli
+from gsr_app.harness import cli, completion
 from gsr_app.models.registry import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +44,9 @@ def test_help_takes_under_600_ms() -> None:
     assert best_seconds("-m", "gsr_app", "--help") < 0.6
 
 
-@pytest.mark.parametrize("words", [["--help"], ["models"], ["upscale", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["models"], ["upscale", "--help"], ["bench", "--help"], ["completion", "bash"]]
+)
 def test_what_computes_nothing_imports_no_torch(words: list[str]) -> None:
     code = f"import sys; from gsr_app.harness.cli import main; main({words!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True).returncode == 0
@@ -55,6 +59,14 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert f"  {name}" in overview
         assert cli.main([name, "--help"]) == 0
         assert f"usage: gsr {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_says_what_it_is_for(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(cli.COMMANDS[name][0]).add_arguments(parser)
+    silent = [action.option_strings or action.dest for action in completion.actions_of(parser) if not action.help]
+    assert silent == []
 
 
 def test_the_versions_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
