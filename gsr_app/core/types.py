@@ -33,12 +33,13 @@ class Scale:
     x: float
 
     def __post_init__(self) -> None:
-        for axis, value in (("y", self.y), ("x", self.x)):
+        axes = [("scale", self.y)] if self.is_uniform else [("vertical scale", self.y), ("horizontal scale", self.x)]
+        for name, value in axes:
             if not math.isfinite(value):
-                raise InvalidScale(f"Scale {axis} must be a finite number, found {value!r}.", hint=_FORMS)
+                raise InvalidScale(f"The {name} must be a finite number, found {value!r}.", hint=_FORMS)
             if not MIN_SCALE <= value <= MAX_SCALE:
                 raise InvalidScale(
-                    f"Scale {axis} must be between {MIN_SCALE:g} and {MAX_SCALE:g}, found {value:g}.",
+                    f"The {name} must be between {MIN_SCALE:g} and {MAX_SCALE:g}, found {value:g}.",
                     hint=_FORMS,
                 )
 

@@ -16,6 +16,7 @@ import platform
 import re
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,9 @@ def publish(
 ) -> None:
     """Print a run, as one JSON document or a table, and write its CSV; those that are kept are of whole runs."""
     if arguments.out or not arguments.quick:
-        write_csv((arguments.out or FOLDER) / f"{name}-{conditions.slug}.csv", measures, conditions)
+        path = (arguments.out or FOLDER) / f"{name}-{conditions.slug}.csv"
+        write_csv(path, measures, conditions)
+        print(path, file=sys.stderr)
     if arguments.json:
         document = {
             "bench": name,

@@ -52,11 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of results that were made elsewhere, with the stems of the pictures, or of the references",
     )  # fmt: skip
     parser.add_argument("--scale", default="4", help="a factor, one per axis (2.5x4) or a size (1920x1080)")
-    parser.add_argument("--reference", type=Path, action="append", default=[], help="one per picture, in order")
+    parser.add_argument(
+        "--reference", type=Path, action="append", default=[], metavar="FILE",
+        help="the original, which results are measured against: one per picture, in order",
+    )  # fmt: skip
     parser.add_argument(
         "--round-trip", action="store_true", help="shrink each picture first; the original is the reference"
     )
-    parser.add_argument("--protocol", default="basicsr", help="as of gsr eval, or a metric convention (%(default)s)")
+    parser.add_argument("--protocol", default="basicsr", help="how scores are measured: as of gsr eval (%(default)s)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs per method; the median time is shown")
     parser.add_argument("--region", action="append", default=[], metavar="X,Y,W,H", help="a detail, in source pixels")
     parser.add_argument(
@@ -66,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoder", action="store_true", help="the report's reader can enlarge pictures of their own with swift, too"
     )
     parser.add_argument(
-        "--report", type=Path, metavar="OUT.html", help="where to write; a region's figure goes beside it"
+        "--report", type=Path, metavar="OUT.html", help="the report; with --region a figure, too, beside it"
     )
     parser.add_argument(
         "--figure",
@@ -81,19 +84,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table", choices=FORMATS, help="scores and times: printed, or beside the figure or report as OUT_table.FORMAT"
     )
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--tally", type=Path, nargs="+", metavar="VOTES.json", help="count exported votes instead")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--tally", type=Path, nargs="+", metavar="VOTES.json", help="count the votes of blind comparisons instead"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.tally:
         print(format_tally(tally_votes(arguments.tally)))
         return 0
-    has_input = arguments.images or arguments.result or arguments.results
-    if not has_input or not (arguments.report or arguments.figure or arguments.table):
+    if not (arguments.images or arguments.result or arguments.results):
         raise InvalidArgument(
             "Nothing to do.",
             hint="gsr compare IMAGE… with --report, --figure or --table, or gsr compare --tally VOTES.json…",
+        )
+    if not (arguments.report or arguments.figure or arguments.table):
+        raise InvalidArgument(
+            "The comparison has no output.",
+            hint="Name one, such as --report OUT.html; or print a table with --table md.",
         )
     for path, suffix in ((arguments.report, ".html"), (arguments.figure, ".pdf")):
         if path:

@@ -106,7 +106,9 @@ def write_onnx(
         import onnxruntime  # noqa: F401  # pyright: ignore
         import onnxscript  # noqa: F401  # pyright: ignore
     if method.kind not in {"field", "pixels"} or (method.kind == "field" and method.arch != "swift"):
-        raise InvalidArgument(f"{method.id} has no ONNX form.", hint="Those of swift and of kind pixels have one.")
+        raise InvalidArgument(
+            f"{method.id} has no ONNX form.", hint="swift, swift-photo and networks of kind pixels have one."
+        )
     arch = registry.architecture(method.arch)
     sizes = _check_sizes(arch, size)
     found = weights.obtain(method, given)

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gaussians", default="auto", metavar="N|auto", help="auto: by what the picture holds")
     parser.add_argument("--seconds", type=float, help="stop after so long (default: 20, unless --steps is given)")
     parser.add_argument("--steps", type=int, help="stop after so many steps")
-    parser.add_argument("--target-psnr", type=float, metavar="P", help="stop when reached; auto adds what it takes")
+    parser.add_argument(
+        "--target-psnr", type=float, metavar="P", help="stop at so many dB; --gaussians auto adds what it takes"
+    )
     parser.add_argument(
         "--preset", choices=("ours", "published"), default="ours",
         help="published: parameters, optimiser, loss and schedule of GaussianImage (50,000 steps unless told)",
@@ -37,15 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="PATH", help="of the network to start from (network, initnet)")
     parser.add_argument("--loss", choices=("l2", "l1", "ssim"), help="default: l2")
     parser.add_argument("--optimizer", choices=("adam", "adan"), help="default: adam")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is chosen at random (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, help=f"the field (default: IMAGE{SUFFIX} in this folder)")
     parser.add_argument(
         "--bits", help="float32, float16, or 8 to 16 bits per number; default: float32, with --resume as the file is"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the state beside the field, by as much again")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an earlier fit, for --seconds or --steps more (default: 20 seconds)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="begin anew where a field is there already")
-    parser.add_argument("--keep-all", action="store_true", help="also write start, result, log and map into a folder")
+    parser.add_argument(
+        "--keep-all",
+        action="store_true",
+        help="also write start, result, log and maps into a folder named like the field",
+    )
     parser.add_argument("--plot", action="store_true", help="draw the logs (log.npy) of earlier fits into --out")
     parser.add_argument("--json", action="store_true", help="the last line of the output is a JSON object")
 
@@ -73,10 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     source: Path = arguments.images[0]
     out: Path = arguments.out or Path(source.stem + SUFFIX)
     check_output(out, SUFFIX)
-    if out.exists() and not (arguments.resume or arguments.overwrite):
-        raise InvalidArgument(f"{out} is there already.", hint="Go on with --resume, or begin anew with --overwrite.")
-    device = choose_device(arguments.device)
     state = out.with_suffix(STATE)
+    if out.exists() and not (arguments.resume or arguments.overwrite):
+        other = "go on with --resume" if state.exists() else "choose another --out"
+        raise InvalidArgument(f"{out} is there already.", hint=f"Begin anew with --overwrite, or {other}.")
+    device = choose_device(arguments.device)
     image = torch.from_numpy(to_planes(convert(read_image(source).pixels, channels=3)))
     if arguments.resume:
         fitter = load_state(image, state, options=options, device=device)
@@ -196,7 +207,9 @@ def _plot(arguments: argparse.Namespace) -> int:
         try:
             runs[str(path)] = np.load(log)
         except OSError as error:
-            raise InvalidArgument(f"{log} cannot be read: {error.strerror}.", hint="--keep-all writes it.") from None
+            raise InvalidArgument(
+                f"{log} cannot be read: {error.strerror}.", hint="Name a folder that gsr fit --keep-all wrote."
+            ) from None
         except ValueError:
             raise InvalidArgument(f"{log} is not the log of a fit.", hint="--keep-all writes one, log.npy.") from None
     curves.write(runs, "PSNR (RGB), dB", out)

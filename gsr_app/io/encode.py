@@ -202,5 +202,8 @@ def check_target(path: Path, *, overwrite: bool, source: Path | None) -> Format:
         if not path.is_file():
             raise ImageError(f"The output {name} is not a regular file.", hint="Choose another name.")
         if not overwrite:
-            raise ImageError(f"The output {name} exists already.", hint="Choose another name or allow overwriting.")
+            raise ImageError(
+                f"The output {name} exists already.",
+                hint="Choose another name, or allow it: --overwrite, in Python overwrite=True.",
+            )
     return fmt

@@ -37,7 +37,7 @@ class Clip:
 def find_clips(folder: Path, least: int) -> list[Clip]:
     """Every folder at any depth with at least `least` frames; fits the layouts of Vimeo-90K and of Vid4."""
     if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}.", hint="Name a folder of clips with --data.")
+        raise ImageError(f"There is no folder {folder}.", hint="Name a folder of clips.")
     homes: dict[Path, list[Path]] = {}
     for path in folder.rglob("*"):
         if path.suffix.lower() in ENDINGS:

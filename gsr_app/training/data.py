@@ -95,7 +95,7 @@ def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
 def find_pictures(folder: Path, *, held_out: int = 0) -> list[Path]:
     """The picture files of a folder, less those that are held out, in the order of their names."""
     if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures with --data.")
+        raise ImageError(f"There is no folder {folder}.", hint="Name a folder of pictures.")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not files:
         raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(ENDINGS))}.")

@@ -133,6 +133,11 @@ def find_methods(methods: Sequence[Method], ids: object) -> tuple[Method, ...]:
         raise InvalidArgument(f"At most {MOST_METHODS} methods fit beside each other, found {len(ids)}.")
     for found in ids:
         if not isinstance(found, str) or registry.without_strength(found) not in known:
+            other = registry.find(found) if isinstance(found, str) else None
+            if other is not None and other.kind == "video":
+                raise InvalidArgument(
+                    f"{other.id} is for videos, not for pictures.", hint="The Video tab and gsr video take it."
+                )
             raise UnknownMethod(str(found)[:60], known)
     return tuple(known[one] if one in known else registry.method(one) for one in dict.fromkeys(ids))
 

@@ -106,9 +106,9 @@ def test_factors_out_of_range_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0, MIN_SCALE / 2, MAX_SCALE * 2])
 def test_a_scale_is_always_finite_and_in_range(value: float) -> None:
-    with pytest.raises(InvalidScale, match="Scale y"):
+    with pytest.raises(InvalidScale, match="The vertical scale"):
         Scale(value, 1)
-    with pytest.raises(InvalidScale, match="Scale x"):
+    with pytest.raises(InvalidScale, match="The horizontal scale"):
         Scale(1, value)
 
 

@@ -35,7 +35,10 @@ def test_a_network_at_its_own_scale_is_compared_with_bicubic(
     bench_model.add_arguments(parser)
     words = ("--method", "rt4ksr-x3", "--size", "40x30", "--scale", "3", "--repeats", "1", "--json")
     assert bench_model.run(parser.parse_args([*words, "--out", str(tmp_path)])) == 0
-    printed = json.loads(capsys.readouterr().out)
+    out, told = capsys.readouterr()
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in told
+    printed = json.loads(out)
     (row,) = printed if isinstance(printed, list) else printed["detail"]
     assert row["macs"] == 15 * 20 * 9 * (12 * 24 + 5 * 24 * 24 + 24 * 108)
     assert row["bicubic_ms"] > 0

@@ -64,6 +64,21 @@ def test_resuming_keeps_the_precision_of_the_file(picture: Path) -> None:
     assert read_facts(Path("disc.gsr")).precision == "float16"
 
 
+def test_a_field_that_is_there_is_kept_and_only_one_of_a_fit_can_be_gone_on_with(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(picture), "--gaussians", "100", "--steps", "5"]) == 0
+    before = Path("disc.gsr").read_bytes()
+    assert main(["fit", str(picture), "--steps", "8"]) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    Path("disc.gsr").rename("theirs.gsr")
+    assert main(["fit", str(picture), "--steps", "8", "--out", "theirs.gsr"]) == 2
+    said = capsys.readouterr().err
+    assert "--overwrite" in said
+    assert "--resume" not in said
+    assert Path("theirs.gsr").read_bytes() == before
+
+
 def test_curves_hold_every_figure_of_every_run() -> None:
     pytest.importorskip("plotly")
     runs = {"a": np.array([[1, 0.5, np.nan, 2], [2, 0.25, 31, 4]], np.float32), "b": np.ones((3, 3), np.float32)}

@@ -138,6 +138,12 @@ def test_a_request_that_cannot_be_met_is_refused(
         comparison.prepare(request, METHODS, limits)
 
 
+def test_a_method_for_videos_is_not_called_unknown(picture: str) -> None:
+    methods = [method for method in METHODS if method.kind != "video"]
+    with pytest.raises(GsrError, match="savsr is for videos"):
+        comparison.prepare(CompareRequest(picture, ("savsr",), "2"), methods, NO_LIMITS)
+
+
 def test_a_reference_of_another_size_is_refused(picture: str) -> None:
     with pytest.raises(GsrError, match="the result will be 102×82"):
         comparison.prepare(CompareRequest(picture, ("nearest",), "2", reference=picture), METHODS, NO_LIMITS)
