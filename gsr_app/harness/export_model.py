@@ -19,7 +19,9 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
 
     network = registry.build(method.arch) if method.arch else None
     if not isinstance(network, Pretrained):
-        raise InvalidArgument(f"{method.id} has no form for the Hub.", hint="Methods that have one: swift.")
+        raise InvalidArgument(
+            f"{method.id} has no form for the Hub.", hint="Methods that have one: swift and swift-photo."
+        )
     found = weights.obtain(method, given)
     make_folder(folder)
     checkpoint.load_files(network, found.files)
@@ -27,8 +29,7 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
     card = ASSETS / f"{method.id}.md"
     if given is None and card.is_file():
         write_whole(folder / "README.md", card.read_bytes())
-        lists = [path for path in ASSETS.glob(f"{method.arch}-*") if path.suffix in {".csv", ".txt"}]
-        for path in (*lists, *ASSETS.glob(f"{method.id}.webp")):
+        for path in (*ASSETS.glob(f"{method.arch}-*.csv"), *ASSETS.glob(f"{method.id}.webp")):
             shutil.copy(path, folder)
     else:
         write_whole(folder / "README.md", _card_of_own(method, found.id))

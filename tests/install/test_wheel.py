@@ -70,7 +70,7 @@ def test_it_holds_the_package_the_weights_and_the_kernels_sources_and_no_tests(w
         for kind in ("safetensors", "md")
     )
     expected |= {f"gsr_app/{path.relative_to(ROOT)}": path for path in (*kernels, *weights)}
-    notes = {f"gsr_app/assets/swift-{name}" for name in ("held-out.txt", "photographs.csv", "photo.webp")}
+    notes = {f"gsr_app/assets/swift-{name}" for name in ("held-out.csv", "photographs.csv", "photo.webp")}
     assert set(held) == set(expected) | notes
     assert all(held[name] == path.read_bytes() for name, path in expected.items())
     assert wheel.stat().st_size < 6_000_000

@@ -65,7 +65,7 @@ def test_a_repository_is_not_fetched_when_offline(monkeypatch: pytest.MonkeyPatc
 def test_the_exported_folder_holds_the_shipped_network_and_its_card(tmp_path: Path) -> None:
     out = tmp_path / "swift"
     assert cli.main(["export", "--model", str(out), "--method", "swift"]) == 0
-    listed = {"README.md", "config.json", "model.safetensors", "swift-held-out.txt", "swift-photographs.csv"}
+    listed = {"README.md", "config.json", "model.safetensors", "swift-held-out.csv", "swift-photographs.csv"}
     assert {path.name for path in out.iterdir()} == listed
     state, shipped = Swift.from_pretrained(out).state_dict(), load_file(ASSETS / "swift.safetensors")
     assert state.keys() == shipped.keys()

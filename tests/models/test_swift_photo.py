@@ -5,6 +5,7 @@ The degradation is seeded: noise of sigma 8 whose variance half grows with the l
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def gain_db(files: list[Path], scale: int, over: str, method: str = "swift-photo
 
 
 def held_out(shared: Path) -> list[Path]:
-    names = (ASSETS / "swift-held-out.txt").read_text(encoding="utf-8").split()
+    with (ASSETS / "swift-held-out.csv").open(encoding="utf-8") as lines:
+        names = [row["file"] for row in csv.DictReader(lines)]
     found = {path.name: path for path in (shared / "data" / "photos").rglob("*.jpg")}
     return [found[name] for name in names]
 

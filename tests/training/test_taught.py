@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from pathlib import Path
 
@@ -224,7 +225,8 @@ def test_the_pack_command_writes_pictures_and_taught_tiles(tmp_path: Path, capsy
 
 @pytest.mark.shared
 def test_the_photographs_held_out_of_swifts_training_are_the_listed_ones(shared: Path) -> None:
-    listed = (Path(__file__).resolve().parents[2] / "assets/swift-held-out.txt").read_text().split()
+    with (Path(__file__).resolve().parents[2] / "assets/swift-held-out.csv").open(encoding="utf-8") as lines:
+        listed = [row["file"] for row in csv.DictReader(lines)]
     held_out = read_recipe(find_recipe("swift")).data.held_out
     files = choose_held_out(find_pictures(shared / "data/photos"), held_out)
     assert [file.name for file in files] == listed
