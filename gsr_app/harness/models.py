@@ -64,7 +64,10 @@ def with_tables(text: str) -> str:
 
 def markdown() -> str:
     """The methods of this package as the README shows them."""
-    lines = ["| method | what it is | trained for | parameters | code | weights |", "|---|---|---|---:|---|---|"]
+    lines = [
+        "| method | what it is | trained for | parameters | code's licence | weights' licence |",
+        "|---|---|---|---:|---|---|",
+    ]
     for method in packaged_catalogue().values():
         count = "" if method.parameters is None else f"{method.parameters / 1e6:.2f} M"
         title = f"[{method.title}]({method.paper_url})" if method.paper_url else method.title

@@ -40,6 +40,13 @@ def test_every_file_it_links_to_exists() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_a_space_has_what_it_links_to() -> None:
+    script = (ROOT / ".ci" / "space").read_text(encoding="utf-8")
+    copied = re.findall(r'^cp -r (.*) "\$1"$', script, re.MULTILINE)[0].split()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert target.split("/")[0] in copied, target
+
+
 def test_the_space_gets_what_it_asks_for() -> None:
     front = README.split("---")[1]
     for key in ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license"):
