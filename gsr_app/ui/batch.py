@@ -181,7 +181,7 @@ def forecast(app: AppState, batch: Batch, scale: str, method: str) -> str:
     known = [one for one in times if not one.unmeasured]
     low, high = sum(one.low_ms for one in known), sum(one.high_ms for one in known)
     expected = Expected(low, high, len(times) - len(known), int(any(one.first for one in times)))
-    return f"{pixels / 1e6:.1f} MP of results · {present.time_text(expected, len(rows), 'picture')}"
+    return f"{present.megapixels(pixels)} of results · {present.time_text(expected, len(rows), 'picture')}"
 
 
 def _check_amount(app: AppState, rows: Sequence[Row]) -> int:

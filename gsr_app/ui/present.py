@@ -37,6 +37,11 @@ def bytes_text(count: int) -> str:
     return f"{max(1, round(count / 1e3))} kB"
 
 
+def megapixels(count: int) -> str:
+    """ "2.2 MP", "0.019 MP"."""
+    return f"{count / 1e6:.1f} MP" if count >= 1e5 else f"{count / 1e6:.2g} MP"
+
+
 def parameters(method: Method) -> str:
     if not method.parameters:
         return ""
@@ -200,7 +205,7 @@ def forecast(
         before = f"{size[1]} × {size[0]} "
     height, width = scale.output_size(size)
     axes = "" if scale.is_uniform else f"vertical ×{scale.y:.4g}, horizontal ×{scale.x:.4g} "
-    text = f"{before}{axes}→ {width} × {height}, {height * width / 1e6:.1f} MP"
+    text = f"{before}{axes}→ {width} × {height}, {megapixels(height * width)}"
     if not methods:
         return text
     expected = estimates.expected(methods, size[0] * size[1], height * width)

@@ -174,7 +174,7 @@ def test_every_action_can_be_found_by_name(show: Any) -> None:
 
     page.keyboard.press("Control+k")
     field.fill("hide")
-    assert dialog.get_by_role("option").all_inner_texts() == ["Hide A", "Hide B", "Hide figures"]
+    assert dialog.get_by_role("option").all_inner_texts() == ["Hide A", "Hide B", "Hide table"]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     wait_for(page, "viewer.hidden.has('b')")

@@ -105,6 +105,29 @@ def test_a_person_sees_the_result_where_they_look(page: Any) -> None:
     page.evaluate("() => document.querySelector('#viewer .gsr-viewer').viewer.setMode('grid')")
 
 
+def test_names_and_notes_are_whole_and_nothing_touches(page: Any) -> None:
+    upload(page, noise(60, 60, 5), "whole.png")
+    open_settings(page, wanted=True)
+    choose(page, "swift", "bicubic")
+    open_settings(page, wanted=False)
+    run_to_end(page)
+    page.evaluate(
+        "() => { const [figures, note] = ['.gsr-tag .gsr-figures', '.gsr-count'].map((s) => document.querySelector(`#viewer ${s}`));"
+        " figures.textContent = '30.37 dB  133 ms  draw only  '.repeat(3);"
+        " note.textContent = '35,310 Gaussians in view · too many for ellipses: shown as density'; }"
+    )
+    names = page.locator("#viewer .gsr-tagname")
+    assert names.evaluate_all("(all) => all.filter((n) => n.scrollWidth > n.clientWidth).length") == 0
+    (note,) = boxes(page, "#viewer .gsr-count")
+    assert note["right"] <= page.viewport_size["width"]
+    assert not any(overlaps(note, one) for one in boxes(page, "#viewer .gsr-values > *"))
+    (brand,), (first, *_) = boxes(page, ".gsr-brand"), boxes(page, "#gsr-tabs [role=tab]")
+    assert first["left"] - brand["right"] >= 4
+    (run,) = boxes(page, "#run")
+    for settings in boxes(page, "#rail .gsr-sheetbutton"):  # on a phone
+        assert (settings["top"], settings["bottom"]) == pytest.approx((run["top"], run["bottom"]), abs=0.5)
+
+
 def test_every_crop_and_every_value_can_be_read(page: Any) -> None:
     size = page.viewport_size
     upload(page, noise(60, 60, 4), "read.png")

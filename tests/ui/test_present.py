@@ -46,6 +46,10 @@ def test_the_forecast_is_a_range_that_holds_what_such_runs_take() -> None:
     assert text.endswith("the first time longer")
 
 
+def test_small_pictures_have_megapixels_too() -> None:
+    assert [present.megapixels(count) for count in (19_200, 307_200, 2_164_800)] == ["0.019 MP", "0.3 MP", "2.2 MP"]
+
+
 def test_a_run_of_another_size_promises_no_time() -> None:
     estimates = Estimates()
     estimates.learn("swift", Timing({"encode": 1.0, "render": 1.0}), 100 * 100, 400 * 400)

@@ -90,12 +90,12 @@ function line(row) {
   state.append(...row.files.map(file));
   const paper = make("td", "gsr-paper", row.paper);
   if (row.paper_url.startsWith("https://")) paper.replaceChildren(link(row.paper, row.paper_url));
-  return make("tr", "", name, make("td", "", row.facts), make("td", "", row.licence), make("td", "gsr-scores", scores(row)), paper, state);
+  return make("tr", "", name, make("td", "", row.facts), make("td", "", row.licence), make("td", `gsr-scores${row.scores.length ? "" : " is-empty"}`, scores(row)), paper, state);
 }
 
 function show() {
   const open = [...root.querySelectorAll("details")].map((one) => one.open);
-  const heads = ["method", "kind", "licence", "published", "paper", "weights"].map((text) => {
+  const heads = ["method", "kind", "licence", "published scores", "paper", "weights"].map((text) => {
     const cell = make("th", "", text);
     cell.scope = "col";
     return cell;

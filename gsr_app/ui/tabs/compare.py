@@ -91,11 +91,11 @@ def build(app: AppState) -> None:
                 protocol = gr.Dropdown(
                     list(comparison.protocol_names()),
                     value=comparison.protocol_names()[0],
-                    label="Protocol or metric convention",
+                    label="How scores are measured",
                     allow_custom_value=True,
                     elem_id="protocol",
                 )
-                axes = gr.Checkbox(label="Separate axes", container=False, elem_id="axes")
+                axes = gr.Checkbox(label="Separate scales for height and width", container=False, elem_id="axes")
                 in_browser = gr.Checkbox(label="Run Swift in this browser", container=False, elem_id="inbrowser")
                 repeats = gr.Slider(
                     1, 15, 1, step=1, label="Runs per method (median is shown)", elem_id="repeats", buttons=[]

@@ -39,6 +39,8 @@ def build(app: AppState, tab: gr.Tab) -> None:
     def draw(request: gr.Request) -> list[Any]:
         runs = app.history.find(request.session_hash or "api") or ()
         text = f"{len(runs)} run{'s' if len(runs) > 1 else ''} of yours"
+        if any(run.pane.timing and run.pane.timing.cold for run in runs):
+            text += ". Time by scale leaves out first runs, which load the method."
         fields = list(_fields(app, [run.pane for run in runs]).values())
         drawn = [plots.time_over_scale(runs), plots.quality_over_time(runs), *plots.field_spread(fields)]
         shown = [gr.update(visible=not runs), gr.update(visible=bool(runs))]

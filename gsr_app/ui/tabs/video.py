@@ -153,4 +153,4 @@ def _forecast(info: Any, text: str, shrink: bool) -> str:
         size = present.small_size(size, scale, ROUND_TRIP.name)
         before = f"{size[1]} × {size[0]} "
     height, width = scale.output_size(size)
-    return f"{before}→ {width} × {height}, {height * width / 1e6:.2g} MP each"
+    return f"{before}→ {width} × {height}, {present.megapixels(height * width)} each"

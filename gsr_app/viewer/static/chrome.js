@@ -110,7 +110,7 @@ export class Bar {
 }
 
 function liveBadge({ view, scene, live }, pane) {
-  const text = `Live field · ${times(view.zoom * scene.scale.x)}${live.isAdjusted ? " · adjusted" : ""}`;
+  const text = `Live field · ${times(view.zoom * scene.scale.x)}${live.hasAdjustments ? " · adjusted" : ""}`;
   return { text, state: pane.drawings.view?.step === 1 ? "on" : "busy", title: "The browser draws the Gaussians (P: plain pixels)" };
 }
 

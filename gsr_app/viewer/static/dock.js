@@ -35,8 +35,8 @@ export class Dock {
     this.tools = el(
       "div",
       { className: "gsr-docktools" },
-      tool("Copy", "Copy the figures as text", (event) => this.#copy(event.target)),
-      tool("CSV", "Download the figures", () => download("gsr.csv", "text/csv", this.csv(","))),
+      tool("Copy", "Copy the table as text", (event) => this.#copy(event.target)),
+      tool("CSV", "Download the table", () => download("gsr.csv", "text/csv", this.csv(","))),
       tool("JSON", "Download everything that was measured", () => download("gsr.json", "application/json", this.json())),
     );
     if (viewer.services.report) {
@@ -46,7 +46,7 @@ export class Dock {
       const figure = tool("Figure", "The regions as a figure for a paper, and the scores as a table", () => this.figures.open());
       this.tools.append(report, figure, this.dialog.node, this.figures.node);
     }
-    this.fold = tool("Hide figures", "Fold or unfold", () => this.#toggleFold());
+    this.fold = tool("Hide table", "Fold or unfold", () => this.#toggleFold());
     this.tools.append(this.fold);
     this.body = el("div", { className: "gsr-dockbody" }, this.table, this.regions.node);
     this.node = el("div", { className: "gsr-dock" }, this.tools, this.body);
@@ -57,7 +57,7 @@ export class Dock {
 
   #toggleFold() {
     const folded = this.node.classList.toggle("is-folded");
-    this.fold.textContent = folded ? "Show figures" : "Hide figures";
+    this.fold.textContent = folded ? "Show table" : "Hide table";
   }
 
   async #report(button) {

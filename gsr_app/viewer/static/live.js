@@ -101,8 +101,12 @@ export class Live {
     return this.isUsable && this.painter.gl ? this.painter : null;
   }
 
+  get hasAdjustments() {
+    return this.adjustments !== DEFAULT_ADJUSTMENTS;
+  }
+
   get isAdjusted() {
-    return this.isOpen || this.adjustments !== DEFAULT_ADJUSTMENTS;
+    return this.isOpen || this.hasAdjustments;
   }
 
   setAdjustments(values) {
