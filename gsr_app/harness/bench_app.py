@@ -80,7 +80,7 @@ def serve(device: str) -> Generator[tuple[str, float]]:
         with log.open("w") as stream:
             process = subprocess.Popen(words, stdout=stream, stderr=stream)
         try:
-            while "Running on local URL" not in log.read_text():
+            while "The app is at" not in log.read_text():
                 if process.poll() is not None or time.perf_counter() - began > _START_LIMIT_S:
                     last = (log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
                     raise GsrError(f"The app did not start: {last}")

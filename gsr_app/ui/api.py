@@ -105,7 +105,7 @@ def build(app: AppState) -> None:
     ) -> tuple[str, dict[str, Any]]:
         """Upscale a video.
 
-        video: a video file or a GIF. method, scale: as for /upscale. start, end: times such as "12.5" or "1:02.5";
+        clip: a video file or a GIF. method, scale: as for /upscale. start, end: times such as "12.5" or "1:02.5";
         leave both empty for the whole video. format: mp4, mkv, webm, mov or gif. Timestamps and audio are kept.
         Returns the video, and JSON with size, frame count, duration, notes, and "trouble" for a damaged video.
         """

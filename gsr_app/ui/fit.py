@@ -59,7 +59,9 @@ def fit_store() -> BoundedStore[FitJob]:
 def prepare(app: AppState, path: object, starts: object, gaussians: object, seconds: object) -> FitJob:
     chosen = [one for one in starts if one in STARTS] if isinstance(starts, (list, tuple)) else []
     if not chosen:
-        raise InvalidArgument("No start was chosen.", hint=f"Choose among {', '.join(STARTS)}.")
+        raise InvalidArgument(
+            "No start was chosen.", hint=f"Choose among {', '.join(title for title, _ in STARTS.values())}."
+        )
     count = _read_count(gaussians)
     budget = read_seconds(seconds)
     source = read_picture(path, app.limits)

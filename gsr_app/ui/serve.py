@@ -96,10 +96,14 @@ def run(arguments: argparse.Namespace) -> int:
             server_port=port,
             share=arguments.share,
             auth=arguments.auth,
+            quiet=True,  # Gradio would tell to change the program for a public link
+            prevent_thread_lock=True,
             **layout.launch_options(app, hosts),
         )
     except OSError as error:
         raise _cannot_listen(host, port, error) from error
+    print(f"The app is at {page.local_url} (Ctrl-C stops it).", flush=True)
+    page.block_thread()
     return 0
 
 
