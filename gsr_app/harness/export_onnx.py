@@ -140,7 +140,8 @@ def write_onnx(
         },
     )
     write_whole(out, model.SerializeToString())
-    return f"{out}  {out.stat().st_size / 1e6:.2f} MB, opset {_OPSET}, within {difference:.2g} of torch"
+    compared = f"within {difference:.2g} of torch, of values up to {largest:.2g}"
+    return f"{out}  {out.stat().st_size / 1e6:.2f} MB, opset {_OPSET}, {compared}"
 
 
 def _check_sizes(arch: Architecture, size: tuple[int, int] | None) -> Sequence[tuple[int, int]]:

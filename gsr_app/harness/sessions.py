@@ -43,6 +43,8 @@ def use_model(arguments: argparse.Namespace) -> str:
 
 def use_model_file(path: Path) -> str:
     """The method id of a model file of another author."""
+    if not path.exists():
+        raise InvalidArgument(f"There is no model file {path}.", hint="Check the path's spelling.")
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise InvalidArgument(f"{path} is not a model file.", hint=f"Expected a file {', '.join(SUFFIXES)}.")
     method_id = use_file(path)

@@ -309,7 +309,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_header(data: bytes, name: str) -> tuple[dict[str, str], dict[str, Any]]:
     """The texts of a file's metadata, and the values of those that are JSON."""
-    hint = "A field file is what `gsr fit` and the viewer's “save field” write."
+    hint = "`gsr fit` writes field files; in Python, `gsr.encode(…).save(…)` does."
     length = int.from_bytes(data[:8], "little")
     try:
         if not 2 <= length <= min(_MOST_HEADER_BYTES, len(data) - 8):

@@ -49,7 +49,7 @@ def fetch(method: Method, file: WeightFile, targets: list[Path], report: Report)
     if settings.is_offline():
         raise WeightsError(
             f"{file.name} for {method.id} is not here, and GSR_OFFLINE is set (or HF_HUB_OFFLINE).",
-            hint=_by_hand(method),
+            hint=f"Unset it to download the file. {_by_hand(method)}",
         )
     failures: list[WeightsError] = []
     for address in [file.url, *file.mirrors]:  # an empty address stands for the repository
@@ -273,7 +273,8 @@ def _fetch_hub(method: Method, file: WeightFile, targets: list[Path], report: Re
                 f"The download of {file.name} for {method.id} broke off: {error}", hint="Run it again."
             ) from None
     raise WeightsError(
-        f"None of {', '.join(file.paths)} is in huggingface.co/{file.repo} ({file.revision}).", hint=_by_hand(method)
+        f"None of {', '.join(file.paths)} is in huggingface.co/{file.repo} ({file.revision}).",
+        hint=_by_hand(method, first=True),
     )
 
 
@@ -312,7 +313,7 @@ def _http_error(method: Method, source: str, status: int) -> WeightsError:
     if status in {401, 403}:
         return WeightsError(f"{source} is gated, private or gone (HTTP {status}).", hint=f"{_LOGIN} {_by_hand(method)}")
     if status in {404, 410}:
-        return WeightsError(f"{source} does not exist any more (HTTP {status}).", hint=_by_hand(method))
+        return WeightsError(f"{source} does not exist any more (HTTP {status}).", hint=_by_hand(method, first=True))
     return WeightsError(f"{source} answered HTTP {status} for {method.id}.", hint="Try again later.")
 
 
@@ -323,6 +324,8 @@ def _unreachable(method: Method, source: str, reason: object) -> WeightsError:
     )
 
 
-def _by_hand(method: Method) -> str:
+def _by_hand(method: Method, *, first: bool = False) -> str:
+    """first: nothing else is advised before."""
     names = " and ".join(f"{file.part}.pth" if file.part else file.name for file in method.files)
-    return f"Or fetch {names} by hand and give it with --weights PATH, or in the app under Models."
+    verb = "Fetch" if first else "Or fetch"
+    return f"{verb} {names} by hand and give it with --weights PATH, or in the app under Models."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av")
 
@@ -70,6 +71,10 @@ def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
         video.open_video(tmp_path / "text.mp4")
     with pytest.raises(VideoError, match=r"There is no file none.mp4"):
         video.open_video(tmp_path / "none.mp4")
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.png")
+    with pytest.raises(VideoError, match=r"cat.png cannot be read as a video") as caught:
+        video.open_video(tmp_path / "cat.png")
+    assert "gsr upscale" in caught.value.hint
 
 
 def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(

@@ -165,6 +165,8 @@ def test_the_command_line_takes_a_file(folder: Path, tmp_path: Path, capsys: pyt
     assert cli.main([*words, "--method", "bicubic"]) == 2
     assert cli.main([*words[:-1], str(tmp_path / "a.png")]) == 2
     assert "is not a model file" in capsys.readouterr().err
+    assert cli.main([*words[:-1], str(tmp_path / "gone.pth")]) == 2
+    assert "There is no model file" in capsys.readouterr().err
 
 
 def test_a_file_that_was_added_in_the_app_is_found_again(folder: Path, tmp_path: Path) -> None:

@@ -103,8 +103,9 @@ def test_no_connection_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
         weights.obtain(closed)
     assert "--weights PATH" in caught.value.hint
     monkeypatch.setenv("GSR_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="GSR_OFFLINE is set"):
+    with pytest.raises(WeightsError, match="GSR_OFFLINE is set") as caught:
         weights.obtain(from_url(site))
+    assert caught.value.hint.startswith("Unset it")
     assert site.asked == []
 
 

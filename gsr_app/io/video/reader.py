@@ -15,7 +15,8 @@ import numpy as np
 
 from gsr_app.core import settings
 from gsr_app.core.errors import ImageError, InvalidArgument, VideoError, printable
-from gsr_app.io.formats import check_pixels
+from gsr_app.io.foreign import HEAD_BYTES
+from gsr_app.io.formats import FORMATS, check_pixels, sniff_format
 from gsr_app.io.heif import is_encrypted
 from gsr_app.io.video.color import Coding, to_rgb
 from gsr_app.io.video.pyav import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
@@ -243,6 +244,9 @@ class _opened:  # noqa: N801  # used as: with _opened(path) as (container, strea
         if not self._path.is_file():
             raise VideoError(f"There is no file {name}.", hint="Check the path.")
         hint = "Check that a player opens it; an interrupted recording may need its index repaired first."
+        with suppress(OSError), self._path.open("rb") as file:
+            if sniff_format(file.read(HEAD_BYTES)) not in (None, FORMATS["gif"]):
+                hint = "It is a picture, which `gsr upscale` enlarges. For a video of pictures name their folder."
         with explaining(f"{name} cannot be read as a video", hint):
             self._container = open_input(str(self._path))
         pictures = [s for s in self._container.streams.video if "attached_pic" not in str(s.disposition)]
