@@ -15,13 +15,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gsr_app.core import pixels
-from gsr_app.core.errors import InvalidArgument
+from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.pixels import Layout
 from gsr_app.core.types import GaussianField, Progress, Scale, Timing, Upscaled, View
 from gsr_app.models import registry
@@ -131,8 +131,13 @@ class Field:
     def save(self, path: FilePath, *, bits: Precision = "float32", overwrite: bool = False) -> Path:
         """Write a .gsr file: as it is, as "float16", or with 8 to 16 bits per number. Example: `field.save("a.gsr")`"""
         from gsr_app.io.fields import Quantised, save_field
+        from gsr_app.io.formats import format_of_name
 
         path = Path(path)
+        if format_of_name(path) is not None:
+            raise InvalidArgument(
+                f"{path.name} is the name of a picture, not of a field.", hint="Draw it: field.render(4).save(…)."
+            )
         if path.exists() and not overwrite:
             raise InvalidArgument(f"{path} exists already.", hint="Replace it with overwrite=True.")
         precision = Quantised.evenly(bits) if isinstance(bits, int) else bits
@@ -312,6 +317,8 @@ def make_pair(reference: Image, scale: Scale | float, *, protocol: str = "basics
 
 def methods(kind: Kind | None = None) -> tuple[Method, ...]:
     """The methods that can be run, all or of one kind. Example: `[method.id for method in gsr.methods("field")]`"""
+    if kind is not None and kind not in get_args(Kind):
+        raise UnknownName(kind, get_args(Kind), what="Kind", where="the list of kinds")
     return tuple(method for method in catalogue().values() if kind in {None, method.kind})
 
 

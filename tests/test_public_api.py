@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import gsr_app as gsr
-from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.core.errors import ImageError, InvalidArgument, UnknownName
 from gsr_app.engine import protocols
 from gsr_app.harness import cli
 from gsr_app.io.images import read_image
@@ -181,6 +181,18 @@ def test_a_saved_field_draws_the_same_picture(tmp_path: Path) -> None:
     assert small.stat().st_size < (tmp_path / "a.gsr").stat().st_size / 2
     drawn = loaded.render(2)
     assert read_image(drawn.save(tmp_path / "a.png")).meta.text["method"] == "swift"
+
+
+def test_a_field_is_not_saved_as_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="name of a picture") as caught:
+        gsr.encode(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "cat.png")
+    assert "render" in caught.value.hint
+    assert not (tmp_path / "cat.png").exists()
+
+
+def test_a_mistyped_kind_of_methods_is_refused() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'pixels'"):
+        gsr.methods("pixel")  # type: ignore[arg-type]
 
 
 def test_a_fit_draws_its_image_in_the_images_dtype() -> None:
