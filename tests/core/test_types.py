@@ -9,7 +9,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsr_app.core.errors import InvalidArgument, InvalidScale, SizeOutOfReach
@@ -112,6 +112,7 @@ def test_a_scale_is_always_finite_and_in_range(value: float) -> None:
         Scale(1, value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), SIDES, SIDES)
 def test_any_text_is_a_scale_or_a_clear_refusal(text: str, height: int, width: int) -> None:
     with contextlib.suppress(InvalidScale):
@@ -119,6 +120,7 @@ def test_any_text_is_a_scale_or_a_clear_refusal(text: str, height: int, width: i
         assert MIN_SCALE <= scale.y <= MAX_SCALE
 
 
+@settings(deadline=None)
 @given(st.text("0123456789.x×: fit", max_size=14))
 def test_text_that_nearly_is_a_scale_is_one_or_refused(text: str) -> None:
     try:
@@ -130,6 +132,7 @@ def test_text_that_nearly_is_a_scale_is_one_or_refused(text: str) -> None:
     assert min(scale.output_size((37, 53))) >= 1
 
 
+@settings(deadline=None)
 @given(FACTORS, FACTORS)
 def test_factors_written_out_are_read_back(y: float, x: float) -> None:
     assert Scale.parse(f"{y:.17f}x{x:.17f}", (1, 1)) == Scale(float(f"{y:.17f}"), float(f"{x:.17f}"))
@@ -138,6 +141,7 @@ def test_factors_written_out_are_read_back(y: float, x: float) -> None:
     assert Scale.parse(str(uniform)).y == pytest.approx(y, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(65, 8000), st.integers(65, 8000))
 def test_a_target_size_is_met_to_the_pixel(height: int, width: int, target_height: int, target_width: int) -> None:
     try:
@@ -150,6 +154,7 @@ def test_a_target_size_is_met_to_the_pixel(height: int, width: int, target_heigh
         assert scale.output_size((height, width)) == (target_height, target_width)
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(1, 8000), st.integers(1, 8000))
 def test_a_fitted_picture_fits_and_touches(height: int, width: int, box_height: int, box_width: int) -> None:
     try:
@@ -163,6 +168,7 @@ def test_a_fitted_picture_fits_and_touches(height: int, width: int, box_height: 
     assert fitted[0] == box_height or fitted[1] == box_width
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, FACTORS)
 def test_output_has_every_whole_pixel_the_source_covers(height: int, width: int, factor: float) -> None:
     out = Scale(factor, factor).output_size((height, width))
@@ -182,6 +188,7 @@ def test_scales_print_as_they_are_read() -> None:
     assert str(Scale(2.5, 4)) == "2.5x4"
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, FACTORS, FACTORS)
 def test_the_whole_view_has_the_scale_it_was_made_with(height: int, width: int, y: float, x: float) -> None:
     view = View.whole((height, width), Scale(y, x))
@@ -190,6 +197,7 @@ def test_the_whole_view_has_the_scale_it_was_made_with(height: int, width: int, 
     assert view.origin == (0, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.floats(0.3, 9), st.data())
 def test_a_crop_shows_the_same_source_points(height: int, width: int, factor: float, data: st.DataObject) -> None:
     view = View.whole((height, width), Scale(factor, factor))

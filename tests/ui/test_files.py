@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -81,6 +81,7 @@ def test_a_file_removed_during_a_sweep_does_not_stop_it(tmp_path: Path, monkeypa
     assert not old.exists()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_a_stem_is_safe_whatever_the_name(name: str) -> None:
     try:
