@@ -49,6 +49,7 @@ class FitJob:
     seconds: float
     continues: bool = False
     curves: dict[str, list[FitStatus]] = field(default_factory=dict[str, "list[FitStatus]"])
+    finished: dict[str, PaneSpec] = field(default_factory=dict[str, PaneSpec])  # what may be zoomed into and saved
 
 
 def fit_store() -> BoundedStore[FitJob]:
@@ -115,6 +116,7 @@ def watch(app: AppState, visitor: str, job: FitJob) -> Iterator[tuple[Scene, Any
 
 def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]:
     shown = [pane]  # the newest
+    stopped = job.finished.get(start, replace(pane, state="cancelled"))  # before anything new is there
 
     def run(send: Callable[[Event], None], cancelled: Callable[[], bool]) -> None:
         def show(status: FitStatus | None = None, **changes: Any) -> None:
@@ -134,12 +136,13 @@ def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]
                 progress=PaneProgress(text, round(status.progress, 3)),
             )  # fmt: skip
         if shown[0].url is None:
-            show(state="cancelled")
+            send((stopped, None))
         else:
-            send((finished(app, shown[0], app.engine.keep_field(fit.field, f"fit-{start}"), job.name), None))
+            job.finished[start] = finished(app, shown[0], app.engine.keep_field(fit.field, f"fit-{start}"), job.name)
+            send((job.finished[start], None))
 
     return Work(
-        "The fit", run, (replace(pane, state="cancelled"), None),
+        "The fit", run, (stopped, None),
         lambda error: (replace(shown[0], state="failed", error=error), None),
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,6 @@ def test_a_fit_goes_on_with_another_budget(app: AppState, picture: str) -> None:
     job = fit.prepare(app, picture, ["network"], "auto", 1)
     list(fit.watch(app, "me", job))
     steps = job.fits["network"].step
-    from dataclasses import replace
-
     list(fit.watch(app, "me", replace(job, continues=True, seconds=1.0)))
     assert job.fits["network"].step > steps
 
@@ -95,6 +94,18 @@ def test_stopping_keeps_the_best_so_far(app: AppState, picture: str) -> None:
             app.runs.stop("fit", "me")
     assert last.panes[0].field is not None
     assert last.panes[1].state == "cancelled"
+
+
+def test_stopping_a_fit_that_goes_on_keeps_what_the_other_starts_have(app: AppState, picture: str) -> None:
+    job = fit.prepare(app, picture, ["network", "random"], "200", 1)
+    list(fit.watch(app, "me", job))
+    for last, _ in fit.watch(app, "me", replace(job, continues=True, seconds=60)):
+        if last.panes[0].url and last.running:
+            app.runs.stop("fit", "me")
+    for pane in last.panes[:2]:
+        assert pane.state == "done"
+        assert pane.field is not None
+        assert path_of(pane.download_url or "").is_file()
 
 
 @pytest.mark.parametrize(
