@@ -18,7 +18,7 @@ from gsr_app.io import images
 from gsr_app.models.registry import Method
 from gsr_app.ui import present
 from gsr_app.ui.estimate import Expected
-from gsr_app.ui.files import path_of, url_of
+from gsr_app.ui.files import path_of, renew, url_of
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
 from gsr_app.viewer.comparison import check_input, check_output, find_methods
@@ -232,6 +232,7 @@ def _work(app: AppState, job: BatchJob, number: int, row: Row, files: dict[str, 
     def run(send: Callable[[Row], None], cancelled: Callable[[], bool]) -> None:
         from gsr_app.engine.runners import run_to_end
 
+        renew(job.sources[number:])
         send(replace(row, state="running"))
         saved = run_to_end(
             _make(app, job, number, cancelled),

@@ -8,6 +8,7 @@ import secrets
 import stat
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _SWEEP_EVERY_S = 60.0
@@ -64,6 +65,17 @@ class Files:
                 with contextlib.suppress(OSError):  # not empty
                     path.unlink(missing_ok=True)
                     path.parent.rmdir()
+
+
+def renew(uploads: Iterable[Path]) -> None:
+    """Files that visitors have sent are needed still. Gradio removes them two hours after their state last changed.
+
+    The time of their content stays: whoever reads one meanwhile would take it for another file.
+    """
+    for path in uploads:
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def url_of(path: Path) -> str:

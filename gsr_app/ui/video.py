@@ -15,7 +15,7 @@ from gsr_app.core.errors import Cancelled, InvalidArgument, UnknownMethod
 from gsr_app.core.types import Scale
 from gsr_app.io.video import VideoInfo, open_video, read_clock
 from gsr_app.models.registry import Method
-from gsr_app.ui.files import url_of
+from gsr_app.ui.files import renew, url_of
 from gsr_app.ui.playerfile import PlayerFile
 from gsr_app.ui.runs import Work
 from gsr_app.ui.state import AppState
@@ -166,6 +166,7 @@ def make(
     def check(step: VideoStep) -> None:
         if step.number > MOST_FRAMES:
             raise InvalidArgument(f"Limit: {MOST_FRAMES:,} pictures.", hint="Choose a shorter part.")
+        renew([job.path])  # its sound is read at the end
         show(step)
 
     try:

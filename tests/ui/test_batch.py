@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import zipfile
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_stop_ends_the_picture_and_the_rest_and_keeps_what_is_done(app: AppState
     assert done.zip_url is None, "one file needs no archive"
     assert not app.runs.is_running("batch", "me")
     assert len(app.runs.queue) == 0
+
+
+def test_pictures_that_wait_for_long_are_not_taken_for_ones_that_nobody_needs(
+    app: AppState, pictures: list[str]
+) -> None:
+    job = batch.prepare(app, [pictures[0], pictures[1]], "slow", "2", "")
+    uploaded = [path.stat() for path in job.sources]
+    time.sleep(0.05)
+    last_of(app, job)
+    for path, before in zip(job.sources, uploaded, strict=True):
+        assert path.stat().st_ctime_ns > before.st_ctime_ns, "by this time Gradio removes uploads"
+        assert path.stat().st_mtime_ns == before.st_mtime_ns, "by this one readers see that a file was changed"
 
 
 def test_others_have_their_turn_between_the_pictures_of_a_batch(app: AppState, pictures: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def test_every_pane_of_the_player_lies_where_it_says(app: AppState, clip: Path) 
         by = pane["width"] // 64
         expected = clips.drawing(7).repeat(by, 0).repeat(by, 1)
         assert np.abs(shown - expected).mean() < 4, pane["id"]
+
+
+def test_a_video_that_takes_long_is_not_taken_for_one_that_nobody_needs(app: AppState, clip: Path) -> None:
+    """Gradio removes uploads some time after their state last changed; the sound is read at the end of a run."""
+    before = clip.stat()
+    time.sleep(0.05)
+    last(video.watch(app, "me", video.prepare(app, VideoRequest(str(clip), "swift", "2"))))
+    assert clip.stat().st_ctime_ns > before.st_ctime_ns
+    assert clip.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_a_failure_names_what_to_do(app: AppState, clip: Path) -> None:
