@@ -132,7 +132,7 @@ class Runs:
 
     def is_running(self, kind: str, visitor: str) -> bool:
         with self._lock:
-            return (kind, visitor) in self._running
+            return (kind, visitor) in self._running or (kind, visitor) in self._stopping
 
     def wait(
         self,

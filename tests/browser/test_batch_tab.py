@@ -144,6 +144,35 @@ def test_a_dropped_folder_is_a_batch_that_can_be_stopped(tab: Any) -> None:
     page.get_by_text("Finished: 0 of 4 done, 4 stopped").wait_for()
     page.get_by_role("button", name="Remove this file").last.click()
     page.get_by_text("3 pictures", exact=True).wait_for()
+    # A tab that is duplicated begins with the same list, and goes on by itself.
+    with page.expect_popup() as opened:
+        page.evaluate("() => { window.open(location.href); }")
+    other = opened.value
+    other.get_by_role("tab", name="Batch").click()
+    other.get_by_text("3 pictures", exact=True).wait_for()
+    other.get_by_role("button", name="Remove this file").last.click()
+    other.get_by_text("2 pictures", exact=True).wait_for()
+    other.close()
     page.reload()
     page.get_by_role("tab", name="Batch").click()
     page.get_by_text("3 pictures", exact=True).wait_for()
+
+
+def test_the_list_of_a_batch_stays_when_its_pictures_are_changed_while_it_runs(tab: Any) -> None:
+    page = tab("desktop")
+    page.locator("#batchfiles input[type=file]").set_input_files([png(1, "a.png"), png(2, "b.png"), png(3, "c.png")])
+    page.get_by_text("3 pictures", exact=True).wait_for()
+    choose_method(page, "Slow")
+    page.evaluate(
+        "() => { window.said = new Set(); const node = document.querySelector('.gsr-batch [role=status]');"
+        " new MutationObserver(() => said.add(node.textContent)).observe(node, { childList: true }); }"
+    )
+    page.locator("#batchrun").click()
+    page.locator(".gsr-batch tr[data-state=running]").wait_for()
+    page.get_by_role("button", name="Remove this file").last.click()
+    page.get_by_text("Finished: 3 of 3 done").wait_for()
+    assert page.locator("#batchfiles td.filename").count() == 2
+    assert not [text for text in page.evaluate("() => [...said]") if "done" not in text]
+    page.locator("#batchscale").locator("input, textarea").fill("30")
+    page.locator("#batchforecast", has_text="1.1 MP of results").wait_for()
+    assert page.get_by_role("link", name="Download all").is_visible()

@@ -88,13 +88,18 @@ def build(app: AppState) -> None:
         app.runs.stop("batch", rail.visitor(request))
 
     def look(paths: Any, text: Any, chosen: Any, suffix: Any, request: gr.Request) -> tuple[Any, str]:
-        """The list before a run, and what comes out of it. The results of a run stay while its pictures do."""
+        """The list before a run, and what comes out of it. The results of a run stay while its pictures do, and the
+        list of one that goes on whatever the pictures are."""
         found = batch.look(app, paths, text)
         visitor = rail.visitor(request)
-        is_of_run = begun.find(visitor) == tuple(paths or ())
-        before = kept.find(keys.find(visitor)) if is_of_run else None
-        made = keep(before.batch if before else found, paths or (), chosen, text, suffix, visitor)
-        shown = gr.skip() if is_of_run else made
+        if app.runs.is_running("batch", visitor):
+            begun.put(tuple(paths or ()), visitor)
+            shown = gr.skip()
+        else:
+            is_of_run = begun.find(visitor) == tuple(paths or ())
+            before = kept.find(keys.find(visitor)) if is_of_run else None
+            made = keep(before.batch if before else found, paths or (), chosen, text, suffix, visitor)
+            shown = gr.skip() if is_of_run else made
         try:
             return shown, rail.note(batch.forecast(app, found, str(text), str(chosen)))
         except GsrError as error:
@@ -106,7 +111,9 @@ def build(app: AppState) -> None:
         found = kept.find(data.get("key") if isinstance(data, dict) else None)
         if found is None or paths:
             return (gr.skip(),) * 5
-        left, visitor = batch.as_left(found.batch), rail.visitor(request)
+        # A tab that was duplicated goes on by itself.
+        left = replace(batch.as_left(found.batch), key=secrets.token_urlsafe(18))
+        visitor = rail.visitor(request)
         keys.put(left.key, visitor)
         kept.put(replace(found, batch=left), left.key)
         if left.run:
