@@ -209,12 +209,12 @@ def build(app: AppState) -> None:
         told = f"{scene.source.width} × {scene.source.height} · {present.wear_text(wear, app.engine.methods)}"
         return scene, rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
 
-    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any, Any]:
-        blends = gr.update(visible=any(compare.has_strength(one) for one in ids or ()))
+    def foresee(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
+        """What comes out of a run and when, or why nothing does and the largest scale that is possible."""
         try:
             size = comparison.picture_size(path) if path else None
         except GsrError:
-            return "", gr.update(visible=False), blends  # shown under the picture
+            return "", gr.update(visible=False)  # shown under the picture
         wanted = None
         try:
             wanted = Scale.parse(str(text), size) if size or "x" not in str(text) else None
@@ -222,13 +222,17 @@ def build(app: AppState) -> None:
                 comparison.check_output(size, wanted, app.limits)
             shrunk_by = str(name) if trip else ""
             told = present.forecast(size, wanted, list(ids or ()), app.estimates, round_trip=shrunk_by)
-            return rail.note(told), gr.update(visible=False), blends
+            return rail.note(told), gr.update(visible=False)
         except GsrError as error:
             possible = (
                 0.0 if size is None or wanted is None or trip else present.largest_scale(size, app.limits.output_pixels)
             )
             offer = gr.update(visible=possible > 0, value=f"Largest possible: ×{possible:g}")
-            return rail.error_note(error), offer, blends
+            return rail.error_note(error), offer
+
+    def predict(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any, Any]:
+        blends = any(compare.has_strength(one) for one in ids or ())
+        return *foresee(path, ids, text, trip, name), gr.update(visible=blends)
 
     def take_largest(path: Any) -> tuple[str, float]:
         possible = present.largest_scale(comparison.picture_size(path), app.limits.output_pixels)
