@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 from gsr_app.core.types import Scale
 from gsr_app.harness.cli import main
 from gsr_app.io.fields import load_field
+from gsr_app.ui import compare
 from tests.browser.app import choose, open_advanced, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import noise
@@ -387,6 +389,40 @@ def test_a_slow_server_leads_to_swift_in_the_browser(app_page: Any) -> None:
     page.locator(SWITCH).uncheck()
     page.locator("#scaletext input").fill("4")
     page.evaluate("() => localStorage.removeItem('gsr-browser-speed')")
+
+
+def test_what_the_server_says_meanwhile_does_not_end_swift_in_the_browser(
+    app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preview of the picture that arrives after its run has begun, and the refusal of another run."""
+    is_begun = threading.Event()
+    preview = compare.preview
+
+    def preview_late(*asked: Any) -> Any:
+        assert is_begun.wait(60)
+        return preview(*asked)
+
+    monkeypatch.setattr(compare, "preview", preview_late)
+    page = app()
+    encoders: list[Any] = []
+    page.route("**/*.json.gz", lambda route: encoders.append(route))
+    open_advanced(page)
+    page.locator(SWITCH).check()
+    choose(page, "swift")
+    data = {"name": "mine.png", "mimeType": "image/png", "buffer": png(Image.fromarray(picture(24, 32)))}
+    page.locator("#picture input[type=file]").set_input_files(data)
+    page.locator("#picture img").wait_for()
+    page.locator("#run").click()
+    wait_for(page, "viewer.panes.get('swift')?.spec.state === 'running'")
+    page.locator("#run").wait_for()
+    is_begun.set()
+    page.locator("#facts b").wait_for()
+    page.locator("#scaletext input").fill("wide")
+    page.locator("#forecast .is-wrong").wait_for()
+    page.locator("#run").click()
+    page.locator("#notice .is-wrong").wait_for()
+    encoders[0].continue_()
+    wait_for(page, "viewer.panes.get('swift').spec.state === 'done' && viewer.panes.get('swift').picture")
 
 
 def test_the_browsers_work_can_be_stopped_and_says_what_failed(

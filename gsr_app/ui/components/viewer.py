@@ -59,6 +59,7 @@ modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
 __EXTRA__
   const update = () => {
     if (props.value?.refused) return viewer.refuse();
+    if (album.isLate(props.value)) return;
     if (props.first) leaveBlind();
     const isFirst = viewer.isIntroduction;
     viewer.isIntroduction = false;

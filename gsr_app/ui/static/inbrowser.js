@@ -7,7 +7,7 @@ const SLOW_MS = 2500; // a run on the server that takes longer is worth a sugges
 const WORTH = 0.5; // if this browser takes less than this share of it
 
 let swift = null; // a promise of the scripts, weights and engine
-let work = null; // {run, source, patch, result, control}: what this browser makes of a scene
+let work = null; // {run, value, patch, result, control}: what this browser makes of a scene, `value`, of the server
 let onServer = { run: "", since: 0, isTold: true }; // the run that the server makes
 
 const strip = el("div", { className: "gsr-inbrowser", hidden: true });
@@ -28,11 +28,11 @@ const useSwift = () => (swift ??= openSwift().catch((error) => ((swift = null), 
 // ---- a run
 
 filled = (value) => {
-  const isPreview = !value?.run && value?.source?.key === work?.source;
-  if (work && work.run !== value?.run && !isPreview) close();
+  if (work && work.run !== value?.run) close();
   watchServer(value);
   if (!value?.panes?.some((spec) => spec.here)) return value;
   work ??= begin(value);
+  work.value = value;
   const { patch } = work;
   return { ...value, running: value.running || patch.state === "running", panes: value.panes.map((spec) => (spec.here ? { ...spec, ...patch } : spec)) };
 };
@@ -42,11 +42,11 @@ madeHere = (id) => (work?.result && id === work.patch.field?.id ? { field: work.
 const running = (stage, fraction) => ({ state: "running", progress: { stage, fraction, ahead: 0 } });
 
 function begin(scene) {
-  const mine = { run: scene.run, source: scene.source.key, patch: running("", 0), result: null, control: new AbortController() };
+  const mine = { run: scene.run, value: scene, patch: running("", 0), result: null, control: new AbortController() };
   const show = (patch) => {
     if (mine !== work) return;
     mine.patch = patch;
-    if (!viewer.blind) album.take(filled(props.value));
+    if (!viewer.blind) album.take(filled(mine.value));
   };
   enlargeHere(mine, scene, show).catch((error) => {
     strip.hidden = mine === work || strip.hidden;

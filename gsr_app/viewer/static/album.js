@@ -30,11 +30,17 @@ export class Album {
     return this.pages.map(({ scene }) => scene.run).filter(Boolean);
   }
 
+  /** Whether a value is the preview of a picture that arrives after its first results. */
+  isLate(value) {
+    if (!value?.source || value.run) return false;
+    const scenes = this.pages.length ? this.pages.map(({ scene }) => scene) : [this.viewer.scene];
+    return scenes.some(({ run, source }) => run && source?.key === value.source.key);
+  }
+
   /** Show an album of the server, {id, number, pages}; or a scene alone. */
   take(value) {
+    if (this.isLate(value)) return;
     if (!value?.pages) {
-      // The preview of a picture may arrive after the results that are there already.
-      if (value?.source && !value.run && this.pages.some(({ scene }) => scene.source?.key === value.source.key)) return;
       this.#clear();
       return this.viewer.setScene(value);
     }

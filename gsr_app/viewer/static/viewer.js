@@ -70,8 +70,6 @@ export class Viewer extends ViewerState {
     if (!scene?.panes) return;
     if (scene.running && this.stopped?.includes(scene.run)) scene = asStopped(scene);
     const before = this.scene;
-    // The preview of a picture that arrives after its first result.
-    if (scene.source && !scene.run && before.run && before.source?.key === scene.source.key) return;
     this.scene = scene;
     this.isRefused = false;
     this.announcer.tell(before, scene);
