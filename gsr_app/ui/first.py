@@ -23,10 +23,10 @@ _SIZE, _SCALE, _GAUSSIANS = (45, 60), 12, 13_464
 
 
 def splash() -> str:
-    """HTML of the first screen as a still, which is shown before any script of the app."""
+    """HTML of the first screen as a still, which is shown before any script of Gradio, and a script that must be."""
     picture = bundle.data_url((PICTURES / "swift.webp").read_bytes(), "image/webp")
-    page = (STATIC / "splash.html").read_text(encoding="utf-8")
-    return page.replace("__PICTURE__", picture)
+    page, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("splash.html", "leaving.js"))
+    return f"{page.replace('__PICTURE__', picture)}<script>{script}</script>"
 
 
 def first_screen(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gsr_app.io.fields import save_field
 from tests.browser.fake_engine import lattice_field
 from tests.browser.scenes import noise
 from tests.browser.test_real_engine import picture_file
+from tests.browser.test_video_tab import ASKS_BEFORE_LEAVING
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +45,7 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     tab.locator("#fitmore").click()
     # While it goes on the notice is emptied: wait for the end's own.
     tab.locator("#fitstop").wait_for(state="visible")
+    assert tab.evaluate(ASKS_BEFORE_LEAVING)
     tab.locator("#fitrun").wait_for()
     tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
     tab.locator("#fitnotice b").nth(1).wait_for()

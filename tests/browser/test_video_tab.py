@@ -32,6 +32,12 @@ def tab(kept_page: Callable[..., Any], address: str) -> Callable[..., Any]:
     return visit
 
 
+ASKS_BEFORE_LEAVING = (
+    "() => { const event = new Event('beforeunload', { cancelable: true }); dispatchEvent(event);"
+    " return event.defaultPrevented; }"
+)
+
+
 def choose(page: Any, method: str) -> None:
     page.locator("#videomethod input").click()
     page.get_by_role("option", name=method, exact=True).click()
@@ -86,10 +92,12 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     page.locator("#videorun").click()
     # The first pictures, while the rest is made.
     wait_for(page, "player.state.state === 'running' && player.playback.count > 0")
+    assert page.evaluate(ASKS_BEFORE_LEAVING)
     page.locator("#videostop").click()
     wait_for(page, "player.state.state === 'cancelled' && player.playback.index >= 0")
     page.locator("#videorun").wait_for()
     assert 0 < state_of(page)["count"] < 75
+    assert not page.evaluate(ASKS_BEFORE_LEAVING)
 
 
 def test_the_tab_fits_a_phone(tab: Any) -> None:

@@ -38,6 +38,17 @@ def test_two_visitors_see_their_own_pictures_and_leaving_the_page_stops_the_work
     two.locator("#run").click()
     wait_for(two, "viewer.shown[0]?.spec.state === 'running'")
     with two.expect_event("dialog") as asked:
+        two.evaluate("() => { setTimeout(() => location.reload()); }")
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    # Who stays keeps the run.
+    monkeypatch.setattr(engine, "slow_s", QUICK_S)
+    wait_for(two, "viewer.shown[0].spec.state === 'done'")
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
+    engine.stopped.clear()
+    two.locator("#run").click()
+    wait_for(two, "viewer.shown[0]?.spec.state === 'running'")
+    with two.expect_event("dialog") as asked:
         two.close(run_before_unload=True)
     assert asked.value.type == "beforeunload"
     with two.expect_event("close"):

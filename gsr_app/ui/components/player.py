@@ -16,6 +16,7 @@ modules.then(({ Player, el }) => {
     el("p", {}, "Drop or choose a video, or"),
     el("button", { type: "button", className: "gsr-primary", onclick: () => trigger("example") }, "Try an example"),
   );
+  document.addEventListener("gsr-leaving", (event) => player.isBusy && event.preventDefault());
   watch("value", () => player.setState(props.value));
   player.setState(props.value);
 });

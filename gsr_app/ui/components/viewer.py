@@ -76,6 +76,7 @@ __EXTRA__
       viewer.showRegion(viewer.region);
     }
   };
+  document.addEventListener("gsr-leaving", (event) => viewer.scene.running && event.preventDefault());
   watch("value", update);
   update();
   if (requestedMode && !viewer.isIntroduction) viewer.setMode(requestedMode);

@@ -116,7 +116,7 @@ function stored(key) {
   }
 }
 
-addEventListener("beforeunload", (event) => props.value?.running && event.preventDefault());
+document.addEventListener("gsr-leaving", (event) => props.value?.running && event.preventDefault());
 watch("value", () => {
   stored(props.value?.key);
   show();

@@ -222,7 +222,6 @@ function restore() {
 }
 
 let recalled = recall();
-addEventListener("beforeunload", (event) => viewer.scene.running && event.preventDefault());
 addEventListener("pagehide", keep);
 
 // ---- after every change

@@ -61,6 +61,11 @@ export class Player extends Viewport {
     return this.panes.find((pane) => pane.spec.id === this.baseId && pane !== this.first) ?? this.panes.find((pane) => pane !== this.first) ?? null;
   }
 
+  /** Whether the server still makes the video. */
+  get isBusy() {
+    return this.state.state === "running" || this.state.state === "waiting";
+  }
+
   /** Show a state; a longer file of the same run continues where the shorter one is. */
   setState(state) {
     if (!state?.state) return;
@@ -125,11 +130,10 @@ export class Player extends Viewport {
       failed: [el("strong", {}, error?.message), error?.message],
       done: [this.problem ?? "loading", [done, `${width} × ${height}`, trouble, ...(notes ?? [])].filter(Boolean).join("  ·  ")],
     }[state] ?? ["", ""];
-    const isBusy = state === "running" || state === "waiting";
     this.empty.hidden = state !== "empty";
     this.message.hidden = Boolean(video) || state === "empty";
     this.message.replaceChildren(
-      el("div", {}, message, state === "failed" && error.hint && el("p", {}, error.hint), isBusy && el("progress", { max: 1, value: progress?.fraction })),
+      el("div", {}, message, state === "failed" && error.hint && el("p", {}, error.hint), this.isBusy && el("progress", { max: 1, value: progress?.fraction })),
     );
     const key = JSON.stringify([state, status, download]);
     if (key === this.statusKey) return;
