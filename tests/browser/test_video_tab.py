@@ -98,6 +98,9 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     page.locator("#videorun").wait_for()
     assert 0 < state_of(page)["count"] < 75
     assert not page.evaluate(ASKS_BEFORE_LEAVING)
+    # Before the first picture there is nothing to be played.
+    page.evaluate("() => document.querySelector('.gsr-player').player.setState({ state: 'cancelled', run: 'another' })")
+    assert page.locator(".gsr-status").inner_text() == "stopped"
 
 
 def test_the_tab_fits_a_phone(tab: Any) -> None:

@@ -121,12 +121,12 @@ export class Player extends Viewport {
   }
 
   #showMessages(video) {
-    const { state, progress, error, ahead, width, height, notes, trouble, download, done } = this.state;
+    const { state, clip, progress, error, ahead, width, height, notes, trouble, download, done } = this.state;
     const queued = ahead ? `${ahead} before this one` : "";
     const [message, status] = {
       waiting: [queued || "waiting", queued],
       running: ["the first pictures are being made", `${Number.isFinite(progress?.fraction) ? `${Math.round(progress.fraction * 100)} %  ·  ` : ""}${progress?.text ?? ""}`],
-      cancelled: ["stopped", "stopped; the pictures so far can be played"],
+      cancelled: ["stopped", clip ? "stopped; the pictures so far can be played" : "stopped"],
       failed: [el("strong", {}, error?.message), error?.message],
       done: [this.problem ?? "loading", [done, `${width} × ${height}`, trouble, ...(notes ?? [])].filter(Boolean).join("  ·  ")],
     }[state] ?? ["", ""];
