@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
@@ -63,6 +65,33 @@ def test_a_picture_that_takes_the_place_of_another_is_looked_at_once(app_page: A
     assert 4 * 3 <= rest <= 4 * 2 * 3, "facts, names and forecast, twice at most"
     page.wait_for_timeout(500)
     assert len(asked) == rest, "then the page is at rest"
+
+
+def test_a_picture_that_is_chosen_during_a_run_waits_for_a_run_of_its_own(
+    app_page: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
+    page = app_page
+    upload(page, noise(40, 60, 50), "first.png")
+    choose(page, "slow", "bicubic")
+    page.locator("#run").click()
+    wait_for(page, "viewer.panes.get('bicubic')?.picture && viewer.panes.get('slow').spec.state === 'running'")
+    page.evaluate(
+        "() => { document.querySelector('.gsr-viewer').viewer.addRegion({ x: 4, y: 4, width: 9, height: 9 }); }"
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(noise(50, 50, 51)).save(buffer, "PNG")
+    page.locator("#picture input[type=file]").set_input_files(
+        {"name": "second.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+    page.locator("#facts b", has_text="second.png").wait_for()
+    page.wait_for_timeout(500)  # an update of the run comes every moment
+    monkeypatch.setattr(engine, "slow_s", QUICK_S)
+    wait_for(page, "!viewer.scene.running && viewer.panes.get('slow').picture")
+    stage = "() => { const { scene, regions } = document.querySelector('.gsr-viewer').viewer; return [scene.source.name, regions.length]; }"
+    assert page.evaluate(stage) == ["first.png", 1]
+    run_to_end(page)
+    assert page.evaluate(stage) == ["second.png", 0]
 
 
 _STOP_AND_RUN = """() => new Promise((done) => {

@@ -197,17 +197,21 @@ def build(app: AppState) -> None:
 
     scale.input(_slider_value, scale, slider, api_name="scale_text", **rail.LATEST)
 
-    def show_picture(path: Any) -> tuple[Any, str, Any]:
+    def show_picture(path: Any, request: gr.Request) -> tuple[Any, str, Any]:
         """The new picture on the stage, in place of the results of another; its facts; the strength that it needs."""
+
+        def on_stage(scene: Scene) -> Any:
+            return gr.skip() if app.runs.is_running("compare", rail.visitor(request)) else scene
+
         if not path:
-            return Scene(), "", gr.skip()
+            return on_stage(Scene()), "", gr.skip()
         try:
             scene, wear = compare.preview(app, path)
         except GsrError as error:
-            return Scene(), rail.error_note(error), gr.skip()
+            return on_stage(Scene()), rail.error_note(error), gr.skip()
         assert scene.source is not None
         told = f"{scene.source.width} × {scene.source.height} · {present.wear_text(wear, app.engine.methods)}"
-        return scene, rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
+        return on_stage(scene), rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
 
     def foresee(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
         """What comes out of a run and when, or why nothing does and the largest scale that is possible."""
