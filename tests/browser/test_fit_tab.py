@@ -52,6 +52,23 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     assert tab.locator("#fitnotice").inner_text().count("dB") == 2
 
 
+def test_another_picture_ends_what_could_be_continued(tab: Any) -> None:
+    shown = "(name) => document.querySelector('#fitviewer .gsr-viewer').viewer.scene.source?.name === name"
+    tab.locator("#fitcount input, #fitcount textarea").fill("50")
+    tab.locator("#fitseconds input[type=range]").fill("2")
+    tab.locator("#fitrun").click()
+    tab.locator("#fitcurve .js-plotly-plot").wait_for()
+    for number, wait in enumerate(("#fitstop", "#fitmore")):
+        tab.locator(wait).wait_for()
+        tab.locator("#fitpicture input[type=file]").set_input_files(
+            {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 60 + number))}
+        )
+    # One that came during the fit has left it where it was; one that came after it is alone.
+    tab.wait_for_function(shown, arg="1.png")
+    tab.locator("#fitmore").wait_for(state="detached")
+    assert not tab.locator("#fitcurve").is_visible()
+
+
 def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:
     tab.locator("#fitcount input, #fitcount textarea").fill("many")
     tab.locator("#fitrun").click()

@@ -94,14 +94,19 @@ def build(app: AppState) -> None:
     def halt(request: gr.Request) -> None:
         app.runs.stop("fit", rail.visitor(request))
 
-    def show_picture(path: Any) -> tuple[Any, Any, str]:
-        """The new picture on the stage, in place of the fit of another."""
+    def show_picture(path: Any, request: gr.Request) -> tuple[Any, ...]:
+        """The new picture on the stage, in place of the fit of another, which ends with it."""
         if not path:
-            return gr.skip(), gr.skip(), ""
+            return *[gr.skip()] * 3, ""
         try:
-            return compare.preview(app, path)[0], gr.update(value=None, visible=False), ""
+            scene, said = compare.preview(app, path)[0], ""
         except GsrError as error:
-            return Scene(), gr.update(value=None, visible=False), rail.error_note(error)
+            scene, said = Scene(), rail.error_note(error)
+        visitor = rail.visitor(request)
+        if app.runs.is_running("fit", visitor):
+            return *[gr.skip()] * 3, said
+        kept.drop(visitor)
+        return scene, gr.update(value=None, visible=False), gr.update(visible=False), said
 
     def open_file(path: Any, request: gr.Request) -> tuple[Any, ...]:
         """The field of a file in place of the fit that was shown, and without its picture and curves."""
@@ -129,7 +134,7 @@ def build(app: AppState) -> None:
         rail.come_back(event, [run, more, stop], name, come_back)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.STOPPING)
-    picture.change(show_picture, picture, [viewer, curve, notice], api_name="fit_picture", **rail.LATEST)
+    picture.change(show_picture, picture, [viewer, curve, more, notice], api_name="fit_picture", **rail.LATEST)
     file.change(open_file, file, [viewer, curve, picture, more, notice], api_name="fit_open", **rail.LATEST)
 
 
