@@ -76,6 +76,21 @@ def test_a_count_that_is_no_number_is_reported(tab: Any) -> None:
     assert "many" in tab.locator("#fitnotice").inner_text()
 
 
+def test_a_field_file_is_not_opened_in_the_middle_of_a_fit(tab: Any, tmp_path: Path) -> None:
+    save_field(lattice_field(20, 30), tmp_path / "one.gsr", method="test")
+    tab.get_by_role("button", name="Open .gsr file").click()
+    tab.locator("#fitcount input, #fitcount textarea").fill("50")
+    tab.locator("#fitseconds input[type=range]").fill("3")
+    tab.locator("#fitrun").click()
+    tab.locator("#fitstop").wait_for()
+    tab.locator("#fitfile input[type=file]").set_input_files(str(tmp_path / "one.gsr"))
+    tab.locator("#fitnotice").get_by_text("Stop the fit first").wait_for()
+    tab.locator("#fitmore").wait_for()
+    assert tab.locator("#fitpicture img").count() == 1
+    tab.locator("#fitfile").get_by_label("Clear").click()
+    tab.get_by_role("button", name="Open .gsr file").click()
+
+
 def test_a_field_file_replaces_the_picture_and_the_overlay_of_what_was_shown(tab: Any, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.gsr" for name in ("one", "two")]
     for path, size in zip(files, ((20, 30), (24, 24)), strict=True):

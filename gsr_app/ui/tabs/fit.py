@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from gsr_app.core.errors import GsrError
+from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.io.fields import SUFFIX
 from gsr_app.ui import compare, fit, rail
 from gsr_app.ui.components.viewer import ViewerComponent
@@ -112,11 +112,14 @@ def build(app: AppState) -> None:
         """The field of a file in place of the fit that was shown, and without its picture and curves."""
         if not path:
             return (*[gr.skip()] * 4, "")
+        visitor = rail.visitor(request)
         try:
+            if app.runs.is_running("fit", visitor):
+                raise InvalidArgument("Stop the fit first.", hint="Then open the file again.")
             scene = fit.open_field(app, path)
         except GsrError as error:
             return (*[gr.skip()] * 4, rail.error_note(error))
-        kept.drop(rail.visitor(request))
+        kept.drop(visitor)
         return scene, gr.update(value=None, visible=False), None, gr.update(visible=False), ""
 
     streaming = rail.streaming([viewer, curve, run, more, stop, notice])
