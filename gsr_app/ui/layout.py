@@ -65,6 +65,7 @@ def build(app: AppState) -> gr.Blocks:
                 models.build(app)
         api.build(app)
     page.queue(default_concurrency_limit=8, max_size=256)
+    app.lists.add(lambda: setattr(page, "config", page.get_config_file()))
     # Gradio looks for new runs a thousand times a second, which takes a server without visitors a fifteenth of a core.
     page._queue.sleep_when_free = 0.01  # pyright: ignore[reportPrivateUsage]
     return page
@@ -78,7 +79,7 @@ def launch_options(app: AppState, hosts: Hosts | None = None) -> dict[str, Any]:
         Middleware(RequestErrors),
         Middleware(BodyLimits, most_upload_bytes=most_upload),
         Middleware(VisitTracking, visits=app.visits),
-        Middleware(StartPage, splash=splash()),
+        Middleware(StartPage, splash=splash(), refresh=app.lists.refresh),
     ]
     return {
         "app_kwargs": {"middleware": checks},

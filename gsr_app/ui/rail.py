@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
+from gsr_app.models.registry import Method
+from gsr_app.ui import present
 from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.inputs import STATIC
+from gsr_app.ui.state import AppState
 
 # The options of events that are answered at once, beside the queue.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
@@ -33,6 +36,19 @@ def streaming(outputs: list[Any]) -> dict[str, Any]:
 
 def heading(text: str) -> None:
     gr.HTML(f'<h2 class="gsr-rubric">{html.escape(text)}</h2>', padding=False, apply_default_css=False)
+
+
+def method_list(app: AppState, methods: Callable[[], Sequence[Method]], name: str) -> gr.Dropdown:
+    """One of these methods; Swift at first, if it is among them."""
+
+    def choices() -> list[tuple[str, str | int | float]]:
+        return [(present.method_choice(one, app.engine.availability(one)), one.id) for one in methods()]
+
+    ids = [one.id for one in methods()]
+    first = "swift" if "swift" in ids else ids[0]
+    found = gr.Dropdown(choices(), value=first, label="Method", show_label=False, container=False, elem_id=name)
+    app.lists.add(lambda: setattr(found, "choices", choices()))
+    return found
 
 
 def settings_button() -> None:

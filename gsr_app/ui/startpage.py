@@ -6,6 +6,7 @@ stylesheet, which takes seconds on a slow network. Here the first screen comes f
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -27,10 +28,10 @@ _ALSO = {"checkboxgroup", "plot"}  # of closed tabs, too, Gradio loads these at 
 
 
 class StartPage:
-    """ASGI middleware that rearranges the page and serves the pack."""
+    """ASGI middleware that rearranges the page and serves the pack; `refresh` is called before Gradio sends a page."""
 
-    def __init__(self, app: ASGIApp, splash: str) -> None:
-        self._app, self._splash = app, splash
+    def __init__(self, app: ASGIApp, splash: str, refresh: Callable[[], None] = lambda: None) -> None:
+        self._app, self._splash, self._refresh = app, splash, refresh
         self._packs: dict[frozenset[str], Pack | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +46,7 @@ class StartPage:
         if name:
             await self._app(scope, receive, send)
         else:
+            await asyncio.to_thread(self._refresh)
             accepted = b",".join(value for key, value in scope["headers"] if key == b"accept-encoding").decode(
                 "latin-1"
             )

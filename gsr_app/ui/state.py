@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from gsr_app.core import settings
 from gsr_app.core.folders import cache_folder
 from gsr_app.core.types import FieldHandle
+from gsr_app.ui.current import MethodLists
 from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.examples import copy_examples
@@ -43,6 +46,15 @@ def _history() -> BoundedStore[tuple[Run, ...]]:
     return BoundedStore(500)
 
 
+@dataclass(eq=False)
+class Task:
+    """What is done with the weights of a method."""
+
+    said: str = ""  # what came of it
+    fraction: float | None = None  # of what is done; None: not known
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(frozen=True, eq=False)
 class AppState:
     """What all visitors share."""
@@ -58,8 +70,14 @@ class AppState:
     history: BoundedStore[tuple[Run, ...]] = field(default_factory=_history)  # by visitor
     estimates: Estimates = field(default_factory=Estimates)
     limits: Limits = field(default_factory=Limits)
+    tasks: dict[str, Task] = field(default_factory=dict[str, Task])  # the last ones, by method
     may_manage: bool = False  # whether visitors may fetch and remove weights: where only the owner can connect
     examples: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    @functools.cached_property
+    def lists(self) -> MethodLists:
+        """What the page says about methods."""
+        return MethodLists(self.engine)
 
     @property
     def first_example(self) -> str | None:

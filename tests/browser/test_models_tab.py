@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,68 @@ from tests.servers import serve
 
 pytest.importorskip("gradio")
 
+from gsr_app.core.types import Progress
+from gsr_app.models.registry import Method
+from gsr_app.models.weights import Availability
 from gsr_app.ui.state import create_app_state
-from tests.browser.fake_engine import FakeEngine
+from tests.browser.fake_engine import METHODS, FakeEngine
 
 pytestmark = pytest.mark.browser
+
+
+class FetchingEngine(FakeEngine):
+    """Two methods whose weights are fetched, which takes until `goes_on` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.goes_on = threading.Event()
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        away = next(one for one in METHODS if one.id == "away")
+        return (*METHODS, replace(away, id="far", title="Far"))
+
+    @property
+    def video_methods(self) -> tuple[Method, ...]:
+        return self.methods
+
+    def availability(self, method: Method) -> Availability:
+        here = method.id in self.fetched or method.id not in {"away", "far"}
+        return Availability(True) if here else Availability(False, 98_000_000)
+
+    def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
+        report(Progress("download", 1, 2))
+        assert self.goes_on.wait(60)
+        self.fetched.append(method.id)
+
+
+def test_weights_of_two_methods_are_fetched_at_once_and_every_tab_knows(new_page: Callable[..., Any]) -> None:
+    engine = FetchingEngine()
+    with serve(create_app_state(engine, may_manage=True)) as url:
+        page = new_page(viewport={"width": 1440, "height": 900})
+        page.goto(url)
+        page.get_by_role("tab", name="Models").click()
+        lines = [
+            page.locator(".gsr-models tr", has=page.get_by_role("rowheader", name=name)) for name in ("Away", "Far")
+        ]
+        for line in lines:
+            line.get_by_role("button", name="Download").click()
+            line.locator("progress").wait_for()
+        page.wait_for_timeout(600)  # the progress of both is told several times a second
+        assert all(line.locator("progress").is_visible() for line in lines)
+        engine.goes_on.set()
+        for line in lines:
+            line.get_by_text("downloaded").wait_for()
+        assert sorted(engine.fetched) == ["away", "far"]
+        page.reload()
+        page.locator(".gsr-card[data-method=far]").get_by_text("Ready").wait_for()
+        page.get_by_role("tab", name="Models").click()
+        for line in lines:
+            line.get_by_role("button", name="Verify").wait_for()
+        page.get_by_role("tab", name="Batch").click()
+        page.locator("#batchmethod input").click()
+        page.get_by_role("option", name="Far", exact=True).wait_for()
 
 
 def test_files_are_added_downloaded_and_verified_in_a_methods_row(new_page: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from gsr_app.core.errors import GsrError
-from gsr_app.ui import batch, present, rail
+from gsr_app.ui import batch, rail
 from gsr_app.ui.batch import Batch, KeptBatch
 from gsr_app.ui.inputs import BatchTable
 from gsr_app.ui.state import AppState
@@ -33,11 +33,7 @@ def build(app: AppState) -> None:
             )  # fmt: skip
             gr.HTML(rail.note(str(batch.limits(app))), padding=False, apply_default_css=False)
             rail.heading("Method")
-            choices = [(present.method_choice(one, engine.availability(one)), one.id) for one in engine.methods]
-            first = next((one.id for one in engine.methods if one.id == "swift"), engine.methods[0].id)
-            method = gr.Dropdown(
-                choices, value=first, label="Method", show_label=False, container=False, elem_id="batchmethod"
-            )
+            method = rail.method_list(app, lambda: engine.methods, "batchmethod")
             rail.heading("Scale")
             scale = gr.Textbox(
                 "4", label="Scale", show_label=False, container=False, max_lines=1, max_length=40,

@@ -34,9 +34,13 @@ _RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
 def build(app: AppState) -> None:
     """Lay out the tab and connect its events."""
     engine = app.engine
-    first = {one: place for place, one in enumerate(_FIRST_METHODS)}
-    ordered = sorted(engine.methods, key=lambda method: first.get(method.id, len(first)))
-    cards = [present.method_card(method, engine.availability(method)) for method in ordered]
+
+    def describe_methods() -> list[dict[str, Any]]:
+        first = {one: place for place, one in enumerate(_FIRST_METHODS)}
+        ordered = sorted(engine.methods, key=lambda method: first.get(method.id, len(first)))
+        return [present.method_card(method, engine.availability(method)) for method in ordered]
+
+    cards = describe_methods()
     here = [card["id"] for card in cards if card["state"] == "here"]
     chosen = [one for one in _FIRST_METHODS if one in here] or here[:2]
 
@@ -55,6 +59,7 @@ def build(app: AppState) -> None:
             )  # fmt: skip
             rail.heading("Methods")
             methods = MethodPicker(chosen, cards=cards)
+            app.lists.add(lambda: methods.props.update(cards=describe_methods()))
             strength = gr.Slider(
                 0, 1, 1, step=0.05, label="Strength of Swift photo", elem_id="strength",
                 buttons=[], visible=False,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from gsr_app.models.registry import Method
 from gsr_app.ui import present
 from gsr_app.ui.checked import uploaded_files
 from gsr_app.ui.inputs import ModelTable
-from gsr_app.ui.state import AppState
+from gsr_app.ui.state import AppState, Task
 
 _BEAT_S = 0.25
 
@@ -24,28 +23,32 @@ _BEAT_S = 0.25
 def build(app: AppState) -> None:
     with gr.Column(elem_classes=["gsr-page"]):
         table = ModelTable(rows(app), may_add=app.may_manage)
+    app.lists.add(lambda: setattr(table, "value", rows(app)))
 
     def manage(event: gr.EventData) -> Iterator[list[dict[str, Any]]]:
         asked: dict[str, Any] = event._data if isinstance(event._data, dict) else {}  # pyright: ignore
         yield from perform(app, asked.get("action"), asked.get("method"), asked.get("files"))
 
-    table.manage(manage, outputs=table, show_progress="hidden", api_name="manage", api_visibility="undocumented")
+    # The weights of several methods may be fetched at once: a press is not lost while another one's are.
+    table.manage(
+        manage, outputs=table, show_progress="hidden", trigger_mode="multiple", api_name="manage",
+        api_visibility="undocumented",
+    )  # fmt: skip
 
 
-def rows(
-    app: AppState, messages: dict[str, str] | None = None, busy: dict[str, float | None] | None = None
-) -> list[Any]:
-    """The table's lines; `messages` and `busy` (a fraction, or unknown) by method id."""
-    engine = app.engine
+def rows(app: AppState, tasks: Mapping[str, Task] | None = None) -> list[Any]:
+    """The table's lines, with what is done with the weights of methods, or came of it."""
+    engine, tasks = app.engine, tasks or {}
     return [
         present.model_row(
             method,
             engine.availability(method),
             may_manage=app.may_manage,
-            message=(messages or {}).get(method.id, ""),
-            busy={"fraction": busy[method.id]} if busy and method.id in busy else None,
+            message=task.said if task else "",
+            busy={"fraction": task.fraction} if task and not task.is_over.is_set() else None,
         )
         for method in engine.methods
+        for task in (tasks.get(method.id),)
     ]
 
 
@@ -59,20 +62,15 @@ def perform(app: AppState, action: object, method_id: object, uploads: object = 
     if method is None or action not in {"fetch", "verify", "add", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
     given = uploaded_files(uploads) if action == "add" else []
-    events: queue.SimpleQueue[float | str] = queue.SimpleQueue()
-    worker = threading.Thread(target=lambda: events.put(_do(app, str(action), method, given, events)), daemon=True)
-    worker.start()
-    fraction: float | None = None
-    while True:
-        try:
-            event = events.get(timeout=_BEAT_S)
-        except queue.Empty:
-            yield rows(app, busy={method.id: fraction})
-            continue
-        if isinstance(event, str):
-            yield rows(app, {method.id: event})
-            return
-        fraction = event
+    task = app.tasks.get(method.id)
+    if task is None or task.is_over.is_set():
+        for one in [key for key, other in app.tasks.items() if other.is_over.is_set()]:
+            app.tasks.pop(one, None)
+        task = app.tasks[method.id] = Task()
+        threading.Thread(target=_do, args=(app, str(action), method, given, task), daemon=True).start()
+    while not task.is_over.wait(_BEAT_S):
+        yield rows(app, app.tasks)
+    yield rows(app, app.tasks)
 
 
 def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
@@ -81,7 +79,9 @@ def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
     try:
         if others:
             raise gr.Error("Add one model file at a time.")
-        return rows(app, {app.engine.add_model(path): "added; reload the page to choose it in the other tabs"})
+        added = Task("added; reload the page to choose it in the other tabs")
+        added.is_over.set()
+        return rows(app, {**app.tasks, app.engine.add_model(path): added})
     except GsrError as error:
         raise gr.Error(_told(error, [path])) from None
     finally:
@@ -97,25 +97,27 @@ def _told(error: GsrError, given: list[Path]) -> str:
     return message
 
 
-def _do(app: AppState, action: str, method: Method, given: list[Path], events: queue.SimpleQueue[float | str]) -> str:
-    """Do it, and return a message for the table."""
+def _do(app: AppState, action: str, method: Method, given: list[Path], task: Task) -> None:
+    """Do it, and note how far it is and what came of it."""
 
     def report(progress: Progress) -> None:
-        events.put(progress.fraction)
+        task.fraction = progress.fraction
 
     try:
         if action == "fetch":
             app.engine.fetch(method, report)
-            return "downloaded"
-        if action == "add":
-            return f"kept {present.bytes_text(app.engine.keep(method, given))}"
-        if action == "remove":
-            return f"freed {present.bytes_text(app.engine.remove(method))}"
-        return present.checks_text(app.engine.verify(method))
+            task.said = "downloaded"
+        elif action == "add":
+            task.said = f"kept {present.bytes_text(app.engine.keep(method, given))}"
+        elif action == "remove":
+            task.said = f"freed {present.bytes_text(app.engine.remove(method))}"
+        else:
+            task.said = present.checks_text(app.engine.verify(method))
     except GsrError as error:
-        return _told(error, given)
+        task.said = _told(error, given)
     except Exception as error:
-        return f"This did not work: {type(error).__name__}."
+        task.said = f"This did not work: {type(error).__name__}."
     finally:
         for path in given:
             path.unlink(missing_ok=True)
+        task.is_over.set()

@@ -20,7 +20,6 @@ _SCALES = "One factor, one per axis (2x3.5, vertical first) or pixels (1920x)."
 
 def build(app: AppState) -> None:
     """Lay out the tab and connect its events."""
-    methods = app.engine.video_methods
     example = clips.example_file(app.files.root.with_name("gsr-examples"))
 
     with gr.Row(elem_id="video"):
@@ -34,13 +33,7 @@ def build(app: AppState) -> None:
                 start = _moment("from the start", "videostart")
                 end = _moment("to the end", "videoend")
             rail.heading("Method")
-            choices = [
-                (present.method_choice(method, app.engine.availability(method)), method.id) for method in methods
-            ]
-            first = next((one.id for one in methods if one.id == "swift"), methods[0].id)
-            method = gr.Dropdown(
-                choices, value=first, label="Method", show_label=False, container=False, elem_id="videomethod"
-            )
+            method = rail.method_list(app, lambda: app.engine.video_methods, "videomethod")
             rail.heading("Scale")
             with gr.Row(elem_id="videoscalerow"):
                 scale = gr.Textbox(
