@@ -100,7 +100,7 @@ def test_an_uploaded_clip_can_be_trimmed_and_stopped(tab: Any, tmp_path: Path) -
     assert not page.evaluate(ASKS_BEFORE_LEAVING)
     # Before the first picture there is nothing to be played.
     page.evaluate("() => document.querySelector('.gsr-player').player.setState({ state: 'cancelled', run: 'another' })")
-    assert page.locator(".gsr-status").inner_text() == "stopped"
+    page.locator(".gsr-status").get_by_text("stopped", exact=True).wait_for()
 
 
 def test_the_tab_fits_a_phone(tab: Any) -> None:
