@@ -75,7 +75,11 @@ class Result:
         from gsr_app.io.images import Picture, write_image
 
         made_by = find(self.method)
-        text = describe(made_by, self.scale, self.done, self.weights_id) if made_by and not strip_metadata else {}
+        text = (
+            {}
+            if made_by is None or strip_metadata
+            else describe(made_by, self.scale, self.done, self.weights_id, self.metadata)
+        )
         picture = Picture(self.array, self.metadata)
         return write_image(path, picture, overwrite=overwrite, strip_metadata=strip_metadata, text=text).path
 

@@ -18,12 +18,15 @@ from gsr_app.engine.rows import ArraySink, split_rows
 from gsr_app.engine.strength import choose_strength
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.io import images
+from gsr_app.models.download import digest_of
 from gsr_app.models.registry import Method
 from gsr_app.ops.resize import Resampling
 
 # Beyond this many pixels, input and output together, a resize goes row by row.
 STREAM_PIXELS = 1 << 26
 _ROWS_PIXELS = 1 << 22
+
+_DIGITS = 16  # of the hash that names the bytes of the source
 
 
 class Upscaler(Protocol):
@@ -68,7 +71,7 @@ class FileJob:
         return self.scale.output_size(self.reader.size)
 
     def text(self, done: str, weights_id: str) -> Mapping[str, str]:
-        return {} if self.strip_metadata else describe(self.method, self.scale, done, weights_id)
+        return {} if self.strip_metadata else describe(self.method, self.scale, done, weights_id, self.reader.meta)
 
     def saved(
         self, written: images.Written, done: str, timing: Timing, weights_id: str, notes: tuple[str, ...]
@@ -153,7 +156,7 @@ def _resize_by_rows(job: FileJob, cancel: Callable[[], bool]) -> Generator[Progr
     return job.saved(written, done, timing, "", ())
 
 
-def describe(method: Method, scale: Scale, done: str, weights_id: str) -> Mapping[str, str]:
+def describe(method: Method, scale: Scale, done: str, weights_id: str, meta: images.Metadata) -> Mapping[str, str]:
     """What is written into the file about how it was made."""
     lines = {
         "method": method.id,
@@ -162,5 +165,13 @@ def describe(method: Method, scale: Scale, done: str, weights_id: str) -> Mappin
         "weights": weights_id,
         "weights licence": method.weights_licence,
         "version": __version__,
+        "source": _id_of_source(meta),
     }
     return {key: value for key, value in lines.items() if value}
+
+
+def _id_of_source(meta: images.Metadata) -> str:
+    """Names the bytes of the file that a picture was read from; nothing where they are not there any more."""
+    if meta.source is None or images.file_state(meta.source) != meta.state:
+        return ""
+    return digest_of(meta.source)[:_DIGITS]

@@ -186,9 +186,13 @@ class FileUpscaler:
         wanted = {"method": self.method, "scale": str(scale), "weights": present.id if present else ""}
         same = all(meta.text.get(key, value) == value for key, value in wanted.items() if value)
         if same and found_size == out and (meta.text or self.arguments.strip_metadata):
-            return None
+            if _is_made_of(meta.text, task.source):
+                return None
+            maker = "of another picture, or of this one before it was changed"
+        else:
+            maker = f"by {_describe_maker(meta.text)}"
         raise ImageError(
-            f"The output {task.target.name} exists already, made by {_describe_maker(meta.text)}.",
+            f"The output {task.target.name} exists already, made {maker}.",
             hint="Make it again with --overwrite, or choose another -o.",
         )
 
@@ -198,6 +202,14 @@ def _make(session: Session, job: FileJob, show: Callable[[str, float], None], st
     from gsr_app.engine.runners import run_to_end
 
     return run_to_end(upscale_file(session, job, stopped), lambda progress: show(progress.stage, progress.fraction))
+
+
+def _is_made_of(text: Mapping[str, str], source: Path) -> bool:
+    """Whether an output was made of a file as it is now, as far as its metadata tell."""
+    from gsr_app.models.download import digest_of
+
+    made_of = text.get("source")
+    return made_of is None or digest_of(source).startswith(made_of)
 
 
 def _describe_maker(text: Mapping[str, str]) -> str:

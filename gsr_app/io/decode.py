@@ -84,7 +84,7 @@ class Opened:
 def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) -> Opened:
     """Open a file by its content, not its name. Raises `ImageError` if the header is bad or the picture too large."""
     path = Path(path)
-    state = _state_of(path)
+    state = file_state(path)
     fmt, notes = recognise(path)
     name = printable(path.name)
     with _unchanged(path, state), explaining(f"{name} cannot be read as {fmt.name}", _BROKEN_HINT):
@@ -109,7 +109,7 @@ def open_image(path: str | os.PathLike[str], use: Literal["whole", "strips"]) ->
     bits = _get(image, "bits-per-sample", 0)
     if fmt.id == "avif" and full > 255 and 8 <= bits <= 16:
         full = float(((1 << bits) - 1) << (16 - bits))  # libvips shifts 10 and 12 bits up: white is not 65535
-    meta = replace(meta, dpi=dpi, source=path, notes=notes + loader.notes + colour_notes)
+    meta = replace(meta, dpi=dpi, source=path, state=state, notes=notes + loader.notes + colour_notes)
     return Opened(image, full, meta, path, loader.check, state)
 
 
@@ -117,7 +117,7 @@ class FileChanged(ImageError):
     """The file was written to or replaced while it was read."""
 
 
-def _state_of(path: Path) -> tuple[int, ...]:
+def file_state(path: Path) -> tuple[int, ...]:
     """What differs once a file was written to or replaced; nothing where it cannot be told."""
     try:
         about = os.stat(path)
@@ -137,7 +137,7 @@ def _unchanged(path: Path, state: tuple[int, ...]) -> Generator[None, None, None
         yield
     except ImageError as error:
         problem = error
-    now = _state_of(path)
+    now = file_state(path)
     if now and state and now != state:
         raise FileChanged(
             f"{printable(path.name)} was changed while it was read.", hint="Wait until it is complete, then run again."

@@ -10,7 +10,7 @@ import numpy as np
 
 from gsr_app.core.atomic import replacing
 from gsr_app.core.errors import ImageError, printable
-from gsr_app.io.decode import FileChanged, open_image
+from gsr_app.io.decode import FileChanged, file_state, open_image
 from gsr_app.io.encode import Storage, Written, add_metadata, check_size, check_target, save
 from gsr_app.io.formats import readable_suffixes, writable_suffixes
 from gsr_app.io.picture import Metadata, Picture
@@ -78,6 +78,7 @@ __all__ = [
     "Written",
     "add_metadata",
     "check_output",
+    "file_state",
     "read_image",
     "read_metadata",
     "read_text",

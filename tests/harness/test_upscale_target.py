@@ -128,6 +128,22 @@ def test_an_output_of_another_input_is_told_by_its_size(source: Path, capsys: py
     assert "exists already" in capsys.readouterr().err
 
 
+def test_an_output_of_another_picture_of_the_same_size_is_an_error(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = source.parent / "b.png", source.parent / "out.png"
+    images.write_image(other, images.Picture(255 - images.read_image(source).pixels))
+    assert run(source, out, "--scale", "2") == 0
+    before = out.read_bytes()
+    assert run(other, out, "--scale", "2") == 1
+    assert "out.png exists already, made of another picture" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    source.write_bytes(other.read_bytes())
+    assert run(source, out, "--scale", "2") == 1, "the source was changed since"
+    assert run(source, out, "--scale", "2", "--overwrite") == 0
+    assert run(source, out, "--scale", "2") == 0
+
+
 def test_outputs_without_metadata_are_known_by_name_and_size_when_none_is_wanted(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,7 +91,7 @@ def test_a_whole_picture_that_is_replaced_meanwhile_is_read_once_more(
 ) -> None:
     path, other = write(tmp_path / "a.png", "png", 1), write(tmp_path / "b.png", "png", 2)
     data, others, expected = path.read_bytes(), other.read_bytes(), read_image(other).pixels
-    told = decode._state_of
+    told = decode.file_state
 
     def replacing_at(*times: int) -> None:
         calls: list[Path] = []
@@ -103,7 +103,7 @@ def test_a_whole_picture_that_is_replaced_meanwhile_is_read_once_more(
                 os.replace(other, path)
             return told(asked)
 
-        monkeypatch.setattr(decode, "_state_of", state_of)
+        monkeypatch.setattr(decode, "file_state", state_of)
 
     replacing_at(2)
     assert np.array_equal(read_image(path).pixels, expected)
