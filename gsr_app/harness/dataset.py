@@ -49,8 +49,8 @@ def _matching_lr(reference: Path, lrs: Path | None, scale: Scale) -> Path | None
     if lrs is None:
         return None
     for stem in (reference.stem, f"{reference.stem}x{scale}"):
-        for path in sorted(lrs.glob(f"{stem}.*")):
-            if path.suffix.lower() in SUFFIXES:
+        for path in sorted(lrs.iterdir()):
+            if path.stem == stem and path.suffix.lower() in SUFFIXES:
                 return path
     raise ImageError(f"{lrs} has no LR for {reference.name}.", hint="Every HR picture needs an LR of the same name.")
 
