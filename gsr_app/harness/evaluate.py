@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import statistics
@@ -26,7 +27,7 @@ from gsr_app.harness.dataset import Clip, Picture, list_clips, list_pictures
 from gsr_app.harness.outputs import make_folder
 from gsr_app.harness.pool import EngineName, add_pool_arguments, run_jobs, threads_per_worker
 from gsr_app.harness.sessions import open_session
-from gsr_app.harness.tables import Row, summarise, write_tables
+from gsr_app.harness.tables import Row, summarise, to_json, write_tables
 from gsr_app.models import registry, weights
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class Evaluator:
         perceptual = measure_perceptual(self.settings.measures, image, pair.reference, border_px=border_px)
         return {"psnr_y": y.psnr_db, "ssim_y": y.ssim, "psnr_rgb": rgb.psnr_db, "ssim_rgb": rgb.ssim, **perceptual}
 
+    def has_images(self, job: Job) -> bool:
+        """Whether the drawn pictures of a job are there, if they are to be kept."""
+        names = [path.stem for path in job.source.frames] if isinstance(job.source, Clip) else [job.source.name]
+        return self.images is None or all(self._image_path(job, name).is_file() for name in names)
+
     def _image_path(self, job: Job, name: str) -> Path:
         assert self.images is not None
         folder = self.images / job.source.dataset / f"{job.method}_x{job.scale}"
@@ -167,9 +173,17 @@ class Journal:
             for line in path.read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n"):
                     break
-                self._keep(Row(**json.loads(line)))
+                self._keep(self._read(line))
                 whole += len(line)
             os.truncate(path, whole)
+
+    def _read(self, line: bytes) -> Row:
+        try:
+            return Row(**json.loads(line))
+        except (ValueError, TypeError):
+            raise GsrError(
+                f"{self.path} holds what this version did not write.", hint="Delete it, or choose another --out."
+            ) from None
 
     def append(self, row: Row) -> None:
         with self.path.open("ab") as file:
@@ -205,7 +219,7 @@ def evaluate(
         Job(source, method, scale)
         for folder in folders
         for method in methods
-        for scale in map(Scale.of, scales)
+        for scale in dict.fromkeys(map(Scale.of, scales))
         for source in (list_clips(folder) if clips else list_pictures(folder, scale))
     ]
     worker = Evaluator(settings, threads_per_worker(workers), out / "images" if keep_images else None)
@@ -219,14 +233,18 @@ def evaluate(
     make_folder(out)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
     used = {method: _find_weights(method, settings) for method in {job.row.method for job in jobs}}
+    sources = {source: _id_of(source) for source in {job.source for job in jobs}}
 
-    def is_known(row: Row | None) -> bool:
-        return row is not None and not row.error and used[row.method] in ("", row.weights)
+    def is_known(job: Job, row: Row | None) -> bool:
+        if row is None or row.error or row.source != sources[job.source]:
+            return False
+        return used[row.method] in ("", row.weights) and worker.has_images(job)
 
-    waiting = [job for job, key in zip(jobs, keys, strict=True) if not is_known(journal.rows.get(key))]
+    waiting = [job for job, key in zip(jobs, keys, strict=True) if not is_known(job, journal.rows.get(key))]
     for done, (job, result) in enumerate(run_jobs(worker, waiting, engine=engine, workers=workers), 1):
         row = result if isinstance(result, Row) else dataclasses.replace(job.row, error=f"WorkerDied: {result}")
-        row = dataclasses.replace(row, weights=used[row.method] or _find_weights(row.method, settings))
+        weights_id = used[row.method] or _find_weights(row.method, settings)
+        row = dataclasses.replace(row, weights=weights_id, source=sources[job.source])
         journal.append(row)
         if report is not None:
             report(len(jobs) - len(waiting) + done, len(jobs), row)
@@ -239,6 +257,18 @@ def _find_weights(method: str, settings: Settings) -> str:
         if found := weights.find(registry.method(method), settings.weights or None):
             return found.id
     return ""
+
+
+def _id_of(source: Picture | Clip) -> str:
+    """Changes when a file of a job is written to or replaced: another dataset may have the same names."""
+    files = source.frames if isinstance(source, Clip) else (source.reference, *([source.lr] if source.lr else ()))
+    digest = hashlib.blake2b(digest_size=8)
+    for path in files:
+        digest.update(path.name.encode(errors="surrogateescape"))
+        with suppress(OSError):  # reported where it is read
+            about = path.stat()
+            digest.update(b"%d %d" % (about.st_size, about.st_mtime_ns))
+    return digest.hexdigest()
 
 
 def journal_name(settings: Settings) -> str:
@@ -290,7 +320,7 @@ def run(args: argparse.Namespace) -> int:
     summary = summarise(rows, protocol)
     write_tables(args.out, rows, summary, protocol)
     if args.json:
-        print(json.dumps(summary))
+        print(to_json(summary))
     else:
         print((args.out / "table.md").read_text())
     return 1 if any(row.error for row in rows) else 0

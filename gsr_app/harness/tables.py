@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Row:
     seconds: float = 0.0
     scale_x: float | None = None  # if it differs from `scale`, which then is the vertical one
     weights: str = ""  # the id of the weight files' bytes
+    source: str = ""  # changes with the files that were scored
 
     @property
     def factor(self) -> str:
@@ -118,8 +120,18 @@ def write_tables(out: Path, rows: Sequence[Row], summary: Sequence[Mapping[str, 
     write_whole(out / "images.csv", _csv([_COLUMNS, *([_cell(value) for value in line] for line in scores)]))
     times = [[row.dataset, row.image, row.method, row.factor, f"{row.seconds:.3f}"] for row in rows]
     write_whole(out / "timing.csv", _csv([("dataset", "image", "method", "scale", "seconds"), *times]))
-    write_whole(out / "summary.json", json.dumps(list(summary), indent=1) + "\n")
+    write_whole(out / "summary.json", to_json(summary, indent=1) + "\n")
     write_whole(out / "table.md", render_markdown(summary, protocol))
+
+
+def to_json(summary: Sequence[Mapping[str, Any]], indent: int | None = None) -> str:
+    """The PSNR of equal pictures, which JSON has no number for, is the text "inf"."""
+
+    def told(value: Any) -> Any:
+        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    rows = [{name: told(value) for name, value in row.items()} for row in summary]
+    return json.dumps(rows, indent=indent, allow_nan=False)
 
 
 def render_markdown(summary: Sequence[Mapping[str, Any]], protocol: str) -> str:

@@ -146,6 +146,59 @@ def test_other_weights_of_the_same_name_are_scored_again(dataset: Path, tmp_path
     assert scores[0] == scores[2] != scores[1]
 
 
+def test_other_pictures_of_the_same_names_are_scored_again(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / dataset.name
+    other.mkdir(parents=True)
+    for number, path in enumerate(sorted(dataset.iterdir())):
+        (other / path.name).write_bytes((dataset / f"wave_{5 - number}.png").read_bytes())
+    out = tmp_path / "out"
+    first, again, second = (
+        [row.psnr_y for row in evaluate([folder], ["bicubic"], [2.0], Settings(), out)]
+        for folder in (dataset, dataset, other)
+    )
+    assert first == again == second[::-1] != second
+    assert (out / "journal_basicsr_psnr+ssim.jsonl").read_text().count("\n") == 12
+
+
+def test_pictures_are_drawn_again_where_they_are_to_be_kept(dataset: Path, tmp_path: Path) -> None:
+    for more, count in ((), 0), (("--save-images",), 24):
+        assert run_eval(dataset, tmp_path / "out", *more) == 0
+        assert len(list(tmp_path.glob("out/images/*/*/*.png"))) == count
+
+
+def test_a_journal_of_another_form_is_named_in_the_error(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    for line in ('{"dataset": "Waves", "time": 1}', "no JSON"):
+        (tmp_path / "out" / "journal_basicsr_psnr+ssim.jsonl").write_text(f"{line}\n")
+        assert run_eval(dataset, tmp_path / "out") == 1
+        assert "journal_basicsr_psnr+ssim.jsonl holds what this version did not write" in capsys.readouterr().err
+
+
+def test_equal_pictures_leave_the_summary_valid_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image(tmp_path / "grey.png", Picture(np.full((48, 48, 3), 77, np.uint8)))
+    assert run_eval(tmp_path, tmp_path / "out", "--json", "--scales", "2,x2") == 0
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    for text in (capsys.readouterr().out, (tmp_path / "out" / "summary.json").read_text()):
+        (bicubic, nearest) = json.loads(text, parse_constant=refuse)
+        assert bicubic["psnr_y"] == nearest["psnr_rgb"] == "inf"
+        assert bicubic["ssim_y"] == 1
+
+
+def test_an_lr_is_found_by_its_whole_name(tmp_path: Path) -> None:
+    names = ["frame.1.png", "frame.png", "img1.png", "img[1].png"]
+    for part in ("HR", "LR"):
+        (tmp_path / part).mkdir()
+        for name in names:
+            (tmp_path / part / name).touch()
+    found = [picture.lr for picture in list_pictures(tmp_path, 2)]
+    assert found == [tmp_path / "LR" / name for name in names]
+
+
 def test_a_corrupt_picture_is_reported_and_the_means_say_so(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
