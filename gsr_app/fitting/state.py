@@ -50,9 +50,15 @@ def save_state(fitter: Fitter, path: Path) -> None:
 
 
 def load_state(
-    image: Tensor, path: Path, *, options: FitOptions | None = None, device: torch.device | str = "cpu"
+    image: Tensor,
+    path: Path,
+    *,
+    options: FitOptions | None = None,
+    keeps_loss: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Fitter:
-    """The saved fit of an image; `options` may change its limits, but not its parametrisation or optimizer."""
+    """The saved fit of an image; `options` may change its limits and its loss, unless that is to be kept, but not its
+    parametrisation or optimizer."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = json.loads(state["about"])
@@ -69,7 +75,8 @@ def load_state(
             f"{path.name} is of a fit by {kept.optimizer}, preset {kept.rule}.",
             hint="Resume it by the same, or leave --resume out.",
         )
-    fitter = Fitter(image, dataclasses.replace(options, start=kept.start), device=device)
+    loss = kept.loss if keeps_loss else options.loss
+    fitter = Fitter(image, dataclasses.replace(options, start=kept.start, loss=loss), device=device)
     if fitter.digest != about["image"]:
         raise InvalidArgument(f"{path.name} belongs to another image.", hint="Leave --resume out to start afresh.")
     parameters, best = (fitter.as_parameters(state[name]) for name in ("raw", "best"))

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     image = torch.from_numpy(to_planes(convert(read_image(source).pixels, channels=3)))
     if arguments.resume:
-        fitter = load_state(image, state, options=options, device=device)
+        fitter = load_state(image, state, options=options, keeps_loss=arguments.loss is None, device=device)
     else:
         fitter = Fitter(image, options, device=device)
     if arguments.resume:
@@ -111,14 +111,15 @@ def run(arguments: argparse.Namespace) -> int:
     line.clear()
     if precision is None:
         precision = read_facts(out).precision if arguments.resume and out.exists() else "float32"
-    facts = save_field(fitter.field, out, precision=precision, method=f"fit-{options.start}")
+    start = fitter.options.start  # with --resume, that of the first run
+    facts = save_field(fitter.field, out, precision=precision, method=f"fit-{start}")
     drawn = api.load(out, device="cpu").render(dtype=np.float32)  # from the file: its precision costs something
     written = psnr(torch.from_numpy(to_planes(drawn.array)), image)
     if arguments.keep_all:
         _keep_all(fitter, out.with_suffix(""), image)
     reached = {
         "psnr": round(fitter.best_psnr, 4), "gaussians": len(fitter.field), "seconds": round(fitter.seconds, 3),
-        "steps": fitter.step, "start": options.start,
+        "steps": fitter.step, "start": start,
     }  # fmt: skip
     print(f"{out}  {facts.bytes / 1e3:.1f} kB, {facts.bits_per_pixel:.2f} bits per pixel, {written:.2f} dB as written")
     if arguments.json:
@@ -204,14 +205,18 @@ def _plot(arguments: argparse.Namespace) -> int:
     runs: dict[str, Any] = {}
     for path in arguments.images:
         log = path / "log.npy" if path.is_dir() else path
+        rows: Any = None
         try:
-            runs[str(path)] = np.load(log)
+            rows = np.load(log)
         except OSError as error:
             raise InvalidArgument(
                 f"{log} cannot be read: {error.strerror}.", hint="Name a folder that gsr fit --keep-all wrote."
             ) from None
-        except ValueError:
-            raise InvalidArgument(f"{log} is not the log of a fit.", hint="--keep-all writes one, log.npy.") from None
+        except (ValueError, EOFError):  # not of numpy, or empty
+            pass
+        if not (isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] in (3, 4) and rows.dtype.kind == "f"):
+            raise InvalidArgument(f"{log} is not the log of a fit.", hint="--keep-all writes one, log.npy.")
+        runs[str(path)] = rows
     curves.write(runs, "PSNR (RGB), dB", out)
     print(out)
     return 0
