@@ -49,7 +49,7 @@ class Scale:
         return scale if isinstance(scale, Scale) else cls(scale, scale)
 
     @classmethod
-    def parse(cls, text: str, source_size: tuple[int, int] | None = None) -> Scale:
+    def parse(cls, text: str, source_size: tuple[float, float] | None = None) -> Scale:
         """Read "3.7", "x4", "2.5x4" (y, x), or, given the source's (height, width), a target size in pixels.
 
         A comma before one or two digits is a decimal point, as in "2,7".
@@ -71,13 +71,13 @@ class Scale:
         return cls._parse_size(text, form, source_size, _FORMS)
 
     @classmethod
-    def parse_size(cls, text: str, source_size: tuple[int, int]) -> Scale:
+    def parse_size(cls, text: str, source_size: tuple[float, float]) -> Scale:
         """Like `parse`, for text that can only be a size in pixels: "48x48" is 48 by 48 pixels here."""
         form = text.strip().lower().replace("×", "x").replace(" ", "")
         return cls._parse_size(text, form, source_size, f"Write {_SIZES}")
 
     @classmethod
-    def _parse_size(cls, text: str, form: str, source_size: tuple[int, int] | None, forms: str) -> Scale:
+    def _parse_size(cls, text: str, form: str, source_size: tuple[float, float] | None, forms: str) -> Scale:
         match = re.fullmatch(r"(fit:)?(\d*)x(\d*)", form)
         if match is None or not (match[2] or match[3]) or (match[1] and not (match[2] and match[3])):
             raise InvalidScale(f"Cannot read the {'scale' if forms is _FORMS else 'size'} {text!r}.", hint=forms)
@@ -94,7 +94,7 @@ class Scale:
             return cls(y=x if y is None else y, x=y if x is None else x)  # type: ignore[arg-type]
         except InvalidScale as error:
             raise SizeOutOfReach(
-                f"The size {text!r} is too far from the picture's own, {width}x{height}: {error}",
+                f"The size {text!r} is too far from the picture's own, {width:.10g}x{height:.10g}: {error}",
                 hint=f"Choose one from {MIN_SCALE:g} to {MAX_SCALE:g} times as large.",
             ) from None
 

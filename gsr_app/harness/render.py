@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,9 @@ def read_view(source_size: tuple[int, int], view: str | None, size: str | None, 
             x, y, width, height = (float(part) for part in view.split(","))
         except ValueError:
             raise InvalidArgument(f"Cannot read the view {view!r}.", hint=_VIEW_FORM) from None
-    part = max(1, round(height)), max(1, round(width))
+    part = height, width
+    if not all(0 < side < math.inf for side in part):
+        raise InvalidArgument(f"The view {view!r} has no area that can be drawn.", hint=_VIEW_FORM)
     factor = Scale.parse_size(size, part) if size else Scale.parse(scale, part)
     if view is None:
         return View.whole(source_size, factor)
@@ -80,7 +83,8 @@ def as_ellipses(field: GaussianField) -> str:
         raise InvalidArgument(f"An SVG holds up to {_MOST_ELLIPSES:,} ellipses, the field has {len(field):,}.")
     axes, tilt = to_axes(np.asarray(field.sigma), np.asarray(field.rho))
     height, width = field.source_size
-    color = np.clip(np.asarray(field.color)[:, :3] * 255, 0, 255).round().astype(int)
+    color = np.clip(np.asarray(field.color) * 255, 0, 255).round().astype(int)
+    color = np.broadcast_to(color, (len(color), 3))  # a grey one has one channel
     rows = [
         f'<ellipse cx="{x:.2f}" cy="{y:.2f}" rx="{_SHOWN_SIGMAS * a:.2f}" ry="{_SHOWN_SIGMAS * b:.2f}" '
         f'transform="rotate({np.rad2deg(t):.1f} {x:.2f} {y:.2f})" fill="rgb{tuple(c.tolist())}" fill-opacity="0.6"/>'

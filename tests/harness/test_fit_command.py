@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gsr_app.core.types import Scale, View
+from gsr_app.core.types import GaussianField, Scale, View
 from gsr_app.fitting.fitter import Fitter
 from gsr_app.fitting.options import FitOptions
 from gsr_app.fitting.state import load_state, save_state
 from gsr_app.harness import curves
 from gsr_app.harness.cli import main
-from gsr_app.io.fields import Quantised, load_field, read_facts
+from gsr_app.io.fields import Quantised, load_field, read_facts, save_field
 from gsr_app.ops import render
 from tests.processes import start_gsr
 
@@ -79,6 +79,31 @@ def test_a_field_that_is_there_is_kept_and_only_one_of_a_fit_can_be_gone_on_with
     assert Path("theirs.gsr").read_bytes() == before
 
 
+def test_resuming_keeps_the_start_and_the_loss_unless_told(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[str, str, str]:
+        assert main(["fit", str(picture), "--steps", "3", "--json", *words]) == 0
+        start = json.loads(capsys.readouterr().out.strip().splitlines()[-1])["start"]
+        return start, read_facts(Path("disc.gsr")).method, load_state(as_tensor(picture), Path("disc.fit")).options.loss
+
+    assert run("--gaussians", "50", "--start", "quadtree", "--loss", "l1") == ("quadtree", "fit-quadtree", "l1")
+    assert run("--resume") == ("quadtree", "fit-quadtree", "l1")
+    assert run("--resume", "--loss", "ssim") == ("quadtree", "fit-quadtree", "ssim")
+
+
+def test_what_is_no_log_of_a_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "line.npy", np.arange(4.0))
+    np.save(tmp_path / "narrow.npy", np.ones((3, 2)))
+    np.save(tmp_path / "words.npy", np.array([["a", "b", "c"]]))
+    np.savez(tmp_path / "several.npz", a=np.ones((3, 4)))
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "text.npy").write_text("loss")
+    files = sorted(tmp_path.iterdir())
+    for path in files:
+        assert main(["fit", "--plot", str(path), "--out", str(tmp_path / "a.html")]) == 2
+        assert f"{path} is not the log of a fit." in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == files
+
+
 def test_curves_hold_every_figure_of_every_run() -> None:
     pytest.importorskip("plotly")
     runs = {"a": np.array([[1, 0.5, np.nan, 2], [2, 0.25, 31, 4]], np.float32), "b": np.ones((3, 3), np.float32)}
@@ -115,9 +140,23 @@ def test_a_field_is_drawn_at_any_size_and_any_view(picture: Path) -> None:
     assert Image.open("large.png").size == (320, 240)
     assert main(["render", "f.gsr", "--view", "10,10,2,2", "--scale", "64", "-o", "deep.png"]) == 0
     assert Image.open("deep.png").size == (128, 128)
+    assert main(["render", "f.gsr", "--view", "9.5,10,4.4,3", "--size", "96x64", "-o", "exact.png"]) == 0
+    assert Image.open("exact.png").size == (96, 64)
+    assert main(["render", "f.gsr", "--view", "9.5,10,4.4,3", "--size", "96x", "-o", "wide.png"]) == 0
+    assert Image.open("wide.png").size == (96, 65)  # 96 / 4.4 * 3
+    for view in ("0,0,0,4", "0,0,-4,4", "0,0,1e999,4"):
+        assert main(["render", "f.gsr", "--view", view, "--size", "96x64", "-o", "no.png"]) == 2
     assert main(["render", "f.gsr", "-o", "f.svg"]) == 0
     assert Path("f.svg").read_text().count("<ellipse") == len(load_field(Path("f.gsr")))
     assert main(["render", "f.gsr", "--view", "nonsense", "-o", "no.png"]) == 2
+
+
+def test_the_ellipses_of_a_grey_field_are_grey(picture: Path) -> None:
+    one = np.ones((1, 2), np.float32)
+    field = GaussianField(4 * one, one, np.zeros(1, np.float32), np.full((1, 1), 0.5, np.float32), (8, 8))
+    save_field(field, Path("grey.gsr"))
+    assert main(["render", "grey.gsr", "-o", "grey.svg"]) == 0
+    assert 'fill="rgb(128, 128, 128)"' in Path("grey.svg").read_text()
 
 
 def test_a_saved_field_draws_the_same_bits_and_sixteen_bits_cost_little(picture: Path) -> None:
@@ -125,7 +164,6 @@ def test_a_saved_field_draws_the_same_bits_and_sixteen_bits_cost_little(picture:
     fitter = Fitter(image, FitOptions(gaussians=400, steps=200))
     list(fitter.run(report_seconds=60))
     from gsr_app.fitting.losses import psnr
-    from gsr_app.io.fields import Quantised, save_field
 
     view = View.whole(fitter.size, Scale(1, 1))
     save_field(fitter.field, Path("a.gsr"))
