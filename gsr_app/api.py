@@ -49,6 +49,7 @@ _CONVERTED_MODES = {
     "1": "L", "P": "", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB",
     "LAB": "RGB", "HSV": "RGB",
 }  # fmt: skip
+_OTHER_SPACES = {"CMYK", "YCbCr", "LAB", "HSV"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,6 +129,8 @@ class Field:
         if not isinstance(view, View):
             view = View.whole(self.source_size, _as_scale(view, None, self.source_size))
         layout = self.kept.layout if dtype is None else replace(self.kept.layout, dtype=np.dtype(dtype))
+        if layout.dtype.name not in pixels.NAMES:
+            raise InvalidArgument(f"dtype must be one of {', '.join(pixels.NAMES)}, found {layout.dtype}.")
         drawn = self.session.render(replace(self.kept, layout=layout), view)
         done = f"field of {len(self):,} Gaussians drawn at x{view.scale}"
         return Result(drawn.image, self.method, view.scale, done, drawn.timing, "", (), self.metadata)
@@ -350,9 +353,11 @@ def _from_pil(picture: Any) -> tuple[NDArray[Any], Metadata]:
     from gsr_app.io.picture import Metadata
 
     mode = _CONVERTED_MODES.get(picture.mode)
-    if mode is None:
-        return np.asarray(picture), Metadata(icc=picture.info.get("icc_profile"))
-    return np.asarray(picture.convert(mode or ("RGBA" if picture.has_transparency_data else "RGB"))), Metadata()
+    # Converted from another colour space, the values are no longer those of its profile.
+    metadata = Metadata() if picture.mode in _OTHER_SPACES else Metadata(icc=picture.info.get("icc_profile"))
+    if mode is not None:
+        picture = picture.convert(mode or ("RGBA" if picture.has_transparency_data else "RGB"))
+    return np.asarray(picture), metadata
 
 
 def _as_scale(scale: Factor | None, size: Size | None, source_size: tuple[int, ...]) -> Scale:

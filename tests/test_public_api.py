@@ -97,6 +97,14 @@ def test_the_modes_of_pil_become_pixels(mode: str, shape: tuple[int, ...]) -> No
         np.testing.assert_array_equal(read, np.asarray(source.convert("RGB")))
 
 
+@pytest.mark.parametrize(("mode", "kept"), [("RGB", True), ("P", True), ("PA", True), ("CMYK", False), ("LAB", False)])
+def test_the_profile_stays_with_the_values_that_it_describes(mode: str, kept: bool) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(picture((6, 5, 3))).convert("P" if mode == "PA" else mode).convert(mode)
+    image.info["icc_profile"] = profile
+    assert gsr.upscale(image, 2, method="nearest").metadata.icc == (profile if kept else None)
+
+
 def test_a_palette_with_a_transparent_colour_keeps_its_alpha() -> None:
     source = Image.fromarray(photo()).convert("P")
     source.info["transparency"] = source.getpixel((0, 0))
@@ -203,6 +211,22 @@ def test_a_fit_draws_its_image_in_the_images_dtype() -> None:
     assert gsr.measure(drawn, image, protocol="whole-rgb").psnr_db > 25
     assert field.done.startswith("fitted to ")
     assert drawn.method == "fit-random"
+
+
+def test_a_fit_of_values_that_are_not_finite_is_refused() -> None:
+    for wrong in (np.nan, np.inf):
+        image = picture((12, 12, 3), np.float32)
+        image[3, 4, 1] = wrong
+        with pytest.raises(InvalidArgument, match="finite"):
+            gsr.fit(image, steps=2, gaussians=20)
+
+
+def test_a_field_is_drawn_as_pixels_that_can_be_stored() -> None:
+    field = gsr.encode(picture((12, 12, 3)))
+    assert field.render(dtype="uint16").array.dtype == np.uint16
+    for wrong in ("int16", "bool", "float64"):
+        with pytest.raises(InvalidArgument, match="uint8, uint16, float32"):
+            field.render(dtype=wrong)
 
 
 # ---- measuring --------------------------------------------------------------------------------------------------

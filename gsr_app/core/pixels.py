@@ -23,6 +23,9 @@ Depth = Literal[8, 16, 32]
 
 _DEPTHS: dict[str, Depth] = {"uint8": 8, "uint16": 16, "float32": 32}
 DTYPES: dict[Depth, np.dtype[Any]] = {depth: np.dtype(name) for name, depth in _DEPTHS.items()}
+NAMES = tuple(_DEPTHS)
+"""Of the dtypes that a stored picture has."""
+
 _BT601 = 0.299, 0.587, 0.114
 _BLOCK_PIXELS = 1 << 17  # converted at once, so that the temporaries stay in the cache
 

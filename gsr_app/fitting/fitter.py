@@ -61,6 +61,8 @@ class Fitter:
         self.image = torch.as_tensor(image, dtype=torch.float32).contiguous().to(self.device)
         if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.numel() == 0:
             raise InvalidArgument(f"A fit takes an image [3, H, W], found {tuple(self.image.shape)}.")
+        if not bool(torch.isfinite(self.image).all()):
+            raise InvalidArgument("A fit takes an image of finite values, found some that are not.")
         options = options or FitOptions()
         if options.seconds is None and options.steps is None:
             options = replace(options, seconds=_DEFAULT_SECONDS)
