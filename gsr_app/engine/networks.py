@@ -47,19 +47,24 @@ def load(
 ) -> Generator[Progress, None, tuple[Loaded, bool]]:
     """The network of a method, and whether this call loaded it. Yields progress while weights are downloaded."""
     found = yield from _find(method, given)
-    share = 0.0 if method.strength is None else 1 - method.strength  # of the weights at strength 0
+    share = _share_of_plain(method)
     plain = (yield from _find(registry.method(method.blends_with), None)) if share else None
     arch = registry.architecture(method.arch)
-    blended_with = f"{share:.2f} {plain.id}" if plain else ""
+    blended_with = _name_blend(share, plain)
     key = (arch, f"{found.id} {blended_with}", str(device))
     with _lock:
         if key in _loaded:
             return _loaded[key], False
-        module = checkpoint.load_files(registry.build(method.arch), found.files)
-        if plain is not None:
-            _blend(module, checkpoint.load_files(registry.build(method.arch), plain.files), share)
+        module = _assemble(method, found, plain)
         _loaded[key] = Loaded(method, arch, prepare(module, arch, device), found.id, blended_with)
         return _loaded[key], True
+
+
+def obtain(method: Method, given: str | Path | None) -> tuple[nn.Module, str]:
+    """The network of a method in the form of its weight files, at its strength if it has one; and what names them."""
+    found, share = weights.obtain(method, given), _share_of_plain(method)
+    plain = weights.obtain(registry.method(method.blends_with)) if share else None
+    return _assemble(method, found, plain), f"{found.id} {_name_blend(share, plain)}".strip()
 
 
 def _find(method: Method, given: str | Path | None) -> Generator[Progress, None, Weights]:
@@ -67,6 +72,23 @@ def _find(method: Method, given: str | Path | None) -> Generator[Progress, None,
     if found is None:
         found = yield from _in_background(lambda report: weights.obtain(method, given, report))
     return found
+
+
+def _share_of_plain(method: Method) -> float:
+    """The share of the weights that the method has at strength 0."""
+    return 0.0 if method.strength is None else 1 - method.strength
+
+
+def _name_blend(share: float, plain: Weights | None) -> str:
+    return f"{share:.2f} {plain.id}" if plain else ""
+
+
+def _assemble(method: Method, found: Weights, plain: Weights | None) -> nn.Module:
+    module = checkpoint.load_files(registry.build(method.arch), found.files)
+    if plain is not None:
+        other = checkpoint.load_files(registry.build(method.arch), plain.files)
+        _blend(module, other, _share_of_plain(method))
+    return module
 
 
 def _blend(module: nn.Module, other: nn.Module, share: float) -> None:

@@ -205,7 +205,7 @@ class Session:
         """How to make a field, and the name it is kept under."""
         run = yield from self._run(method, array, scale, window, watch)
         belongs_to = scale if run.loaded.arch.scale_conditioned else "any scale"
-        options = f"{run.source_id} {run.loaded.weights_id} {self.tile} {self.dtype} {window} {belongs_to}"
+        options = f"{run.source_id} {run.loaded.id} {self.tile} {self.dtype} {window} {belongs_to}"
         return run, hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
 
     def _fits(self, run: NetworkRun, planes: Planes) -> bool:

@@ -9,22 +9,22 @@ from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.folders import ASSETS
 from gsr_app.harness.outputs import make_folder
-from gsr_app.models import checkpoint, registry, weights
+from gsr_app.models import registry
 from gsr_app.models.registry import Method
 
 
 def write_model(method: Method, folder: Path, given: str | None) -> None:
     """Write config, tensors and model card; with the shipped weights, also what their card names."""
+    from gsr_app.engine import networks
     from gsr_app.models.pretrained import Pretrained
 
-    network = registry.build(method.arch) if method.arch else None
-    if not isinstance(network, Pretrained):
+    if not (method.arch and isinstance(registry.build(method.arch), Pretrained)):
         raise InvalidArgument(
             f"{method.id} has no form for the Hub.", hint="Methods that have one: swift and swift-photo."
         )
-    found = weights.obtain(method, given)
+    network, weights_id = networks.obtain(method, given)
+    assert isinstance(network, Pretrained)
     make_folder(folder)
-    checkpoint.load_files(network, found.files)
     network.save_pretrained(folder)
     card = ASSETS / f"{method.id}.md"
     if given is None and card.is_file():
@@ -32,7 +32,7 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
         for path in (*ASSETS.glob(f"{method.arch}-*.csv"), *ASSETS.glob(f"{method.id}.webp")):
             shutil.copy(path, folder)
     else:
-        write_whole(folder / "README.md", _card_of_own(method, found.id))
+        write_whole(folder / "README.md", _card_of_own(method, weights_id))
 
 
 def _card_of_own(method: Method, weights_id: str) -> str:

@@ -23,8 +23,9 @@ from gsr_app import __version__
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.extras import needs_extra
+from gsr_app.engine import networks
 from gsr_app.harness.outputs import check_output
-from gsr_app.models import checkpoint, registry, weights
+from gsr_app.models import registry
 from gsr_app.models.registry import Architecture, Method
 from gsr_app.models.swift import Swift
 from gsr_app.ops.resize import cubic
@@ -111,9 +112,8 @@ def write_onnx(
         )
     arch = registry.architecture(method.arch)
     sizes = _check_sizes(arch, size)
-    found = weights.obtain(method, given)
-    network: Any = checkpoint.load_files(registry.build(method.arch), found.files)
-    network = network.fuse() if hasattr(network, "fuse") else network
+    module, weights_id = networks.obtain(method, given)
+    network: Any = module.fuse() if hasattr(module, "fuse") else module  # pyright: ignore[reportCallIssue]
     form = (SwiftEncoder if isinstance(network, Swift) else PixelNetwork)(network).eval().requires_grad_(False)
     exact = copy.deepcopy(form)
     if precision == "fp16":
@@ -127,7 +127,7 @@ def write_onnx(
         model,
         {
             "method": method.id,
-            "weights": found.id,
+            "weights": weights_id,
             "weights_licence": method.weights_licence,
             "gsr": __version__,
             "precision": precision,

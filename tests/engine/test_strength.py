@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,15 @@ def test_an_unchosen_strength_is_guessed_and_told(tmp_path: Path) -> None:
     assert np.array_equal(result.array, full.array)
     clean = api.upscale(scene(), 2, method="swift-photo", device="cpu")
     assert "strength 0" in clean.done
+
+
+def test_a_kept_field_is_of_the_weights_at_strength_zero_as_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GSR_WEIGHTS_DIR", str(tmp_path))
+    session, image = Session("cpu"), noisy(6.0)
+    before = session.upscale(image, method="swift-photo@0.5", scale=2).image
+    shutil.copy(ASSETS / "swift-photo.safetensors", tmp_path / "swift.safetensors")
+    after = session.upscale(image, method="swift-photo@0.5", scale=2).image
+    assert not np.array_equal(after, before)
+    assert np.array_equal(after, Session("cpu").upscale(image, method="swift-photo@0.5", scale=2).image)

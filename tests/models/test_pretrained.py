@@ -77,6 +77,18 @@ def test_the_exported_folder_holds_the_shipped_network_and_its_card(tmp_path: Pa
     assert {path.name for path in photo.iterdir()} == {*listed, "swift-photo.webp"}
 
 
+def test_a_network_at_a_strength_is_exported_at_that_strength(tmp_path: Path) -> None:
+    plain, photo = (load_file(ASSETS / f"{name}.safetensors") for name in ("swift", "swift-photo"))
+    for strength in (0, 0.25):
+        out = tmp_path / str(strength)
+        assert cli.main(["export", "--model", str(out), "--method", f"swift-photo@{strength}"]) == 0
+        found = load_file(out / "model.safetensors")
+        for name, values in plain.items():
+            torch.testing.assert_close(found[name], values + strength * (photo[name] - values), rtol=1e-6, atol=1e-7)
+        card = (out / "README.md").read_text()
+        assert re.search(rf"Weights swift-photo@{strength}@\w{{8}} {1 - strength:.2f} swift@\w{{8}} of", card)
+
+
 @pytest.mark.parametrize(("name", "licence"), [("swift", "cc-by-4.0"), ("quickstart", "other")])
 def test_the_cards_have_the_front_matter_of_the_hub(name: str, licence: str) -> None:
     front = (ASSETS / f"{name}.md").read_text(encoding="utf-8").split("---\n")[1]
