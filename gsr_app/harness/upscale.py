@@ -183,8 +183,10 @@ class FileUpscaler:
         except ImageError:
             found_size, meta = (0, 0), images.Metadata()
         present = weights.find(registry.method(self.method), self.arguments.weights)
-        wanted = {"method": self.method, "scale": str(scale), "weights": present.id if present else ""}
-        same = all(meta.text.get(key, value) == value for key, value in wanted.items() if value)
+        wanted = {"method": self.method, "scale": str(scale)}
+        same = all(meta.text.get(key, value) == value for key, value in wanted.items())
+        if present and "weights" in meta.text:  # by the hash alone: a strength that was guessed stands before it
+            same = same and meta.text["weights"].rpartition("@")[2] == present.id.rpartition("@")[2]
         if same and found_size == out and (meta.text or self.arguments.strip_metadata):
             if _is_made_of(meta.text, task.source):
                 return None

@@ -89,6 +89,14 @@ def test_the_same_settings_again_are_done_already(source: Path, capsys: pytest.C
     assert out.stat().st_mtime_ns == before
 
 
+def test_an_output_at_a_guessed_strength_is_done_already(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = source.parent / "out.png"
+    assert run(source, out, "--scale", "2", method="swift-photo") == 0
+    assert images.read_text(out)["weights"].startswith("swift-photo@0")
+    assert run(source, out, "--scale", "2", method="swift-photo") == 0
+    assert "is already done" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "method"), [(("--scale", "3"), "bicubic"), (("--scale", "2"), "lanczos3"), (("--scale", "2"), "swift")]
 )
