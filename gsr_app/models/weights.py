@@ -9,7 +9,7 @@ from pathlib import Path
 from gsr_app.core import settings
 from gsr_app.core.errors import WeightsError
 from gsr_app.core.folders import ASSETS, cache_folder
-from gsr_app.models.community.files import is_added, remove_added
+from gsr_app.models.community.files import is_added, model_file, remove_added
 from gsr_app.models.download import Report, digest_of, fetch, fits_catalogue
 from gsr_app.models.registry import Method, WeightFile, own_methods
 
@@ -179,4 +179,8 @@ def _identify(method: Method, paths: dict[str, Path]) -> Weights:
     digest = hashlib.sha256()
     for part, path in sorted(paths.items()):
         digest.update(part.encode() + digest_of(path).encode())
-    return Weights(paths, f"{method.id}@{digest.hexdigest()[:8]}" if paths else method.id)
+    if not paths and (file := model_file(method.id)):
+        digest.update(digest_of(file).encode())
+    elif not paths:
+        return Weights(paths, method.id)
+    return Weights(paths, f"{method.id}@{digest.hexdigest()[:8]}")

@@ -105,6 +105,18 @@ def test_what_was_measured_is_remembered(folder: Path, monkeypatch: pytest.Monke
     assert 2 * 16 * 4 <= first.bytes_per_pixel <= 20 * 16 * 4
 
 
+def test_a_result_names_the_bytes_of_the_file_that_made_it(folder: Path) -> None:
+    made: list[str] = []
+    state = dict(network("Compact").state_dict())
+    for factor in (1, 2, 1):
+        save_file({name: factor * values for name, values in state.items()}, folder / "a.safetensors")
+        made.append(Session("cpu").upscale(picture(20, 30), method="file:a", scale=2).weights_id)
+        found = weights.find(registry.method("file:a"))
+        assert found is not None
+        assert found.id == made[-1]
+    assert made[0] == made[2] != made[1]
+
+
 @pytest.mark.parametrize("change", [{"upscale": 1}, {"num_in_ch": 1, "num_out_ch": 1}])
 def test_networks_that_keep_the_size_and_grey_ones_run(folder: Path, change: dict[str, int]) -> None:
     torch.save(network("Compact", **change).state_dict(), folder / "a.pth")

@@ -29,9 +29,14 @@ def model_files() -> dict[str, Path]:
     return found
 
 
+def model_file(method_id: str) -> Path | None:
+    """The file that a method is; None if it is none of another author."""
+    return model_files().get(method_id) if method_id.startswith(PREFIX) else None
+
+
 def is_added(method_id: str) -> bool:
     """Whether a method is a file that was added in the app."""
-    path = model_files().get(method_id) if method_id.startswith(PREFIX) else None
+    path = model_file(method_id)
     return path is not None and path.parent == own_folder()
 
 
