@@ -45,8 +45,7 @@ def upscale_frames(
     if found.kind == "video":
         yield from _upscale_windows(session, frames, found, wanted, on_progress, cancel)
         return
-    if found.blends_with and found.strength is None:
-        method = registry.with_strength(found, 1).id  # a guess for each frame would flicker
+    method = with_fixed_strength(found).id
     # No frame comes twice, so fields are not cached. Loaded networks belong to the process, not to the session.
     uncached = session.without_cache()
     for frame in frames:
@@ -55,6 +54,11 @@ def upscale_frames(
             for warning in up.warnings:
                 on_warning(warning)
         yield up.image
+
+
+def with_fixed_strength(method: Method) -> Method:
+    """A method for all frames alike: a strength that is guessed for each would flicker."""
+    return registry.with_strength(method, 1) if method.blends_with and method.strength is None else method
 
 
 def _upscale_windows(
@@ -87,15 +91,17 @@ def _upscale_windows(
     for at, window in enumerate(sliding_windows(read())):
         picture = pictures.pop(at)
         if runner is None:
-            runner = TemporalRunner(_run(session.network_run(method, scale, watch), on_progress, cancel), picture.size)
+            runner = TemporalRunner(
+                run_steps(session.network_run(method, scale, watch), on_progress, cancel), picture.size
+            )
         sink = ArraySink(picture.layout, scale.output_size(picture.size), watch)
-        _run(runner.draw(window, sink.put_color), on_progress, cancel)
+        run_steps(runner.draw(window, sink.put_color), on_progress, cancel)
         if picture.alpha is not None:
-            _run(runners.resize(picture.alpha, "bicubic", scale, watch, sink.put_alpha), None, cancel)
+            run_steps(runners.resize(picture.alpha, "bicubic", scale, watch, sink.put_alpha), None, cancel)
         yield sink.array
 
 
-def _run(
+def run_steps(
     steps: Steps[_Result], report: Callable[[Progress], None] | None, cancel: Callable[[], bool] | None
 ) -> _Result:
     """Run steps to their end and report each."""

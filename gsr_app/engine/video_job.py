@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from gsr_app import __version__
+from gsr_app.core.changes import state_of_files
 from gsr_app.core.errors import Cancelled, InvalidArgument, VideoError
 from gsr_app.core.types import Progress, Scale
-from gsr_app.engine import temporal
-from gsr_app.engine.frames import upscale_frames
+from gsr_app.engine import networks, temporal
+from gsr_app.engine.frames import run_steps, upscale_frames, with_fixed_strength
 from gsr_app.engine.metrics import VideoScorer
 from gsr_app.engine.protocols import PROTOCOLS, check_pair_size, make_pair
+from gsr_app.engine.runners import Steps
 from gsr_app.engine.session import Session, warnings_for
 from gsr_app.io import video
 from gsr_app.io.formats import check_pixels
@@ -113,8 +115,10 @@ def upscale_video(
     tracks, notes = _tracks(job, info, plan)
     warned = dict.fromkeys(warnings_for(registry.method(job.method), scale))
     stopped = cancel or (lambda: False)
-    description = _description(job, reader, scale, session, plan)
+    weights_id = run_steps(_name_weights(session, job), on_progress, cancel)
+    description = _description(job, reader, scale, weights_id, plan)
     with ResumableOutput(job.target, plan, info, description, restart=job.restart) as output:
+        output.check_pictures(reader.files, overwrite=job.overwrite)
         resumed = len(output.times)
         rate = _Rate(job, reader, output.times, started)
         scorer = VideoScorer()
@@ -290,18 +294,22 @@ class _Rate:
 # ---- ends and interruptions -------------------------------------------------------------------------------------
 
 
-def _description(job: VideoJob, reader: Reader, scale: Scale, session: Session, plan: Plan) -> dict[str, object]:
+def _name_weights(session: Session, job: VideoJob) -> Steps[str]:
+    """What names the bytes of the weights, which are fetched if need be."""
+    method = registry.method(job.method)
+    if method.kind == "resize":
+        return ""
+    loaded, _ = yield from networks.load(with_fixed_strength(method), session.device, session.weights)
+    return loaded.id
+
+
+def _description(job: VideoJob, reader: Reader, scale: Scale, weights_id: str, plan: Plan) -> dict[str, object]:
     """Everything that decides the pixels: parts of another description are not continued."""
-    try:
-        stat = job.source.stat()
-        source = [str(job.source.resolve()), stat.st_size, stat.st_mtime_ns]
-    except OSError:
-        source = [str(job.source)]
     return {
         "version": __version__,
-        "source": source,
+        "source": [str(job.source.resolve()), state_of_files(reader.files)],
         "method": job.method,
-        "weights": str(session.weights or ""),
+        "weights": weights_id,
         "scale": str(scale),
         "start": str(job.start_s),
         "end": str(job.end_s),
@@ -322,6 +330,8 @@ def _keep_part(output: ResumableOutput, job: VideoJob, tracks: tuple[int, ...]) 
     if not (job.keep_part and times) or output.plan.container == "frames":
         return goes_on
     target = job.target.with_name(f"{job.target.stem}.part{job.target.suffix}")
+    if target.exists() and job.source.exists() and target.samefile(job.source):
+        return f"{target.name} is the input itself, so it was not written. {goes_on}"
     output.finish(
         target, tracks=tracks, trimmed=job.start_s is not None, end_s=_end_of(times, output.plan),
         overwrite=True, comment="",

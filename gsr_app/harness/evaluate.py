@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import statistics
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsr_app.core.changes import state_of_files
 from gsr_app.core.errors import GsrError, ImageError, InvalidArgument, InvalidScale, WeightsError
 from gsr_app.core.types import Scale
 from gsr_app.harness.dataset import Clip, Picture, list_clips, list_pictures
@@ -233,7 +233,8 @@ def evaluate(
     make_folder(out)
     journal = Journal(out / f"journal_{journal_name(settings)}.jsonl")
     used = {method: _find_weights(method, settings) for method in {job.row.method for job in jobs}}
-    sources = {source: _id_of(source) for source in {job.source for job in jobs}}
+    # Another dataset may have the same names.
+    sources = {source: state_of_files(_files_of(source)) for source in {job.source for job in jobs}}
 
     def is_known(job: Job, row: Row | None) -> bool:
         if row is None or row.error or row.source != sources[job.source]:
@@ -259,16 +260,8 @@ def _find_weights(method: str, settings: Settings) -> str:
     return ""
 
 
-def _id_of(source: Picture | Clip) -> str:
-    """Changes when a file of a job is written to or replaced: another dataset may have the same names."""
-    files = source.frames if isinstance(source, Clip) else (source.reference, *([source.lr] if source.lr else ()))
-    digest = hashlib.blake2b(digest_size=8)
-    for path in files:
-        digest.update(path.name.encode(errors="surrogateescape"))
-        with suppress(OSError):  # reported where it is read
-            about = path.stat()
-            digest.update(b"%d %d" % (about.st_size, about.st_mtime_ns))
-    return digest.hexdigest()
+def _files_of(source: Picture | Clip) -> tuple[Path, ...]:
+    return source.frames if isinstance(source, Clip) else (source.reference, *([source.lr] if source.lr else ()))
 
 
 def journal_name(settings: Settings) -> str:

@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     job = _read_job(arguments, method, target)
     if target.is_file() and not arguments.overwrite:
         _check_maker(job)
-        print(f"{target} is already done. Make it again with --overwrite.")
+        done, hint = "already done", "Make it again with --overwrite."
+        told = {"input": str(job.source), "output": str(target), "method": method, "done": done, "hint": hint}
+        print(json.dumps(told, indent=2) if arguments.json else f"{target} is {done}. {hint}")
         return 0
     make_folder(target.parent)
     line = ProgressLine(100)

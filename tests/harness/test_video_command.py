@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 av = pytest.importorskip("av")
 
@@ -21,6 +22,8 @@ from gsr_app.engine import video_job  # noqa: E402
 from gsr_app.engine.session import Session  # noqa: E402
 from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep, upscale_video  # noqa: E402
 from gsr_app.harness.cli import main  # noqa: E402
+from gsr_app.io.images import Picture, write_image  # noqa: E402
+from gsr_app.models import build  # noqa: E402
 from tests import clips  # noqa: E402
 from tests.processes import start_python  # noqa: E402
 
@@ -174,7 +177,12 @@ def test_a_temporal_network_gets_its_neighbours_again_after_a_kill(
             around = [seen[min(max(place + step, 0), len(seen) - 1)] for step in range(-3, 4)]
             yield np.mean(around, 0, dtype=np.float32)
 
+    def no_weights(*_: object) -> Iterator[Any]:
+        yield from ()
+        return ""
+
     monkeypatch.setattr(video_job, "upscale_frames", windows)
+    monkeypatch.setattr(video_job, "_name_weights", no_weights)
     source = clips.write_clip(tmp_path / "in.mp4", count=24, audio=None)
 
     def job(name: str) -> VideoJob:
@@ -225,6 +233,71 @@ def test_parts_of_other_settings_are_not_continued(tmp_path: Path) -> None:
         finish(job_for(source, target, scale=3.0))
     saved, _ = finish(job_for(source, target, scale=3.0, restart=True))
     assert (saved.resumed, saved.size) == (0, (144, 192))
+
+
+def stop_after(job: VideoJob, count: int, session: Session | None = None) -> None:
+    steps = upscale_video(session or Session(device="cpu"), job, part_pictures=(2, 2))
+    for _ in range(count):
+        next(steps)
+    steps.close()
+
+
+def write_frames(folder: Path, level: int, count: int = 6) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        picture = Picture(np.full((24, 32, 3), level, np.uint8))
+        write_image(folder / f"{number:05d}.png", picture, overwrite=True)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["", "%05d.png", "*.png"])
+def test_parts_of_pictures_that_have_changed_are_not_continued(tmp_path: Path, form: str) -> None:
+    source = write_frames(tmp_path / "in", 40)
+    job = job_for(source / form, tmp_path / "out.mkv", codec="ffv1")
+    stop_after(job, 5)
+    for path, other in zip(
+        sorted(source.iterdir()), sorted(write_frames(tmp_path / "new", 200).iterdir()), strict=True
+    ):
+        path.write_bytes(other.read_bytes())
+    with pytest.raises(VideoError, match=r"another run \(source differ\)"):
+        finish(job)
+    saved, _ = finish(job_for(source / form, tmp_path / "out.mkv", codec="ffv1", restart=True))
+    assert (saved.resumed, saved.pictures) == (0, 6)
+
+
+def test_parts_by_other_weights_of_the_same_name_are_not_continued(tmp_path: Path) -> None:
+    job = VideoJob(write_frames(tmp_path / "in", 90), tmp_path / "out.mkv", "rt4ksr-x2", lambda _: Scale(2, 2))
+    session = Session(device="cpu", weights=tmp_path / "best.safetensors")
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_file(build("rt4ksr-x2").state_dict(), tmp_path / "best.safetensors")
+        if seed == 1:
+            stop_after(job, 5, session)
+            continue
+        with pytest.raises(VideoError, match=r"another run \(weights differ\)"):
+            list(upscale_video(session, job))
+
+
+def test_a_playable_part_never_takes_the_place_of_the_input(tmp_path: Path) -> None:
+    source, made = clips.write_clip(tmp_path / "out.part.mp4", count=12, audio=None), list[VideoStep]()
+    before, job = source.read_bytes(), job_for(source, tmp_path / "out.mp4", keep_part=True)
+    with pytest.raises(Cancelled) as caught:
+        made.extend(upscale_video(Session(device="cpu"), job, cancel=lambda: len(made) > 4))
+    assert "is the input itself" in caught.value.hint
+    assert source.read_bytes() == before
+
+
+def test_pictures_that_are_there_are_refused_before_any_work_and_those_of_the_input_always(tmp_path: Path) -> None:
+    source = write_frames(tmp_path / "in", 40)
+    assert video(source, "-o", tmp_path / "out", "--scale", "1") == 0
+    with pytest.raises(VideoError, match=r"out already has a 000001\.png"):
+        next(upscale_video(Session(device="cpu"), job_for(source, tmp_path / "out")))
+    made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for target in (tmp_path / "out", tmp_path / "out" / "%06d.png", tmp_path / "out" / "more%d.png"):
+        with pytest.raises(VideoError, match="in out are the input itself"):
+            finish(job_for(tmp_path / "out", target, overwrite=True))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == made
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def test_a_part_without_pictures_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -361,6 +434,8 @@ def test_an_output_that_is_there_is_done_or_an_error_by_what_made_it(
     before = target.read_bytes()
     assert video(source, "-o", target, "--scale", "1.5") == 0
     assert "already done" in capsys.readouterr().out
+    assert video(source, "-o", target, "--scale", "1.5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["done"] == "already done"
     for words in (("--scale", "2"), ("--scale", "1.5", "--start", "0.1")):
         assert video(source, "-o", target, *words) == 1
         assert "exists already, made by bilinear, x1.5." in capsys.readouterr().err

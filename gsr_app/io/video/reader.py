@@ -95,6 +95,11 @@ class VideoReader:
             self.info = _read_info(self.path, container, stream)
         check_pixels(printable(self.path.name), *self.info.size, "whole")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read."""
+        return (self.path,)
+
     def frames(
         self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
     ) -> Generator[VideoFrame, None, None]:

@@ -22,7 +22,7 @@ from gsr_app.core.errors import VideoError, printable
 from gsr_app.io.video.gif import write_gif
 from gsr_app.io.video.mux import Part, assemble
 from gsr_app.io.video.reader import VideoInfo
-from gsr_app.io.video.sequence import write_times
+from gsr_app.io.video.sequence import TIMES, write_times
 from gsr_app.io.video.writer import PartWriter, Plan, write_picture
 
 _FIRST_NUMBER = 1
@@ -36,8 +36,8 @@ class ResumableOutput:
         self.target = target
         self.plan = plan
         self.info = info
-        place = target.parent if "%" in target.name else target
-        self.folder = place.with_name(f"{place.name}.parts")
+        self._place = _folder_of(target)
+        self.folder = self._place.with_name(f"{self._place.name}.parts")
         self._job = json.loads(json.dumps(dict(job)))
         self._restart = restart
         self._parts: list[Part] = []
@@ -107,6 +107,20 @@ class ResumableOutput:
         else:
             self.clear()
 
+    def check_pictures(self, sources: Sequence[Path], *, overwrite: bool) -> None:
+        """Refuse pictures that would take the place of others, before any work; those of the input in any case."""
+        folder = self._place
+        if self.plan.container != "frames" or not folder.is_dir():
+            return
+        own = {TIMES, *(self._picture_name(_FIRST_NUMBER + number) for number in range(len(sources)))}
+        if any(one.name in own and one.is_file() and one.parent.samefile(folder) for one in sources):
+            raise VideoError(
+                f"The pictures in {printable(folder.name)} are the input itself.", hint="Choose another folder."
+            )
+        clash = next((name for name in (self._picture_name(_FIRST_NUMBER), TIMES) if (folder / name).exists()), None)
+        if clash is not None and not overwrite and not self.times:
+            raise _there_already(folder, clash)
+
     # ---- adding pictures ----------------------------------------------------------------------------------------
 
     @property
@@ -168,14 +182,14 @@ class ResumableOutput:
             )  # fmt: skip
 
     def _move_pictures(self, target: Path, times: list[Fraction], overwrite: bool) -> None:
-        folder = target.parent if "%" in target.name else target
+        folder = _folder_of(target)
         write_times(self._picture_folder, times)
         if not folder.exists():
             os.rename(self._picture_folder, folder)
             return
         clash = next((path.name for path in self._picture_folder.iterdir() if (folder / path.name).exists()), None)
         if clash is not None and not overwrite:
-            raise VideoError(f"{printable(folder.name)} already has a {clash}.", hint="Allow it with --overwrite.")
+            raise _there_already(folder, clash)
         for path in sorted(self._picture_folder.iterdir()):
             os.replace(path, folder / path.name)
 
@@ -197,6 +211,15 @@ class ResumableOutput:
         if "%" in self.target.name:
             return self.target.name % number
         return f"{number:06}{self.plan.suffix}"
+
+
+def _folder_of(target: Path) -> Path:
+    """Where the pictures go; of other results, the result itself."""
+    return target.parent if "%" in target.name else target
+
+
+def _there_already(folder: Path, name: str) -> VideoError:
+    return VideoError(f"{printable(folder.name)} already has a {name}.", hint="Allow it with --overwrite.")
 
 
 def _read_journal(path: Path) -> Times:

@@ -72,6 +72,11 @@ class SequenceReader:
             kind="frames",
         )
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read: the pictures and their times."""
+        return (*self._files, self._files[0].parent / TIMES)
+
     def frames(
         self, start_s: Fraction | None = None, end_s: Fraction | None = None, after: int | None = None
     ) -> Generator[VideoFrame, None, None]:
