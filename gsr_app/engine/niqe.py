@@ -36,11 +36,11 @@ class PristineModel:
 def niqe(y: Tensor, model: PristineModel) -> float:
     """The score of a luma picture `[H, W]` in 0..255 (float64 or uint8 values); lower is better."""
     features = extract_features(y)
-    features = features[~np.isnan(features).any(1)]
-    if len(features) < 2:
+    textured = features[~np.isnan(features).any(1)]
+    if len(textured) < 2:
         raise InvalidArgument("NIQE needs at least two textured blocks; this picture is flat or too small.")
-    mean = features.mean(0)
-    covariance = np.cov(features, rowvar=False)
+    mean = np.nanmean(features, axis=0)  # as the authors' program: what a flat block has of features counts
+    covariance = np.cov(textured, rowvar=False)
     difference = model.mean - mean
     pooled = np.linalg.pinv((model.covariance + covariance) / 2)
     return float(np.sqrt(difference @ pooled @ difference))
@@ -108,8 +108,7 @@ def _fit_asymmetric_gaussian(values: NDArray[np.float64]) -> tuple[float, float,
         ratio = left / right
         moment = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
         target = moment * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    if not np.isfinite(target):
-        return np.nan, np.nan, np.nan
+    # Where nothing is to be fitted, the least shape, as in the authors' program; the scales are not numbers there.
     shape = float(_SHAPES[np.argmin((_MOMENT_RATIOS - target) ** 2)])
     spread = np.sqrt(_gamma(1 / shape) / _gamma(3 / shape))
     return shape, float(left * spread), float(right * spread)

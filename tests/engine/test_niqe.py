@@ -50,6 +50,23 @@ def test_the_score_is_the_mahalanobis_distance_between_the_two_models() -> None:
     assert niqe.niqe(picture, model) == pytest.approx(expected, rel=1e-6)
 
 
+def test_flat_blocks_count_as_in_the_program_of_the_authors() -> None:
+    """There a flat block has the least shape, 0.2, and no other feature; means leave out what is not a number."""
+    picture = torch.from_numpy(np.random.default_rng(4).normal(128, 30, (288, 480)).clip(0, 255))
+    picture[:, :180] = 255
+    features = niqe.extract_features(picture)
+    flat, textured = features[:3], features[3:]  # the blocks of the first column, whose neighbours are flat as well
+    shapes = [scale + at for scale in (0, 18) for at in (0, 2, 6, 10, 14)]
+    assert np.array_equal(np.isnan(flat).all(0), [column not in shapes for column in range(36)])
+    assert (flat[:, shapes] == 0.2).all()
+    assert np.isfinite(textured).all()
+    mean = textured.mean(0)
+    mean[shapes] = (textured[:, shapes].sum(0) + 3 * 0.2) / 15
+    model = niqe.PristineModel(np.zeros(36), np.eye(36))
+    expected = math.sqrt(mean @ np.linalg.solve((np.eye(36) + np.cov(textured, rowvar=False)) / 2, mean))
+    assert niqe.niqe(picture, model) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(("size", "says"), [((95, 200), "at least 96x96"), ((192, 192), "flat or too small")])
 def test_pictures_without_enough_texture_are_refused(size: tuple[int, int], says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
