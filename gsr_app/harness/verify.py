@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import GsrError, InvalidArgument
-from gsr_app.core.types import Progress
+from gsr_app.core.types import Progress, Scale
 from gsr_app.engine.verification import Check, verify
 from gsr_app.harness.evaluate import PROTOCOL_NAMES, Settings, evaluate
 from gsr_app.models import registry, weights
@@ -63,9 +63,14 @@ def _verify(method: Method, given: str | None, folders: list[Path]) -> list[Chec
 
     try:
         checks = verify(method, given, report)
-        return checks + [check for folder in folders for check in compare_scores(method, folder, given)]
     except GsrError as error:
         return [Check("weights", "failed", f"{error} {error.hint}".strip())]
+    for folder in folders:
+        try:
+            checks += compare_scores(method, folder, given)
+        except GsrError as error:  # of the folder
+            checks.append(Check("score", "failed", f"{error} {error.hint}".strip()))
+    return checks
 
 
 def compare_scores(method: Method, folder: Path, given: str | None = None) -> list[Check]:
@@ -77,8 +82,10 @@ def compare_scores(method: Method, folder: Path, given: str | None = None) -> li
     checks: list[Check] = []
     settings = Settings(protocol, weights=given or "")
     for score in published:
+        scale = Scale(float(score["scale"]), float(score.get("scale_x", score["scale"])))
         with tempfile.TemporaryDirectory() as out:
-            rows = evaluate([folder], [method.id], [float(score["scale"])], settings, Path(out))
+            # SAVSR's tables are of clips.
+            rows = evaluate([folder], [method.id], [scale], settings, Path(out), clips=protocol == "savsr")
         if problem := next((row.error for row in rows if row.error), ""):
             checks.append(Check("score", "failed", problem))
             continue
@@ -86,9 +93,7 @@ def compare_scores(method: Method, folder: Path, given: str | None = None) -> li
             if name in score:
                 mean = sum(float(getattr(row, name)) for row in rows) / len(rows)
                 close = abs(mean - float(score[name])) <= _LARGEST_DIFFERENCE_DB
-                text = (
-                    f"{folder.name} x{score['scale']} {label} {mean:.2f} dB, published {score[name]:.2f} ({protocol})"
-                )
+                text = f"{folder.name} x{scale} {label} {mean:.2f} dB, published {score[name]:.2f} ({protocol})"
                 checks.append(Check("score", "passed" if close else "failed", text))
     return checks
 

@@ -7,12 +7,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gsr_app.core.types import Scale
 from gsr_app.engine import verification
 from gsr_app.engine.verification import Check, stored_outputs, verify
 from gsr_app.harness import cli
-from gsr_app.harness.verify import compare_scores
+from gsr_app.harness.evaluate import Settings, evaluate
+from gsr_app.harness.verify import _verify, compare_scores
+from gsr_app.io.images import Picture, write_image
 from gsr_app.models import registry
 from gsr_app.models.checkpoint import load_files
 from tests import set5
@@ -65,6 +69,32 @@ def test_scores_are_compared_with_those_that_are_published_for_a_set_of_that_nam
         assert score.text == f"set5_small x4 PSNR-Y {expected:.2f} dB, published {published:.2f} (basicsr)"
     (other,) = compare_scores(registry.method("span-x4"), tmp_path, str(given))
     assert other == Check("score", "unknown", f"no scores are published for {tmp_path.name}")
+
+
+def test_scores_of_clips_are_compared_at_the_scale_of_each_axis(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for name in ("0.png", "1.png"):
+        (tmp_path / "Vid4" / "walk").mkdir(parents=True, exist_ok=True)
+        image = Picture(noise.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        write_image(tmp_path / "Vid4" / "walk" / name, image)
+    scales = [Scale(1.5, 2), Scale(2, 2)]
+    rows = evaluate([tmp_path / "Vid4"], ["bicubic"], scales, Settings("savsr"), tmp_path / "out", clips=True)
+    expected = {(row.scale, row.scale_x or row.scale): row.psnr_y for row in rows}
+    published = tuple(
+        {"dataset": "Vid4", "scale": one.y, "scale_x": one.x, "psnr_y": float(expected[one.y, one.x] or 0)}
+        for one in scales
+    )
+    method = replace(registry.method("bicubic"), convention="savsr", published=published)
+    checks = compare_scores(method, tmp_path / "Vid4")
+    assert [check.outcome for check in checks] == ["passed", "passed"]
+    assert checks[0].text.startswith("Vid4 x1.5x2 PSNR-Y")
+    # A folder without clips is no fault of the weights.
+    (tmp_path / "UDM10").mkdir()
+    (no_score,) = _verify(
+        replace(method, published=({**published[0], "dataset": "UDM10"},)), None, [tmp_path / "UDM10"]
+    )[1:]
+    assert (no_score.name, no_score.outcome) == ("score", "failed")
+    assert "holds no clips" in no_score.text
 
 
 def test_the_command_tells_each_check_and_fails_if_one_failed(
