@@ -7,12 +7,16 @@ are returned as they finish, exactly one per job, even if a worker process dies.
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal, TypeVar
 
 from gsr_app.core.errors import GsrError, InvalidArgument
@@ -64,14 +68,19 @@ def _run_in_processes(
     attempts = [0] * len(jobs)
     while waiting:
         # Spawned, not forked: a forked child inherits torch's locked thread pool.
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_Interrupts.take_over
+        )
+        work = functools.partial(_Interrupts.work, worker)
         running: dict[Future[Result], int] = {}
         try:
             while waiting or running:
                 # A job that was running when a process died is run alone: if a process dies again, it is the cause.
                 while waiting and len(running) < (1 if attempts[waiting[-1]] else 2 * workers):
                     index = waiting[-1]
-                    running[pool.submit(worker, jobs[index])] = index  # fails where a process has died just now
+                    with _Interrupts.held_back():  # it starts processes
+                        future = pool.submit(work, jobs[index])  # fails where a process has died just now
+                    running[future] = index
                     attempts[index] += 1
                     waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -85,6 +94,43 @@ def _run_in_processes(
                     yield jobs[index], WorkerDied(f"The worker process died {attempts[index]} times on this job.")
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Interrupts:
+    """Ctrl-C reaches all processes. It ends a worker's job, and a worker that starts or waits without a word."""
+
+    _works = False
+
+    @staticmethod
+    @contextmanager
+    def held_back() -> Generator[None]:
+        """What is started in this block gets no interrupt before `take_over`."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    @classmethod
+    def take_over(cls) -> None:
+        signal.signal(signal.SIGINT, cls._end)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    @classmethod
+    def _end(cls, _signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt if cls._works else SystemExit(130)
+
+    @classmethod
+    def work(cls, worker: Callable[[Job], Result], job: Job) -> Result:
+        cls._works = True
+        try:
+            return worker(job)
+        finally:
+            cls._works = False
 
 
 def _run_on_ray(

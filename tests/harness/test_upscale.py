@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +251,32 @@ def test_an_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
     assert all(name.endswith("_bicubic_x2.png") and not name.startswith(".") for name in names(tmp_path / "out"))
     for path in (tmp_path / "out").iterdir():
         assert images.read_image(path).size == (120, 120)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_workers_that_are_interrupted_end_without_a_word(tmp_path: Path) -> None:
+    for number in range(60):
+        save(tmp_path / "in" / f"{number}.png", 60, 60, seed=number)
+    words = [sys.executable, "-m", "gsr_app", "upscale", "in", "-o", "out", "--workers", "2", "--method", "swift"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    for ends_at in ("start", "work"):
+        program = subprocess.Popen(
+            words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        assert program.stdout is not None
+        if ends_at == "work":
+            program.stdout.readline()
+        else:  # the folder is made before the workers are started
+            while not (tmp_path / "out").is_dir():
+                time.sleep(0.01)
+            time.sleep(1)
+        os.killpg(program.pid, signal.SIGINT)
+        said, complained = program.communicate(timeout=120)
+        assert (program.returncode, complained) == (130, ""), said
+        assert "stopped: " in said
+        assert not list((tmp_path / "out").glob(".gsr-*"))
 
 
 def test_a_name_of_a_file_is_no_folder_for_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
