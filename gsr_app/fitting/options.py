@@ -39,6 +39,8 @@ class FitOptions:
             raise UnknownName(self.optimizer, ("adam", "adan"), what="Optimizer", where="the list of optimizers")
         if self.gaussians is not None and not 1 <= self.gaussians <= MOST_GAUSSIANS:
             raise InvalidArgument(f"A fit takes 1 to {MOST_GAUSSIANS:,} Gaussians, found {self.gaussians}.")
+        if not -(1 << 63) <= self.seed < 1 << 64:  # what torch takes
+            raise InvalidArgument(f"seed must be a number of 64 bits, found {self.seed}.")
         for name, value in (("seconds", self.seconds), ("steps", self.steps), ("target_psnr", self.target_psnr)):
             if value is not None and not 0 < value < 1e9:
                 raise InvalidArgument(f"{name} must be greater than 0, found {value}.")

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.types import Scale
 from gsr_app.harness import bench_record
 from gsr_app.harness.bench_record import Measure
+from gsr_app.models import registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     height, width = bench_record.read_size(size)
     scale = Scale.parse(arguments.scale)
     methods = [one for one in arguments.methods.split(",") if one] or ["bicubic", default_method()]
+    for method in methods:
+        registry.method(method)  # an unknown name is refused before any work
+    if repeats < 1:
+        raise InvalidArgument(f"--repeats must be at least 1, found {repeats}.")
     picture = (np.random.default_rng(0).random((height, width, 3)) * 255).astype(np.uint8)
     conditions = bench_record.read_conditions(arguments.device)
     measures: list[Measure] = []

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from gsr_app.core import settings
-from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownName, nearest
+from gsr_app.core.errors import GsrError, InvalidArgument, InvalidScale, UnknownName, first_line, nearest
 
 # command: (module, what it does)
 COMMANDS = {
@@ -62,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     module_name, summary = COMMANDS[command]
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"gsr {command}", description=summary[0].upper() + summary[1:] + ".")
-    module.add_arguments(parser)
     try:
+        module = importlib.import_module(module_name)
+        parser = argparse.ArgumentParser(prog=f"gsr {command}", description=summary[0].upper() + summary[1:] + ".")
+        module.add_arguments(parser)
         parsed = parser.parse_args(words[1:])
         settings.check()
         return int(module.run(parsed))
@@ -80,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `gsr models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:  # numpy's says for what
+        print_error(GsrError(f"Out of memory: {first_line(error)}.", hint="Choose a smaller size, or free memory."))
+        return 1
     except OSError as error:  # a full disk, a read-only folder: the text of the system, and which file
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         print_error(GsrError(f"{what}.", hint="Check the path, its permissions and the room on the disk."))

@@ -15,6 +15,7 @@ from gsr_app.harness.outputs import check_output
 from gsr_app.harness.sessions import use_model_file
 from gsr_app.harness.tally import format_tally, tally_votes
 from gsr_app.io.formats import readable_suffixes
+from gsr_app.models.community.files import PREFIX
 from gsr_app.models.registry import Method, catalogue
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareJob, CompareRequest
@@ -116,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
     regions = [read_region(text) for text in arguments.region]
     ids = _ids(arguments.methods if arguments.methods is not None else _METHODS if arguments.images else "")
     ids += tuple(use_model_file(path) for path in arguments.model)
+    if twice := next((one for one in ids if ids.count(one) > 1 and one.startswith(PREFIX)), None):
+        raise InvalidArgument(f"Two model files would both be {twice}.", hint="Give one of them another name.")
     carried = ids if arguments.carry == "all" else _ids(arguments.carry)
     if unknown := set(carried) - set(ids):
         raise UnknownName(min(unknown), ids, what="Method", where="--methods, and --carry names it")

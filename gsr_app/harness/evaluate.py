@@ -292,6 +292,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     methods = _split(args.methods)
+    if not methods:
+        raise InvalidArgument("--methods names none.", hint="List them with: gsr models")
     for method in methods:
         registry.method(method)  # an unknown name is refused before hours of work
     protocol = args.protocol or ("savsr" if args.video else "basicsr")

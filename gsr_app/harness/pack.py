@@ -44,10 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
+    from gsr_app.harness.outputs import check_output
     from gsr_app.training.data import find_pictures, load_pictures, shrink_all
-    from gsr_app.training.pack import write_pack
+    from gsr_app.training.pack import ENDING, write_pack
     from gsr_app.training.teach import Pool, load_teachers, teach
 
+    check_output(args.out, ENDING)
+    for name, value, least in (("--threads", args.threads, 1), ("--held-out", args.held_out, 0)):
+        if value is not None and value < least:
+            raise InvalidArgument(f"{name} must be at least {least}, found {value}.")
+    if args.most_mb is not None and not args.most_mb > 0:
+        raise InvalidArgument(f"--most-mb must be greater than 0, found {args.most_mb:g}.")
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.files and (args.teacher or args.most_mb):

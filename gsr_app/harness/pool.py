@@ -46,8 +46,7 @@ def run_jobs(
     worker: Callable[[Job], Result], jobs: Sequence[Job], *, engine: EngineName = "local", workers: int = 1
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
     """Each job with its result, in the order in which they finish."""
-    if workers < 1:
-        raise InvalidArgument(f"workers must be at least 1, found {workers}.")
+    _check(workers)
     if engine == "ray":
         yield from _run_on_ray(worker, jobs, workers)
     elif workers == 1 or len(jobs) <= 1:
@@ -58,7 +57,13 @@ def run_jobs(
 
 def threads_per_worker(workers: int) -> int:
     """The number of threads for each of several workers."""
+    _check(workers)
     return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _check(workers: int) -> None:
+    if workers < 1:
+        raise InvalidArgument(f"workers must be at least 1, found {workers}.")
 
 
 def _run_in_processes(

@@ -163,9 +163,10 @@ def _read(path: Path) -> dict[str, Any]:
                 raise ValueError
             if not all(isinstance(name, str) for name in (vote.get("names") or {}).values()):
                 raise ValueError
+            hash((data.get("report"), vote.get("page")))
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidArgument(f"{path} does not hold votes.", hint="Export them from a report in blind mode.") from None
     return data
 

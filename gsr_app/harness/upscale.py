@@ -20,6 +20,7 @@ from gsr_app.core.errors import (
     ImageError,
     InvalidArgument,
     SizeOutOfReach,
+    first_line,
     printable,
 )
 from gsr_app.core.types import Scale
@@ -229,6 +230,9 @@ def _failed(task: Task, error: Exception) -> Outcome:
         name = printable(Path(os.fsdecode(error.filename or task.target)).name)
         hint = "Give a shorter name with -o." if error.errno == errno.ENAMETOOLONG else "Check the path and the disk."
         return Outcome(task, "failed", f"{name}: {error.strerror}.", hint)
+    if isinstance(error, MemoryError):
+        what = f"Out of memory: {first_line(error)}."
+        return Outcome(task, "failed", what, "Choose a smaller size, or free some memory.")
     return Outcome(task, "failed", f"{type(error).__name__}: {error}", "This is a defect of gsr, please report it.")
 
 

@@ -12,10 +12,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from gsr_app import __version__
+from gsr_app import __version__, api
+from gsr_app.engine.session import Session
 from gsr_app.harness import cli, completion
+from gsr_app.io.images import Picture, write_image
 from gsr_app.models.registry import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +100,49 @@ def test_what_the_system_refuses_is_one_line_and_names_the_file(
     said = capsys.readouterr().err
     assert "gone.md: No such file or directory" in said
     assert "Traceback" not in said
+
+
+WRONG = [
+    (["upscale", "a.png", "-o", "out", "--workers", "0"], "workers must be at least 1"),
+    (["eval", ".", "--methods", "bicubic", "--out", "out", "--workers", "0"], "workers must be at least 1"),
+    (["eval", ".", "--methods", ",", "--out", "out"], "--methods names none"),
+    (["fit", "a.png", "--steps", "1", "--seed", str(1 << 64)], "seed must be a number of 64 bits"),
+    (["pack", ".", "a.png"], "must end in .pack"),
+    (["pack", ".", "a.pack", "--threads", "-3"], "--threads must be at least 1"),
+    (["pack", ".", "a.pack", "--held-out", "-1"], "--held-out must be at least 0"),
+    (["pack", ".", "a.pack", "--most-mb", "-1"], "--most-mb must be greater than 0"),
+    (["bench", "end-to-end", "--repeats", "0"], "--repeats must be at least 1"),
+    (["bench", "end-to-end", "--methods", "bicubik"], "Did you mean 'bicubic'?"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), WRONG)
+def test_a_wrong_value_is_one_line_and_changes_nothing(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image("a.png", Picture(np.zeros((8, 8), np.uint8)))
+    before = Path("a.png").read_bytes()
+    assert cli.main(words) == 2
+    assert says in capsys.readouterr().err
+    assert Path("a.png").read_bytes() == before
+
+
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lack(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 27.9 GiB")
+
+    monkeypatch.setattr(api, "load", lack)
+    assert cli.main(["render", "a.gsr", "-o", str(tmp_path / "a.png")]) == 1
+    assert capsys.readouterr().err.startswith("gsr: Out of memory: Unable to allocate 27.9 GiB.\n")
+    write_image(tmp_path / "b.png", Picture(np.zeros((8, 8), np.uint8)))
+    monkeypatch.setattr(Session, "stream", lack)
+    assert cli.main(["upscale", str(tmp_path / "b.png"), "-o", str(tmp_path / "c.png"), "--method", "bicubic"]) == 1
+    said = capsys.readouterr().err
+    assert "b.png: Out of memory: Unable to allocate 27.9 GiB." in said
+    assert "defect" not in said
 
 
 def test_models_lists_the_catalogue_as_json(capsys: pytest.CaptureFixture[str]) -> None:

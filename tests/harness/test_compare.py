@@ -276,6 +276,14 @@ def test_the_votes_of_one_rater_are_of_one_rater_and_a_changed_mind_counts_once(
     assert tally_votes(paths).raters == 2
 
 
+@pytest.mark.parametrize("change", [{"names": ["x"]}, {"page": {}}, {"shown": []}, {"best": "z"}])
+def test_votes_of_another_form_are_one_line(tmp_path: Path, change: dict[str, object]) -> None:
+    vote = {"page": 0, "shown": ["x", "y"], "best": "x", **change}
+    (tmp_path / "v.json").write_text(json.dumps({"report": "r", "rater": "ann", "votes": [vote]}))
+    with pytest.raises(InvalidArgument, match="does not hold votes"):
+        read_votes([tmp_path / "v.json"])
+
+
 def test_with_two_methods_the_strengths_are_bradley_and_terrys() -> None:
     votes = [Vote(f"r{n}", ("x", "y"), "x" if n < 300 else "y") for n in range(400)]
     x, y = count_votes(votes).standings

@@ -174,6 +174,10 @@ def test_the_command_line_takes_a_file(folder: Path, tmp_path: Path, capsys: pyt
     compared = ["compare", words[1], "--methods", "bicubic", "--model", words[-1], "--scale", "2", "--table", "csv"]
     assert cli.main(compared) == 0
     assert "a.png,mine,here," in capsys.readouterr().out
+    (tmp_path / "other").mkdir()
+    torch.save({name: 2 * x for name, x in network("Compact").state_dict().items()}, tmp_path / "other" / "mine.pth")
+    assert cli.main([*compared, "--model", str(tmp_path / "other" / "mine.pth")]) == 2
+    assert "Two model files would both be file:mine." in capsys.readouterr().err
     assert cli.main([*words, "--method", "bicubic"]) == 2
     assert cli.main([*words[:-1], str(tmp_path / "a.png")]) == 2
     assert "is not a model file" in capsys.readouterr().err
