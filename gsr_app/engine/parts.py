@@ -156,6 +156,7 @@ def _passed(run: NetworkRun, color: Tensor, rows: slice, columns: slice, count: 
     wanted = (slice(side.start // native, -(-side.stop // native)) for side in (rows, columns))
     y, x = (_span(run, length, core) for length, core in zip(lengths, wanted, strict=True))
     source = yield from _passed(run, color, slice(y.begin, y.end), slice(x.begin, x.end), count - 1)
+    source = runners.as_seen(source) if count > 1 else source
     yield Progress("encode", count - 1, count)
     stop_if_cancelled()
     with run.watch("encode"):

@@ -97,6 +97,11 @@ def describe_pixels(native_scale: int, scale: Scale) -> str:
     return words if scale == Scale(made, made) else f"{words}, then resized to x{scale}"
 
 
+def as_seen(planes: Tensor) -> Tensor:
+    """What a pass makes, as the next one sees it: a network was trained on values of 0 to 1, and makes others, too."""
+    return planes.clamp(0, 1)
+
+
 def pixels(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
     """The network at its own scale, then a resize to the target if that differs."""
     native = run.loaded.arch.native_scale or 1
@@ -105,7 +110,7 @@ def pixels(run: NetworkRun, color: Tensor, sink: RowSink) -> Steps[None]:
     for _ in range(count - 1):
         passed = PlaneSink(color.shape[-2] * native)
         yield from run_in_tiles(run, color, partial(_pixel_tiles, sink=passed))
-        color = passed.planes
+        color = as_seen(passed.planes)
     made = native**count
     if run.scale == Scale(made, made):
         yield from run_in_tiles(run, color, partial(_pixel_tiles, sink=sink))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gsr_app.core.errors import Cancelled, GsrError, InvalidArgument, UnknownMethod
-from gsr_app.core.types import Progress, Scale, Upscaled, View
+from gsr_app.core.types import Part, Progress, Scale, Upscaled, View
 from gsr_app.engine import devices, networks, runners
 from gsr_app.engine.cache import ByteLru
 from gsr_app.engine.session import Session
@@ -108,6 +108,20 @@ def test_a_network_of_fixed_scale_says_what_was_really_done(scale: float, done: 
     answer = Session("cpu").upscale(picture(12, 10), method="fake-doubler", scale=scale)
     assert answer.done == done
     assert bool(answer.warnings) == (scale != 2.0)
+
+
+def test_two_passes_of_a_network_are_two_runs_of_it_also_beside_hard_edges() -> None:
+    image = np.zeros((20, 24, 3), np.float32)
+    image[6:14, 8:16] = 1
+    session = Session("cpu")
+    once = session.upscale(image, method="fake-doubler", scale=2).image
+    assert once.min() < -0.02, "the network leaves the range that it was trained on"
+    assert once.max() > 1.02
+    twice = session.upscale(image, method="fake-doubler", scale=4).image
+    assert np.array_equal(twice, session.upscale(once, method="fake-doubler", scale=2).image)
+    *_, part = session.stream(image, method="fake-doubler", scale=4, part=Part(5, 4, 8, 8))
+    assert isinstance(part, Upscaled)
+    assert np.abs(part.image - twice[16:48, 20:52]).max() < 1e-5
 
 
 def test_the_resize_after_a_network_is_exact() -> None:
