@@ -33,6 +33,7 @@ from gsr_app.engine.strength import choose_strength
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
+from gsr_app.ops import backend
 
 Image = str | Path | np.ndarray
 Window = Literal["published", "none"]
@@ -125,8 +126,8 @@ class Session:
             sink = PlaneSink(view.size[0])
             runners.run_to_end(runners.draw(field, view, watch, sink))
             image = pixels.from_planes(sink.planes[0].numpy(), np.float32)
-        backend = runners.backend("field", self.device)
-        return Rendered(image, watch.timing(backend=backend, device=devices.describe(self.device)), backend)
+        ran = runners.backend("field", self.device)
+        return Rendered(image, watch.timing(backend=ran, device=devices.describe(self.device)), ran)
 
     def field(self, handle: FieldHandle) -> GaussianField:
         """The Gaussians behind a handle."""
@@ -166,6 +167,9 @@ class Session:
         self, image: Image, method_id: str, scale: Scale | float, window: Window, part: Part | None = None
     ) -> Steps[Upscaled]:
         asked, scale = registry.method(method_id), _scale(scale)
+        if asked.kind in {"resize", "field"}:
+            # Native code is built at its first use, which takes half a minute: no part of the time of a method.
+            backend.load("cpu" if asked.kind == "resize" else self.device.type)
         watch = Stopwatch(self.device)
         with watch("read"):
             array, quality = _read(image)
@@ -191,8 +195,8 @@ class Session:
             else:
                 result = yield from _make_part(method, run, planes, cut, watch)
             done = _describe(method, scale) + (f", of {part} alone" if part else "")
-        backend = runners.backend(method.kind, self.device)
-        timing = watch.timing(backend=backend, device=devices.describe(self.device))
+        ran = runners.backend(method.kind, self.device)
+        timing = watch.timing(backend=ran, device=devices.describe(self.device))
         warnings = warnings_for(method, scale)
         if method.kind != "resize" and planes.exceeds:
             warnings += (f"{method.id} saw the colours clipped to 0..1, within which it was trained",)

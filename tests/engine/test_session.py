@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from gsr_app.engine.cache import ByteLru
 from gsr_app.engine.session import Session
 from gsr_app.engine.timing import Stopwatch
 from gsr_app.models import registry
+from gsr_app.ops import backend
 from gsr_app.ops.resize import resize
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -240,6 +242,25 @@ def test_the_timing_names_its_stages_and_adds_up() -> None:
     assert answer.timing.peak_bytes is None or answer.timing.peak_bytes > 1 << 20
     assert answer.timing.device
     assert answer.timing.backend
+
+
+@pytest.mark.parametrize("method", ["bicubic", "fake-painter"])
+def test_building_native_code_at_its_first_use_is_no_part_of_the_time(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, choose, built = Session("cpu"), backend._choose, list[str]()
+    session.upscale(picture(8, 8), method=method, scale=2)
+
+    def build(device_type: str) -> Any:
+        built.append(device_type)
+        time.sleep(0.5)
+        return choose(device_type)
+
+    monkeypatch.setattr(backend, "_reports", {})
+    monkeypatch.setattr(backend, "_choose", build)
+    timing = session.upscale(picture(8, 9), method=method, scale=2).timing
+    assert built == ["cpu"]
+    assert timing.total_ms < 400
 
 
 def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
