@@ -52,7 +52,7 @@ class Metadata:
     comments: tuple[Text, ...] = ()  # text chunks of a PNG
     text: Mapping[str, str] = field(default_factory=dict[str, str])  # entries of this program: method, scale, …
     source: Path | None = None  # the file itself; a result is never written onto it
-    state: tuple[int, ...] = ()  # of that file when it was read
+    state: tuple[int, ...] = field(default=(), compare=False)  # of that file when it was read
     notes: tuple[str, ...] = ()  # what the user should know
 
 
