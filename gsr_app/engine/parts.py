@@ -2,6 +2,7 @@
 
 The network sees the rectangle with its context, at its place among the network's windows, and its pixels are on the
 grid of the whole result. So a part equals the same pixels of the whole, but for the rounding of sums in another order.
+A network that reads all of a picture for every pixel is the exception, and the result says so.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def resize(planes: Tensor, kernel: Any, cut: Cut, watch: Stopwatch, sink: RowSin
 def run_network(run: NetworkRun, plane: Tensor, name: str, cut: Cut, sink: RowSink) -> Steps[None]:
     """The part of what a network makes of a plane. `name` names the plane for the cache."""
     run = replace(run, source_id=f"{run.source_id} {name}")
+    if run.loaded.arch.reads_all:
+        run.note_reading("made without the rest of the picture", "the whole result differs here")
     kinds = {"pixels": _pixels, "continuous": _continuous, "field": _field, "video": _video}
     try:
         yield from kinds[run.loaded.arch.kind](run, plane, cut, sink)

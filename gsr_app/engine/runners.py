@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -43,6 +43,11 @@ class NetworkRun:
     memory: ByteLru
     source_id: str  # names the pixels, for the cache
     window: str = "published"
+    notes: dict[str, None] = field(default_factory=dict[str, None])  # what a user should know about how it went
+
+    def note_reading(self, made: str, but: str) -> None:
+        """Note what a network that reads more than a tile or a part was not given."""
+        self.notes[f"{made}: {self.loaded.method.id} reads more of it for a pixel, so that {but}"] = None
 
     @torch.inference_mode()
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -327,11 +332,16 @@ def run_in_tiles(
     tile = run.tile or tiling.choose_tile(size, arch, devices.free_bytes(run.device), run.device.type)
     while True:
         try:
-            return (yield from work(run, color, tiling.plan(size, arch, tile)))
+            grid = tiling.plan(size, arch, tile)
+            result = yield from work(run, color, grid)
         except (MemoryError, RuntimeError) as error:
             if not devices.is_out_of_memory(error):
                 raise
             side = tile or max(size)
+        else:
+            if arch.reads_all and len(grid) > 1:
+                run.note_reading("made in tiles, without the rest of the picture", "the whole at once would differ")
+            return result
         if not arch.tileable or side // 2 < tiling.MIN_TILE:
             raise GsrError(
                 f"Out of memory: {run.loaded.method.id} does not fit on {run.device} even in tiles of {side} pixels.",

@@ -200,6 +200,7 @@ class Session:
         warnings = warnings_for(method, scale)
         if method.kind != "resize" and planes.exceeds:
             warnings += (f"{method.id} saw the colours clipped to 0..1, within which it was trained",)
+        warnings += tuple(run.notes) if run else ()
         done = f"{done}, {strength}" if strength else done
         return Upscaled(result, timing, asked.id, scale, done, handle, weights_id, warnings)
 

@@ -114,7 +114,8 @@ def cut(length: int, start: int, stop: int, overlap: int, multiple_of: int = 1, 
 
 def choose_tile(source_size: tuple[int, int], arch: Architecture, free_bytes: int, device: str) -> int | None:
     """The side of a core that fits into the free memory; None when the whole picture does."""
-    largest = min(_LARGEST_TILE.get(device, _LARGEST_TILE_GPU), arch.largest_tile or max(source_size))
+    most = max(source_size) if arch.reads_all else _LARGEST_TILE.get(device, _LARGEST_TILE_GPU)
+    largest = min(most, arch.largest_tile or max(source_size))
     fits = math.isqrt(max(1, int(free_bytes * _SHARE_OF_FREE / arch.bytes_per_pixel)))
     if not arch.tileable or (max(source_size) <= largest and source_size[0] * source_size[1] <= fits * fits):
         return None

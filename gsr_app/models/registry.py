@@ -63,6 +63,7 @@ class Architecture:
     pad_mode: Literal["reflect", "replicate", "zeros"] = "reflect"
     overlap: int = 16  # source pixels of context that a tile needs on each side
     tileable: bool = True
+    reads_all: bool = False  # it looks further than the overlap: what is made of a tile or a part differs, and says so
     wraps: bool = False  # its shifted windows wrap around the frame: each edge sees the opposite one
     bytes_per_pixel: int = 20_000  # approximate peak memory of a forward pass per source pixel: sets the tile size
     largest_tile: int | None = None  # limit for a tile's side, if time or memory grow faster than its area

@@ -323,6 +323,7 @@ ARCHS = tuple(
         minimum_size=_MIN_SIDE,
         onnx_multiple=0,
         overlap=16,
+        reads_all=True,
         largest_tile=320,  # its largest convolution then takes well under a second on two cores: so does cancelling
     )
     for name, groups in (("rgt", 8), ("rgt-s", 6))

@@ -3,7 +3,8 @@
 Zheng, Sun, Dong, Pan, "SMFANet: A Lightweight Self-Modulation Feature Aggregation Network for Efficient Image
 Super-Resolution", ECCV 2024. Original: github.com/Zheng-MJ/SMFANet, Apache-2.0, weights included.
 
-The pooled grid and the variance depend on the whole input: a tile differs slightly from the same part of the picture.
+The pooled grid and the variance depend on the whole input: a tile differs from the same part of the picture, on
+photographs in tiles of 128 by 0.2 levels in the mean and by 27 at most.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ ARCHS = tuple(
         minimum_size=_POOL,
         onnx_multiple=_POOL,
         overlap=32,
+        reads_all=True,
         bytes_per_pixel=8 * 4 * 2 * channels,
     )
     for name, channels, blocks in (("smfanet", 36, 8), ("smfanet-plus", 48, 12))

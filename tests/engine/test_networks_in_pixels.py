@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gsr_app.core.errors import Cancelled
-from gsr_app.core.types import Scale
+from gsr_app.core.types import Part, Scale, Upscaled
 from gsr_app.engine import networks, tiling
 from gsr_app.engine.session import Session
 from gsr_app.models import registry
@@ -79,6 +79,26 @@ def test_tiles_put_together_equal_the_whole(method: str, scale: float, weights: 
     image = waves(70, 30, 3, np.uint8)
     whole, tiled = (Session("cpu", tile=tile).upscale(image, method=method, scale=scale).image for tile in (512, 36))
     assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+@pytest.mark.parametrize(("method", "reads_all"), [("smfanet-x2", True), ("rgt-s-x2", True), ("rt4ksr-x2", False)])
+def test_what_reads_the_whole_picture_says_where_it_saw_less(method: str, reads_all: bool, weights: Path) -> None:
+    torch.save(fill(registry.build(registry.method(method).arch)).state_dict(), weights / f"{method}.pth")
+    image = waves(48, 96, 4, np.uint8)
+    session = Session("cpu")
+    assert session.upscale(image, method=method, scale=2).warnings == ()
+    tiled = Session("cpu", tile=32).upscale(image, method=method, scale=2).warnings
+    assert [f"made in tiles, without the rest of the picture: {method}" in one for one in tiled] == [True] * reads_all
+    *_, part = session.stream(image, method=method, scale=2, part=Part(8, 8, 16, 16))
+    assert isinstance(part, Upscaled)
+    assert [f"made without the rest of the picture: {method}" in one for one in part.warnings] == [True] * reads_all
+
+
+def test_what_reads_the_whole_picture_gets_it_where_memory_allows() -> None:
+    size, gib = (900, 1400), 1 << 30
+    assert tiling.choose_tile(size, registry.architecture("smfanet-x2"), 20 * gib, "cpu") is None
+    assert tiling.choose_tile(size, registry.architecture("rt4ksr-x2"), 20 * gib, "cpu") is not None
+    assert 32 <= (tiling.choose_tile(size, registry.architecture("smfanet-x2"), 2 * gib, "cpu") or 0) < 900
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from gsr_app.engine.session import Session
 from gsr_app.harness import cli
 from gsr_app.models import registry, weights
 from gsr_app.models.community import files, loading, spandrel_import
+from gsr_app.models.community.measuring import measure
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -101,8 +102,20 @@ def test_what_was_measured_is_remembered(folder: Path, monkeypatch: pytest.Monke
     again = registry.architecture("file:a")
     assert (again.overlap, again.bytes_per_pixel) == (first.overlap, first.bytes_per_pixel)
     assert first.overlap == 8  # six 3x3 convolutions
+    assert not first.reads_all
     # At least 16 channels of float32 in and out of a layer.
     assert 2 * 16 * 4 <= first.bytes_per_pixel <= 20 * 16 * 4
+
+
+def test_a_network_that_reads_all_of_a_picture_is_known_by_what_it_does() -> None:
+    def near(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+
+    def all_of_it(x: torch.Tensor) -> torch.Tensor:
+        return near(x) * x.var((-2, -1), keepdim=True) * 30
+
+    assert measure(near, 1, 1)[:2] == (8, False)
+    assert measure(all_of_it, 1, 1)[1]
 
 
 def test_a_result_names_the_bytes_of_the_file_that_made_it(folder: Path) -> None:

@@ -41,6 +41,7 @@ class Facts:
     tileable: bool
     half: bool
     overlap: int
+    reads_all: bool
     bytes_per_pixel: int
 
 
@@ -106,6 +107,7 @@ def _describe(method_id: str, path: Path, size: int, changed_ns: int) -> tuple[M
         minimum_size=facts.minimum_size,
         overlap=facts.overlap,
         tileable=facts.tileable,
+        reads_all=facts.reads_all,
         bytes_per_pixel=facts.bytes_per_pixel,
         full_precision=not facts.half,
     )
@@ -164,7 +166,7 @@ def _inspect(path: Path) -> Facts:
     tiling = import_spandrel().module.ModelTiling
     network = CommunityNetwork(descriptor).eval()
     try:
-        overlap, bytes_per_pixel = measure(network, descriptor.scale, multiple_of)
+        overlap, reads_all, bytes_per_pixel = measure(network, descriptor.scale, multiple_of)
     except RuntimeError as error:
         raise WeightsError(
             f"{path.name} is a {name} that does not run: {first_line(error)}",
@@ -173,7 +175,7 @@ def _inspect(path: Path) -> Facts:
     return Facts(
         name, descriptor.scale, sum(value.numel() for value in descriptor.model.parameters()), multiple_of,
         max(needs.minimum, 1), descriptor.tiling is not tiling.INTERNAL, descriptor.supports_bfloat16, overlap,
-        bytes_per_pixel,
+        reads_all, bytes_per_pixel,
     )  # fmt: skip
 
 

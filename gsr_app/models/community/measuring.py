@@ -16,8 +16,8 @@ _MOST_OVERLAP_PX = 48
 _VISIBLE = 0.5 / 255  # a smaller change is not seen
 
 
-def measure(network: Callable[[Tensor], Tensor], scale: int, multiple_of: int) -> tuple[int, int]:
-    """The overlap that tiles need, in source pixels, and the peak memory of a run in bytes per source pixel."""
+def measure(network: Callable[[Tensor], Tensor], scale: int, multiple_of: int) -> tuple[int, bool, int]:
+    """The overlap of tiles in source pixels, whether the network looks further, and its bytes per source pixel."""
     height, left, right = (_multiple(side, multiple_of) for side in (_SIDE_PX, 2 * _SIDE_PX, _SIDE_PX))
     noise = torch.Generator().manual_seed(0)
     one = torch.rand(1, 3, height, left + right, generator=noise)
@@ -29,7 +29,7 @@ def measure(network: Callable[[Tensor], Tensor], scale: int, multiple_of: int) -
         changed = (network(other) - first).abs().amax((0, 1, 2))[: left * scale] > _VISIBLE
     reach_px = math.ceil((left * scale - int(changed.float().argmax())) / scale) if bool(changed.any()) else 0
     overlap = min(_MOST_OVERLAP_PX, math.ceil(max(reach_px, 8) / 8) * 8)
-    return overlap, max(1_000, live.peak // (height * (left + right)))
+    return overlap, reach_px > overlap, max(1_000, live.peak // (height * (left + right)))
 
 
 def _multiple(side: int, of: int) -> int:
