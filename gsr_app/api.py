@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,10 @@ class Field:
         return Result(drawn.image, self.method, view.scale, done, drawn.timing, "", (), self.metadata)
 
     def save(self, path: FilePath, *, bits: Precision = "float32", overwrite: bool = False) -> Path:
-        """Write a .gsr file: as it is, as "float16", or with 8 to 16 bits per number. Example: `field.save("a.gsr")`"""
+        """Write a .gsr file: as it is, as "float16", or with 8 to 16 bits per number. Example: `field.save("a.gsr")`
+
+        It holds colours alone: of an image with transparent pixels a warning says so.
+        """
         from gsr_app.io.fields import Quantised, save_field
         from gsr_app.io.formats import format_of_name
 
@@ -147,6 +151,8 @@ class Field:
             )
         if path.exists() and not overwrite:
             raise InvalidArgument(f"{path} exists already.", hint="Replace it with overwrite=True.")
+        if self.kept.alpha not in (None, 1.0):
+            warnings.warn(f"{path.name} does not hold the transparency of the image.", stacklevel=2)
         precision = Quantised.evenly(bits) if isinstance(bits, int) else bits
         known = find(self.method)
         licence = known.weights_licence if known else ""

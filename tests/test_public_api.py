@@ -191,6 +191,15 @@ def test_a_saved_field_draws_the_same_picture(tmp_path: Path) -> None:
     assert read_image(drawn.save(tmp_path / "a.png")).meta.text["method"] == "swift"
 
 
+def test_a_field_saved_without_its_transparency_says_so(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    opaque, clear = picture((8, 9, 4)), picture((8, 9, 4))
+    opaque[..., 3], clear[:4, :, 3] = 255, 0
+    gsr.encode(opaque, device="cpu").save(tmp_path / "opaque.gsr")
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"clear\.gsr does not hold the transparency"):
+        gsr.encode(clear, device="cpu").save(tmp_path / "clear.gsr")
+
+
 def test_a_field_is_not_saved_as_a_picture(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="name of a picture") as caught:
         gsr.encode(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "cat.png")

@@ -80,6 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = batch.plan(arguments.inputs, output, mark, images.readable_suffixes(), suffix)
     for task in tasks:
         output_format(task.target)
+    if suffix and tasks[0].target == output and output_format(output) != output_format(output.with_suffix(suffix)):
+        raise InvalidArgument(
+            f"--format {arguments.format} is not what {output.name} says.", hint="Leave --format out, or name a folder."
+        )
     folders = {task.target.parent for task in tasks}
     if tasks[0].target == output and not output.parent.is_dir():
         # A folder named by -o is made; one on the way to a file is more often a mistyped name.

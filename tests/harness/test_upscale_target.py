@@ -64,6 +64,16 @@ def test_an_output_that_cannot_be_is_refused_before_any_weights_are_read(
     assert sorted(path.name for path in source.parent.iterdir()) == ["a.png", "file"]
 
 
+def test_a_format_that_the_name_of_the_output_contradicts_is_refused(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(source, source.with_name("out.png"), "--format", "tif") == 2
+    assert "--format tif is not what out.png says" in capsys.readouterr().err
+    assert run(source, source.with_name("out.jpeg"), "--format", "jpg") == 0
+    assert run(source, source.parent, "--format", "tif") == 0
+    assert sorted(path.name for path in source.parent.iterdir()) == ["a.png", "a_bicubic_x4.tif", "out.jpeg"]
+
+
 def test_a_refusal_costs_little_time_and_no_torch(source: Path) -> None:
     pytest.importorskip("resource")
     code = (
