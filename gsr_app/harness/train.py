@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gsr_app.training.clips import Clip
+    from gsr_app.training.data import Share
     from gsr_app.training.held import HeldPatches
     from gsr_app.training.loop import Status, Trainer
     from gsr_app.training.recipe import Recipe
@@ -109,12 +110,14 @@ def run(args: argparse.Namespace) -> int:
         return find_clips(folder, recipe.data.frames) if kind == "video" else load_whole_pictures(folder)
 
     validation = load(args.validate) if args.validate else None
-    if kind in {"start", "video"} or (len(args.data) == 1 and validation is None):
+    if kind in {"start", "video"}:
         pictures = load(Path(args.data[0]))
+        if validation is None:
+            pictures, validation = hold_out(pictures)
     else:
         pictures = load_shares(args.data, held_out=recipe.data.held_out)
-    if validation is None:
-        pictures, validation = hold_out(pictures)
+        if validation is None:
+            pictures, validation = hold_out_of_shares(pictures)
     if args.teacher:
         pictures = _teach(args, pictures, recipe, device)
     build = Trainer
@@ -201,8 +204,33 @@ def hold_out(pictures: Sequence[_Example]) -> tuple[Sequence[_Example], Sequence
     return [one for i, one in enumerate(pictures) if i not in held], [pictures[i] for i in sorted(held)]
 
 
+def hold_out_of_shares(shares: Sequence[Share]) -> tuple[list[Share], list[Tensor]]:
+    """The same for pictures of several places; taught tiles are trained on alone."""
+    from torch import Tensor
+
+    rest: list[Share] = []
+    held: list[Tensor] = []
+    for share in shares:
+        pictures = [one for one in share.examples if isinstance(one, Tensor)]
+        kept, some = hold_out(pictures)
+        held += some
+        rest.append(dataclasses.replace(share, examples=kept) if pictures else share)
+    if not held:
+        raise InvalidArgument("--data holds taught tiles alone.", hint="Name pictures to judge by with --validate.")
+    return rest, held
+
+
 def _with_overrides(recipe: Recipe, args: argparse.Namespace) -> Recipe:
     steps, seed, batch = args.steps, args.seed, args.batch
+    least = {"--steps": 1, "--batch": 1, "--seed": 0}
+    if args.teacher:
+        least |= {"--tiles": 1, "--tile-px": recipe.data.patch_px}
+    for name, number in least.items():
+        found = getattr(args, name[2:].replace("-", "_"))
+        if found is not None and found < number:
+            raise InvalidArgument(f"{name} must be at least {number}, found {found}.")
+    if args.minutes is not None and not args.minutes > 0:
+        raise InvalidArgument(f"--minutes must be more than 0, found {args.minutes:g}.")
     changes: dict[str, Any] = {"arch": args.arch or recipe.arch, "amp": args.amp or recipe.amp}
     if steps is not None:
         # A short run warms up and is judged in proportion.
@@ -211,8 +239,6 @@ def _with_overrides(recipe: Recipe, args: argparse.Namespace) -> Recipe:
         )
         changes["validation"] = dataclasses.replace(recipe.validation, every=min(recipe.validation.every, steps))
     if batch is not None:
-        if batch < 1:
-            raise InvalidArgument(f"--batch must be at least 1, found {batch}.")
         changes["data"] = dataclasses.replace(recipe.data, batch=batch)
     if seed is not None:
         changes["seed"] = seed

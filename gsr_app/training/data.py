@@ -59,11 +59,16 @@ class Share:
 
 
 def load_examples(place: Path, *, held_out: int = 0) -> Sequence[Tensor] | Sequence[Entry]:
-    """Pictures of a folder or of a pack; or taught tiles of a pack or of a folder of packs."""
+    """Pictures of a folder or of a pack; or taught tiles of a pack or of a folder of packs.
+
+    A folder with no more pictures than are to be held out is used whole.
+    """
     packs = find_packs(place)
     if not packs:
-        return load_pictures(place, held_out=held_out)
+        return load_pictures(place, held_out=held_out if len(find_pictures(place)) > held_out else 0)
     entries = [entry for pack in packs for entry in Pack(pack)]
+    if not entries:
+        raise ImageError(f"{place} holds no pictures and no tiles.", hint="Write it again with `gsr pack`.")
     return entries if "lr" in entries[0] else [_picture_of(entry) for entry in entries]
 
 
@@ -85,9 +90,13 @@ def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
     for place in places:
         folder, separator, number = place.rpartition("=")
         try:
-            share = float(number) if separator else 1.0
-        except ValueError:  # an equals sign of the path itself
+            share = float(number) if separator and not Path(place).exists() else None
+        except ValueError:
+            share = None
+        if share is None:  # no equals sign, or one of the path itself
             folder, share = place, 1.0
+        if not (share > 0 and math.isfinite(share)):
+            raise InvalidArgument(f"The share of {folder} must be more than 0, found {number}.", hint="Write =0.5.")
         shares.append(Share(share, load_examples(Path(folder or place), held_out=held_out)))
     return shares
 

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 class Data:
     patch_px: int = 48  # side of a low-resolution patch
     batch: int = 8  # patches of one step, over all processes
-    held_out: int = 0  # pictures of the folder that are not trained on, chosen by a hash of their names
+    held_out: int = 0  # pictures of a larger folder that are not trained on, chosen by a hash of their names
     busiest_of: int = 1  # candidate windows per patch; the one with the most detail is used
     shrink_most: float = 1.0  # photographs are first shrunk by 1 to this, because they are soft at full size
     scales: tuple[float, float] = (1.0, 4.0)  # range of random scales

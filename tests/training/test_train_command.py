@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ import pyvips
 import torch
 from safetensors.torch import load_file
 
-from gsr_app.core.errors import InvalidArgument, WeightsError
+from gsr_app.core.errors import ImageError, InvalidArgument, WeightsError
 from gsr_app.harness import train
+from gsr_app.training.data import Share, choose_held_out, find_pictures, load_picture, load_shares
+from gsr_app.training.pack import write_pack
 from gsr_app.training.recipe import SHIPPED
 from tests.processes import start_gsr
 from tests.training.small import SMALL, draw_pictures
@@ -135,3 +138,69 @@ def test_a_few_pictures_are_held_out_to_judge_by() -> None:
     assert not any(one is other for one in rest for other in held)
     few = pictures[:4]
     assert train.hold_out(few) == (few, few[:1])
+
+
+def test_pictures_of_several_places_are_held_out_to_judge_by(folder: Path, recipe: Path, tmp_path: Path) -> None:
+    other = tmp_path / "set=2"  # no share: a path that exists
+    other.mkdir()
+    write_pictures(other)
+    out = tmp_path / "run"
+    places = (str(folder), str(other), f"{folder}=0.5")
+    words = (str(recipe), "--data", *places, "--out", str(out), "--device", "cpu", "--steps", "2")
+    assert train.run(parse(*words)) == 0
+    assert (out / "best.safetensors").is_file()
+    pictures = [Share(1.0, draw_pictures(20, (16, 16))), Share(2.0, [{"lr": torch.zeros(3, 4, 4)}])]
+    rest, held = train.hold_out_of_shares(pictures)
+    assert [(one.share, len(one.examples)) for one in rest] == [(1.0, 18), (2.0, 1)]
+    assert len(held) == 2
+    with pytest.raises(InvalidArgument, match="taught tiles alone"):
+        train.hold_out_of_shares(pictures[1:])
+
+
+def test_what_a_recipe_holds_out_of_one_folder_is_not_trained_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watch(shares: Sequence[Share]) -> tuple[list[Share], list[torch.Tensor]]:
+        seen.extend(one for share in shares for one in share.examples if isinstance(one, torch.Tensor))
+        return hold_out_of_shares(shares)
+
+    hold_out_of_shares = train.hold_out_of_shares
+    monkeypatch.setattr(train, "hold_out_of_shares", watch)
+    recipe = tmp_path / "held.toml"
+    write_recipe(recipe, ('arch = "swift"', f'arch = "{SMALL}"'), ("held_out = 40", "held_out = 3"))
+    words = (str(recipe), "--data", str(folder), "--device", "cpu", "--steps", "1")
+    assert train.run(parse(*words, "--out", str(tmp_path / "run"))) == 0
+    files = find_pictures(folder)
+    (kept,) = set(files) - set(choose_held_out(files, 3))
+    assert len(seen) == 1
+    assert torch.equal(seen[0], load_picture(kept))
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        ("--steps", "0", "--steps must be at least 1"),
+        ("--seed", "-1", "--seed must be at least 0"),
+        ("--minutes", "0", "--minutes must be more than 0"),
+        ("--tile-px", "8", "--tile-px must be at least 12"),
+    ],
+)
+def test_numbers_that_no_run_can_have_are_refused_before_anything_is_read(
+    recipe: Path, word: str, value: str, message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        train.run(parse(str(recipe), "--data", "nowhere", "--teacher", "smfanet-plus-x2=nowhere", word, value))
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "nan", "inf"])
+def test_a_share_is_more_than_nothing(folder: Path, share: str) -> None:
+    with pytest.raises(InvalidArgument, match="must be more than 0"):
+        load_shares([f"{folder}={share}"])
+
+
+def test_an_empty_pack_is_refused(tmp_path: Path) -> None:
+    write_pack(tmp_path / "none.pack", [])
+    with pytest.raises(ImageError, match="no pictures and no tiles"):
+        load_shares([str(tmp_path / "none.pack")])
