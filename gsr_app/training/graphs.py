@@ -81,7 +81,7 @@ class GradientGraphs:
 
     def _work(self, batch: Batch) -> None:
         loss = self.measure(batch)
-        found = torch.autograd.grad(loss, self.weights)
+        found = torch.autograd.grad(loss, self.weights, materialize_grads=True)  # of unused ones 0
         torch._foreach_copy_(self.gradients, list(found))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         if cuda.is_recording(self.device):  # a drawing that lacked room must not move the weights
             is_whole = (cuda.reserve.lacking(self.device) <= 0).to(loss.dtype)

@@ -156,7 +156,9 @@ class Trainer:
     def use_graphs(self) -> None:
         """Find gradients by CUDA graphs, where the batches allow it."""
         if self.parts == 1 and self.arch.kind != "start":
-            self.graphs = GradientGraphs(self._measure_batch, list(self.module.parameters()))
+            self.graphs = GradientGraphs(
+                self._measure_batch, [weight for weight in self.module.parameters() if weight.requires_grad]
+            )
 
     def _prepare(self, pictures: Any) -> None:
         """Set up the data and loss for `_measure_parts`; subclasses for other kinds of networks override both."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from gsr_app.core.errors import BackendError
+from gsr_app.models import registry
+from gsr_app.models.registry import Architecture, Method
 from gsr_app.ops import cuda
 from gsr_app.training.data import Batch, Targets
 from gsr_app.training.graphs import GradientGraphs
+from gsr_app.training.loop import Trainer
+from gsr_app.training.recipe import Data, Recipe, Schedule, Validation
 
 CPU = torch.device("cpu")
 
@@ -87,3 +92,27 @@ def test_graphs_whose_pairs_lacked_room_are_recorded_again_with_more(monkeypatch
     assert cuda.reserve.lacking(CPU).item() == 0
     graphs.find(make_batch(1.0))
     assert recorder.recorded == 2
+
+
+def test_weights_that_a_network_does_not_use_or_does_not_train_are_left_as_they_are(tmp_path: Path) -> None:
+    class Partly(torch.nn.Conv2d):
+        def __init__(self) -> None:
+            super().__init__(3, 12, 3, padding=1)
+            self.unused = torch.nn.Parameter(torch.ones(2))
+            self.fixed = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+
+        def forward(self, input: Tensor) -> Tensor:
+            return torch.nn.functional.pixel_shuffle(super().forward(input), 2)
+
+    arch = Architecture("partly", Partly, "pixels", native_scale=2)
+    registry.register(Method("partly", "partly", "own", "pixels", "MIT"), arch)
+    try:
+        data = Data(patch_px=8, batch=2, scales=(2.0, 2.0))
+        recipe = Recipe("partly", data=data, schedule=Schedule(steps=2), validation=Validation(every=0))
+        trainer = Trainer(recipe, [torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)], [], tmp_path)
+        trainer.use_graphs()
+        assert len(list(trainer.run())) > 0
+    finally:
+        registry.unregister("partly")
+    assert trainer.step == 2
+    assert trainer.module.get_parameter("unused").tolist() == trainer.module.get_parameter("fixed").tolist() == [1, 1]
