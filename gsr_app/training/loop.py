@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import save as pack_tensors
@@ -219,6 +220,9 @@ class Trainer:
 
     def _take_step(self, factor: float) -> Tensor:
         set_rate(self.optimizers, factor)
+        # What a network drops at random depends, as its patches do, on nothing before this step.
+        seeds = np.random.SeedSequence((self.recipe.seed, self.step, self.team.rank))
+        torch.manual_seed(int(seeds.generate_state(1, np.uint32)[0]))
         loss = self._find_gradients(self.recipe.data.batch // self.team.size)
         self.team.average_gradients(self.module)
         if self.recipe.optimizer.clip_norm:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from gsr_app.models.registry import architecture
+from gsr_app.models.rgt import RGT, RGTConfig
+from gsr_app.training import loop
 from gsr_app.training.loop import Trainer
-from gsr_app.training.recipe import find_recipe, read_recipe
+from gsr_app.training.recipe import Data, Recipe, Schedule, Validation, find_recipe, read_recipe
 
 
 @pytest.mark.parametrize("name", ["rt4ksr", pytest.param("rgt", marks=pytest.mark.slow)])
@@ -51,3 +53,28 @@ def test_the_rate_of_rt4ksr_ends_where_its_checkpoint_says() -> None:
     final = recipe.optimizer.rate * rate_factor(recipe.schedule.steps - 1, 0.999, recipe.schedule)
     assert final == pytest.approx(3.125e-5)
     assert recipe.schedule.steps == 100 * 2424
+
+
+def test_a_network_that_drops_branches_at_random_goes_on_as_an_unbroken_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RGTConfig(scale=2, groups=1, blocks=2, channels=8, heads=2, window=(8, 16), drop_path=0.5)
+    small = replace(architecture("rgt-x2"), build=lambda: RGT(config=config))
+    monkeypatch.setattr(loop, "architecture", lambda _: small)
+    data = Data(patch_px=16, batch=2, scales=(2.0, 2.0))
+    recipe = Recipe("rgt-x2", data=data, schedule=Schedule(steps=6), validation=Validation(every=0))
+    pictures = [torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)]
+
+    def run(out: Path, stop_at: int | None, *, resume: bool = False) -> dict[str, torch.Tensor]:
+        trainer = Trainer(recipe, pictures, [], out)
+        if resume:
+            trainer.resume()
+        for _ in trainer.run(stop=lambda: trainer.step == stop_at):
+            pass
+        return trainer.module.state_dict()
+
+    unbroken = run(tmp_path / "unbroken", None)
+    run(tmp_path / "cut", 3)
+    torch.rand(7)  # anything else that the process may do meanwhile
+    for name, value in run(tmp_path / "cut", None, resume=True).items():
+        assert torch.equal(value, unbroken[name]), name
