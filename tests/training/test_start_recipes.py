@@ -89,3 +89,26 @@ def test_a_turned_part_keeps_its_gaussians_where_they_were(fits: Path) -> None:
         for (x, y), value in zip(at.long().tolist(), (7, 9), strict=True):
             if 0 <= x < part.shape[2] and 0 <= y < part.shape[1]:
                 assert part[0, y, x] == value
+
+
+def test_a_crop_without_gaussians_moves_nothing(tmp_path: Path) -> None:
+    class Dark(FittedPicture):
+        def read(self) -> torch.Tensor:
+            return torch.zeros(3, 160, 160)
+
+        def read_gaussians(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            return torch.zeros(0, 2), torch.zeros(0, 3), torch.zeros(0)
+
+    recipe = read_recipe(find_recipe("quickstart"))
+    few = replace(
+        recipe,
+        schedule=replace(recipe.schedule, steps=2),
+        validation=replace(recipe.validation, every=2),
+        optimizer=replace(recipe.optimizer, weight_decay=0.0),
+    )
+    trainer = StartTrainer(few, [Dark(tmp_path)], [Dark(tmp_path)], tmp_path / "run")
+    before = [weight.detach().clone() for weight in trainer.module.parameters()]
+    statuses = list(trainer.run())
+    assert statuses[-1].loss == 0
+    for weight, old in zip(trainer.module.parameters(), before, strict=True):
+        assert torch.equal(weight, old)
