@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gsr_app.core import settings
 from gsr_app.core.errors import InvalidArgument, UnknownName
 from gsr_app.core.types import Scale, View
 from gsr_app.ops import backend
@@ -166,7 +167,8 @@ def _is_for_the_kernel(x: Tensor) -> bool:
     """Whether the native kernel takes this: it is several times as fast, but has no gradient."""
     if x.dtype != torch.float32 or x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
         return False
-    return backend.load("cpu").backend == "cpu"
+    # GSR_BACKEND=cuda says what draws Gaussians; pixels on the CPU are then torch's.
+    return settings.backend() != "cuda" and backend.load("cpu").backend == "cpu"
 
 
 def _mix_rows(x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:  # [B, C, h, w] -> [B, C, len(index), w]

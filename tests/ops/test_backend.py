@@ -148,3 +148,8 @@ def test_processes_that_find_half_a_library_together_build_it_once_and_draw(copi
         made = list(pool.map(lambda _: python(REPORT, copier.parent / "cache", CXX=str(copier)), range(3)))
     assert made == ["cpu|False|cpu"] * 3
     assert calls(copier) == 2
+
+
+def test_pixels_on_the_cpu_are_resized_where_a_gpu_is_to_draw(tmp_path: Path) -> None:
+    code = "import torch; from gsr_app.ops.resize import resize; print(*resize(torch.ones(1, 3, 4, 4), scale=2).shape)"
+    assert python(code, tmp_path / "cache", GSR_BACKEND="cuda") == "1 3 8 8"
