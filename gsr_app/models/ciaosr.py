@@ -19,7 +19,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, NamedEDSR, NamedRDN, RootEncoder
-from gsr_app.models.layers.lattice import Axis, SourceTile, axes, stretch
+from gsr_app.models.layers.lattice import Axis, SourceTile, axes, in_range, stretch
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -113,7 +113,7 @@ class CiaoSR(RootEncoder):
     def query(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
         decoded = self.decode(features, view)
-        return (decoded + decoded.new_tensor(_MEAN)).clamp(0, 1).permute(2, 0, 1)[None]
+        return in_range(self, decoded + decoded.new_tensor(_MEAN))
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[*view.size, 3] around the mean, unclamped."""

@@ -19,7 +19,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, conv3
-from gsr_app.models.layers.lattice import whole
+from gsr_app.models.layers.lattice import in_range, whole
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -102,9 +102,7 @@ class GaussianSR(nn.Module):
 
     def query(self, features: Features, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        return (
-            (self.decode(features, view, pixels_at_once=pixels_at_once) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
-        )
+        return in_range(self, self.decode(features, view, pixels_at_once=pixels_at_once) * 0.5 + 0.5)
 
     def decode(self, features: Features, view: View, *, pixels_at_once: int = _PIXELS_AT_ONCE) -> torch.Tensor:
         """[*view.size, 3], as the decoder was trained: -1..1, unclamped."""

@@ -19,7 +19,7 @@ from torch import nn
 
 from gsr_app.core.types import View
 from gsr_app.models.layers.encoders import CHANNELS, EDSR, RDN
-from gsr_app.models.layers.lattice import SourceTile, axes, stretch
+from gsr_app.models.layers.lattice import SourceTile, axes, in_range, stretch
 from gsr_app.models.layers.mlp import MLP
 from gsr_app.models.registry import Architecture
 
@@ -61,7 +61,7 @@ class LIIF(nn.Module):
 
     def query(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[1, 3, *view.size] in 0..1 of any view of the source plane."""
-        return (self.decode(features, view) * 0.5 + 0.5).clamp(0, 1).permute(2, 0, 1)[None]
+        return in_range(self, self.decode(features, view) * 0.5 + 0.5)
 
     def decode(self, features: torch.Tensor, view: View) -> torch.Tensor:
         """[*view.size, 3], as the decoder was trained: -1..1, unclamped."""

@@ -363,3 +363,19 @@ def test_a_misspelt_key_of_a_recipe_is_an_error_that_helps(tmp_path: Path) -> No
         read_recipe(path)
     with pytest.raises(GsrError, match="Did you mean 'swift'"):
         find_recipe("swifft")
+
+
+@pytest.mark.parametrize("arch_id", ["liif-edsr", "metasr-edsr", "ciaosr-edsr", "gaussiansr-edsr"])
+def test_a_pixel_far_out_of_range_has_a_gradient(arch_id: str) -> None:
+    arch = architecture(arch_id)
+    module = arch.build().train()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.mul_(3)
+    lr = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    (drawn,) = predict(module, arch, lr, [Wanted((12, 12), (0,))])
+    drawn.retain_grad()
+    assert ((drawn < -1) | (drawn > 2)).any(), "what this test is about"
+    (clamped,) = predict(module.eval(), arch, lr, [Wanted((12, 12), (0,))])
+    assert 0 <= clamped.min() < clamped.max() <= 1
+    torch.testing.assert_close(drawn.clamp(0, 1), clamped)

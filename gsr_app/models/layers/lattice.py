@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from gsr_app.core.types import View
 
@@ -70,6 +71,11 @@ def stretch(net: Queried, lr: torch.Tensor, size: tuple[int, int], pixels: int) 
     """[B, 3, h, w] in 0..1 -> [B, 3, *size]: the whole source stretched over the size, by a continuous network."""
     view = whole((lr.shape[2], lr.shape[3]), size)
     return torch.cat([query_in_rows(net, net.encode(one[None]), view, pixels) for one in lr])
+
+
+def in_range(net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """[H, W, 3] -> [1, 3, H, W] in 0..1; in training as they are, because a clamped pixel has no gradient."""
+    return (pixels if net.training else pixels.clamp(0, 1)).permute(2, 0, 1)[None]
 
 
 @dataclass(frozen=True)
