@@ -24,10 +24,11 @@ def read_state(path: Path, first: str = "") -> dict[str, Tensor]:
         raise WeightsError(f"There is no weight file {path}.", hint="Check the path given with --weights.")
     if path.stat().st_size == 0:
         raise WeightsError(f"{path} is empty.", hint="Delete it and download it again.")
-    if path.suffix != ".safetensors" and not _looks_like_torch(path):
+    is_safetensors = path.suffix.lower() == ".safetensors"
+    if not is_safetensors and not _looks_like_torch(path):
         raise WeightsError(f"{path} is not a weight file.", hint="Expected .safetensors or torch's .pth.")
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors:
             from safetensors.torch import load_file
 
             stored: Any = load_file(path)

@@ -207,6 +207,11 @@ def test_a_file_that_was_added_in_the_app_is_found_again(folder: Path, tmp_path:
     with pytest.raises(WeightsError):
         loading.keep(tmp_path / "half.pth")
     assert list(registry.catalogue())[-1] == "file:theirs"
+    # Another file of that name takes its place, whatever its type.
+    save_file(network("Compact").state_dict(), tmp_path / "theirs.SAFETENSORS")
+    assert loading.keep(tmp_path / "theirs.SAFETENSORS") == "file:theirs"
+    assert [path.name for path in (tmp_path / "cache/models").iterdir()] == ["theirs.SAFETENSORS"]
+    assert list(registry.catalogue())[-1] == "file:theirs"
     # What was added can be removed; files elsewhere are left alone.
     torch.save(network("Compact").state_dict(), folder / "placed.pth")
     theirs, placed = registry.method("file:theirs"), registry.method("file:placed")

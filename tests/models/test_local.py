@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gsr_app.core.errors import WeightsError
 from gsr_app.models import local, registry, weights
@@ -68,3 +69,9 @@ def test_a_method_of_two_files_wants_both_by_name(tmp_path: Path) -> None:
         local.keep(method, [save(tmp_path / "w.pth")])
     with pytest.raises(WeightsError, match="not a weight file"):
         local.keep(METHOD, [tmp_path / "picture.png"])
+
+
+def test_the_ending_of_a_file_may_be_in_capitals(tmp_path: Path) -> None:
+    save_file(registry.build(METHOD.arch).state_dict(), tmp_path / "NET.SAFETENSORS")
+    assert local.keep(METHOD, [tmp_path / "NET.SAFETENSORS"]) > 0
+    assert weights.is_local(METHOD)

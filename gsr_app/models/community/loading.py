@@ -20,7 +20,7 @@ from gsr_app.core.atomic import replacing, write_whole
 from gsr_app.core.errors import GsrError, WeightsError, first_line
 from gsr_app.core.folders import cache_folder
 from gsr_app.models.checkpoint import check_finite, read_state
-from gsr_app.models.community.files import PREFIX, model_files, own_folder
+from gsr_app.models.community.files import PREFIX, SUFFIXES, model_files, own_folder
 from gsr_app.models.community.measuring import measure
 from gsr_app.models.community.spandrel_import import NEED_TORCHVISION, import_spandrel
 from gsr_app.models.registry import Architecture, Method
@@ -92,6 +92,9 @@ def keep(path: Path) -> str:
     own_folder().mkdir(parents=True, exist_ok=True)
     with replacing(own_folder() / path.name, error=WeightsError) as temporary:
         shutil.copyfile(path, temporary)
+    for other in own_folder().iterdir():  # one file per name: delete an earlier one of another type
+        if other.stem == path.stem and other.suffix.lower() in SUFFIXES and other.name != path.name:
+            other.unlink(missing_ok=True)
     return PREFIX + path.stem
 
 
