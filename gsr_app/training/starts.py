@@ -155,7 +155,7 @@ class StartTrainer(Trainer):
         (x, y), seen, weight = mean[inside].round().long().unbind(1), seen[inside], weight[inside]
         answer = net(image[None].to(self.device))
         if not len(x):  # a plain part of a picture teaches nothing
-            nothing = 0 * (answer.log_density.sum() + answer.log_size.sum() + answer.stretch.sum())
+            nothing: Tensor = 0 * (answer.log_density.sum() + answer.log_size.sum() + answer.stretch.sum())
             return dict.fromkeys(QUICKSTART_LOSSES, nothing)
         log_share = answer.log_density[0].flatten().log_softmax(0).view(height, width)[y, x]
         relative = seen[:, 0] + 0.5 * (log_share.detach().cpu() + math.log(len(x)))
