@@ -23,8 +23,16 @@ class Soap(torch.optim.Optimizer):
     stacked, [K, outputs, inputs * area], and their state is kept with the first of them.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], epsilon: float = 1e-8):
-        super().__init__(parameters, {"lr": rate, "betas": betas, "epsilon": epsilon})
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        rate: float,
+        betas: tuple[float, float],
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,  # decoupled, as in AdamW
+    ) -> None:
+        defaults = {"lr": rate, "betas": betas, "epsilon": epsilon, "weight_decay": weight_decay}
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -54,7 +62,10 @@ class Soap(torch.optim.Optimizer):
         state["square"].lerp_(turned.square(), 1 - beta_square)
         scale = (state["square"] / (1 - beta_square**step)).sqrt() + group["epsilon"]
         update = left @ ((left.mT @ state["mean"] @ right) / scale) @ right.mT
+        decay = group.get("weight_decay", 0.0)  # states of earlier versions have none
         for weight, one in zip(weights, update, strict=True):
+            if decay:
+                weight.mul_(1 - rate * decay)
             weight.sub_(one.view(weight.shape), alpha=rate / (1 - beta**step))
         state["left"].lerp_(gradient @ gradient.mT, 1 - beta_square)
         state["right"].lerp_(gradient.mT @ gradient, 1 - beta_square)
@@ -96,7 +107,7 @@ def build_optimizers(module: nn.Module, recipe: Optimizer) -> list[torch.optim.O
     if recipe.name == "soap":
         matrices = [weight for weight in adam if weight.ndim >= 2]
         adam = [weight for weight in adam if weight.ndim < 2]
-        optimizers.append(Soap(matrices, recipe.rate, recipe.betas))
+        optimizers.append(Soap(matrices, recipe.rate, recipe.betas, weight_decay=recipe.weight_decay))
     if adam:
         optimizers.append(torch.optim.AdamW(adam, recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay))
     for optimizer in optimizers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -379,3 +380,19 @@ def test_a_pixel_far_out_of_range_has_a_gradient(arch_id: str) -> None:
     (clamped,) = predict(module.eval(), arch, lr, [Wanted((12, 12), (0,))])
     assert 0 <= clamped.min() < clamped.max() <= 1
     torch.testing.assert_close(drawn.clamp(0, 1), clamped)
+
+
+@pytest.mark.parametrize("name", ["adam", "soap"])
+def test_weights_without_gradients_decay_at_the_rate_of_the_recipe(name: Literal["adam", "soap"]) -> None:
+    net = torch.nn.Conv2d(2, 2, 3)
+    before = [weight.detach().clone() for weight in net.parameters()]
+    optimizers = build_optimizers(net, Optimizer(name, rate=0.1, weight_decay=0.5))
+    for weight in net.parameters():
+        weight.grad = torch.zeros_like(weight)
+    for _ in range(4):
+        for optimizer in optimizers:
+            optimizer.step()
+    for weight, old in zip(net.parameters(), before, strict=True):
+        # The first step of SOAP on kernels only looks at the gradient.
+        steps = 3 if name == "soap" and weight.ndim > 1 else 4
+        torch.testing.assert_close(weight.detach(), old * (1 - 0.1 * 0.5) ** steps)
