@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -235,11 +235,28 @@ class Patches:
         return self.shares[rng.choice(len(self.shares), p=[share for share, _ in self.shares])][1]
 
 
+def check_taught(names: Iterable[str], side_px: int, data: Data) -> None:
+    """Raise where tiles lack targets, `x2` and so on, that a recipe weighs, or are smaller than its patches."""
+    lacking = sorted(set(data.taught_weights) - set(names))
+    if lacking:
+        raise InvalidArgument(
+            f"The recipe weighs targets at {', '.join(lacking)}, which the taught tiles do not have.",
+            hint="Name a --teacher for each of them, or leave them out of taught_weights.",
+        )
+    if side_px < data.patch_px:
+        raise InvalidArgument(
+            f"Taught tiles of {side_px} pixels are too small for patches of {data.patch_px}.",
+            hint="Make larger tiles, or set a smaller patch_px in the recipe.",
+        )
+
+
 class TaughtPatches:
     """Patches of tiles whose targets a teacher made; every patch has several scales."""
 
     def __init__(self, tiles: Sequence[Entry], data: Data, degradation: Degradation) -> None:
         self.tiles, self.data, self.degradation = tiles, data, degradation
+        for tile in tiles:
+            check_taught(tile, min(tile["lr"].shape[1:]), data)
 
     def draw(self, rng: np.random.Generator, scale: float) -> Example:
         size_px = self.data.patch_px

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.training.data import Batch, Targets, draw_scale, measure_detail, resize_bytes
+from gsr_app.training.data import Batch, Targets, check_taught, draw_scale, measure_detail, resize_bytes
 from gsr_app.training.degrade_batch import degrade_batch
 from gsr_app.training.recipe import NO_DEGRADATION, Data, Degradation
 from gsr_app.training.sending import send
@@ -90,6 +90,7 @@ def hold(
     pool: Pool = POOL,
 ) -> HeldPatches:
     """Make taught tiles of pictures and of drawn pages, and keep them on a device with the pictures."""
+    check_taught((f"x{scale}" for scale in teachers), pool.tile_px, data)
     rng, side = np.random.default_rng(seed), pool.tile_px + 2 * MARGIN_PX
     pages = _draw_pages(rng, pool, tiles) if pages is None else pages
     drawn = round(pool.drawn_share * tiles) if pages else 0

@@ -19,6 +19,7 @@ from gsr_app.ops.resize import resize
 from gsr_app.training import losses
 from gsr_app.training.data import Patches, Share, choose_held_out, find_pictures, load_shares
 from gsr_app.training.drawn import draw_grid, draw_text
+from gsr_app.training.held import hold
 from gsr_app.training.loop import Trainer
 from gsr_app.training.pack import Pack, write_pack
 from gsr_app.training.recipe import Data, Schedule, Validation, find_recipe, read_recipe
@@ -230,3 +231,14 @@ def test_the_photographs_held_out_of_swifts_training_are_the_listed_ones(shared:
     held_out = read_recipe(find_recipe("swift")).data.held_out
     files = choose_held_out(find_pictures(shared / "data/photos"), held_out)
     assert [file.name for file in files] == listed
+
+
+@pytest.mark.parametrize(("patch_px", "name", "message"), [(12, "x4", "targets at x4"), (999, "x2", "too small")])
+def test_tiles_that_lack_what_a_recipe_wants_are_refused_before_training(
+    patch_px: int, name: str, message: str
+) -> None:
+    data = Data(patch_px=patch_px, taught_weights={name: 1.0})
+    with pytest.raises(InvalidArgument, match=message):
+        Patches([Share(1.0, make_tiles(2))], data)
+    with pytest.raises(InvalidArgument, match=message):
+        hold(draw_pictures(1), TEACHERS, data, tiles=2, seed=0, device=torch.device("cpu"), pages=[], pool=SMALL)
