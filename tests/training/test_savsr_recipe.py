@@ -151,3 +151,11 @@ def test_clips_that_cannot_serve_are_refused(vimeo: Path, tmp_path: Path) -> Non
     data = read_recipe(find_recipe("savsr")).data
     with pytest.raises(InvalidArgument, match="too small for a patch"):
         Windows(find_clips(vimeo, 7), data).draw(0, 0, 0, count=1)
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = [f"frame{number}.png" for number in range(1, 13)]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    (clip,) = find_clips(tmp_path, 7)
+    assert [path.name for path in clip.frames] == names
