@@ -126,7 +126,7 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
         cycle = min(int(position), len(schedule.peaks) - 1)
         return warm * schedule.peaks[cycle] * 0.5 * (1 + math.cos(math.pi * (position - cycle)))
     held = schedule.hold if schedule.kind == "hold" else 0.0
-    falling = max(0.0, min(progress, 1.0) - held) / (1 - held)
+    falling = max(0.0, min(progress, 1.0) - held) / (1 - held) if held < 1 else 0.0
     return warm * 0.5 * (1 + math.cos(math.pi * falling))
 
 

@@ -342,6 +342,8 @@ def test_the_rate_warms_up_and_anneals() -> None:
     assert rate_factor(100, 1.0, cosine) == pytest.approx(0.0)
     held = Schedule(steps=100, kind="hold", hold=0.6)
     assert [rate_factor(50, at, held) for at in (0.3, 0.6, 0.8, 1.0)] == pytest.approx([1.0, 1.0, 0.5, 0.0])
+    constant = Schedule(steps=100, kind="hold", hold=1.0)
+    assert [rate_factor(50, at, constant) for at in (0.0, 0.5, 0.99)] == [1.0, 1.0, 1.0]
     halving = Schedule(steps=100, kind="halve", halve_at=(0.5, 0.8))
     assert [rate_factor(0, at, halving) for at in (0.4, 0.5, 0.9)] == [1.0, 0.5, 0.25]
 
