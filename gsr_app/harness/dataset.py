@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gsr_app.core.errors import ImageError
 from gsr_app.core.types import Scale
+from gsr_app.io.formats import by_number
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 
@@ -72,7 +73,8 @@ def list_clips(folder: Path) -> list[Clip]:
     clips: list[Clip] = []
     for clip in sorted(path for path in root.iterdir() if path.is_dir()):
         inside = clip / "truth" if (clip / "truth").is_dir() else clip
-        frames = tuple(sorted(path for path in inside.iterdir() if path.suffix.lower() in SUFFIXES))
+        found = (path for path in inside.iterdir() if path.suffix.lower() in SUFFIXES)
+        frames = tuple(sorted(found, key=by_number))
         if frames:
             clips.append(Clip(folder.name, clip.name, frames))
     if not clips:

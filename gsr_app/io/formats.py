@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -118,6 +119,11 @@ def output_format(path: Path) -> Format:
         f"The output {path.name!r} {ending}, which {why}.",
         hint=f"Choose one of: {', '.join(writable_suffixes())}",
     )
+
+
+def by_number(path: Path) -> list[str | int]:
+    """A sort key for frames: number 2 before number 10, however many digits their names have."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def check_pixels(name: str, height: int, width: int, use: Literal["whole", "strips"]) -> None:

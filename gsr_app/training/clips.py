@@ -6,7 +6,6 @@ because a training set of clips does not fit into memory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from gsr_app.core.errors import ImageError, InvalidArgument
 from gsr_app.core.types import Scale
 from gsr_app.engine.protocols import crop_frame_size, shrink_frames
+from gsr_app.io.formats import by_number
 from gsr_app.training.data import ENDINGS, Batch, Targets, load_picture
 from gsr_app.training.recipe import Data
 
@@ -43,15 +43,10 @@ def find_clips(folder: Path, least: int) -> list[Clip]:
     for path in folder.rglob("*"):
         if path.suffix.lower() in ENDINGS:
             homes.setdefault(path.parent, []).append(path)
-    clips = [Clip(tuple(sorted(homes[home], key=_by_number))) for home in sorted(homes) if len(homes[home]) >= least]
+    clips = [Clip(tuple(sorted(homes[home], key=by_number))) for home in sorted(homes) if len(homes[home]) >= least]
     if not clips:
         raise ImageError(f"{folder} holds no folder of at least {least} frames.", hint="A clip is a folder of frames.")
     return clips
-
-
-def _by_number(path: Path) -> list[str | int]:
-    """For a sequence in time: frame 2 before frame 10, however many digits their names have."""
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 class Windows:

@@ -61,11 +61,11 @@ class Share:
 def load_examples(place: Path, *, held_out: int = 0) -> Sequence[Tensor] | Sequence[Entry]:
     """Pictures of a folder or of a pack; or taught tiles of a pack or of a folder of packs.
 
-    A folder with no more pictures than are to be held out is used whole.
+    A folder with less than twice as many pictures as are to be held out is used whole.
     """
     packs = find_packs(place)
     if not packs:
-        return load_pictures(place, held_out=held_out if len(find_pictures(place)) > held_out else 0)
+        return load_pictures(place, held_out=held_out if len(find_pictures(place)) >= 2 * held_out else 0)
     entries = [entry for pack in packs for entry in Pack(pack)]
     if not entries:
         raise ImageError(f"{place} holds no pictures and no tiles.", hint="Write it again with `gsr pack`.")

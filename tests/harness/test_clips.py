@@ -107,6 +107,14 @@ def test_frames_are_cropped_as_the_published_tests_crop_them(shared: Path) -> No
         assert [*factor.output_size(lr)] == expected["net_out"], name
 
 
+def test_frames_of_a_clip_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "Set" / "walk").mkdir(parents=True)
+    for number in range(1, 13):
+        (tmp_path / "Set" / "walk" / f"frame_{number}.png").touch()
+    (clip,) = list_clips(tmp_path / "Set")
+    assert [path.name for path in clip.frames] == [f"frame_{number}.png" for number in range(1, 13)]
+
+
 def test_published_scales_are_all_42_of_the_tables() -> None:
     scales = read_scales(["published"], ["bicubic", "savsr"], "savsr")
     assert len(scales) == 42

@@ -13,6 +13,7 @@ from pathlib import Path
 from gsr_app.core import pixels
 from gsr_app.core.errors import ImageError, VideoError, printable
 from gsr_app.io import images
+from gsr_app.io.formats import by_number
 from gsr_app.io.video.color import UNSPECIFIED, Coding
 from gsr_app.io.video.reader import VideoFrame, VideoInfo
 
@@ -109,13 +110,7 @@ def _find(path: Path) -> list[Path]:
         found = [file for file in path.parent.glob("*") if pattern.fullmatch(file.name)]
     else:
         found = [Path(file) for file in glob.glob(str(path))]
-    return sorted((file for file in found if not file.name.startswith(".")), key=_by_number)
-
-
-def _by_number(path: Path) -> list[tuple[int, int | str]]:
-    """A sort key with numbers by value: "frame10" after "frame9"."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part)) if part.isdigit() else (0, part) for part in parts]
+    return sorted((file for file in found if not file.name.startswith(".")), key=by_number)
 
 
 def _read_times(path: Path) -> list[int] | None:
