@@ -59,7 +59,15 @@ def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
     )
     if box[2] <= box[0] or box[3] <= box[1]:
         return None
-    return picture.crop(box).convert("RGB")
+    return picture.crop(box)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB, as print shows it: what is transparent is white, whatever colour lies hidden there."""
+    if "A" not in picture.getbands():
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def score_crops(row: Row, cuts: Mapping[str, Image.Image | None], *, with_flip: bool = False) -> dict[str, CropScore]:
@@ -95,7 +103,7 @@ def _cut_resized(row: Row, pane: PaneSpec, reference: PaneSpec) -> Image.Image |
 def _score(crop: Image.Image, truth: Image.Image, *, with_flip: bool) -> CropScore:
     from gsr_app.engine import flip, metrics  # they import torch
 
-    one, two, by = np.asarray(crop), np.asarray(truth), metrics.convention("whole-y")
+    one, two, by = *(np.asarray(each.convert("RGB")) for each in (crop, truth)), metrics.convention("whole-y")
     ssim = metrics.ssim(one, two, by=by) if min(crop.size) >= _LEAST_SSIM_PX else None
     has_flip = with_flip and crop.width * crop.height <= _MOST_FLIP_PIXELS
     return CropScore(metrics.psnr(one, two, by=by), ssim, flip.flip(one, two, by=by) if has_flip else None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
 from gsr_app.viewer.contract import PaneSpec
-from gsr_app.viewer.crops import CropScore, Row, cut, score_crops
+from gsr_app.viewer.crops import CropScore, Row, cut, on_white, score_crops
 
 _SIDE_PX = 360  # the longer side of a crop
 _GAP_PX, _TEXT_PX = 12, 26
@@ -22,19 +23,20 @@ def draw_figure(rows: Sequence[Row]) -> bytes | None:
     strips: list[Image.Image] = []
     for row in rows:
         aspect = row.aspect
-        size = (_SIDE_PX, max(1, round(_SIDE_PX / aspect))) if aspect >= 1 else (round(_SIDE_PX * aspect), _SIDE_PX)
+        size = max(1, round(_SIDE_PX * min(1, aspect))), max(1, round(_SIDE_PX / max(1, aspect)))
         panes = row.panes
-        strip = Image.new("RGB", (len(panes) * (size[0] + _GAP_PX) - _GAP_PX, size[1] + _TEXT_PX), "white")
-        pen = ImageDraw.Draw(strip)
         cuts = {pane.id: cut(row, pane) for pane in panes}
         scores = score_crops(row, cuts)
-        for column, pane in enumerate(panes):
-            left = column * (size[0] + _GAP_PX)
+        captions = [_caption(pane, scores.get(pane.id)) for pane in panes]
+        width = max(size[0], *(math.ceil(font.getlength(caption)) for caption in captions))  # of a column
+        strip = Image.new("RGB", (len(panes) * (width + _GAP_PX) - _GAP_PX, size[1] + _TEXT_PX), "white")
+        pen = ImageDraw.Draw(strip)
+        for column, (pane, caption) in enumerate(zip(panes, captions, strict=True)):
+            left = column * (width + _GAP_PX)
             crop = cuts[pane.id]
             if crop is not None:
-                strip.paste(_enlarged(crop, size), (left, 0))
-            caption = _caption(pane, scores.get(pane.id))
-            pen.text((left + size[0] // 2, size[1] + 5), caption, fill="black", font=font, anchor="mt")
+                strip.paste(_enlarged(on_white(crop), size), (left + (width - size[0]) // 2, 0))
+            pen.text((left + width // 2, size[1] + 5), caption, fill="black", font=font, anchor="mt")
         strips.append(strip)
     width = max(strip.width for strip in strips)
     figure = Image.new("RGB", (width, sum(s.height + _GAP_PX for s in strips) - _GAP_PX), "white")
@@ -53,7 +55,10 @@ def _enlarged(crop: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _caption(pane: PaneSpec, score: CropScore | None) -> str:
-    return f"{pane.name}  {score.psnr_db:.2f} dB" if score else pane.name
+    name = " ".join(pane.name.split())  # in one line
+    if score is None:
+        return name
+    return f"{name}  {score.psnr_db:.2f} dB" if math.isfinite(score.psnr_db) else f"{name}  equal"
 
 
 def score_text(pane: PaneSpec) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from gsr_app.viewer.contract import PaneSpec, Scene
-from gsr_app.viewer.crops import CropScore, Row, cut, score_crops
+from gsr_app.viewer.crops import CropScore, Row, cut, on_white, score_crops
 from gsr_app.viewer.pdf import Box, Line, Outline, Placed, Sheet, text_width, write_pdf
 
 WIDTHS_IN = {"column": 3.5, "page": 7.16}
@@ -61,7 +61,7 @@ class _Subject:
     def __init__(self, rows: list[Row], width_pt: float) -> None:
         self._rows, self._width_pt = rows, width_pt
         self._whole = _overview_pane(rows[0])
-        picture = rows[0].pictures[self._whole.id]
+        picture = on_white(rows[0].pictures[self._whole.id])
         self._picture, self._aspect = picture, picture.width / picture.height * _stretch(rows[0].scene, self._whole)
         count = len(rows[0].panes)
         # As many columns as make the crops the largest.
@@ -166,7 +166,7 @@ def _reduced(picture: Image.Image, width_pt: float) -> Image.Image:
     width = round(width_pt / 72 * _OVERVIEW_DPI)
     if picture.width <= width:
         return picture
-    return picture.convert("RGB").resize((width, max(1, round(picture.height * width / picture.width))), 1)
+    return picture.resize((width, max(1, round(picture.height * width / picture.width))), 1)
 
 
 def _title(scene: Scene) -> str:
@@ -202,7 +202,8 @@ def _cells(row: Row, width: float) -> list[_Cell]:
                 lines.append(((f"{flip:.4f}", flip == best["flip"]),))
         elif scores and pane.kind == "reference":
             lines += [((text, False),) for text in (title, *(["FLIP"] if best["flip"] is not None else []))]
-        cells.append(_Cell(cuts[pane.id], tuple(lines)))
+        crop = cuts[pane.id]
+        cells.append(_Cell(crop and on_white(crop), tuple(lines)))
     return cells
 
 

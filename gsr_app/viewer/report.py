@@ -20,7 +20,7 @@ from gsr_app import __version__
 from gsr_app.models.registry import Method
 from gsr_app.viewer import bundle
 from gsr_app.viewer.contract import PaneField, PaneSpec, Region, Scene, as_json
-from gsr_app.viewer.crops import Row
+from gsr_app.viewer.crops import Row, on_white
 from gsr_app.viewer.figure import draw_figure
 from gsr_app.viewer.page.build import page_css, page_data
 from gsr_app.viewer.paper import write_figure
@@ -157,7 +157,7 @@ def _thumbnail(page: Page) -> str:
     if png is None:
         return ""
     with Image.open(io.BytesIO(png)) as picture:
-        small = picture.convert("RGB")
+        small = on_white(picture)
     small.thumbnail(_THUMBNAIL_PX)
     jpeg = io.BytesIO()
     small.save(jpeg, "JPEG", quality=80)

@@ -1,0 +1,54 @@
+"""The figure as a picture: odd shapes, transparency."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from gsr_app.viewer.contract import PaneSpec, Region, Scene
+from gsr_app.viewer.crops import Row
+from gsr_app.viewer.figure import draw_figure
+from gsr_app.viewer.paper import lay_out
+
+NAMES = ("SwinIR classical", "Bicubic")
+
+
+def row_of(pictures: list[np.ndarray], region: Region, scale: float) -> Row:
+    panes = tuple(
+        PaneSpec(name, name, "#888888", state="done", span=(pixels.shape[0] / scale, pixels.shape[1] / scale))
+        for name, pixels in zip(NAMES, pictures, strict=True)
+    )
+    opened = {name: Image.fromarray(pixels) for name, pixels in zip(NAMES, pictures, strict=True)}
+    return Row(Scene(panes, scale={"x": scale, "y": scale}), region, opened)
+
+
+def drawn(row: Row) -> np.ndarray:
+    png = draw_figure([row])
+    assert png
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1000), (1000, 1), (1, 1), (30, 600)])
+def test_a_region_of_any_shape_makes_a_figure_whose_captions_stand_apart(width: int, height: int) -> None:
+    figure = drawn(row_of([np.zeros((1000, 1000, 3), np.uint8)] * 2, Region(0, 0, width, height), 1))
+    crops = figure[: figure.shape[0] - 26]
+    assert (crops.min(0).max(-1) == 0).sum() >= 2  # both crops are there
+    wanted = sum(ImageFont.load_default(15).getlength(name) for name in NAMES)
+    assert figure.shape[1] >= wanted
+
+
+def test_hidden_colours_of_transparent_pixels_are_in_no_figure() -> None:
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[..., 0] = 200
+    pixels[:, :20, 3] = 255
+    row = row_of([pixels, pixels], Region(0, 0, 40, 40), 1)
+    figure = drawn(row)
+    assert figure[100, 50].tolist() == [200, 0, 0]
+    assert figure[100, 300].tolist() == [255, 255, 255]
+    for placed in lay_out([row], "page").pictures:
+        shown = np.asarray(placed.picture)
+        assert (shown[:, :20] == [200, 0, 0]).all()
+        assert (shown[:, 20:] == 255).all()
