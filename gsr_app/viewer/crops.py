@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -52,14 +53,19 @@ def cut(row: Row, pane: PaneSpec) -> Image.Image | None:
     region = row.region
     x, y = region.x - pane.origin[0], region.y - pane.origin[1]
     box = (
-        max(0, round(x * kx)),
-        max(0, round(y * ky)),
-        min(picture.width, round((x + region.width) * kx)),
-        min(picture.height, round((y + region.height) * ky)),
+        max(0, _nearest(x * kx)),
+        max(0, _nearest(y * ky)),
+        min(picture.width, _nearest((x + region.width) * kx)),
+        min(picture.height, _nearest((y + region.height) * ky)),
     )
     if box[2] <= box[0] or box[3] <= box[1]:
         return None
     return picture.crop(box)
+
+
+def _nearest(value: float) -> int:
+    """The nearest integer, halves up as in the page: both cut the same pixels."""
+    return math.floor(value + 0.5 + 1e-6)
 
 
 def on_white(picture: Image.Image) -> Image.Image:

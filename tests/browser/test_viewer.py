@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gsr_app.engine import metrics
+from gsr_app.viewer.contract import Region, Scene
+from gsr_app.viewer.crops import Row, cut, score_crops
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, pane, scene_of, show_scene
 
@@ -272,6 +275,22 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     wait_for(page, "viewer.spot()")
     assert page.locator("[data-role=depth]").inner_text() == "8 of 16 bits"
+
+
+@pytest.mark.parametrize(("x", "y", "width", "height"), [(3, 1, 11, 9), (5, 3, 1, 1), (19, 13, 2, 3)])
+def test_crops_at_a_fraction_of_a_pixel_are_those_of_the_figure(
+    show: Any, x: int, y: int, width: int, height: int
+) -> None:
+    size = (36, 48)  # of SOURCE at 1.5
+    one, truth = A[:36, :48], C[:36, :48]
+    panes = [pane("a", one, SOURCE), pane("c", truth, SOURCE, kind="reference")]
+    page = show(panes, scale=1.5)
+    run(page, f"viewer.addRegion({{ x: {x}, y: {y}, width: {width}, height: {height} }});")
+    assert size == one.shape[:2]
+    pictures = {"a": Image.fromarray(one), "c": Image.fromarray(truth)}
+    row = Row(Scene(tuple(panes), scale={"x": 1.5, "y": 1.5}), Region(x, y, width, height), pictures)
+    score = score_crops(row, {each.id: cut(row, each) for each in panes})["a"]
+    assert f"{score.psnr_db:.2f} dB" in page.locator(".gsr-crops figure").first.inner_text()
 
 
 def test_transparency_is_shown_on_a_checkerboard(show: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from gsr_app.viewer.contract import PaneSpec, Region, Scene
-from gsr_app.viewer.crops import Row
+from gsr_app.viewer.crops import Row, cut
 from gsr_app.viewer.figure import draw_figure
 from gsr_app.viewer.paper import lay_out
 
@@ -52,3 +52,11 @@ def test_hidden_colours_of_transparent_pixels_are_in_no_figure() -> None:
         shown = np.asarray(placed.picture)
         assert (shown[:, :20] == [200, 0, 0]).all()
         assert (shown[:, 20:] == 255).all()
+
+
+def test_halves_of_a_pixel_are_rounded_up_at_both_sides_of_a_crop() -> None:
+    pixels = np.arange(13 * 13 * 3, dtype=np.uint8).reshape(13, 13, 3)
+    row = row_of([pixels, pixels], Region(3, 1, 1, 2), 1.5)  # 4.5 to 6, and 1.5 to 4.5
+    crop = cut(row, row.panes[0])
+    assert crop
+    np.testing.assert_array_equal(np.asarray(crop), pixels[2:5, 5:6])

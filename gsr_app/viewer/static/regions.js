@@ -27,18 +27,17 @@ export function regionAround({ u, v }, side, scale, source) {
   return { x, y, width, height };
 }
 
-/** The picture pixels of a pane under a region. */
-function pixelsUnder(pane, region, scale) {
-  const kx = pane.picture.width / pane.place.width;
-  const ky = pane.picture.height / pane.place.height;
-  const x = Math.max(0, Math.round((region.x * scale.x - pane.place.u) * kx));
-  const y = Math.max(0, Math.round((region.y * scale.y - pane.place.v) * ky));
-  return {
-    x,
-    y,
-    width: Math.min(pane.picture.width - x, Math.max(1, Math.round(region.width * scale.x * kx))),
-    height: Math.min(pane.picture.height - y, Math.max(1, Math.round(region.height * scale.y * ky))),
-  };
+/** The picture pixels of a pane under a region: those of the figure (crops.py), and at least one. */
+function pixelsUnder({ picture, place }, region, scale) {
+  const [x, width] = pixelsAlong(region.x * scale.x - place.u, region.width * scale.x, picture.width / place.width, picture.width);
+  const [y, height] = pixelsAlong(region.y * scale.y - place.v, region.height * scale.y, picture.height / place.height, picture.height);
+  return { x, y, width, height };
+}
+
+function pixelsAlong(start, length, density, count) {
+  const nearest = (value) => Math.floor(value * density + 0.5 + 1e-6);
+  const first = Math.min(count - 1, Math.max(0, nearest(start)));
+  return [first, Math.max(1, Math.min(count, nearest(start + length)) - first)];
 }
 
 /** Whether a pane's picture shows all of a region: one of a part may not. */
