@@ -37,10 +37,10 @@ def write_table(pages: Sequence[tuple[str, Scene]], form: str) -> str:
     """A row per method and a column per picture, with the means over several; CSV has a row per method and picture."""
     if form == "csv":
         return _csv(pages)
-    names = list(dict.fromkeys(pane.name for _, scene in pages for pane in _methods(scene)))
+    rows = list(dict.fromkeys((pane.name, pane.elsewhere) for _, scene in pages for pane in _methods(scene)))
     scored = any(pane.metrics for _, scene in pages for pane in _methods(scene))
     titles = [Path(title).stem for title, _ in pages] if scored else []
-    lines = [_line(name, pages, scored) for name in names]
+    lines = [_line(name, elsewhere, pages, scored) for name, elsewhere in rows]
     if scored and len(pages) > 1:
         titles.append("mean")
     convention = next((pane.metrics.convention for _, scene in pages for pane in _methods(scene) if pane.metrics), "")
@@ -53,8 +53,10 @@ def _methods(scene: Scene) -> list[PaneSpec]:
     return [pane for pane in scene.panes if pane.kind == "method"]
 
 
-def _line(name: str, pages: Sequence[tuple[str, Scene]], scored: bool) -> _Line:
-    panes = [next((pane for pane in _methods(scene) if pane.name == name), None) for _, scene in pages]
+def _line(name: str, elsewhere: bool, pages: Sequence[tuple[str, Scene]], scored: bool) -> _Line:
+    # A result that was made elsewhere may have the name of a method.
+    row = name, elsewhere
+    panes = [next((pane for pane in _methods(scene) if (pane.name, pane.elsewhere) == row), None) for _, scene in pages]
     scores = [_scores(pane) if pane else None for pane in panes] if scored else []
     if scored and len(pages) > 1:
         whole = [score for score in scores if score and score.psnr is not None]
@@ -124,20 +126,23 @@ def _latex(titles: Sequence[str], lines: Sequence[_Line], note: str) -> str:
 
 
 def _escape(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$"}
-    return re.sub(r"[\\~^×&%$#_{}]", lambda found: special.get(found[0], "\\" + found[0]), text)
+    words = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
+    words |= {"<": "textless", ">": "textgreater", "|": "textbar"}  # other signs in LaTeX's usual fonts
+    special = {"×": r"$\times$"} | {sign: f"\\{word}{{}}" for sign, word in words.items()}
+    return re.sub(r"[\\~^<>|×&%$#_{}]", lambda found: special.get(found[0], "\\" + found[0]), text)
 
 
 def _markdown(titles: Sequence[str], lines: Sequence[_Line], note: str) -> str:
     head = ["Method", *titles, "Time"]
-    out = [f"| {' | '.join(_bar(cell) for cell in head)} |", "|---|" + ":-:|" * len(titles) + "--:|"]
+    out = [f"| {' | '.join(_plain(cell) for cell in head)} |", "|---|" + ":-:|" * len(titles) + "--:|"]
     for line in lines:
-        out.append(f"| {' | '.join([_bar(line.name), *_cells(line, lines, '**{}**'), line.time])} |")
+        out.append(f"| {' | '.join([_plain(line.name), *_cells(line, lines, '**{}**'), line.time])} |")
     return "\n".join([*out, *(["", f"{note}."] if note else [])]) + "\n"
 
 
-def _bar(text: str) -> str:
-    return text.replace("|", r"\|")
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"[\\`*<|]", r"\\\g<0>", text)
 
 
 def _csv(pages: Sequence[tuple[str, Scene]]) -> str:

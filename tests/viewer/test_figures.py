@@ -1,4 +1,4 @@
-"""The figure as a picture: odd shapes, transparency."""
+"""The figure as a picture, and the table: odd shapes, transparency, names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from gsr_app.viewer.contract import PaneSpec, Region, Scene
+from gsr_app.viewer.contract import PaneMetrics, PaneSpec, Region, Scene
 from gsr_app.viewer.crops import Row, cut
 from gsr_app.viewer.figure import draw_figure
 from gsr_app.viewer.paper import lay_out
+from gsr_app.viewer.table import write_table
 
 NAMES = ("SwinIR classical", "Bicubic")
 
@@ -60,3 +61,25 @@ def test_halves_of_a_pixel_are_rounded_up_at_both_sides_of_a_crop() -> None:
     crop = cut(row, row.panes[0])
     assert crop
     np.testing.assert_array_equal(np.asarray(crop), pixels[2:5, 5:6])
+
+
+def scored(name: str, psnr_db: float, *, elsewhere: bool = False) -> PaneSpec:
+    metrics = PaneMetrics("basicsr: Y", psnr_y=psnr_db, ssim_y=0.9)
+    return PaneSpec(f"{name}{elsewhere}", name, "#888888", state="done", metrics=metrics, elsewhere=elsewhere)
+
+
+def test_a_result_with_the_name_of_a_method_has_a_row_of_its_own() -> None:
+    scene = Scene((scored("SAVSR", 30.0), scored("SAVSR", 31.0, elsewhere=True)))
+    for form, rows in (("md", "| SAVSR | "), ("tex", "SAVSR & ")):
+        table = write_table([("one.png", scene)], form)
+        assert table.count(rows) == 2
+        assert "30.00" in table
+        assert "31.00" in table
+
+
+def test_names_are_typeset_as_they_are() -> None:
+    pages = [("a<b>|c.png", Scene((scored(r"x*y*\z", 30.0),)))]
+    assert r"a\textless{}b\textgreater{}\textbar{}c & Time" in write_table(pages, "tex")
+    assert r"x*y*\textbackslash{}z &" in write_table(pages, "tex")
+    assert "| Method | a\\<b>\\|c | Time |" in write_table(pages, "md")
+    assert "| x\\*y\\*\\\\z |" in write_table(pages, "md")
