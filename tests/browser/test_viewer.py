@@ -277,6 +277,16 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     assert page.locator("[data-role=depth]").inner_text() == "8 of 16 bits"
 
 
+def test_a_seventh_pane_is_shown_in_place_of_the_sixth(show: Any) -> None:
+    page = show([pane(name, A, SOURCE) for name in "abcdef"] + [pane("r", C, SOURCE, kind="reference")])
+    box = page.get_by_label("Show R", exact=True)
+    assert not box.is_checked()
+    box.check()
+    wait_for(page, "viewer.shown.length === 6 && viewer.shown.at(-1).spec.id === 'r'")
+    assert not page.get_by_label("Show F", exact=True).is_checked()
+    assert page.get_by_label("Show E", exact=True).is_checked()
+
+
 @pytest.mark.parametrize(("x", "y", "width", "height"), [(3, 1, 11, 9), (5, 3, 1, 1), (19, 13, 2, 3)])
 def test_crops_at_a_fraction_of_a_pixel_are_those_of_the_figure(
     show: Any, x: int, y: int, width: int, height: int

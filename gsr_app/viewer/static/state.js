@@ -47,8 +47,12 @@ export class ViewerState extends Viewport {
     return this.scene.panes.map((spec) => this.panes.get(spec.id)).filter(Boolean);
   }
 
+  get chosen() {
+    return this.allPanes.filter((pane) => !this.hidden.has(pane.spec.id));
+  }
+
   get shown() {
-    return this.allPanes.filter((pane) => !this.hidden.has(pane.spec.id)).slice(0, MAX_PANES);
+    return this.chosen.slice(0, MAX_PANES);
   }
 
   get active() {
@@ -175,8 +179,12 @@ export class ViewerState extends Viewport {
   }
 
   showPane(id, show) {
-    if (show) this.hidden.delete(id);
-    else if (this.shown.length > 1) this.hidden.add(id);
+    if (show) {
+      this.hidden.delete(id);
+      // Where there is no room for all, it takes the place of the last.
+      const others = this.chosen.filter((pane) => pane.spec.id !== id);
+      for (const pane of others.slice(MAX_PANES - 1)) this.hidden.add(pane.spec.id);
+    } else if (this.shown.length > 1) this.hidden.add(id);
     this.changed();
   }
 

@@ -101,7 +101,7 @@ export class Viewer extends ViewerState {
         this.panes.set(spec.id, pane);
       }
       if (isNew || isFirstRun) {
-        if (spec.hidden || this.shown.length > MAX_PANES) this.hidden.add(spec.id);
+        if (spec.hidden || this.chosen.length > MAX_PANES) this.hidden.add(spec.id);
         else this.hidden.delete(spec.id);
       }
       pane.update(spec, scene.scale);
