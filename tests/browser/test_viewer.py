@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.engine import metrics
-from gsr_app.viewer.contract import Region, Scene
+from gsr_app.viewer.contract import PaneMetrics, Region, Scene
 from gsr_app.viewer.crops import Row, cut, score_crops
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, pane, scene_of, show_scene
@@ -274,7 +275,37 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     box = page.locator(".gsr-canvas").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     wait_for(page, "viewer.spot()")
-    assert page.locator("[data-role=depth]").inner_text() == "8 of 16 bits"
+    depth = page.locator("[data-role=depth]")
+    assert depth.inner_text() == "8 of 16 bits"
+    assert "has all bits" not in depth.get_attribute("title")  # there is none
+    shown = pane("b", B, SOURCE, bits=16)
+    page = show([pane("a", A, SOURCE), replace(shown, download_url="deep.png")])
+    run(page, "viewer.look(64, 48, 8);")
+    page.mouse.move(box["x"] + 61, box["y"] + 60)
+    wait_for(page, "viewer.spot()")
+    assert "the downloaded picture has all bits" in depth.get_attribute("title")
+    assert page.get_by_role("link", name="Save").get_attribute("title").endswith("with all bits")
+    page = show([replace(shown, download_url=shown.url)])  # as in a report
+    run(page, "viewer.look(64, 48, 8);")
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    wait_for(page, "viewer.spot()")
+    assert "has all bits" not in depth.get_attribute("title")
+    assert page.get_by_role("link", name="Save").get_attribute("title").endswith("with 8 bits per channel")
+
+
+def test_the_score_of_a_picture_without_any_difference_is_a_word(show: Any) -> None:
+    scores = {name: PaneMetrics("Y", psnr_y=db, ssim_y=1.0) for name, db in (("a", float("inf")), ("b", 30.0))}
+    page = show(
+        [*(pane(name, A, SOURCE, metrics=scores[name]) for name in "ab"), pane("c", A, SOURCE, kind="reference")]
+    )
+    assert [one.split("\n")[1] for one in page.locator(".gsr-tag").all_inner_texts()[:2]] == ["equal", "30.00 dB"]
+    assert page.locator("tr[data-pane=a] [data-label=PSNR-Y]").inner_text() == "equal"
+    assert page.locator("tr[data-pane=a] .is-best").count() == 2
+    csv = page.evaluate("() => document.querySelector('.gsr-viewer').viewer.dock.csv(',')").splitlines()
+    values = [dict(zip(csv[0].split(","), line.split(","), strict=True))["psnr_y"] for line in csv[1:]]
+    assert values == ["inf", "30"]
+    run(page, "viewer.addRegion({ x: 2, y: 2, width: 6, height: 6 });")
+    assert "equal" in page.locator(".gsr-crops figure").first.inner_text()
 
 
 def test_a_seventh_pane_is_shown_in_place_of_the_sixth(show: Any) -> None:

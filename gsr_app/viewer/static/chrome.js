@@ -2,10 +2,11 @@
 
 import { SCALES } from "./difference.js";
 import { dot, el, segmented, select } from "./dom.js";
-import { percent, signed, times, totalMs } from "./format.js";
+import { decibels, percent, signed, times, totalMs } from "./format.js";
 import { KEYS } from "./keys.js";
 import { COLOURINGS, OVERLAYS } from "./overlay.js";
 import { gaussianNote, sizeNote } from "./readout.js";
+import { savesAllBits } from "./saving.js";
 
 const MODES = [
   ["grid", "Grid", "Side by side (G)"],
@@ -225,7 +226,7 @@ export function summary({ spec, fieldNote, arrived }) {
   }
   const parts = [];
   const psnr = spec.metrics?.psnr_y ?? spec.metrics?.psnr_rgb ?? null;
-  if (psnr !== null) parts.push(`${psnr.toFixed(2)} dB${spec.metrics.psnr_y === null ? " RGB" : ""}`);
+  if (psnr !== null) parts.push(`${decibels(psnr)}${spec.metrics.psnr_y === null ? " RGB" : ""}`);
   if (spec.timing) {
     const ms = totalMs(spec);
     parts.push(ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
@@ -237,7 +238,7 @@ export function summary({ spec, fieldNote, arrived }) {
   return parts.join("  ");
 }
 
-const DEPTH = "The screen and these values have 8 bits per channel; the downloaded picture has all bits.";
+const DEPTH = "The screen and these values have 8 bits per channel";
 
 /** The line below the pictures: the position of the pointer and the values there. */
 export class Foot {
@@ -266,8 +267,9 @@ export class Foot {
       nodes.push(el("span", { "data-pane": pane.spec.id }, dot(pane.spec.colour), el("span", { className: "gsr-valuename" }, `${viewer.nameOf(pane)} `), el("b", {}, value.join(" "))));
     }
     if (spot.delta) nodes.push(el("span", { "data-role": "delta" }, `Δ ${spot.delta.map(signed).join(" ")}`));
-    const bits = Math.max(...spot.values.map(({ pane }) => pane.spec.bits ?? 8));
-    if (bits > 8) nodes.push(el("span", { "data-role": "depth", className: "gsr-quiet", title: DEPTH }, `8 of ${bits} bits`));
+    const deep = spot.values.map(({ pane }) => pane.spec).filter(({ bits }) => bits > 8);
+    const title = deep.some((spec) => spec.download_url && savesAllBits(spec)) ? `${DEPTH}; the downloaded picture has all bits.` : `${DEPTH}.`;
+    if (deep.length) nodes.push(el("span", { "data-role": "depth", className: "gsr-quiet", title }, `8 of ${Math.max(...deep.map(({ bits }) => bits))} bits`));
     return nodes;
   }
 }

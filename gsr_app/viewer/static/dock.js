@@ -2,9 +2,9 @@
 
 import { copyText, dot, download, el } from "./dom.js";
 import { FigureDialog } from "./figuredialog.js";
-import { bytes, count, milliseconds, rate, totalMs } from "./format.js";
+import { bytes, count, milliseconds, plainDb, psnr, rate, totalMs } from "./format.js";
 import { RegionStrip } from "./regions.js";
-import { saveButtons } from "./saving.js";
+import { saveButtons, savesAllBits } from "./saving.js";
 import { ReportDialog } from "./reportdialog.js";
 
 const STAGES = ["read", "encode", "start", "fit", "decode", "bin", "render", "resize", "write"];
@@ -17,9 +17,9 @@ const COLUMNS = [
   ["MP/s", (s) => s.megapixels_per_second, rate, 0],
   ["memory", (s) => s.timing?.peak_bytes, bytes, 0],
   ["Gaussians", (s) => s.field?.count, count, 0],
-  ["PSNR-Y", (s) => s.metrics?.psnr_y, (v) => v.toFixed(2), 1],
+  ["PSNR-Y", (s) => s.metrics?.psnr_y, psnr, 1],
   ["SSIM-Y", (s) => s.metrics?.ssim_y, (v) => v.toFixed(4), 1],
-  ["PSNR-RGB", (s) => s.metrics?.psnr_rgb, (v) => v.toFixed(2), 1],
+  ["PSNR-RGB", (s) => s.metrics?.psnr_rgb, psnr, 1],
   ["SSIM-RGB", (s) => s.metrics?.ssim_rgb, (v) => v.toFixed(4), 1],
   ["FLIP", (s) => s.metrics?.flip, (v) => v.toFixed(4), -1],
 ];
@@ -111,7 +111,7 @@ export class Dock {
       onchange: (event) => viewer.showPane(spec.id, event.target.checked),
     });
     const name = el("th", { scope: "row" }, el("label", {}, box, dot(spec.colour), el("span", { title: rowNote(spec) }, spec.name)),
-      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: "Save this picture as PNG, with all bits" }, "Save"),
+      spec.download_url && el("a", { href: spec.download_url, download: spec.download_name ?? "", title: `Save this picture as PNG, with ${savesAllBits(spec) ? "all bits" : "8 bits per channel"}` }, "Save"),
       ...(spec.download_url ? saveButtons(pane) : []),
       ...(spec.warnings ?? []).map((warning) => el("small", { className: "gsr-warning" }, warning.replace(`${spec.name}: `, ""))));
     const cells = columns.map(([label, of, text], i) => {
@@ -133,7 +133,7 @@ export class Dock {
         s.id, scale.x === scale.y ? scale.x : `${scale.y}x${scale.x}`, s.state,
         ...STAGES.map((stage) => s.timing?.stages_ms[stage]),
         totalMs(s), s.megapixels_per_second, s.timing?.peak_bytes, s.field?.count,
-        s.metrics?.psnr_y, s.metrics?.ssim_y, s.metrics?.psnr_rgb, s.metrics?.ssim_rgb, s.metrics?.flip, s.metrics?.convention,
+        plainDb(s.metrics?.psnr_y), s.metrics?.ssim_y, plainDb(s.metrics?.psnr_rgb), s.metrics?.ssim_rgb, s.metrics?.flip, s.metrics?.convention,
         s.timing?.backend, s.timing?.device, s.timing?.cold, s.timing?.repeats, s.elsewhere ? "elsewhere" : s.here ? "in the browser" : "here",
       ]);
     return [head, ...rows].map((row) => row.map((v) => quote(String(v ?? ""))).join(separator)).join("\n") + "\n";

@@ -2,6 +2,7 @@
 
 import { cropScores } from "./cropscores.js";
 import { dot, el } from "./dom.js";
+import { decibels } from "./format.js";
 
 /** A rectangle between two points of the frame, as whole source pixels inside `within`.
  *
@@ -117,7 +118,7 @@ export class RegionStrip {
         "figure",
         { style: { width: `${Math.max(56, crop.width / viewer.dpr)}px` } },
         crop,
-        el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", { title: "PSNR of this crop, on Y" }, `${psnr.toFixed(2)} dB`), ssim !== null && el("b", { title: "SSIM of this crop, on Y" }, ssim.toFixed(4))),
+        el("figcaption", {}, dot(pane.spec.colour), viewer.nameOf(pane), psnr !== null && el("b", { title: "PSNR of this crop, on Y" }, decibels(psnr)), ssim !== null && el("b", { title: "SSIM of this crop, on Y" }, ssim.toFixed(4))),
       );
     });
     this.node.replaceChildren(tools, el("div", { className: "gsr-crops" }, ...crops));

@@ -19,6 +19,9 @@ async function encode(picture, type) {
   return canvas.convertToBlob({ type, quality: QUALITY });
 }
 
+/** Whether the file to save has every bit of a pane's picture: that on the screen has eight. */
+export const savesAllBits = ({ bits, url, download_url }) => !(bits > 8) || url !== download_url;
+
 const nameOf = (spec, suffix) => `${(spec.download_name || spec.name).replace(/\.\w+$/, "")}.${suffix}`;
 
 /** Whether the system takes pictures from this browser. */
