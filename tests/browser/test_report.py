@@ -142,6 +142,17 @@ def test_blind_mode_hides_who_made_what_and_votes_are_exported(open_report: Call
     assert first["best"] == first["shown"][1]
 
 
+def test_the_bytes_of_pictures_are_no_part_of_what_is_compared_at_every_drawing(
+    open_report: Callable[..., Any],
+) -> None:
+    page = open_report("one.png")
+    assert page.evaluate("() => JSON.stringify(document.querySelector('.gsr-viewer').viewer.scene).length") < 10_000
+    with page.expect_download() as download:
+        page.locator("tr[data-pane=bicubic]").get_by_role("link", name="Save").click()
+    found = np.asarray(Image.open(download.value.path()))
+    np.testing.assert_array_equal(found, report_text(("one.png",))[2]["one.png/bicubic"])
+
+
 def test_pictures_of_one_name_are_judged_apart(open_report: Callable[..., Any]) -> None:
     page = open_report("cat.png", "cat.png")
     page.get_by_role("button", name="Judge blind").click()

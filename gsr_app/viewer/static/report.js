@@ -9,7 +9,11 @@ import { Viewer } from "./viewer.js";
 export function showReport(root, report) {
   followTheme();
   for (const { scene } of report.pages) {
-    for (const spec of scene.panes) if (spec.download_url === "#url") spec.download_url = spec.url;
+    for (const spec of scene.panes) {
+      if (!spec.url) continue;
+      spec.url = objectUrl(spec.url);
+      if (spec.download_url === "#url") spec.download_url = spec.url;
+    }
   }
   const stage = el("div", { className: "gsr-reportstage" });
   const viewer = new Viewer(stage, {
@@ -55,6 +59,15 @@ export function showReport(root, report) {
   );
   album.take({ id: report.id, number: 0, pages: report.pages });
   return viewer;
+}
+
+/** A short address of the picture in a data URL: the viewer compares and keeps the addresses of its panes. */
+function objectUrl(url) {
+  const [head, text] = url.split(",");
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = letters.charCodeAt(k);
+  return URL.createObjectURL(new Blob([bytes], { type: head.slice("data:".length).split(";")[0] }));
 }
 
 function save(text, url, name) {
