@@ -153,6 +153,19 @@ def test_the_bytes_of_pictures_are_no_part_of_what_is_compared_at_every_drawing(
     np.testing.assert_array_equal(found, report_text(("one.png",))[2]["one.png/bicubic"])
 
 
+def test_votes_are_kept_where_the_browser_has_no_room_for_them(open_report: Callable[..., Any]) -> None:
+    page = open_report()
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    page.get_by_role("button", name="Judge blind").click()
+    page.get_by_role("button", name="B is best").click()
+    wait_for(page, "viewer.scene.source.key === 'blind-1'")
+    page.get_by_role("button", name="cannot tell").click()
+    page.get_by_text("2 of 2 judged").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="export votes").click()
+    assert len(json.loads(Path(download.value.path()).read_text())["votes"]) == 2
+
+
 def test_pictures_of_one_name_are_judged_apart(open_report: Callable[..., Any]) -> None:
     page = open_report("cat.png", "cat.png")
     page.get_by_role("button", name="Judge blind").click()

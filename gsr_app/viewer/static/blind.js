@@ -30,10 +30,11 @@ export class Blind {
   }
 
   get votes() {
+    if (this.unsaved) return this.unsaved;
     try {
       return JSON.parse(localStorage.getItem(this.key)) ?? [];
     } catch {
-      return this.unsaved ?? [];
+      return [];
     }
   }
 
@@ -43,11 +44,11 @@ export class Blind {
   }
 
   #save(votes) {
-    this.unsaved = votes;
     try {
       localStorage.setItem(this.key, JSON.stringify(votes));
+      this.unsaved = null;
     } catch {
-      // Without storage the votes are kept as long as the page is open.
+      this.unsaved = votes; // without storage, or room in it, they are kept as long as the page is open
     }
   }
 
