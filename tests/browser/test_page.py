@@ -262,6 +262,20 @@ def test_without_webgl2_the_processor_draws_and_saves(page: Any) -> None:
         page.evaluate(f"() => {{ restoreContexts(); {PAGE}.viewer.live.made = undefined; }}")
 
 
+def test_a_picture_dropped_while_the_dialog_is_open_is_saved_whole(page: Any) -> None:
+    opened(page, picture(16, 24), "before.png")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_label("Factor or size").fill("2")
+    other = picture(20, 30)
+    opened(page, other, "after.png")
+    until(page, "document.querySelector('.gsr-savedialog .gsr-figures').textContent === '60 × 40 pixels'")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").click()
+    assert download.value.suggested_filename == "after_60x40.png"
+    check_drawn(np.asarray(Image.open(download.value.path())), other, Scale(2, 2))
+    page.get_by_role("button", name="Cancel").click()
+
+
 def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:
     for number in range(10):
         opened(page, picture(9 + number, 12), f"{number}.png")

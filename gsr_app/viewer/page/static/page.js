@@ -136,6 +136,7 @@ export class Page {
     Object.assign(viewer, { activeId: null, baseId: "bicubic" });
     this.title.textContent = `${source.name} · ${width} × ${height}`;
     this.save.disabled = !this.tiler;
+    this.saving.refresh();
     if (source.notes.length) this.#warn(source.notes.join(" "));
     this.#look();
     this.#update();

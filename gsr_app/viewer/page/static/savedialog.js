@@ -40,16 +40,21 @@ export class SaveDialog {
     this.#check();
   }
 
+  /** Another picture was opened, as by dropping it: the size that is shown is of the one before. */
+  refresh() {
+    if (this.node.open && this.bar.hidden) this.#check();
+  }
+
   #check() {
     this.factors.forEach((button, k) => button.setAttribute("aria-pressed", String(FACTORS[k] === this.size.value)));
-    this.chosen = null;
+    let size = null;
     try {
-      this.chosen = parseSize(this.size.value, this.page.source);
-      this.text.textContent = `${this.chosen.width} × ${this.chosen.height} pixels`;
+      size = parseSize(this.size.value, this.page.source);
+      this.text.textContent = `${size.width} × ${size.height} pixels`;
     } catch (error) {
       this.text.textContent = String(error.message ?? error);
     }
-    this.go.disabled = this.share.disabled = !this.chosen;
+    this.go.disabled = this.share.disabled = !size;
   }
 
   async #save(isShared) {
@@ -66,8 +71,9 @@ export class SaveDialog {
       this.text.textContent = `drawing ${Math.round(100 * fraction)} %`;
     };
     try {
-      const { width, height } = this.chosen;
-      const blob = await savePicture(tiler, viewer.live.painter, this.chosen, { progress, signal: control.signal });
+      const size = parseSize(this.size.value, source);
+      const { width, height } = size;
+      const blob = await savePicture(tiler, viewer.live.painter, size, { progress, signal: control.signal });
       const name = `${source.name.replace(/\.[^.]*$/, "")}_${width}x${height}.png`;
       this.text.textContent = `${width} × ${height}, ${bytes(blob.size)}, ${((performance.now() - started) / 1000).toFixed(1)} s`;
       if (isShared) await navigator.share({ files: [new File([blob], name, { type: "image/png" })] });
