@@ -276,6 +276,22 @@ def test_a_picture_dropped_while_the_dialog_is_open_is_saved_whole(page: Any) ->
     page.get_by_role("button", name="Cancel").click()
 
 
+def test_saving_says_why_where_encoding_has_stopped(page: Any) -> None:
+    opened(page, picture(16, 24), "whole.png")
+    encoded(page)
+    page.evaluate(f"() => {{ {PAGE}.encoder.encode = async () => {{ throw new Error('The engine is gone.'); }}; }}")
+    try:
+        opened(page, picture(400, 300), "stopped.png")
+        page.evaluate(f"() => {PAGE}.viewer.look(100, 100, 4)")
+        until(page, "document.querySelector('.gsr-pagealert').textContent.includes('Encoding stopped')")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_role("button", name="Save PNG").click()
+        until(page, "document.querySelector('.gsr-savedialog .gsr-figures').textContent === 'The engine is gone.'")
+        page.get_by_role("button", name="Cancel").click()
+    finally:
+        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; }}")
+
+
 def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:
     for number in range(10):
         opened(page, picture(9 + number, 12), f"{number}.png")

@@ -12,7 +12,7 @@ export class Tiler {
     this.running = new Set();
     this.waiting = []; // {tiles, resolve, reject}
     this.paused = false;
-    this.closed = false;
+    this.closed = null; // the error that ended the work
   }
 
   /** {done, total}: of the tiles in view, or of all. */
@@ -49,6 +49,7 @@ export class Tiler {
     const tiles = this.field.tilesIn(rectangle);
     this.field.touch(tiles);
     if (tiles.every((tile) => this.field.has(tile))) return Promise.resolve();
+    if (this.closed) return Promise.reject(this.closed);
     if (tiles.length > this.field.slots) return Promise.reject(new Error("This part of the picture is too large to encode at once."));
     return new Promise((resolve, reject) => {
       this.waiting.push({ tiles, resolve, reject });
@@ -92,8 +93,7 @@ export class Tiler {
       await new Promise((next) => setTimeout(next)); // the page answers between tiles
     } catch (error) {
       if (this.closed) return;
-      this.closed = true;
-      for (const { reject } of this.waiting) reject(error);
+      this.#end(error);
       this.failed(error);
     } finally {
       this.running.delete(tile);
@@ -110,8 +110,12 @@ export class Tiler {
   }
 
   close() {
-    this.closed = true;
-    for (const { reject } of this.waiting) reject(new Error("Stopped."));
+    this.#end(new Error("Stopped."));
+  }
+
+  #end(error) {
+    this.closed ??= error;
+    for (const { reject } of this.waiting) reject(error);
     this.waiting = [];
   }
 }
