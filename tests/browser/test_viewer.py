@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,9 @@ from PIL import Image
 from gsr_app.engine import metrics
 from gsr_app.viewer.contract import PaneMetrics, Region, Scene
 from gsr_app.viewer.crops import Row, cut, score_crops
-from tests.browser.conftest import state_of, wait_for
+from tests.browser.conftest import FLAGS, state_of, wait_for
 from tests.browser.scenes import canvas_pixels, noise, pane, scene_of, show_scene
+from tests.conftest import find_chromium
 
 pytestmark = pytest.mark.browser
 
@@ -80,6 +82,28 @@ def test_the_screen_is_the_picture_at_two_device_pixels_per_css_pixel(show: Any)
     cell = cells_of(page)[1]
     expected, where = expected_cell(B, cell, 1)
     np.testing.assert_array_equal(canvas_pixels(page)[where], expected)
+
+
+def test_a_pixel_is_one_of_the_screen_where_the_stage_begins_and_ends_at_fractions_of_one(
+    browser: Any, viewer_address: str
+) -> None:
+    # A scale that Playwright emulates is laid out in another way.
+    flags = [*FLAGS, "--force-device-scale-factor=1.25", "--window-size=1003,701"]
+    own = browser.browser_type.launch(executable_path=find_chromium(), args=flags)
+    page = own.new_context(no_viewport=True).new_page()
+    page.goto(viewer_address)
+    show_scene(page, scene_of([pane("a", A, SOURCE)], SOURCE, SCALE), settings="{ minimapOn: false }")
+    page.add_style_tag(content=".gsr-viewer { margin: 5.4px 0 0 10.3px; width: 700.5px; height: 601.3px !important }")
+    wait_for(page, "viewer.shown[0].picture && viewer.stage.getBoundingClientRect().left > 10")
+    run(page, "viewer.oneToOne();")
+    left, top = page.evaluate(
+        "() => { const { left, top } = document.querySelector('.gsr-canvas').getBoundingClientRect();"
+        " return [left, top].map((at) => Math.round(at * devicePixelRatio)); }"
+    )
+    screen = np.asarray(Image.open(io.BytesIO(page.screenshot(scale="device"))).convert("RGB"))[top:, left:]
+    expected, (rows, columns) = expected_cell(A, cells_of(page)[0], 1)
+    np.testing.assert_array_equal(screen[rows, columns], expected)
+    own.close()
 
 
 def test_the_wheel_keeps_the_point_under_the_pointer(show: Any) -> None:

@@ -39,8 +39,12 @@ export class Viewport {
       event.preventDefault();
       event.stopPropagation();
     });
-    this.observer = new ResizeObserver(() => this.#resize());
-    this.observer.observe(stage);
+    this.observer = new ResizeObserver((entries) => this.#resize(entries.at(-1).devicePixelContentBoxSize?.[0]));
+    try {
+      this.observer.observe(canvas, { box: "device-pixel-content-box" });
+    } catch {
+      this.observer.observe(stage); // a browser that does not tell whole device pixels
+    }
     this.#resize();
   }
 
@@ -91,10 +95,13 @@ export class Viewport {
     this.divider.setAttribute("aria-valuenow", Math.round(100 * this.wipe));
   }
 
-  #resize() {
+  // `exact`: the device pixels that the canvas covers. Its size in CSS pixels leaves open how a browser rounds a fraction.
+  #resize(exact = null) {
     const box = this.stage.getBoundingClientRect();
     this.dpr = window.devicePixelRatio || 1;
-    const [width, height] = [Math.round(box.width * this.dpr), Math.round(box.height * this.dpr)];
+    // Chrome's emulation of other screens tells unscaled pixels.
+    const whole = (size, told) => (Math.abs(told - size * this.dpr) < 1 ? told : Math.round(size * this.dpr));
+    const [width, height] = [whole(box.width, exact?.inlineSize), whole(box.height, exact?.blockSize)];
     if (!width || !height || (width === this.canvas.width && height === this.canvas.height)) return;
     Object.assign(this.canvas, { width, height });
     this.draw();
