@@ -24,9 +24,9 @@ def foreign_pane(job: CompareJob, result: ForeignResult, sink: Sink) -> PaneSpec
     pixels: NDArray[Any] = picture.pixels
     span = (float(job.source.size[0]), float(job.source.size[1]))
     covered = job.scoring.pair.reference.shape[:2] if job.scoring else expected
-    if (height, width) == covered:
+    if (height, width) in (covered, expected):
         span = (height / job.scale.y, width / job.scale.x)
-    elif (height, width) != expected:
+    else:
         scale = f" (×{width / job.source.size[1]:.3g})" if job.has_source else ""
         size = f"{expected[1]}×{expected[0]}"
         how = f", scored after a bicubic resize to {size}" if job.scoring else f", resized to {size} on the screen only"

@@ -21,7 +21,9 @@ from gsr_app.models.registry import catalogue
 from gsr_app.viewer import comparison
 from gsr_app.viewer.comparison import NO_LIMITS, CompareRequest, Limits
 from gsr_app.viewer.contract import PaneProgress
+from gsr_app.viewer.foreign import foreign_pane
 from gsr_app.viewer.png import encode_png
+from gsr_app.viewer.results import ForeignResult
 from gsr_app.viewer.sink import ReportSink
 
 METHODS = list(catalogue().values())
@@ -55,6 +57,20 @@ def test_a_session_and_a_sink_for_reports_are_enough(picture: str) -> None:
     assert pane.metrics is not None
     assert pane.metrics.psnr_y is not None
     assert set(sink.pictures) == {"reference", "input", "bicubic"}
+
+
+@pytest.mark.parametrize("which", ["result", "reference"])
+def test_a_result_made_elsewhere_is_shown_where_one_of_a_method_is(picture: str, which: str, tmp_path: Path) -> None:
+    request = CompareRequest(picture, ("bicubic",), "2.7", round_trip=True)
+    job = comparison.prepare(request, METHODS, NO_LIMITS)
+    assert job.scoring
+    reference = job.scoring.pair.reference
+    height, width = size = job.output_size if which == "result" else reference.shape[:2]
+    assert (job.output_size == reference.shape[:2]) is False
+    write_image(tmp_path / "mine.png", Picture(np.zeros((*size, 3), np.uint8)))
+    pane = foreign_pane(job, ForeignResult("mine", tmp_path / "mine.png"), ReportSink(no_field))
+    assert pane.span == (height / 2.7, width / 2.7)
+    assert not pane.warnings
 
 
 @pytest.mark.parametrize(
