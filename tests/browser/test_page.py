@@ -199,6 +199,23 @@ def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; {PAGE}.viewer.set({{ trueZoom: true }}); }}")
 
 
+def test_encoding_that_was_stopped_is_said_to_be_stopped_after_a_file_that_is_no_picture(page: Any) -> None:
+    opened(page, picture(8, 8), "small.png")
+    encoded(page)
+    page.evaluate(f"() => {{ {PAGE}.encoder.encode = () => new Promise(() => {{}}); }}")
+    try:
+        opened(page, picture(400, 300), "stopped.png")
+        progress = page.locator(".gsr-progress")
+        progress.get_by_role("button", name="Stop").click()
+        drop(page, b"no picture at all", "other.txt")
+        until(page, "document.querySelector('.gsr-pagealert').textContent.includes('other.txt')")
+        page.evaluate(f"() => {PAGE}.viewer.look(100, 100, 4)")
+        progress.get_by_role("button", name="Continue").wait_for()
+        assert progress.inner_text().startswith("stopped, ")
+    finally:
+        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; }}")
+
+
 def test_each_tile_of_a_large_picture_is_encoded_once_when_it_is_saved(page: Any) -> None:
     """42 tiles, of which 28 fit into memory. Neither the network nor the painter is what is tested."""
     opened(page, np.full((1000, 1200, 3), 90, np.uint8), "tiles.png")

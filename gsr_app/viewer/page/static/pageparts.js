@@ -80,6 +80,7 @@ export class Progress {
   show(tiler) {
     if (!tiler) return this.note("");
     const { done, total } = tiler.progress;
+    this.isPaused = tiler.paused;
     this.node.hidden = done >= total;
     this.bar.hidden = this.button.hidden = false;
     this.bar.value = total ? done / total : 0;
