@@ -461,6 +461,28 @@ def test_a_region_gives_crops_of_every_picture_and_its_distance_to_the_reference
     assert f"{ssim:.4f}" in figures.first.inner_text()
 
 
+def next_run(page: Any, panes: list[Any], run_id: str) -> None:
+    page.evaluate(
+        "(scene) => document.querySelector('.gsr-viewer').viewer.setScene(scene)",
+        scene_of(panes, SOURCE, SCALE, run=run_id),
+    )
+
+
+def test_crops_of_a_region_are_of_the_new_picture_after_another_run(show: Any) -> None:
+    add_region = "viewer.addRegion({ x: 2, y: 2, width: 6, height: 6 });"
+    truth = pane("c", C, SOURCE, kind="reference")
+    page = show([pane("a", B, SOURCE), truth])
+    crop = page.locator(".gsr-crops figure").first
+    run(page, add_region)
+    wanted = crop.inner_text()
+    page = show([pane("a", A, SOURCE), truth])
+    run(page, add_region)
+    assert crop.inner_text() != wanted
+    next_run(page, [pane("a", B, SOURCE), truth], "second")
+    wait_for(page, "viewer.panes.get('a').valueAt(0, 0)[0] === argument", int(B[0, 0, 0]))
+    assert crop.inner_text() == wanted
+
+
 def test_a_phone_stacks_the_panes(show: Any) -> None:
     page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)], viewport={"width": 390, "height": 844}, has_touch=True)
     first, second = cells_of(page)

@@ -13,6 +13,7 @@ export class Pane {
     this.live = live;
     this.changed = changed;
     this.picture = null;
+    this.version = 0; // of the picture: counts those that were loaded
     this.span = null; // [height, width] of the source plane that the picture covers,
     this.origin = [0, 0]; // and the [x, y] where it begins
     this.scale = { x: 1, y: 1 };
@@ -44,6 +45,7 @@ export class Pane {
       if (this.spec.url !== spec.url) return picture.close();
       this.picture?.close();
       this.picture = picture;
+      this.version++;
       this.span = spec.span;
       this.origin = spec.origin ?? [0, 0];
       this.problem = "";

@@ -84,7 +84,7 @@ export class RegionStrip {
     const { viewer } = this;
     const { region, regions, scene } = viewer;
     const panes = viewer.allPanes.filter((pane) => (region ? shows(pane, region, scene.scale) : pane.picture));
-    const key = JSON.stringify([region, regions.length, panes.map((p) => [p.spec.id, p.loaded]), viewer.smooth, viewer.blind]);
+    const key = JSON.stringify([region, regions.length, panes.map((p) => [p.spec.id, p.version]), viewer.smooth, viewer.blind]);
     if (key === this.key) return;
     this.key = key;
     if (!region) {
