@@ -483,6 +483,17 @@ def test_crops_of_a_region_are_of_the_new_picture_after_another_run(show: Any) -
     assert crop.inner_text() == wanted
 
 
+def test_a_picture_that_does_not_arrive_leaves_none_of_the_run_before(show: Any) -> None:
+    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)])
+    next_run(page, [pane("a", A, SOURCE, url="data:image/png;base64,AAAA"), pane("b", B, SOURCE)], "second")
+    wait_for(page, "viewer.panes.get('a').problem")
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.panes.get('a').picture") is None
+    assert page.locator(".gsr-message strong").count() == 1
+    next_run(page, [pane("a", A, SOURCE, url=None, state="running"), pane("b", B, SOURCE)], "third")
+    wait_for(page, "!viewer.panes.get('a').problem")
+    assert page.locator(".gsr-message progress").count() == 1
+
+
 def test_a_phone_stacks_the_panes(show: Any) -> None:
     page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)], viewport={"width": 390, "height": 844}, has_touch=True)
     first, second = cells_of(page)

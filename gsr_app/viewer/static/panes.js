@@ -32,6 +32,7 @@ export class Pane {
     const before = this.spec;
     this.spec = spec;
     this.scale = scale;
+    if (spec.url !== before.url) this.problem = "";
     if (spec.url && spec.url !== this.loaded) this.#loadPicture(spec);
     else if (!spec.url && (spec.state === "failed" || spec.state === "cancelled")) this.#dropPicture();
     if (before.field?.id !== spec.field?.id) this.#dropField();
@@ -51,7 +52,9 @@ export class Pane {
       this.problem = "";
       this.arrived = null;
     } catch (error) {
-      this.loaded = null;
+      if (this.spec.url !== spec.url) return;
+      this.#dropPicture(); // that of an earlier run would stand under the figures of this one
+      this.arrived = null;
       this.problem = String(error.message ?? error);
     }
     this.changed();
