@@ -67,6 +67,8 @@ def run_all(app: AppState, visitor: str, requests: Sequence[CompareRequest]) -> 
             for scene in compare.compare(app, visitor, job):
                 pages[number] = replace(pages[number], scene=scene)
                 album = replace(album, pages=tuple(pages), number=number)
+                if not scene.running and (is_stopped() or number == len(pages) - 1):
+                    app.runs.end("compare", visitor)
                 yield album
             for page in pages[: number + 1]:
                 app.albums.put(album, page.scene.run)

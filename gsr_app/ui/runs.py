@@ -86,26 +86,35 @@ class Runs:
                 found = tuple(_drain(events, 0.0 if is_over else _BEAT_S))
                 if is_over:  # parts that were cancelled in the queue have sent nothing
                     found += tuple((key, works[key].stopped) for key in works if key not in begun & finished)
+                    self._forget(kind, visitor, jobs)  # a page that was told so may ask for the next thing at once
                 yield Update(found, {key: self.queue.ahead(job) for key, job in jobs.items()}, is_over)
                 if is_over:
                     return
         finally:
             for job in jobs.values():
                 self.queue.cancel(job)
-            with self._lock:
-                if self._running.get((kind, visitor)) == tuple(jobs.values()):
-                    del self._running[kind, visitor]
+            self._forget(kind, visitor, jobs)
+
+    def _forget(self, kind: str, visitor: str, jobs: Mapping[str, QueuedJob]) -> None:
+        with self._lock:
+            if self._running.get((kind, visitor)) == tuple(jobs.values()):
+                del self._running[kind, visitor]
 
     def follow_in_turn(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
         """As `follow`, but a part joins the queue when the one before it is over: others have their turns between."""
         with self.stoppable(kind, visitor) as is_stopped:
             for left, (key, work) in zip(range(len(works) - 1, -1, -1), works.items(), strict=True):
                 if is_stopped():
+                    if not left:
+                        self.end(kind, visitor)
                     yield Update(((key, work.stopped),), {}, is_over=not left)
                     continue
                 with contextlib.closing(self.follow(kind, visitor, {key: work})) as updates:
                     for update in updates:
-                        yield replace(update, is_over=update.is_over and not left)
+                        is_over = update.is_over and not left
+                        if is_over:
+                            self.end(kind, visitor)
+                        yield replace(update, is_over=is_over)
 
     @contextlib.contextmanager
     def stoppable(self, kind: str, visitor: str) -> Generator[Callable[[], bool]]:
@@ -119,6 +128,11 @@ class Runs:
             with self._lock:
                 if self._stopping.get((kind, visitor)) is stopping:
                     del self._stopping[kind, visitor]
+
+    def end(self, kind: str, visitor: str) -> None:
+        """What is `stoppable` is over. Before the page is told so, because it may ask for the next thing at once."""
+        with self._lock:
+            self._stopping.pop((kind, visitor), None)
 
     def stop(self, kind: str, visitor: str) -> None:
         """Cancel a visitor's run; `follow` still yields its last update."""

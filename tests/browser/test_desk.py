@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.browser.conftest import state_of, wait_for
+from tests.browser.panes import cells_of, expected_cell, run
 from tests.browser.scenes import canvas_pixels, noise, page_with, pane, save, scene_of
-from tests.browser.test_viewer import cells_of, expected_cell, run
 
 pytestmark = pytest.mark.browser
 

@@ -275,7 +275,10 @@ def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_br
     if job.has_source:
         app.pictures.put(str(requests[0].image), job.key)
     with app.runs.stoppable("compare", visitor):
-        yield from compare.compare(app, visitor, job, in_browser=in_browser)
+        for scene in compare.compare(app, visitor, job, in_browser=in_browser):
+            if not scene.running:
+                app.runs.end("compare", visitor)
+            yield scene
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------

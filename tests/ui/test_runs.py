@@ -1,0 +1,36 @@
+"""Runs: when the page is told that one is over, it is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gsr_app.ui.runs import Runs, Work
+
+
+def work() -> Work[str]:
+    return Work("The work", lambda send, _: send("made"), "stopped", lambda error: error.message)
+
+
+@pytest.mark.parametrize("way", ["follow", "follow_in_turn"])
+def test_what_a_page_asks_for_when_it_hears_the_end_comes_after_the_run(way: str) -> None:
+    runs = Runs()
+    updates: Any = getattr(runs, way)("kind", "visitor", {"one": work(), "two": work()})
+    made: list[str] = []
+    for update in updates:
+        made += [event for _, event in update.events]
+        assert runs.is_running("kind", "visitor") != update.is_over
+    assert made == ["made", "made"]
+
+
+def test_what_is_stoppable_is_over_when_that_is_said() -> None:
+    runs = Runs()
+    with runs.stoppable("kind", "visitor") as is_stopped:
+        for update in runs.follow("kind", "visitor", {"one": work()}):
+            assert runs.is_running("kind", "visitor"), update
+        runs.stop("kind", "visitor")
+        assert is_stopped()
+        runs.end("kind", "visitor")
+        assert not runs.is_running("kind", "visitor")
+    assert not runs.is_running("kind", "visitor")
