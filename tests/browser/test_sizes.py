@@ -111,16 +111,18 @@ def test_names_and_notes_are_whole_and_nothing_touches(page: Any) -> None:
     choose(page, "swift", "bicubic")
     open_settings(page, wanted=False)
     run_to_end(page)
-    page.evaluate(
-        "() => { const [figures, note] = ['.gsr-tag .gsr-figures', '.gsr-count'].map((s) => document.querySelector(`#viewer ${s}`));"
+    # Set and measured at once: the next drawing of the viewer writes its own texts.
+    hidden, note, values = page.evaluate(
+        "() => { const all = (s) => [...document.querySelectorAll(`#viewer ${s}`)];"
+        " const [[figures], [note]] = ['.gsr-tag .gsr-figures', '.gsr-count'].map(all);"
         " figures.textContent = '30.37 dB  133 ms  draw only  '.repeat(3);"
-        " note.textContent = '35,310 Gaussians in view · too many for ellipses: shown as density'; }"
+        " note.textContent = '35,310 Gaussians in view · too many for ellipses: shown as density';"
+        " const box = (node) => { const { left, right, top, bottom } = node.getBoundingClientRect(); return { left, right, top, bottom }; };"
+        " return [all('.gsr-tagname').filter((n) => n.scrollWidth > n.clientWidth).length, box(note), all('.gsr-values > *').map(box)]; }"
     )
-    names = page.locator("#viewer .gsr-tagname")
-    assert names.evaluate_all("(all) => all.filter((n) => n.scrollWidth > n.clientWidth).length") == 0
-    (note,) = boxes(page, "#viewer .gsr-count")
+    assert hidden == 0
     assert note["right"] <= page.viewport_size["width"]
-    assert not any(overlaps(note, one) for one in boxes(page, "#viewer .gsr-values > *"))
+    assert not any(overlaps(note, one) for one in values)
     (brand,), (first, *_) = boxes(page, ".gsr-brand"), boxes(page, "#gsr-tabs [role=tab]")
     assert first["left"] - brand["right"] >= 4
     (run,) = boxes(page, "#run")
