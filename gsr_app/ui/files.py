@@ -70,7 +70,7 @@ class Files:
 def renew(uploads: Iterable[Path]) -> None:
     """Files that visitors have sent are needed still. Gradio removes them two hours after their state last changed.
 
-    The time of their content stays: whoever reads one meanwhile would take it for another file.
+    The time of their content stays: what is reading a file would otherwise find that it has changed.
     """
     for path in uploads:
         with contextlib.suppress(OSError):
