@@ -54,6 +54,7 @@ class Runs:
         self.short = JobQueue(_SHORT_WORKERS)
         self._running: dict[tuple[str, str], tuple[QueuedJob, ...]] = {}  # by (kind, visitor)
         self._stopping: dict[tuple[str, str], threading.Event] = {}  # of runs whose parts are queued in turn
+        self._held: dict[tuple[str, str], object] = {}  # what was chosen during a run
         self._lock = threading.Lock()
 
     def follow(
@@ -146,7 +147,23 @@ class Runs:
 
     def is_running(self, kind: str, visitor: str) -> bool:
         with self._lock:
-            return (kind, visitor) in self._running or (kind, visitor) in self._stopping
+            return self._is_running(kind, visitor)
+
+    def _is_running(self, kind: str, visitor: str) -> bool:
+        return (kind, visitor) in self._running or (kind, visitor) in self._stopping
+
+    def hold(self, kind: str, visitor: str, chosen: object) -> bool:
+        """Keep what a visitor chooses during a run for its end, the latest; False if there is no run."""
+        with self._lock:
+            if not self._is_running(kind, visitor):
+                return False
+            self._held[kind, visitor] = chosen
+            return True
+
+    def release(self, kind: str, visitor: str) -> object:
+        """What `hold` has kept, or None; to be called when the run is over."""
+        with self._lock:
+            return self._held.pop((kind, visitor), None)
 
     def wait(
         self,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app.ui.tabs import compare
 from tests.browser.app import choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
@@ -67,6 +71,16 @@ def test_a_picture_that_takes_the_place_of_another_is_looked_at_once(app_page: A
     assert len(asked) == rest, "then the page is at rest"
 
 
+def choose_file(page: Any, pixels: np.ndarray, name: str) -> None:
+    """Choose another picture, and wait for its facts, not for the stage."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    page.locator("#picture input[type=file]").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+    page.locator("#facts b", has_text=name).wait_for()
+
+
 def test_a_picture_that_is_chosen_during_a_run_waits_for_a_run_of_its_own(
     app_page: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,12 +93,7 @@ def test_a_picture_that_is_chosen_during_a_run_waits_for_a_run_of_its_own(
     page.evaluate(
         "() => { document.querySelector('.gsr-viewer').viewer.addRegion({ x: 4, y: 4, width: 9, height: 9 }); }"
     )
-    buffer = io.BytesIO()
-    Image.fromarray(noise(50, 50, 51)).save(buffer, "PNG")
-    page.locator("#picture input[type=file]").set_input_files(
-        {"name": "second.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    )
-    page.locator("#facts b", has_text="second.png").wait_for()
+    choose_file(page, noise(50, 50, 51), "second.png")
     page.wait_for_timeout(500)  # an update of the run comes every moment
     monkeypatch.setattr(engine, "slow_s", QUICK_S)
     wait_for(page, "!viewer.scene.running && viewer.panes.get('slow').picture")
@@ -92,6 +101,49 @@ def test_a_picture_that_is_chosen_during_a_run_waits_for_a_run_of_its_own(
     assert page.evaluate(stage) == ["first.png", 1]
     run_to_end(page)
     assert page.evaluate(stage) == ["second.png", 0]
+
+
+def test_a_picture_that_was_chosen_during_a_run_comes_when_the_run_is_stopped_without_a_result(
+    app_page: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
+    page = app_page
+    upload(page, noise(40, 60, 52), "first.png")
+    choose(page, "slow")
+    page.locator("#run").click()
+    wait_for(page, "viewer.panes.get('slow')?.spec.state === 'running'")
+    choose_file(page, noise(50, 50, 53), "second.png")
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.source.name") == "first.png"
+    page.locator("#stop").click()
+    wait_for(page, "viewer.scene.source.name === 'second.png' && viewer.active.picture && !viewer.scene.run")
+
+
+def test_a_run_that_is_over_does_not_take_the_stage_back(app_page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it still has to send arrives after another picture has been put there."""
+    is_replaced = threading.Event()
+    shown = compare._shown
+
+    def linger(*asked: Any, **options: Any) -> Iterator[Any]:
+        scene = None
+        for scene in shown(*asked, **options):
+            yield scene
+        assert is_replaced.wait(60)
+        yield scene
+
+    monkeypatch.setattr(compare, "_shown", linger)
+    page = app_page
+    upload(page, noise(40, 60, 54), "first.png")
+    choose(page, "bicubic")
+    page.locator("#run").click()
+    wait_for(page, "viewer.scene.run && !viewer.scene.running && viewer.panes.get('bicubic').picture")
+    upload(page, noise(50, 50, 55), "second.png")
+    is_replaced.set()
+    page.locator("#run").wait_for()
+    page.wait_for_timeout(300)
+    wait_for(page, "viewer.scene.source.name === 'second.png' && !viewer.scene.run")
+    monkeypatch.undo()
+    run_to_end(page)
+    wait_for(page, "viewer.scene.source.name === 'second.png' && viewer.panes.get('bicubic').picture")
 
 
 _STOP_AND_RUN = """() => new Promise((done) => {

@@ -34,3 +34,15 @@ def test_what_is_stoppable_is_over_when_that_is_said() -> None:
         runs.end("kind", "visitor")
         assert not runs.is_running("kind", "visitor")
     assert not runs.is_running("kind", "visitor")
+
+
+def test_what_is_chosen_during_a_run_is_held_for_its_end() -> None:
+    runs = Runs()
+    assert not runs.hold("kind", "visitor", "before it")
+    assert runs.release("kind", "visitor") is None
+    for update in runs.follow("kind", "visitor", {"one": work()}):
+        assert runs.hold("kind", "visitor", "first") != update.is_over
+        assert runs.hold("kind", "visitor", "second") != update.is_over
+    assert runs.release("kind", "another") is None
+    assert runs.release("kind", "visitor") == "second"
+    assert runs.release("kind", "visitor") is None

@@ -145,15 +145,21 @@ def build(app: AppState) -> None:
     def show(
         wanted: Callable[[], list[CompareRequest]], over: str, request: gr.Request, *, in_browser: bool = False
     ) -> Iterator[Any]:
+        visitor = rail.visitor(request)
         begun = False
         try:
             shown = None
-            for shown in _shown(app, rail.visitor(request), wanted(), in_browser=in_browser):
+            for shown in _shown(app, visitor, wanted(), in_browser=in_browser):
                 yield shown, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
-            yield shown, *rail.over(over)
+            chosen = app.runs.release("compare", visitor)
+            if chosen and not _has_results(shown):
+                yield chosen, *[gr.skip()] * 3
+            yield gr.skip(), *rail.over(over)  # Gradio sends the last one again: it must not take the stage back
         except GsrError as error:
             yield gr.skip() if begun else Refused(), *rail.over(rail.error_note(error))
+        finally:
+            app.runs.release("compare", visitor)
 
     def halt(request: gr.Request) -> None:
         app.runs.stop("compare", rail.visitor(request))
@@ -203,10 +209,11 @@ def build(app: AppState) -> None:
     scale.input(_slider_value, scale, slider, api_name="scale_text", **rail.LATEST)
 
     def show_picture(path: Any, request: gr.Request) -> tuple[Any, str, Any]:
-        """The new picture on the stage, in place of the results of another; its facts; the strength that it needs."""
+        """The new picture on the stage, in place of the results of another; its facts; the strength that it needs.
+        During a run it waits, and comes if the run is stopped before there is a result."""
 
         def on_stage(scene: Scene) -> Any:
-            return gr.skip() if app.runs.is_running("compare", rail.visitor(request)) else scene
+            return gr.skip() if app.runs.hold("compare", rail.visitor(request), scene) else scene
 
         if not path:
             return on_stage(Scene()), "", gr.skip()
@@ -279,6 +286,12 @@ def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_br
             if not scene.running:
                 app.runs.end("compare", visitor)
             yield scene
+
+
+def _has_results(shown: Scene | Album | None) -> bool:
+    """Whether a run that is over has more to show than that it was stopped."""
+    scenes = [page.scene for page in shown.pages] if isinstance(shown, Album) else [shown] if shown else []
+    return any(pane.kind == "method" and pane.state != "cancelled" for scene in scenes for pane in scene.panes)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------

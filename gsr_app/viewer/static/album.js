@@ -4,9 +4,13 @@
 
 import { el } from "./dom.js";
 
+/** What is the same in all that a run sends; nothing of a preview. */
+const runOf = (value) => (value?.pages ? value.id : value?.run);
+
 export class Album {
   constructor(viewer) {
     this.viewer = viewer;
+    this.left = null; // the run that another picture has taken the stage from
     this.disguise = null; // for a blind test: the scene of a page without anything that identifies a method
     this.node = el("nav", { className: "gsr-filmstrip", "aria-label": "Pictures" });
     this.node.addEventListener("keydown", (event) => this.#press(event));
@@ -30,9 +34,12 @@ export class Album {
     return this.pages.map(({ scene }) => scene.run).filter(Boolean);
   }
 
-  /** Whether a value is the preview of a picture that arrives after its first results. */
+  /** Whether a value arrives too late: the preview of a picture after its first results, or what a run sends after another
+   * picture has been put on the stage. */
   isLate(value) {
-    if (!value?.source || value.run) return false;
+    const run = runOf(value);
+    if (run) return run === this.left;
+    if (!value?.source) return false;
     const scenes = this.pages.length ? this.pages.map(({ scene }) => scene) : [this.viewer.scene];
     return scenes.some(({ run, source }) => run && source?.key === value.source.key);
   }
@@ -40,6 +47,7 @@ export class Album {
   /** Show an album of the server, {id, number, pages}; or a scene alone. */
   take(value) {
     if (this.isLate(value)) return;
+    if (!runOf(value)) this.left = this.id || this.viewer.scene.run || this.left;
     if (!value?.pages) {
       this.#clear();
       return this.viewer.setScene(value);
