@@ -50,7 +50,10 @@ class Files:
             found: list[tuple[float, Path, int]] = []
             for folder in os.listdir(self.root):
                 with contextlib.suppress(OSError):  # removed meanwhile by another thread or app, or a file
-                    for entry in os.scandir(self.root / folder):
+                    entries = list(os.scandir(self.root / folder))
+                    if not entries and moment - os.stat(self.root / folder).st_mtime > self.keep_s:
+                        (self.root / folder).rmdir()  # its run was stopped
+                    for entry in entries:
                         about = entry.stat(follow_symlinks=False)
                         if not stat.S_ISREG(about.st_mode):
                             continue
@@ -68,7 +71,8 @@ class Files:
 
 
 def renew(uploads: Iterable[Path]) -> None:
-    """Files that visitors have sent are needed still. Gradio removes them two hours after their state last changed.
+    """Files that visitors have sent are needed still. Gradio removes them two hours after their state last changed,
+    or two days where only the owner can connect.
 
     The time of their content stays: what is reading a file would otherwise find that it has changed.
     """

@@ -44,7 +44,8 @@ def build(app: AppState) -> gr.Blocks:
     shorten_tracebacks()
     # After each event Gradio summarizes the last ones, for a page that is switched off here.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "10")
-    with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=(600, 7200)) as page:
+    uploads = (600, round(2 * app.files.keep_s))  # looked for, and removed, after so many seconds
+    with gr.Blocks(title="GSR", fill_width=True, analytics_enabled=False, delete_cache=uploads) as page:
         ScriptedHTML(
             _HEAD.format(device=html.escape(app.engine.describe())),
             js_on_load=_HEAD_JS,

@@ -25,6 +25,9 @@ from gsr_app.ui.visits import Visits
 from gsr_app.viewer.comparison import Limits
 from gsr_app.viewer.contract import Album, Scene
 
+_KEEP_S = 3600.0  # how long results are kept
+_KEEP_OWN_S = 24 * 3600.0  # the same where only the owner can connect, who may come back to the page
+
 
 def _handles() -> BoundedStore[FieldHandle]:
     return BoundedStore(400, missing="This field is not known here.", hint="Encode the picture again.")
@@ -110,6 +113,6 @@ def create_app_state(
     folder = results_folder()
     examples = copy_examples(folder.with_name("gsr-examples"))
     return AppState(
-        engine, Files(folder), estimates=Estimates(timings), limits=limits or Limits(), may_manage=may_manage,
-        examples=examples,
+        engine, Files(folder, keep_s=_KEEP_OWN_S if may_manage else _KEEP_S), estimates=Estimates(timings),
+        limits=limits or Limits(), may_manage=may_manage, examples=examples,
     )  # fmt: skip

@@ -37,6 +37,36 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
     assert new.exists()
 
 
+def test_the_folder_of_a_run_that_was_stopped_is_removed(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep_s=100)
+    old, new = files.new(".png").parent, files.new(".png").parent
+    os.utime(old, (1000, 1000))
+    os.utime(new, (1090, 1090))
+    files.sweep(now=1150)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_results_of_an_app_that_is_its_owners_alone_are_there_the_next_morning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio")
+    from gsr_app.ui import layout
+    from gsr_app.ui.engine import Engine
+    from gsr_app.ui.state import create_app_state
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    evening = time.time()
+    for alone, is_kept in ((True, True), (False, False)):
+        app = create_app_state(Engine("cpu"), may_manage=alone)
+        result = app.files.put(b"x", ".png")
+        app.files.sweep(now=evening + 12 * 3600)
+        assert result.exists() == is_kept
+        if alone:
+            _, uploads_s = layout.build(app).delete_cache or (0, 0)
+            assert uploads_s > 12 * 3600, "what was sent can be used as long as the results"
+
+
 def test_files_are_removed_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(tmp_path, keep_s=100)
     path = files.put(b"x", ".png")
