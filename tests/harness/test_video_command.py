@@ -443,3 +443,20 @@ def test_an_output_that_is_there_is_done_or_an_error_by_what_made_it(
     target.write_bytes(source.read_bytes() if suffix == "mkv" else b"cut off")
     assert video(source, "-o", target, "--scale", "1.5") == 1
     assert "made by something that left no note in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["", "a%d.png"])
+def test_a_shorter_video_in_the_place_of_a_longer_one_leaves_none_of_its_pictures(tmp_path: Path, form: str) -> None:
+    target = tmp_path / "out" / form
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "000090.png").write_bytes(b"of somebody else")
+    assert video(write_frames(tmp_path / "long", 40, 9), "-o", target, "--scale", "1") == 0
+    assert video(write_frames(tmp_path / "short", 80, 4), "-o", target, "--scale", "1", "--overwrite") == 0
+    made = [f"a{number}.png" if form else f"{number:06}.png" for number in (1, 2, 3, 4)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*made, "000090.png", "timestamps.txt"])
+    # A picture of the longer video is not removed while it is the input.
+    assert video(write_frames(tmp_path / "long", 40, 9), "-o", target, "--scale", "1", "--overwrite") == 0
+    last = tmp_path / "out" / ("a9.png" if form else "000009.png")
+    with pytest.raises(VideoError, match="in out are the input itself"):
+        finish(job_for(last.parent / last.name.replace("9", "[9]"), target, overwrite=True, rate=Fraction(25)))
+    assert last.is_file()

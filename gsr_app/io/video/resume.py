@@ -22,7 +22,7 @@ from gsr_app.core.errors import VideoError, printable
 from gsr_app.io.video.gif import write_gif
 from gsr_app.io.video.mux import Part, assemble
 from gsr_app.io.video.reader import VideoInfo
-from gsr_app.io.video.sequence import TIMES, write_times
+from gsr_app.io.video.sequence import TIMES, count_times, write_times
 from gsr_app.io.video.writer import PartWriter, Plan, write_picture
 
 _FIRST_NUMBER = 1
@@ -112,7 +112,8 @@ class ResumableOutput:
         folder = self._place
         if self.plan.container != "frames" or not folder.is_dir():
             return
-        own = {TIMES, *(self._picture_name(_FIRST_NUMBER + number) for number in range(len(sources)))}
+        count = max(len(sources), count_times(folder))
+        own = {TIMES, *(self._picture_name(_FIRST_NUMBER + number) for number in range(count))}
         if any(one.name in own and one.is_file() and one.parent.samefile(folder) for one in sources):
             raise VideoError(
                 f"The pictures in {printable(folder.name)} are the input itself.", hint="Choose another folder."
@@ -190,8 +191,11 @@ class ResumableOutput:
         clash = next((path.name for path in self._picture_folder.iterdir() if (folder / path.name).exists()), None)
         if clash is not None and not overwrite:
             raise _there_already(folder, clash)
+        before = count_times(folder)
         for path in sorted(self._picture_folder.iterdir()):
             os.replace(path, folder / path.name)
+        for number in range(len(times), before):  # the rest of a longer video would follow the end of this one
+            (folder / self._picture_name(_FIRST_NUMBER + number)).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Release the lock and remove the folder."""

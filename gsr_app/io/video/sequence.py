@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -125,6 +126,13 @@ def _read_times(path: Path) -> list[int] | None:
     if any(b <= a for a, b in pairwise(times)):
         raise VideoError(f"The times in {path.name} do not increase.", hint="Remove it, or give --fps.")
     return times
+
+
+def count_times(folder: Path) -> int:
+    """How many pictures a folder was made with; 0 where it does not say."""
+    with suppress(VideoError):
+        return len(_read_times(folder / TIMES) or ())
+    return 0
 
 
 def write_times(folder: Path, times: Sequence[Fraction]) -> None:
