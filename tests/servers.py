@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ def serve(app: AppState, hosts: Hosts | None = None, **options: Any) -> Iterator
     from gsr_app.ui import layout
 
     page = layout.build(app)
-    launch_options = {**layout.launch_options(app, hosts), **options}
+    # Of the ports that Gradio would try, two tests at once can choose the same.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    launch_options = {"server_port": port, **layout.launch_options(app, hosts), **options}
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options)
     try:
         yield url

