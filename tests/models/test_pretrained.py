@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from gsr_app.core.errors import GsrError, InvalidArgument, WeightsError
 from gsr_app.core.folders import ASSETS
 from gsr_app.harness import cli
+from gsr_app.models import registry
 from gsr_app.models.swift import Swift, SwiftConfig
 
 SMALL = SwiftConfig(channels=4, blocks=2, dilated=(1,))
@@ -96,10 +97,13 @@ def test_the_cards_have_the_front_matter_of_the_hub(name: str, licence: str) -> 
     assert (found["license"], found["library_name"], found["pipeline_tag"]) == (licence, "gsr-app", "image-to-image")
 
 
-def test_the_scores_in_the_front_matter_are_those_of_the_card() -> None:
+def test_the_scores_in_the_front_matter_and_the_catalogue_are_those_of_the_card() -> None:
     _, front, text = (ASSETS / "swift.md").read_text(encoding="utf-8").split("---\n", 2)
     stated = re.findall(r"x(\d)}\n\s+dataset: .*name: (\w+)}\n.*value: ([\d.]+)", front)
     rows = {name: re.search(rf"^\| {name} \|(.*)\|$", text, re.MULTILINE) for name in ("Set5", "Set14")}
     table = {name: row[1].replace(" ", "").split("|") for name, row in rows.items() if row}
     assert len(stated) == 6
     assert all(table[name][int(scale) - 2] == value for scale, name, value in stated)
+    for score in registry.method("swift").published:
+        name, scale, value = str(score["dataset"]), int(score["scale"]), f"{score['psnr_y']:.2f}"
+        assert table[name][scale - 2] == value if scale <= 4 else f"x{scale} {value}" in text
