@@ -77,7 +77,10 @@ def begun(*, starters: int = 1) -> list[Any]:
 
 
 def over(notice: str) -> list[Any]:
-    """The same at the end of a run; `come_back` shows the buttons."""
+    """The same at the end of a run; `come_back` shows the buttons.
+
+    The last scene is sent once more with it: the page misses an update that directly follows the first of a run.
+    """
     return [gr.skip(), gr.skip(), notice]
 
 

@@ -73,7 +73,8 @@ def build(app: AppState) -> None:
                 buttons = [gr.skip()] * 3 if shown else rail.begun()
                 shown = keep(made, paths, chosen, text, suffix, visitor) if made else shown
                 yield shown if made else gr.skip(), *buttons
-            yield gr.skip(), *rail.over("")
+            now = kept.find(keys.find(visitor))  # this run, or the list that was changed since
+            yield now.batch if now else gr.skip(), *rail.over("")
         except GsrError as error:
             yield (
                 replace(shown, running=False) if shown else gr.skip(),

@@ -153,9 +153,7 @@ def build(app: AppState) -> None:
                 yield shown, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
             chosen = app.runs.release("compare", visitor)
-            if chosen and not _has_results(shown):
-                yield chosen, *[gr.skip()] * 3
-            yield gr.skip(), *rail.over(over)  # Gradio sends the last one again: it must not take the stage back
+            yield chosen if chosen and not _has_results(shown) else shown, *rail.over(over)
         except GsrError as error:
             yield gr.skip() if begun else Refused(), *rail.over(rail.error_note(error))
         finally:

@@ -61,11 +61,12 @@ def build(app: AppState) -> None:
     def show(job: fit.FitJob, visitor: str) -> Iterator[Any]:
         kept.put(job, visitor)
         begun = False
+        scene = None
         for scene, drawn in fit.watch(app, visitor, job):
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else rail.begun(starters=2))
             begun = True
-        yield *[gr.skip()] * 5, _summary(job)
+        yield scene, *[gr.skip()] * 4, _summary(job)
 
     def begin(path: Any, chosen: Any, count: Any, budget: Any, request: gr.Request) -> Iterator[Any]:
         try:

@@ -66,10 +66,11 @@ def build(app: AppState) -> None:
             asked = VideoRequest(
                 path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink)
             )
+            state = None
             for state in video.watch(app, rail.visitor(request), video.prepare(app, asked)):
                 yield state, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
-            yield gr.skip(), *rail.over("")
+            yield state, *rail.over("")
         except GsrError as error:
             yield gr.skip(), *rail.over(rail.error_note(error))
 
