@@ -48,6 +48,7 @@ def run_to_end(page: Any) -> None:
         " && viewer.allPanes.every((p) => p.picture || p.failed)",
         before,
     )
+    page.locator("#run").wait_for(state="attached")  # in place of Stop, a moment later
 
 
 def remove_picture(page: Any) -> None:
