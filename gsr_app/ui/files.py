@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+KEEP_S = 3600.0  # how long results are kept
+KEEP_OWN_S = 24 * 3600.0  # the same where only the owner can connect, who may come back to the page
 _SWEEP_EVERY_S = 60.0
 
 
 class Files:
     """A folder of results. A file can be read by its name alone, so names are random."""
 
-    def __init__(self, root: Path, *, keep_s: float = 3600.0, most_bytes: int = 4 << 30) -> None:
+    def __init__(self, root: Path, *, keep_s: float = KEEP_S, most_bytes: int = 4 << 30) -> None:
         self.root = root
         self.keep_s = keep_s
         self.most_bytes = most_bytes

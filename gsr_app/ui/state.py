@@ -16,7 +16,7 @@ from gsr_app.ui.current import MethodLists
 from gsr_app.ui.engine import Engine
 from gsr_app.ui.estimate import Estimates
 from gsr_app.ui.examples import copy_examples
-from gsr_app.ui.files import Files
+from gsr_app.ui.files import KEEP_OWN_S, KEEP_S, Files
 from gsr_app.ui.plots import Run
 from gsr_app.ui.runs import Runs
 from gsr_app.ui.served import ServedSink
@@ -24,9 +24,6 @@ from gsr_app.ui.store import BoundedStore
 from gsr_app.ui.visits import Visits
 from gsr_app.viewer.comparison import Limits
 from gsr_app.viewer.contract import Album, Scene
-
-_KEEP_S = 3600.0  # how long results are kept
-_KEEP_OWN_S = 24 * 3600.0  # the same where only the owner can connect, who may come back to the page
 
 
 def _handles() -> BoundedStore[FieldHandle]:
@@ -113,6 +110,6 @@ def create_app_state(
     folder = results_folder()
     examples = copy_examples(folder.with_name("gsr-examples"))
     return AppState(
-        engine, Files(folder, keep_s=_KEEP_OWN_S if may_manage else _KEEP_S), estimates=Estimates(timings),
+        engine, Files(folder, keep_s=KEEP_OWN_S if may_manage else KEEP_S), estimates=Estimates(timings),
         limits=limits or Limits(), may_manage=may_manage, examples=examples,
     )  # fmt: skip

@@ -286,13 +286,13 @@ def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_br
             yield scene
 
 
+# ---- helpers ---------------------------------------------------------------------------------------------------
+
+
 def _has_results(shown: Scene | Album | None) -> bool:
     """Whether a run that is over has more to show than that it was stopped."""
     scenes = [page.scene for page in shown.pages] if isinstance(shown, Album) else [shown] if shown else []
     return any(pane.kind == "method" and pane.state != "cancelled" for scene in scenes for pane in scene.panes)
-
-
-# ---- helpers ---------------------------------------------------------------------------------------------------
 
 
 def _whole(value: Any) -> int:
