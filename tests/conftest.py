@@ -56,6 +56,17 @@ NEEDS = {
 }
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks and pictures so small that more threads make them slower."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
 

@@ -20,47 +20,13 @@ from gsr_app.core.errors import Cancelled, VideoError  # noqa: E402
 from gsr_app.core.types import Scale  # noqa: E402
 from gsr_app.engine import video_job  # noqa: E402
 from gsr_app.engine.session import Session  # noqa: E402
-from gsr_app.engine.video_job import SavedVideo, VideoJob, VideoStep, upscale_video  # noqa: E402
-from gsr_app.harness.cli import main  # noqa: E402
-from gsr_app.io.images import Picture, write_image  # noqa: E402
+from gsr_app.engine.video_job import VideoJob, VideoStep, upscale_video  # noqa: E402
 from gsr_app.models import build  # noqa: E402
 from tests import clips  # noqa: E402
+from tests.harness.video_runs import finish, job_for, size_of, stop_after, video, write_frames  # noqa: E402
 from tests.processes import start_python  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Pictures this small are slower with more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def video(*words: object) -> int:
-    return main(["video", *map(str, words), "--method", "bilinear"])
-
-
-def job_for(source: Path, target: Path, scale: float = 2.0, **more: Any) -> VideoJob:
-    return VideoJob(source, target, "bilinear", lambda _: Scale(scale, scale), **more)
-
-
-def finish(job: VideoJob, **options: Any) -> tuple[SavedVideo, list[VideoStep]]:
-    steps = upscale_video(Session(device="cpu"), job, **options)
-    seen: list[VideoStep] = []
-    try:
-        while True:
-            seen.append(next(steps))
-    except StopIteration as end:
-        return end.value, seen
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    frame = clips.decoded(path)[0]
-    return frame.height, frame.width
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_three_seconds_of_ntsc_keep_length_times_and_sync(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,36 +201,6 @@ def test_parts_of_other_settings_are_not_continued(tmp_path: Path) -> None:
     assert (saved.resumed, saved.size) == (0, (144, 192))
 
 
-def stop_after(job: VideoJob, count: int, session: Session | None = None) -> None:
-    steps = upscale_video(session or Session(device="cpu"), job, part_pictures=(2, 2))
-    for _ in range(count):
-        next(steps)
-    steps.close()
-
-
-def write_frames(folder: Path, level: int, count: int = 6) -> Path:
-    folder.mkdir(exist_ok=True)
-    for number in range(count):
-        picture = Picture(np.full((24, 32, 3), level, np.uint8))
-        write_image(folder / f"{number:05d}.png", picture, overwrite=True)
-    return folder
-
-
-@pytest.mark.parametrize("form", ["", "%05d.png", "*.png"])
-def test_parts_of_pictures_that_have_changed_are_not_continued(tmp_path: Path, form: str) -> None:
-    source = write_frames(tmp_path / "in", 40)
-    job = job_for(source / form, tmp_path / "out.mkv", codec="ffv1")
-    stop_after(job, 5)
-    for path, other in zip(
-        sorted(source.iterdir()), sorted(write_frames(tmp_path / "new", 200).iterdir()), strict=True
-    ):
-        path.write_bytes(other.read_bytes())
-    with pytest.raises(VideoError, match=r"another run \(source differ\)"):
-        finish(job)
-    saved, _ = finish(job_for(source / form, tmp_path / "out.mkv", codec="ffv1", restart=True))
-    assert (saved.resumed, saved.pictures) == (0, 6)
-
-
 def test_parts_by_other_weights_of_the_same_name_are_not_continued(tmp_path: Path) -> None:
     job = VideoJob(write_frames(tmp_path / "in", 90), tmp_path / "out.mkv", "rt4ksr-x2", lambda _: Scale(2, 2))
     session = Session(device="cpu", weights=tmp_path / "best.safetensors")
@@ -285,19 +221,6 @@ def test_a_playable_part_never_takes_the_place_of_the_input(tmp_path: Path) -> N
         made.extend(upscale_video(Session(device="cpu"), job, cancel=lambda: len(made) > 4))
     assert "is the input itself" in caught.value.hint
     assert source.read_bytes() == before
-
-
-def test_pictures_that_are_there_are_refused_before_any_work_and_those_of_the_input_always(tmp_path: Path) -> None:
-    source = write_frames(tmp_path / "in", 40)
-    assert video(source, "-o", tmp_path / "out", "--scale", "1") == 0
-    with pytest.raises(VideoError, match=r"out already has a 000001\.png"):
-        next(upscale_video(Session(device="cpu"), job_for(source, tmp_path / "out")))
-    made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    for target in (tmp_path / "out", tmp_path / "out" / "%06d.png", tmp_path / "out" / "more%d.png"):
-        with pytest.raises(VideoError, match="in out are the input itself"):
-            finish(job_for(tmp_path / "out", target, overwrite=True))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == made
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def test_a_part_without_pictures_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -339,16 +262,6 @@ def test_progress_reports_fraction_speed_and_remaining_time(tmp_path: Path) -> N
     assert np.allclose(fractions, np.arange(1, 31) / 30, atol=1e-3)
     assert steps[-1].left_s == pytest.approx(0, abs=0.05)
     assert steps[10].per_second > 0
-
-
-def test_a_video_becomes_a_folder_of_pictures_and_a_video_again(tmp_path: Path) -> None:
-    source = clips.write_clip(tmp_path / "in.mp4", count=6, audio=None)
-    assert video(source, "-o", tmp_path / "frames", "--scale", "1.5") == 0
-    assert sorted(path.name for path in (tmp_path / "frames").iterdir())[:2] == ["000001.png", "000002.png"]
-    assert video(tmp_path / "frames", "-o", tmp_path / "back.mp4", "--scale", "1") == 0
-    expected = [float(time) for time in clips.times_of(source)]
-    assert np.allclose([float(time) for time in clips.times_of(tmp_path / "back.mp4")], expected, atol=2e-6)
-    assert size_of(tmp_path / "back.mp4") == (72, 96)
 
 
 def test_a_gif_keeps_its_times(tmp_path: Path) -> None:
@@ -443,20 +356,3 @@ def test_an_output_that_is_there_is_done_or_an_error_by_what_made_it(
     target.write_bytes(source.read_bytes() if suffix == "mkv" else b"cut off")
     assert video(source, "-o", target, "--scale", "1.5") == 1
     assert "made by something that left no note in it" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("form", ["", "a%d.png"])
-def test_a_shorter_video_in_the_place_of_a_longer_one_leaves_none_of_its_pictures(tmp_path: Path, form: str) -> None:
-    target = tmp_path / "out" / form
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "000090.png").write_bytes(b"of somebody else")
-    assert video(write_frames(tmp_path / "long", 40, 9), "-o", target, "--scale", "1") == 0
-    assert video(write_frames(tmp_path / "short", 80, 4), "-o", target, "--scale", "1", "--overwrite") == 0
-    made = [f"a{number}.png" if form else f"{number:06}.png" for number in (1, 2, 3, 4)]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*made, "000090.png", "timestamps.txt"])
-    # A picture of the longer video is not removed while it is the input.
-    assert video(write_frames(tmp_path / "long", 40, 9), "-o", target, "--scale", "1", "--overwrite") == 0
-    last = tmp_path / "out" / ("a9.png" if form else "000009.png")
-    with pytest.raises(VideoError, match="in out are the input itself"):
-        finish(job_for(last.parent / last.name.replace("9", "[9]"), target, overwrite=True, rate=Fraction(25)))
-    assert last.is_file()
