@@ -151,3 +151,11 @@ def show(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., An
     from tests.browser.fields import open_scene
 
     return functools.partial(open_scene, kept_page, viewer_address)
+
+
+@pytest.fixture
+def show_panes(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., Any]:
+    """Opens panes in the viewer."""
+    from tests.browser.panes import open_panes
+
+    return functools.partial(open_panes, kept_page, viewer_address)

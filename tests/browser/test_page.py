@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -199,11 +200,20 @@ def test_only_what_is_in_view_is_encoded_of_a_large_picture(page: Any) -> None:
     page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; {PAGE}.viewer.set({{ trueZoom: true }}); }}")
 
 
+@contextmanager
+def encoding_by(page: Any, function: str) -> Iterator[None]:
+    """The encoder of the page is a JavaScript function meanwhile."""
+    page.evaluate(f"() => {{ {PAGE}.encoder.encode = {function}; }}")
+    try:
+        yield
+    finally:
+        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; }}")
+
+
 def test_encoding_that_was_stopped_is_said_to_be_stopped_after_a_file_that_is_no_picture(page: Any) -> None:
     opened(page, picture(8, 8), "small.png")
     encoded(page)
-    page.evaluate(f"() => {{ {PAGE}.encoder.encode = () => new Promise(() => {{}}); }}")
-    try:
+    with encoding_by(page, "() => new Promise(() => {})"):
         opened(page, picture(400, 300), "stopped.png")
         progress = page.locator(".gsr-progress")
         progress.get_by_role("button", name="Stop").click()
@@ -212,8 +222,6 @@ def test_encoding_that_was_stopped_is_said_to_be_stopped_after_a_file_that_is_no
         page.evaluate(f"() => {PAGE}.viewer.look(100, 100, 4)")
         progress.get_by_role("button", name="Continue").wait_for()
         assert progress.inner_text().startswith("stopped, ")
-    finally:
-        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; }}")
 
 
 def test_each_tile_of_a_large_picture_is_encoded_once_when_it_is_saved(page: Any) -> None:
@@ -296,8 +304,7 @@ def test_a_picture_dropped_while_the_dialog_is_open_is_saved_whole(page: Any) ->
 def test_saving_says_why_where_encoding_has_stopped(page: Any) -> None:
     opened(page, picture(16, 24), "whole.png")
     encoded(page)
-    page.evaluate(f"() => {{ {PAGE}.encoder.encode = async () => {{ throw new Error('The engine is gone.'); }}; }}")
-    try:
+    with encoding_by(page, "async () => { throw new Error('The engine is gone.'); }"):
         opened(page, picture(400, 300), "stopped.png")
         page.evaluate(f"() => {PAGE}.viewer.look(100, 100, 4)")
         until(page, "document.querySelector('.gsr-pagealert').textContent.includes('Encoding stopped')")
@@ -305,8 +312,6 @@ def test_saving_says_why_where_encoding_has_stopped(page: Any) -> None:
         page.get_by_role("button", name="Save PNG").click()
         until(page, "document.querySelector('.gsr-savedialog .gsr-figures').textContent === 'The engine is gone.'")
         page.get_by_role("button", name="Cancel").click()
-    finally:
-        page.evaluate(f"() => {{ delete {PAGE}.encoder.encode; }}")
 
 
 def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,19 +12,14 @@ from gsr_app.engine import metrics
 from gsr_app.viewer.contract import Region, Scene
 from gsr_app.viewer.crops import Row, cut, score_crops
 from tests.browser.conftest import state_of, wait_for
-from tests.browser.panes import SCALE, SOURCE, A, B, C, cells_of, expected_cell, open_panes, run, three
+from tests.browser.panes import SCALE, SOURCE, A, B, C, cells_of, expected_cell, run, three
 from tests.browser.scenes import canvas_pixels, noise, pane, scene_of
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def show(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., Any]:
-    return functools.partial(open_panes, kept_page, viewer_address)
-
-
-def test_a_seventh_pane_is_shown_in_place_of_the_sixth(show: Any) -> None:
-    page = show([pane(name, A, SOURCE) for name in "abcdef"] + [pane("r", C, SOURCE, kind="reference")])
+def test_a_seventh_pane_is_shown_in_place_of_the_sixth(show_panes: Any) -> None:
+    page = show_panes([pane(name, A, SOURCE) for name in "abcdef"] + [pane("r", C, SOURCE, kind="reference")])
     box = page.get_by_label("Show R", exact=True)
     assert not box.is_checked()
     box.check()
@@ -37,12 +30,12 @@ def test_a_seventh_pane_is_shown_in_place_of_the_sixth(show: Any) -> None:
 
 @pytest.mark.parametrize(("x", "y", "width", "height"), [(3, 1, 11, 9), (5, 3, 1, 1), (19, 13, 2, 3)])
 def test_crops_at_a_fraction_of_a_pixel_are_those_of_the_figure(
-    show: Any, x: int, y: int, width: int, height: int
+    show_panes: Any, x: int, y: int, width: int, height: int
 ) -> None:
     size = (36, 48)  # of SOURCE at 1.5
     one, truth = A[:36, :48], C[:36, :48]
     panes = [pane("a", one, SOURCE), pane("c", truth, SOURCE, kind="reference")]
-    page = show(panes, scale=1.5)
+    page = show_panes(panes, scale=1.5)
     run(page, f"viewer.addRegion({{ x: {x}, y: {y}, width: {width}, height: {height} }});")
     assert size == one.shape[:2]
     pictures = {"a": Image.fromarray(one), "c": Image.fromarray(truth)}
@@ -51,11 +44,11 @@ def test_crops_at_a_fraction_of_a_pixel_are_those_of_the_figure(
     assert f"{score.psnr_db:.2f} dB" in page.locator(".gsr-crops figure").first.inner_text()
 
 
-def test_transparency_is_shown_on_a_checkerboard(show: Any) -> None:
+def test_transparency_is_shown_on_a_checkerboard(show_panes: Any) -> None:
     pixels = noise(96, 128, 5, channels=4)
     pixels[..., 3] = 0
     pixels[:48, :, 3] = 255
-    page = show([pane("a", pixels, SOURCE)])
+    page = show_panes([pane("a", pixels, SOURCE)])
     run(page, "viewer.grid = false; viewer.oneToOne();")
     shown, cell = canvas_pixels(page), cells_of(page)[0]
     expected, where = expected_cell(pixels[..., :3], cell, 1)
@@ -65,8 +58,8 @@ def test_transparency_is_shown_on_a_checkerboard(show: Any) -> None:
     assert (checks[0, 0] != checks[0, 8]).any()
 
 
-def test_the_pixel_grid_appears_at_eight_times(show: Any) -> None:
-    page = show([pane("a", np.full((96, 128, 3), 255, np.uint8), SOURCE)])
+def test_the_pixel_grid_appears_at_eight_times(show_panes: Any) -> None:
+    page = show_panes([pane("a", np.full((96, 128, 3), 255, np.uint8), SOURCE)])
     run(page, "viewer.look(64, 48, 7.9);")
     inside = canvas_pixels(page)[200:300, 400:500]
     assert (inside == 255).all()
@@ -76,9 +69,9 @@ def test_the_pixel_grid_appears_at_eight_times(show: Any) -> None:
     assert {(x - cell["origin"]["x"]) % 8 for x in lines.tolist()} == {0}
 
 
-def test_pictures_of_different_sizes_cover_the_same_area(show: Any) -> None:
+def test_pictures_of_different_sizes_cover_the_same_area(show_panes: Any) -> None:
     small = noise(24, 32, 9)
-    page = show([pane("a", small.repeat(4, 0).repeat(4, 1), SOURCE), pane("b", small, SOURCE)])
+    page = show_panes([pane("a", small.repeat(4, 0).repeat(4, 1), SOURCE), pane("b", small, SOURCE)])
     run(page, "viewer.grid = false; viewer.look(64, 48, 2);")
     shown, cells = canvas_pixels(page), cells_of(page)
     big = small.repeat(4, 0).repeat(4, 1)
@@ -87,7 +80,7 @@ def test_pictures_of_different_sizes_cover_the_same_area(show: Any) -> None:
         np.testing.assert_array_equal(shown[where], expected)
 
 
-def test_a_failed_method_shows_the_reason_in_its_own_pane(show: Any) -> None:
+def test_a_failed_method_shows_the_reason_in_its_own_pane(show_panes: Any) -> None:
     failed = pane(
         "b",
         B,
@@ -96,15 +89,15 @@ def test_a_failed_method_shows_the_reason_in_its_own_pane(show: Any) -> None:
         state="failed",
         error={"message": "Out of <b>memory</b>", "hint": "Try a smaller scale."},
     )
-    page = show([pane("a", A, SOURCE), failed])
+    page = show_panes([pane("a", A, SOURCE), failed])
     alert = page.get_by_role("alert")
     assert "Out of <b>memory</b>" in alert.inner_text()
     assert "Try a smaller scale." in alert.inner_text()
     assert "a" in state_of(page)["loaded"]
 
 
-def test_everything_is_reachable_by_keyboard(show: Any) -> None:
-    page = show(three())
+def test_everything_is_reachable_by_keyboard(show_panes: Any) -> None:
+    page = show_panes(three())
     page.locator(".gsr-stage").focus()
     for key, mode in (("w", "wipe"), ("b", "blink"), ("d", "difference"), ("l", "loupe"), ("g", "grid")):
         page.keyboard.press(key)
@@ -129,9 +122,9 @@ def test_everything_is_reachable_by_keyboard(show: Any) -> None:
     assert not page.get_by_role("dialog", name="Keys").is_visible()
 
 
-def test_a_region_gives_crops_of_every_picture_and_its_distance_to_the_reference(show: Any) -> None:
+def test_a_region_gives_crops_of_every_picture_and_its_distance_to_the_reference(show_panes: Any) -> None:
     near = np.clip(C.astype(int) + 2, 0, 255).astype(np.uint8)
-    page = show([pane("a", near, SOURCE), pane("c", C, SOURCE, kind="reference")])
+    page = show_panes([pane("a", near, SOURCE), pane("c", C, SOURCE, kind="reference")])
     run(page, "viewer.look(64, 48, 3);")
     cell = cells_of(page)[0]
     page.locator(".gsr-stage").focus()
@@ -161,14 +154,14 @@ def next_run(page: Any, panes: list[Any], run_id: str) -> None:
     )
 
 
-def test_crops_of_a_region_are_of_the_new_picture_after_another_run(show: Any) -> None:
+def test_crops_of_a_region_are_of_the_new_picture_after_another_run(show_panes: Any) -> None:
     add_region = "viewer.addRegion({ x: 2, y: 2, width: 6, height: 6 });"
     truth = pane("c", C, SOURCE, kind="reference")
-    page = show([pane("a", B, SOURCE), truth])
+    page = show_panes([pane("a", B, SOURCE), truth])
     crop = page.locator(".gsr-crops figure").first
     run(page, add_region)
     wanted = crop.inner_text()
-    page = show([pane("a", A, SOURCE), truth])
+    page = show_panes([pane("a", A, SOURCE), truth])
     run(page, add_region)
     assert crop.inner_text() != wanted
     next_run(page, [pane("a", B, SOURCE), truth], "second")
@@ -176,8 +169,8 @@ def test_crops_of_a_region_are_of_the_new_picture_after_another_run(show: Any) -
     assert crop.inner_text() == wanted
 
 
-def test_a_picture_that_does_not_arrive_leaves_none_of_the_run_before(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)])
+def test_a_picture_that_does_not_arrive_leaves_none_of_the_run_before(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE), pane("b", B, SOURCE)])
     next_run(page, [pane("a", A, SOURCE, url="data:image/png;base64,AAAA"), pane("b", B, SOURCE)], "second")
     wait_for(page, "viewer.panes.get('a').problem")
     assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.panes.get('a').picture") is None
@@ -187,18 +180,20 @@ def test_a_picture_that_does_not_arrive_leaves_none_of_the_run_before(show: Any)
     assert page.locator(".gsr-message progress").count() == 1
 
 
-def test_a_phone_stacks_the_panes(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)], viewport={"width": 390, "height": 844}, has_touch=True)
+def test_a_phone_stacks_the_panes(show_panes: Any) -> None:
+    page = show_panes(
+        [pane("a", A, SOURCE), pane("b", B, SOURCE)], viewport={"width": 390, "height": 844}, has_touch=True
+    )
     first, second = cells_of(page)
     assert first["x"] == second["x"]
     assert second["y"] > first["y"]
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
 
 
-def test_a_large_picture_is_shown_and_read_exactly(show: Any) -> None:
+def test_a_large_picture_is_shown_and_read_exactly(show_panes: Any) -> None:
     tile = noise(100, 150, 11)
     large = np.tile(tile, (40, 40, 1))  # 6000 x 4000
-    page = show([pane("a", large, (1000.0, 1500.0))], scale=4.0)
+    page = show_panes([pane("a", large, (1000.0, 1500.0))], scale=4.0)
     # The frame of the scene is that of the small source; set that of the large one.
     run(
         page,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,21 +12,16 @@ from PIL import Image
 
 from gsr_app.viewer.contract import PaneMetrics
 from tests.browser.conftest import FLAGS, state_of, wait_for
-from tests.browser.panes import SCALE, SOURCE, A, B, C, cells_of, expected_cell, open_panes, run, three
+from tests.browser.panes import SCALE, SOURCE, A, B, C, cells_of, expected_cell, run, three
 from tests.browser.scenes import canvas_pixels, pane, scene_of, show_scene
 from tests.conftest import find_chromium
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def show(kept_page: Callable[..., Any], viewer_address: str) -> Callable[..., Any]:
-    return functools.partial(open_panes, kept_page, viewer_address)
-
-
 @pytest.mark.parametrize("zoom", [1, 8, 64])
-def test_every_pane_shows_the_same_pixels_exactly(show: Any, zoom: int) -> None:
-    page = show(three())
+def test_every_pane_shows_the_same_pixels_exactly(show_panes: Any, zoom: int) -> None:
+    page = show_panes(three())
     run(page, f"viewer.grid = false; viewer.look(37.3, 51.9, {zoom}); viewer.pan(13, -7);")
     shown = canvas_pixels(page)
     cells = cells_of(page)
@@ -41,8 +34,8 @@ def test_every_pane_shows_the_same_pixels_exactly(show: Any, zoom: int) -> None:
     assert len(relative) == 1, "panes share one geometry"
 
 
-def test_the_screen_is_the_picture_at_two_device_pixels_per_css_pixel(show: Any) -> None:
-    page = show(three(), device_scale_factor=2)
+def test_the_screen_is_the_picture_at_two_device_pixels_per_css_pixel(show_panes: Any) -> None:
+    page = show_panes(three(), device_scale_factor=2)
     run(page, "viewer.grid = false; viewer.oneToOne();")
     cell = cells_of(page)[1]
     expected, where = expected_cell(B, cell, 1)
@@ -71,8 +64,8 @@ def test_a_pixel_is_one_of_the_screen_where_the_stage_begins_and_ends_at_fractio
     own.close()
 
 
-def test_the_wheel_keeps_the_point_under_the_pointer(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)])
+def test_the_wheel_keeps_the_point_under_the_pointer(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE), pane("b", B, SOURCE)])
     page.mouse.move(300, 200)
     at = "(() => { const v = viewer; const c = v.cellAt(v.pointer); return v.view.toFrame(c.rect, v.pointer.x, v.pointer.y); })()"
     before = page.evaluate(f"() => {{ const viewer = document.querySelector('.gsr-viewer').viewer; return {at}; }}")
@@ -85,8 +78,8 @@ def test_the_wheel_keeps_the_point_under_the_pointer(show: Any) -> None:
     assert abs(after["v"] - before["v"]) <= half_a_device_pixel
 
 
-def test_dragging_moves_every_pane_by_the_drag(show: Any) -> None:
-    page = show(three())
+def test_dragging_moves_every_pane_by_the_drag(show_panes: Any) -> None:
+    page = show_panes(three())
     run(page, "viewer.look(64, 48, 8);")
     before = cells_of(page)
     page.mouse.move(200, 300)
@@ -98,8 +91,8 @@ def test_dragging_moves_every_pane_by_the_drag(show: Any) -> None:
         assert (now["origin"]["x"] - was["origin"]["x"], now["origin"]["y"] - was["origin"]["y"]) == (31, -12)
 
 
-def test_a_pinch_zooms_about_its_middle_and_is_no_click(show: Any) -> None:
-    page = show(three(), has_touch=True)
+def test_a_pinch_zooms_about_its_middle_and_is_no_click(show_panes: Any) -> None:
+    page = show_panes(three(), has_touch=True)
     run(page, "viewer.look(24, 18, 4);")
     before, (first, second, *_) = state_of(page), cells_of(page)
     assert before["active"] == first["id"]
@@ -122,16 +115,16 @@ def test_a_pinch_zooms_about_its_middle_and_is_no_click(show: Any) -> None:
     assert after["active"] == first["id"]
 
 
-def test_zoom_stays_within_its_limits(show: Any) -> None:
-    page = show(three())
+def test_zoom_stays_within_its_limits(show_panes: Any) -> None:
+    page = show_panes(three())
     run(page, "viewer.look(64, 48, 1e9);")
     assert state_of(page)["zoom"] == 64
     run(page, "viewer.look(64, 48, 1e-9);")
     assert state_of(page)["zoom"] == pytest.approx(0.1)
 
 
-def test_wipe_shows_one_picture_left_and_the_other_right(show: Any) -> None:
-    page = show(three())
+def test_wipe_shows_one_picture_left_and_the_other_right(show_panes: Any) -> None:
+    page = show_panes(three())
     run(
         page,
         "viewer.grid = false; viewer.setMode('wipe'); viewer.setBaseId('c'); viewer.look(64, 48, 2); viewer.setWipe(0.52);",
@@ -151,8 +144,8 @@ def test_wipe_shows_one_picture_left_and_the_other_right(show: Any) -> None:
         np.testing.assert_array_equal(shown[inside], whole[inside])
 
 
-def test_the_divider_follows_the_pointer_and_the_arrow_keys(show: Any) -> None:
-    page = show(three())
+def test_the_divider_follows_the_pointer_and_the_arrow_keys(show_panes: Any) -> None:
+    page = show_panes(three())
     page.locator(".gsr-stage").focus()
     page.keyboard.press("w")
     divider = page.get_by_role("slider", name="Wipe")
@@ -170,8 +163,8 @@ def test_the_divider_follows_the_pointer_and_the_arrow_keys(show: Any) -> None:
     assert divider.get_attribute("aria-valuenow") == "100"
 
 
-def test_blink_swaps_the_picture_while_space_is_held(show: Any) -> None:
-    page = show(three())
+def test_blink_swaps_the_picture_while_space_is_held(show_panes: Any) -> None:
+    page = show_panes(three())
     page.locator(".gsr-stage").focus()
     page.keyboard.press("b")
     page.keyboard.press("b")  # not by itself
@@ -186,8 +179,8 @@ def test_blink_swaps_the_picture_while_space_is_held(show: Any) -> None:
     np.testing.assert_array_equal(canvas_pixels(page)[where], expected)
 
 
-def test_blink_alternates_by_itself(show: Any) -> None:
-    page = show(three())
+def test_blink_alternates_by_itself(show_panes: Any) -> None:
+    page = show_panes(three())
     run(page, "viewer.grid = false; viewer.look(64, 48, 4); viewer.setMode('blink');")
     # What is on the canvas and what it should be are read in one go: half a second later it is the other's turn.
     page.evaluate(
@@ -202,8 +195,8 @@ def test_blink_alternates_by_itself(show: Any) -> None:
 
 
 @pytest.mark.parametrize("gain", [1, 4])
-def test_difference_is_the_amplified_absolute_difference(show: Any, gain: int) -> None:
-    page = show(three())
+def test_difference_is_the_amplified_absolute_difference(show_panes: Any, gain: int) -> None:
+    page = show_panes(three())
     run(
         page,
         f"viewer.setMode('difference'); viewer.setBaseId('b'); viewer.set({{colourScale: 'absolute'}}); viewer.setGain({gain}); viewer.look(64, 48, 3);",
@@ -215,8 +208,8 @@ def test_difference_is_the_amplified_absolute_difference(show: Any, gain: int) -
         np.testing.assert_array_equal(shown[where], expected)
 
 
-def test_signed_difference_is_grey_where_nothing_differs(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", A, SOURCE)])
+def test_signed_difference_is_grey_where_nothing_differs(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE), pane("b", A, SOURCE)])
     run(
         page,
         "viewer.setMode('difference'); viewer.set({colourScale: 'signed'}); viewer.setBaseId('b'); viewer.look(64, 48, 2);",
@@ -225,8 +218,8 @@ def test_signed_difference_is_grey_where_nothing_differs(show: Any) -> None:
     np.testing.assert_array_equal(canvas_pixels(page)[where], expected)
 
 
-def test_the_loupe_magnifies_the_point_under_the_pointer_in_every_picture(show: Any) -> None:
-    page = show(three())
+def test_the_loupe_magnifies_the_point_under_the_pointer_in_every_picture(show_panes: Any) -> None:
+    page = show_panes(three())
     run(page, "viewer.grid = false; viewer.setMode('loupe'); viewer.look(64, 48, 2); viewer.pointTo(500, 150);")
     cell = cells_of(page)[0]
     u, v = (500 - cell["origin"]["x"]) // 2, (150 - cell["origin"]["y"]) // 2
@@ -242,8 +235,8 @@ def test_the_loupe_magnifies_the_point_under_the_pointer_in_every_picture(show: 
     assert all(found)
 
 
-def test_the_readout_names_position_values_and_difference(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE)])
+def test_the_readout_names_position_values_and_difference(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE), pane("b", B, SOURCE)])
     run(page, "viewer.look(64, 48, 8);")
     cell = cells_of(page)[0]
     x, y = cell["origin"]["x"] + 8 * 70 + 3, cell["origin"]["y"] + 8 * 41 + 5
@@ -258,8 +251,8 @@ def test_the_readout_names_position_values_and_difference(show: Any) -> None:
     assert page.locator("[data-role=depth]").count() == 0
 
 
-def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) -> None:
-    page = show([pane("a", A, SOURCE), pane("b", B, SOURCE, bits=16)])
+def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE), pane("b", B, SOURCE, bits=16)])
     run(page, "viewer.look(64, 48, 8);")
     box = page.locator(".gsr-canvas").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
@@ -268,13 +261,13 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     assert depth.inner_text() == "8 of 16 bits"
     assert "has all bits" not in depth.get_attribute("title")  # there is none
     shown = pane("b", B, SOURCE, bits=16)
-    page = show([pane("a", A, SOURCE), replace(shown, download_url="deep.png")])
+    page = show_panes([pane("a", A, SOURCE), replace(shown, download_url="deep.png")])
     run(page, "viewer.look(64, 48, 8);")
     page.mouse.move(box["x"] + 61, box["y"] + 60)
     wait_for(page, "viewer.spot()")
     assert "the downloaded picture has all bits" in depth.get_attribute("title")
     assert page.get_by_role("link", name="Save").get_attribute("title").endswith("with all bits")
-    page = show([replace(shown, download_url=shown.url)])  # as in a report
+    page = show_panes([replace(shown, download_url=shown.url)])  # as in a report
     run(page, "viewer.look(64, 48, 8);")
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     wait_for(page, "viewer.spot()")
@@ -282,9 +275,9 @@ def test_the_readout_says_that_a_deeper_picture_is_shown_in_8_bits(show: Any) ->
     assert page.get_by_role("link", name="Save").get_attribute("title").endswith("with 8 bits per channel")
 
 
-def test_the_score_of_a_picture_without_any_difference_is_a_word(show: Any) -> None:
+def test_the_score_of_a_picture_without_any_difference_is_a_word(show_panes: Any) -> None:
     scores = {name: PaneMetrics("Y", psnr_y=db, ssim_y=1.0) for name, db in (("a", float("inf")), ("b", 30.0))}
-    page = show(
+    page = show_panes(
         [*(pane(name, A, SOURCE, metrics=scores[name]) for name in "ab"), pane("c", A, SOURCE, kind="reference")]
     )
     assert [one.split("\n")[1] for one in page.locator(".gsr-tag").all_inner_texts()[:2]] == ["equal", "30.00 dB"]
