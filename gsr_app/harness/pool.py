@@ -7,17 +7,17 @@ are returned as they finish, exactly one per job, even if a worker process dies.
 from __future__ import annotations
 
 import argparse
-import functools
 import multiprocessing
 import os
 import pickle
 import signal
+import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 from types import FrameType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.extras import needs_extra
@@ -69,36 +69,86 @@ def _check(workers: int) -> None:
 def _run_in_processes(
     worker: Callable[[Job], Result], jobs: Sequence[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    waiting = list(range(len(jobs)))[::-1]
+    waiting = deque(range(len(jobs)))
     attempts = [0] * len(jobs)
-    while waiting:
-        # Spawned, not forked: a forked child inherits torch's locked thread pool.
-        pool = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_Interrupts.take_over
-        )
-        work = functools.partial(_Interrupts.work, worker)
-        running: dict[Future[Result], int] = {}
-        try:
-            while waiting or running:
-                # A job that was running when a process died is run alone: if a process dies again, it is the cause.
-                while waiting and len(running) < (1 if attempts[waiting[-1]] else 2 * workers):
-                    index = waiting[-1]
-                    with _Interrupts.held_back():  # it starts processes
-                        future = pool.submit(work, jobs[index])  # fails where a process has died just now
-                    running[future] = index
-                    attempts[index] += 1
-                    waiting.pop()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield jobs[running[future]], future.result()
-                    del running[future]
-        except BrokenProcessPool:
-            for index in running.values():
-                if attempts[index] < _MOST_ATTEMPTS:
-                    waiting.append(index)
+    idle: list[_Process] = []
+    running: dict[Connection, tuple[_Process, int]] = {}
+    with ExitStack() as started:
+        while waiting or running:
+            # A job whose process died comes again after all others, and alone: memory may be what was missing.
+            while waiting and len(running) < (1 if attempts[waiting[0]] else workers):
+                index = waiting.popleft()
+                attempts[index] += 1
+                process = idle.pop() if idle else started.enter_context(closing(_Process(worker)))
+                running[process.connection] = process, index
+                process.begin(jobs[index])
+            for connection in cast(list[Connection], wait(list(running))):
+                process, index = running.pop(connection)
+                try:
+                    result = process.result()
+                except _Died:
+                    if attempts[index] < _MOST_ATTEMPTS:
+                        waiting.append(index)
+                    else:
+                        yield jobs[index], WorkerDied(f"The worker process died {attempts[index]} times on this job.")
                 else:
-                    yield jobs[index], WorkerDied(f"The worker process died {attempts[index]} times on this job.")
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                    idle.append(process)
+                    yield jobs[index], result
+
+
+class _Died(Exception):
+    """The process has ended without a result."""
+
+
+class _Raised(Exception):
+    """The traceback of an exception in a process, as the cause of the same exception in this one."""
+
+
+class _Process:
+    """A process that runs one job at a time.
+
+    Not `ProcessPoolExecutor`: when one of its processes dies, it ends the others, too, and in Python 3.11 a job that is
+    handed over at that moment fails, or the program does not end.
+    """
+
+    def __init__(self, worker: Callable[[Any], Any]) -> None:
+        # Spawned, not forked: a forked child inherits torch's locked thread pool.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        with _Interrupts.held_back():
+            context.Process(target=_serve, args=(theirs, worker)).start()
+        theirs.close()
+
+    def close(self) -> None:
+        """Let it end, after the job that it may be at."""
+        self.connection.close()
+
+    def begin(self, job: object) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died; `result` says so
+            self.connection.send(job)
+
+    def result(self) -> Any:
+        try:
+            result, raised = self.connection.recv()
+        except (EOFError, OSError):
+            raise _Died from None
+        if raised is None:
+            return result
+        raise result from _Raised(raised)
+
+
+def _serve(connection: Connection, worker: Callable[[Any], Any]) -> None:
+    """Run in a process of its own: answer each job with its result and None, or an exception and its traceback."""
+    _Interrupts.take_over()
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other end is closed
+        while True:
+            job = connection.recv()
+            try:
+                with _Interrupts.working():
+                    answer = worker(job), None
+            except BaseException as error:
+                answer = error, traceback.format_exc()
+            connection.send(answer)
 
 
 class _Interrupts:
@@ -130,10 +180,11 @@ class _Interrupts:
         raise KeyboardInterrupt if cls._works else SystemExit(130)
 
     @classmethod
-    def work(cls, worker: Callable[[Job], Result], job: Job) -> Result:
+    @contextmanager
+    def working(cls) -> Generator[None]:
         cls._works = True
         try:
-            return worker(job)
+            yield
         finally:
             cls._works = False
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -96,23 +94,24 @@ def test_a_job_that_always_kills_its_worker_does_not_stop_the_others(tmp_path: P
     assert results == {job: job * job for job in range(1, 6)}
 
 
-def test_a_job_is_kept_when_a_process_dies_while_it_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    submitted: list[int] = []
+def test_a_process_that_is_killed_while_it_waits_loses_no_job() -> None:
+    results = run_jobs(DiesOnce("", on=-1), list(range(12)), workers=2)
+    found = [next(results) for _ in range(4)]
+    for process in active_children():
+        process.kill()
+        process.join()
+    found += results
+    assert sorted(found) == [(job, job * job) for job in range(12)]  # type: ignore[type-var]
 
-    class Pool(ThreadPoolExecutor):
-        """Its third job finds that a process has died just now; the pool that replaces it works."""
 
-        def __init__(self, workers: int, **_: object) -> None:
-            super().__init__(workers)
-
-        def submit(self, work: Any, job: int) -> Any:  # type: ignore[override]
-            submitted.append(job)
-            if len(submitted) == 3:
-                raise BrokenProcessPool
-            return super().submit(work, job)
-
-    monkeypatch.setattr("gsr_app.harness.pool.ProcessPoolExecutor", Pool)
-    assert dict(run_jobs(lambda job: job * job, list(range(5)), workers=2)) == {job: job * job for job in range(5)}
+def test_an_error_of_a_worker_arrives_with_its_traceback_and_the_processes_end() -> None:
+    with pytest.raises(TypeError) as raised:
+        list(run_jobs(DiesOnce("", on=-1), [1, 2, None, 4], workers=2))  # type: ignore[list-item]
+    assert "dying.py" in str(raised.value.__cause__)
+    end = time.monotonic() + 10
+    while active_children() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not active_children()
 
 
 def test_a_killed_run_continues_and_writes_the_same_tables(dataset: Path, tmp_path: Path) -> None:
