@@ -128,7 +128,8 @@ def damage_zip_member(data: bytes, rng: Rng) -> bytes:
             content = source.read(name)
             if name in chosen and rng.random() < 0.05:
                 continue
-            target.writestr(name, damage_bytes(400)(content, rng) if name in chosen and content else content)
+            entry = zipfile.ZipInfo(name)  # without the time, so that a seed gives the same file
+            target.writestr(entry, damage_bytes(400)(content, rng) if name in chosen and content else content)
     return made.getvalue()
 
 

@@ -41,9 +41,10 @@ def from_drive(**known: object) -> registry.Method:
 
 
 def zipped() -> bytes:
+    """The same bytes at each call: `ZipInfo` does not take the time."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("data", BODY)
+        archive.writestr(zipfile.ZipInfo("data"), BODY)
     return file.getvalue()
 
 
