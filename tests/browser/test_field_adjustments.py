@@ -85,7 +85,7 @@ def test_the_difference_between_field_and_pixels_can_be_seen(show: Callable[...,
     page = show({"a": field})
     run(page, "viewer.look(112, 80, 4); viewer.gain = 2; viewer.colourScale = 'absolute';")
     settled(page)
-    page.get_by_role("button", name="Field minus pixels").click()
+    page.get_by_role("button", name="Field − pixels").click()
     settled(page)
     shown, _ = adjusted(page, field)
     k = round(SCALE * 4 / 4)

@@ -290,3 +290,21 @@ def test_state_is_mirrored_for_permalinks(show: Any) -> None:
     run(page, "viewer.setOverlay('ellipses'); viewer.setMode('wipe');")
     state = state_of(page)
     assert (state["mode"], state["overlay"]) == ("wipe", "ellipses")
+
+
+@pytest.mark.parametrize("width", [1152, 800])
+def test_fit_and_one_to_one_are_in_sight_beside_a_bar_that_is_full(show: Callable[..., Any], width: int) -> None:
+    page = show(services(field_of([(8.0, 8.0)])), 1, live=True, viewport={"width": width, "height": 600})
+    run(page, "viewer.setOverlay('ellipses'); viewer.oneToOne(); viewer.zoomStep(1); viewer.zoomStep(1);")
+    wait_for(page, "viewer.shown[0].isLive && viewer.inView.shown === 'ellipses'")
+    page.get_by_role("button", name="Field − pixels").wait_for()
+    for name in ("Fit", "1:1", "?"):
+        seen = page.evaluate(
+            """(name) => {
+              const button = [...document.querySelectorAll(".gsr-bar button")].find((b) => b.textContent === name);
+              const { left, right, top, height } = button.getBoundingClientRect();
+              return [left + 1, right - 1].every((x) => document.elementFromPoint(x, top + height / 2) === button);
+            }""",
+            name,
+        )
+        assert seen, name

@@ -34,10 +34,10 @@ export class Bar {
     this.auto = button("Auto", "Blink automatically (B)", () => viewer.toggleAuto());
     this.context = el("div", { className: "gsr-context" }, "vs", this.base.node, this.gain, this.gainText, this.scale.node, this.auto);
     this.badge = el("button", { type: "button", className: "gsr-badge", "aria-live": "polite", onclick: () => viewer.toggle("trueZoom") });
-    this.minusPixels = button("Field minus pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
+    this.minusPixels = button("Field − pixels", "Difference between the live field and the pixels (F)", () => viewer.toggle("minusPixels"));
     this.adjust = button("Inspect", "Adjust how the Gaussians are drawn: scale, hide, tint, isolate (T)", () => viewer.adjustPanel.toggle());
     this.tone = button("Tone", "Histogram, exposure, gamma, false colours (H)", () => viewer.tonePanel.toggle());
-    this.crisp = button("Sharp pixels", "Sharp or smooth pixels (S)", () => viewer.toggle("smooth"));
+    this.crisp = button("Sharp", "Sharp or smooth pixels (S)", () => viewer.toggle("smooth"));
     this.region = button("Region", "Draw a region (R)", () => viewer.startRegion());
     this.percent = el("span", { className: "gsr-percent" });
     this.node = el(
@@ -54,10 +54,14 @@ export class Bar {
       this.tone,
       this.region,
       this.crisp,
-      button("Fit", "Whole picture (0)", () => viewer.fit()),
-      button("1:1", "One output pixel per screen pixel (Z)", () => viewer.oneToOne()),
-      this.percent,
-      button("?", "Keys", () => viewer.toggleHelp()),
+      el(
+        "span",
+        { className: "gsr-viewtools" },
+        button("Fit", "Whole picture (0)", () => viewer.fit()),
+        button("1:1", "One output pixel per screen pixel (Z)", () => viewer.oneToOne()),
+        this.percent,
+        button("?", "Keys", () => viewer.toggleHelp()),
+      ),
     );
   }
 
@@ -84,7 +88,7 @@ export class Bar {
     if (viewer.colourScale === "FLIP") this.gain.hidden = this.gainText.hidden = true; // it has a scale of its own
     this.gainText.textContent = `×${viewer.gain}`;
     this.scale.fill(SCALES.map((s) => [s, s]), viewer.colourScale);
-    this.crisp.textContent = viewer.smooth ? "Smooth pixels" : "Sharp pixels";
+    this.crisp.textContent = viewer.smooth ? "Smooth" : "Sharp";
     this.tone.hidden = this.region.hidden = !panes.length;
     this.tone.textContent = viewer.tonePanel.summary;
     this.tone.setAttribute("aria-pressed", String(viewer.tonePanel.isOpen));
