@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gsr_app.core.errors import GsrError, printable
 
+_WAIT_S = 0.2  # how long a wait for a lock may hold up its being given up
 # Short and independent of the output's name, which may already be as long as the file system allows.
 _TEMPORARY = re.compile(r"\.gsr-(\d+)-[0-9a-f]+\..+")
 
@@ -92,19 +93,25 @@ def _is_alive(process_id: int) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Generator[None, None, None]:
+def locked(path: Path, *, wait: bool = True, waiting: Callable[[], None] = lambda: None) -> Generator[None, None, None]:
     """Hold the lock of a lock file, made if need be, against other processes and threads.
 
     The system releases it when the process ends, however that happens. A lock that is held elsewhere is waited for,
-    or raises BlockingIOError without `wait`.
+    or raises BlockingIOError without `wait`. `waiting` is called again and again meanwhile, and may raise to give up.
     """
     from filelock import FileLock, Timeout
 
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_WAIT_S if wait else 0)
+        except Timeout:
+            if not wait:
+                raise BlockingIOError(f"{path} is locked by another process") from None
+            waiting()
+        except NotImplementedError as problem:  # a file system without locks
+            raise OSError(f"{path} cannot be locked: {problem}") from None
     try:
-        held = FileLock(path).acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise BlockingIOError(f"{path} is locked by another process") from None
-    except NotImplementedError as problem:  # a file system without locks
-        raise OSError(f"{path} cannot be locked: {problem}") from None
-    with held:
         yield
+    finally:
+        lock.release()

@@ -1,15 +1,18 @@
 """Downloading weight files. The only module that uses the network.
 
-An incomplete or wrong file never has its final name: bytes go to a `.part` beside it, which is checked, then renamed.
+An incomplete or wrong file never has its final name: bytes go to a `.part` beside it (from Hugging Face, into a folder
+`.parts`), which is checked, then renamed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html.parser
 import http.client
 import inspect
 import os
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -131,13 +134,18 @@ def _is_page(head: bytes) -> bool:
     return b"\0" not in head and text[:1] == b"<" and (text[1:2] in b"!?" or text[1:2].isalpha())
 
 
+def _locked(target: Path, report: Report) -> contextlib.AbstractContextManager[None]:
+    """Wait for another process, or another thread, that downloads the same file."""
+    return locked(Path(f"{target}.lock"), waiting=lambda: report(Progress("download", 0, 1)))
+
+
 # ---- addresses --------------------------------------------------------------------------------------------------
 
 
 def _fetch_url(method: Method, file: WeightFile, address: str, target: Path, report: Report) -> Path:
     """Download to a `.part` next to the target, then rename. A part is resumed only if the hash can be checked."""
     part = target.with_name(target.name + ".part")
-    with locked(Path(f"{target}.lock")):
+    with _locked(target, report):
         if target.is_file():  # another process was first
             return target
         if not file.has_hash:
@@ -250,28 +258,35 @@ def _fetch_hub(method: Method, file: WeightFile, targets: list[Path], report: Re
     """Through huggingface_hub, which handles tokens, resuming and locks. Candidates are tried in turn."""
     from huggingface_hub import errors, hf_hub_download
 
-    folder = targets[0].parents[file.paths[0].count("/")]
     endpoint = settings.hub_address()
     _check_reachable(method, file, endpoint)
-    options: dict[str, Any] = {"endpoint": endpoint}
+    incoming = targets[0].with_name(targets[0].name + ".parts")
+    options: dict[str, Any] = {"endpoint": endpoint, "local_dir": incoming}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # huggingface_hub 1.1 and later
         options["tqdm_class"] = _reporting_bar(report)
-    for path in file.paths:
-        try:
-            found = hf_hub_download(file.repo, path, revision=file.revision, local_dir=folder, **options)
-            return _checked(file, Path(found), file.source)
-        except errors.LocalEntryNotFoundError as error:  # before EntryNotFoundError, of which it is one
-            raise _unreachable(method, file.source, error.__cause__ or "the hub is set to offline") from None
-        except errors.EntryNotFoundError:
-            continue
-        except errors.HfHubHTTPError as error:  # the hub answers 401 for repositories that do not exist, too
-            raise _http_error(method, file.source, getattr(error.response, "status_code", 0)) from None
-        except OSError as error:
-            if getattr(error, "errno", None) is not None:
-                raise
-            raise WeightsError(
-                f"The download of {file.name} for {method.id} broke off: {error}", hint="Run it again."
-            ) from None
+    with _locked(targets[0], report):
+        for path, target in zip(file.paths, targets, strict=True):
+            if target.is_file():  # another process was first
+                return target
+            try:
+                found = hf_hub_download(file.repo, path, revision=file.revision, **options)
+            except errors.LocalEntryNotFoundError as error:  # before EntryNotFoundError, of which it is one
+                raise _unreachable(method, file.source, error.__cause__ or "the hub is set to offline") from None
+            except errors.EntryNotFoundError:
+                continue
+            except errors.HfHubHTTPError as error:  # the hub answers 401 for repositories that do not exist, too
+                raise _http_error(method, file.source, getattr(error.response, "status_code", 0)) from None
+            except OSError as error:
+                if getattr(error, "errno", None) is not None:
+                    raise
+                raise WeightsError(
+                    f"The download of {file.name} for {method.id} broke off: {error}", hint="Run it again."
+                ) from None
+            checked = _checked(file, Path(found), file.source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(checked, target)
+            shutil.rmtree(incoming, ignore_errors=True)
+            return target
     raise WeightsError(
         f"None of {', '.join(file.paths)} is in huggingface.co/{file.repo} ({file.revision}).",
         hint=_by_hand(method, first=True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from gsr_app.core.atomic import locked
 from gsr_app.core.errors import Cancelled, WeightsError
 from gsr_app.core.types import Progress
-from gsr_app.models import checkpoint, weights
+from gsr_app.models import checkpoint, download, weights
 from gsr_app.models.registry import Method, WeightFile
 from tests.sites import BODY, SHA, Site, from_hub, from_url, leftovers, method
 
@@ -124,6 +126,40 @@ def test_a_report_may_stop_the_download(site: Site, tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         weights.obtain(from_url(site), report=stop)
     assert leftovers(tmp_path) == []
+
+
+def test_a_wait_for_another_download_may_be_stopped(site: Site, tmp_path: Path) -> None:
+    wanted = from_url(site)
+    kept = weights.obtain(wanted).files[""]
+    kept.unlink()
+
+    def stop(_: Progress) -> None:
+        raise Cancelled("Cancelled.")
+
+    with ThreadPoolExecutor(1) as another, locked(Path(f"{kept}.lock")):  # as another process holds it
+        with pytest.raises(Cancelled):
+            another.submit(weights.obtain, wanted, report=stop).result(timeout=60)
+        assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("source", ["address", "hub"])
+def test_a_process_that_ends_before_the_check_leaves_no_weights(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    class Ended(BaseException): ...
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    site.files["/owner/name/resolve/main/a/w.pth"] = BODY
+    wanted = from_url(site) if source == "address" else from_hub("a/w.pth", sha256=SHA)
+    with monkeypatch.context() as context:
+        context.setattr(download, "_checked", end)
+        with pytest.raises(Ended):
+            weights.obtain(wanted)
+    assert weights.find(wanted) is None
+    assert weights.obtain(wanted).files[""].read_bytes() == BODY
+    assert leftovers(tmp_path) == ["w.pth"]
 
 
 def test_the_hub_is_asked_for_each_candidate_in_turn(site: Site) -> None:
