@@ -108,6 +108,11 @@ def find_pictures(folder: Path, *, held_out: int = 0) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not files:
         raise ImageError(f"{folder} holds no pictures.", hint=f"Looked for {', '.join(sorted(ENDINGS))}.")
+    if held_out >= len(files):
+        raise ImageError(
+            f"{folder} holds {len(files)} pictures, and {held_out} are to be left out.",
+            hint="Leave fewer out, or add pictures.",
+        )
     excluded = frozenset(choose_held_out(files, held_out))
     return [file for file in files if file not in excluded]
 

@@ -88,6 +88,9 @@ def test_a_pack_of_files_gives_pictures_without_the_picture_library(
         Image.fromarray(one).save(tmp_path / "in" / f"{index}.png")
     assert cli.main(["pack", str(tmp_path / "in"), str(tmp_path / "a.pack"), "--files"]) == 0
     assert "a.pack: 2 pictures" in capsys.readouterr().out
+    assert cli.main(["pack", str(tmp_path / "in"), str(tmp_path / "none.pack"), "--held-out", "2"]) == 1
+    assert "holds 2 pictures, and 2 are to be left out" in capsys.readouterr().err
+    assert not (tmp_path / "none.pack").exists()
     for place in (tmp_path / "a.pack", tmp_path / "in"):
         found = load_whole_pictures(place)
         assert [one.permute(1, 2, 0).tolist() for one in found] == pixels.tolist()
