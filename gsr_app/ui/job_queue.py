@@ -30,11 +30,8 @@ class QueuedJob:
         return self._cancelled.is_set()
 
     def run(self) -> None:
-        try:
-            if not self.cancelled():
-                self._context.run(self._run, self)
-        finally:
-            self.finished.set()
+        if not self.cancelled():
+            self._context.run(self._run, self)
 
 
 class JobQueue:
@@ -120,4 +117,5 @@ class JobQueue:
             finally:
                 with self._changed:
                     self._running.discard(job)
+                job.finished.set()  # who is told so finds it no more in the queue
                 del job  # drop the reference, so that its buffers are freed while the worker waits
