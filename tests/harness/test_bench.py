@@ -62,7 +62,9 @@ def test_a_quick_run_prints_one_document_of_the_common_form(name: str, capsys: p
     check(document, DOCUMENT)
     assert document["bench"] == name
     assert document["measures"]
-    assert all(one["median"] > 0 for one in document["measures"] if one["unit"] == "ratio")
+    differences = ("lists", "rows")  # of two drawings, in which what else the machine does may be the larger part
+    ratios = [one for one in document["measures"] if one["unit"] == "ratio"]
+    assert all(one["median"] > 0 for one in ratios if not one["metric"].startswith(differences))
 
 
 @pytest.mark.slow

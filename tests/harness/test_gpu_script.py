@@ -90,7 +90,7 @@ def test_a_part_that_takes_too_long_is_ended_and_one_that_fails_is_told(
 ) -> None:
     monkeypatch.syspath_prepend(str(HERE))
     day = load("day")
-    endless = day.Part("endless", 0.5, ["sh", "-c", "echo began; sleep 60"])
+    endless = day.Part("endless", 3.0, ["sh", "-c", "echo began; sleep 60"])
     with (tmp_path / "log.txt").open("w") as log:
         first = day.run(endless, 100.0, "cpu", tmp_path, log)
         second = day.run(day.Part("broken", 5, ["sh", "-c", "echo why; exit 3"]), 100.0, "cpu", tmp_path, log)

@@ -109,7 +109,7 @@ def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, capsys: pytest.
         "    for step in steps:\n"
         "        print(step.number, flush=True)\n"
         "        yield step\n"
-        "        time.sleep(0.02)\n"
+        "        time.sleep(600 if step.number == 30 else 0)\n"
         "v.upscale_video = slow\n"
         "from gsr_app.harness.cli import main\n"
         f"main(['video', {str(source)!r}, '-o', {str(target)!r}, '--method', 'bilinear'])\n"

@@ -7,7 +7,6 @@ directly or through other distributions. Everything else that is installed here 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -113,8 +112,3 @@ def fetch(address: str, headers: Mapping[str, str] = {}) -> str:
     request = urllib.request.Request(address, headers=dict(headers))
     with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.read().decode()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]

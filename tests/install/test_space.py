@@ -12,7 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.install.environments import Environment, clean_environment, fetch, free_port, read_requirements, serving
+from tests.install.environments import Environment, clean_environment, fetch, read_requirements, serving
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "someone-gsr.hf.space"

@@ -26,10 +26,10 @@ from tests.install.environments import (
     clean_environment,
     closure,
     fetch,
-    free_port,
     read_requirements,
     serving,
 )
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

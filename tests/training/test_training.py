@@ -22,6 +22,7 @@ from gsr_app.training.optim import build_optimizers, follow, orthonormalize, rat
 from gsr_app.training.predict import Wanted, predict
 from gsr_app.training.recipe import SHIPPED, Data, Optimizer, Recipe, Schedule, Validation, find_recipe, read_recipe
 from tests.processes import start_python
+from tests.servers import free_port
 from tests.training.small import SMALL, draw_pictures, small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +128,7 @@ def test_two_processes_do_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
         "torch.distributed.destroy_process_group()\n"
     )
     place = (tmp_path / "run", ROOT)
-    port = str(20000 + os.getpid() % 20000)
+    port = str(free_port())
     env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     team = [start_python(script, *place, environment=env | {"RANK": str(rank)}) for rank in range(2)]
     assert [process.end(120) for process in team] == [0, 0], [process.complained for process in team]

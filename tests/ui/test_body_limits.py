@@ -13,11 +13,10 @@ import pytest
 
 pytest.importorskip("gradio")
 
-import httpx
 
 from gsr_app.ui.state import Limits, create_app_state
 from tests.browser.fake_engine import FakeEngine
-from tests.servers import serve
+from tests.servers import get, post, serve
 
 MIB = 1 << 20
 
@@ -75,13 +74,13 @@ def test_a_large_request_of_json_in_chunks_is_refused_on_the_way(address: str) -
     status, sent = status_of(address, "call/models", pieces(b'{"data": ["', 64), stated=None, kind="application/json")
     assert status in {413, HUNG_UP}
     assert status == 413 or sent < 64 * MIB
-    assert httpx.get(address).status_code == 200
+    assert get(address).status_code == 200
 
 
 def test_a_request_as_large_as_any_page_sends_is_answered(address: str) -> None:
     body = json.dumps({"data": [], "event_data": "x" * (MIB // 2)})
     headers = {"Content-Type": "application/json"}
-    assert httpx.post(f"{address}gradio_api/call/models", content=body, headers=headers).status_code == 200
+    assert post(f"{address}gradio_api/call/models", content=body, headers=headers).status_code == 200
 
 
 def upload(size: int, count: int) -> Iterator[bytes]:
@@ -112,5 +111,5 @@ def test_a_compressed_request_is_refused_and_not_unpacked(path: str, address: st
     body = gzip.compress(b'{"data": ["' + b"x" * (64 * MIB) + b'"]}', 9)
     kind = "multipart/form-data; boundary=b" if path == "upload" else "application/json"
     headers = {"Content-Encoding": "gzip", "Content-Type": kind}
-    answer = httpx.post(f"{address}gradio_api/{path}", content=body, headers=headers)
+    answer = post(f"{address}gradio_api/{path}", content=body, headers=headers)
     assert 400 <= answer.status_code < 500

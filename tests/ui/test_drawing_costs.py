@@ -21,7 +21,7 @@ from gsr_app.core.types import FieldHandle, GaussianField, Rendered, View
 from gsr_app.io.fields import save_field
 from gsr_app.ui.engine import Engine
 from gsr_app.ui.state import AppState, create_app_state
-from tests.servers import serve
+from tests.servers import get, post, serve
 
 SIDE = 1990
 BAR = 15.0
@@ -67,9 +67,9 @@ def huge(count: int, height: float = 1e6) -> GaussianField:
 
 def open_file(address: str, path: Path, timeout_s: float) -> str:
     """What the page shows after opening a field file: a direct request, as the page sends it."""
-    (name,) = httpx.post(f"{address}gradio_api/upload", files={"files": (path.name, path.read_bytes())}).json()
+    (name,) = post(f"{address}gradio_api/upload", files={"files": (path.name, path.read_bytes())}).json()
     body = {"data": [{"path": name, "meta": {"_type": "gradio.FileData"}}], "session_hash": "visitor"}
-    return httpx.post(f"{address}gradio_api/run/fit_open", json=body, timeout=timeout_s).text
+    return post(f"{address}gradio_api/run/fit_open", json=body, timeout=timeout_s).text
 
 
 def test_huge_gaussians_cost_no_more_than_small_ones(app: AppState, address: str, tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_opening_a_field_file_stops_when_the_visitor_leaves(app: AppState, addre
 
 
 def test_a_view_that_would_take_minutes_is_refused(app: AppState, address: str) -> None:
-    config = httpx.get(f"{address}config").json()
+    config = get(f"{address}config").json()
     (viewer,) = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "viewer"]
     handle = app.engine.keep_field(huge(100_000, BAR), "field")
     view = {"field": app.handles.put(handle), "x": 0, "y": 0, "width": SIDE, "height": SIDE}
     for size, is_drawn in ((SIDE, False), (40, True)):
         data = {**view, "out_width": size, "out_height": size}
         body = {"session_hash": "s", "component_id": viewer, "fn_name": "render_view", "data": data}
-        answer = httpx.post(f"{address}gradio_api/component_server", content=json.dumps(body), timeout=60).json()
+        answer = post(f"{address}gradio_api/component_server", content=json.dumps(body), timeout=60).json()
         assert ("url" in answer) == is_drawn, answer
         assert ("too large for a view" in answer.get("error", "")) != is_drawn
 
@@ -120,14 +120,14 @@ def test_a_view_does_not_wait_for_a_long_run(app: AppState, address: str) -> Non
     """Views that take a moment have a queue of their own."""
     end = threading.Event()
     long: Any = app.runs.queue.submit("somebody", lambda _: end.wait(60) and None)
-    config = httpx.get(f"{address}config").json()
+    config = get(f"{address}config").json()
     (viewer,) = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "viewer"]
     field = app.handles.put(app.engine.keep_field(huge(100), "field"))
     data = {"field": field, "x": 0, "y": 0, "width": 9, "height": 9, "out_width": 99, "out_height": 99}
     body = {"session_hash": "s", "component_id": viewer, "fn_name": "render_view", "data": data}
     started = time.monotonic()
     try:
-        assert "url" in httpx.post(f"{address}gradio_api/component_server", json=body, timeout=30).json()
+        assert "url" in post(f"{address}gradio_api/component_server", json=body, timeout=30).json()
         assert time.monotonic() - started < 20
         assert not long.finished.is_set()
     finally:

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.fake_engine import FakeEngine
-from tests.servers import serve
+from tests.servers import get, post, serve
 
 pytest.importorskip("gradio")
 
-import httpx
 
 from gsr_app.ui.hosts import Hosts, split_port
 from gsr_app.ui.state import create_app_state
@@ -31,7 +30,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def cookies(address: str) -> dict[str, str]:
-    signed_in = httpx.post(f"{address}login", data={"username": "me", "password": "secret"})
+    signed_in = post(f"{address}login", data={"username": "me", "password": "secret"})
     assert signed_in.json() == {"success": True}
     return {name: value for name, value in signed_in.cookies.items() if "unsecure" in name}
 
@@ -42,15 +41,15 @@ def cookies(address: str) -> dict[str, str]:
 def test_an_app_of_this_machine_answers_to_no_other_name(host: str, address: str, cookies: dict[str, str]) -> None:
     headers = {"Host": host.format(port=urlsplit(address).port)}
     for path in ("", "config", "gradio_api/info"):
-        assert httpx.get(address + path, headers=headers, cookies=cookies).status_code == 403
-    assert httpx.post(f"{address}gradio_api/upload", files=UPLOAD, headers=headers, cookies=cookies).status_code == 403
-    assert httpx.post(f"{address}gradio_api/call/manage", headers=headers, cookies=cookies, **MODELS).status_code == 403
+        assert get(address + path, headers=headers, cookies=cookies).status_code == 403
+    assert post(f"{address}gradio_api/upload", files=UPLOAD, headers=headers, cookies=cookies).status_code == 403
+    assert post(f"{address}gradio_api/call/manage", headers=headers, cookies=cookies, **MODELS).status_code == 403
 
 
 def test_an_app_of_this_machine_answers_to_its_names(address: str, cookies: dict[str, str]) -> None:
     port = urlsplit(address).port
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST.:{port}", f"[::1]:{port}", "localhost"):
-        assert httpx.get(f"{address}config", headers={"Host": host}, cookies=cookies).status_code == 200
+        assert get(f"{address}config", headers={"Host": host}, cookies=cookies).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -58,33 +57,28 @@ def test_an_app_of_this_machine_answers_to_its_names(address: str, cookies: dict
 )
 def test_a_page_of_another_site_can_neither_read_nor_change(origin: str, address: str, cookies: dict[str, str]) -> None:
     sent: dict[str, Any] = {"headers": {"Origin": origin}, "cookies": cookies}
-    assert httpx.get(f"{address}config", **sent).status_code == 403
-    assert httpx.post(f"{address}gradio_api/upload", files=UPLOAD, **sent).status_code == 403
+    assert get(f"{address}config", **sent).status_code == 403
+    assert post(f"{address}gradio_api/upload", files=UPLOAD, **sent).status_code == 403
     for call in ("manage", "keep", "run", "models"):
-        assert httpx.post(f"{address}gradio_api/call/{call}", **MODELS, **sent).status_code == 403
+        assert post(f"{address}gradio_api/call/{call}", **MODELS, **sent).status_code == 403
 
 
 def test_a_request_that_hides_its_origin_is_refused_by_its_site(address: str, cookies: dict[str, str]) -> None:
     headers = {"Sec-Fetch-Site": "cross-site"}
-    answer = httpx.post(f"{address}gradio_api/call/models", headers=headers, cookies=cookies, **MODELS)
+    answer = post(f"{address}gradio_api/call/models", headers=headers, cookies=cookies, **MODELS)
     assert answer.status_code == 403
-    assert httpx.get(address, headers=headers, cookies=cookies).status_code == 200  # a link to the app
+    assert get(address, headers=headers, cookies=cookies).status_code == 200  # a link to the app
 
 
 def test_the_own_page_and_programs_are_answered(address: str, cookies: dict[str, str]) -> None:
     host = urlsplit(address).netloc
     for headers in ({}, {"Origin": f"http://{host}"}, {"Origin": f"https://{host}", "Sec-Fetch-Site": "same-origin"}):
-        assert (
-            httpx.post(f"{address}gradio_api/call/models", headers=headers, cookies=cookies, **MODELS).status_code
-            == 200
-        )
-        assert (
-            httpx.post(f"{address}gradio_api/upload", files=UPLOAD, headers=headers, cookies=cookies).status_code == 200
-        )
+        assert post(f"{address}gradio_api/call/models", headers=headers, cookies=cookies, **MODELS).status_code == 200
+        assert post(f"{address}gradio_api/upload", files=UPLOAD, headers=headers, cookies=cookies).status_code == 200
 
 
 def test_a_refusal_repeats_no_page_text_as_html(address: str) -> None:
-    answer = httpx.get(address, headers={"Host": "<script>alert(1)</script>"})
+    answer = get(address, headers={"Host": "<script>alert(1)</script>"})
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -97,9 +91,9 @@ def test_a_proxy_works_once_its_name_is_allowed() -> None:
             {"Host": "gsr.example.org", "Origin": "https://gsr.example.org"},
             {"Origin": "https://gsr.example.org"},  # the proxy names the app itself in Host
         ):
-            assert httpx.post(f"{url}gradio_api/call/models", headers=headers, **MODELS).status_code == 200
+            assert post(f"{url}gradio_api/call/models", headers=headers, **MODELS).status_code == 200
         headers = {"Host": "gsr.example.org", "Origin": "https://other.example"}
-        assert httpx.post(f"{url}gradio_api/call/models", headers=headers, **MODELS).status_code == 403
+        assert post(f"{url}gradio_api/call/models", headers=headers, **MODELS).status_code == 403
 
 
 def test_a_server_of_the_network_answers_to_addresses_and_own_names_only() -> None:
