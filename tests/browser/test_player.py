@@ -220,6 +220,21 @@ def test_a_longer_file_of_a_run_continues_at_the_same_frame(
     assert_same_frame(page, 7)
 
 
+def test_a_step_while_a_longer_file_is_loaded_is_not_undone(
+    open_player: Any, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    page = open_player(state_with(tmp_path, 12, state="running"))
+    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(3)")
+    wait_for(page, "player.playback.index === 3")
+    page.evaluate(
+        "(state) => { const { player } = document.querySelector('.gsr-player');"
+        " player.setState(state); player.playback.step(1); player.playback.step(1); }",
+        whole,
+    )
+    wait_for(page, f"player.playback.count === {COUNT} && player.playback.index === 5")
+    assert_same_frame(page, 5)
+
+
 def test_scores_follow_the_picture(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
     page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(5)")

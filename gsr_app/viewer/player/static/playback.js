@@ -10,6 +10,7 @@ export class Playback {
   times = [];
   end = 0;
   index = -1; // of the frame on the screen
+  wanted = null; // the index of the frame that a seek leads to, until it is there
 
   constructor(onframe, onchange) {
     this.onframe = onframe;
@@ -28,13 +29,13 @@ export class Playback {
 
   /** Replace the file; the new one starts at the present frame. */
   load(url, times, end) {
-    const at = this.index;
-    const playing = this.playing;
     const next = document.createElement("video");
     Object.assign(next, { muted: true, playsInline: true, preload: "auto", src: url });
     this.next = next;
     next.addEventListener("loadeddata", () => {
       if (this.next !== next) return;
+      const at = this.wanted ?? this.index; // which may have changed since the loading began
+      const playing = this.playing;
       this.#unload();
       Object.assign(this, { video: next, next: null, times, end });
       this.#listen(next);
@@ -56,6 +57,7 @@ export class Playback {
     const show = (seconds) => {
       if (video !== this.video) return;
       this.index = this.at(seconds);
+      if (!video.seeking) this.wanted = null;
       this.onframe();
     };
     if (video.requestVideoFrameCallback) {
@@ -94,13 +96,14 @@ export class Playback {
     if (!this.video || !this.count) return;
     const target = Math.max(0, Math.min(this.count - 1, index));
     const until = this.times[target + 1] ?? Math.max(this.end, this.times[target] + 0.002);
+    this.wanted = target;
     this.video.currentTime = (this.times[target] + until) / 2;
     this.onchange();
   }
 
   step(by) {
     this.pause();
-    this.seek(this.index + by);
+    this.seek((this.wanted ?? this.index) + by);
   }
 
   async restart() {
@@ -138,6 +141,6 @@ export class Playback {
   clear() {
     this.next = null;
     this.#unload();
-    Object.assign(this, { times: [], end: 0, index: -1 });
+    Object.assign(this, { times: [], end: 0, index: -1, wanted: null });
   }
 }
