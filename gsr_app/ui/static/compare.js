@@ -73,6 +73,7 @@ function zoomIn() {
   const target = 3 * zoom;
   const started = performance.now();
   const step = (now) => {
+    if (viewer.scene.source?.key !== FIRST) return;
     const t = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1 : Math.min(1, Math.max(0, now - started) / 900);
     viewer.look(frame.width * 0.44, frame.height * 0.24, zoom * (target / zoom) ** (t * (2 - t)));
     if (t < 1) requestAnimationFrame(step);
