@@ -147,7 +147,8 @@ class FakeEngine(Engine):
         return METHODS
 
     def upscale_video(self, job: VideoJob, cancel: Callable[[], bool]) -> Generator[VideoStep, None, SavedVideo]:
-        """Real files, pictures repeated pixel by pixel; "slow" takes its time, "broken" fails on the third."""
+        """Real files, pictures repeated pixel by pixel; "slow" takes its time and ends only when it is stopped, "broken"
+        fails on the third."""
         from gsr_app.engine.video_job import SavedVideo, VideoStep
         from gsr_app.io import video
 
@@ -164,6 +165,8 @@ class FakeEngine(Engine):
             if job.method == "broken" and number == 3:
                 raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
             time.sleep(0.1 if job.method == "slow" else 0)
+            while job.method == "slow" and number > 40 and not cancel():
+                time.sleep(0.01)
             if cancel():
                 self.stopped.set()
                 raise Cancelled("stopped")

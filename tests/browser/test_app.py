@@ -150,7 +150,8 @@ def test_an_invalid_request_is_refused_with_a_message(app_page: Any) -> None:
     page.locator("#scaletext input").fill("30")
     page.locator("#largest").wait_for()
     for _ in range(2):
-        page.locator("#run").click()
+        with page.expect_response(lambda answer: answer.url.endswith("/run/predict")):  # it has ended
+            page.locator("#run").click()
         page.locator("#viewer .gsr-message.is-outdated", has_text="These are the results of the run before.").wait_for()
         page.get_by_role("button", name="Show them").click()
         page.locator("#viewer .gsr-message").wait_for(state="detached")

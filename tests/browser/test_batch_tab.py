@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
 from tests.browser.test_sizes import SIZES, boxes, open_settings
 
@@ -49,7 +50,10 @@ def choose_method(page: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["phone", "desktop"])
-def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size: str) -> None:
+def test_pictures_are_made_one_by_one_with_their_states_in_sight(
+    tab: Any, size: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
     page = tab(size)
     height = SIZES[size][1]
     wrong = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
@@ -63,6 +67,7 @@ def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size:
     page.get_by_text("0 of 3 done, 1 failed", exact=True).wait_for()
     (stop,) = boxes(page, "#batchstop")
     assert 0 <= stop["top"] < stop["bottom"] <= height
+    monkeypatch.setattr(engine, "slow_s", QUICK_S)
     link = page.get_by_role("link", name="Download all")
     link.wait_for()
     assert page.locator(".gsr-batch tbody tr").evaluate_all("(all) => all.map((one) => one.dataset.state)") == [
@@ -104,7 +109,10 @@ def test_pictures_are_made_one_by_one_with_their_states_in_sight(tab: Any, size:
             assert made.size == (120, 80)
 
 
-def test_a_dropped_folder_is_a_batch_that_can_be_stopped(tab: Any) -> None:
+def test_a_dropped_folder_is_a_batch_that_can_be_stopped(
+    tab: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
     page = tab("desktop")
     page.get_by_role("tab", name="Compare").click()
     page.locator("#picture input[type=file]").wait_for(state="attached")

@@ -116,7 +116,9 @@ def test_reading_what_is_not_sent_fails(browser: Any, tmp_path: Path, name: str)
     page.goto(save(tmp_path / "page.html", page_with(full_scene())))
     wait_for(page, "viewer.panes.get('a')?.picture")
     assert not problems
-    page.evaluate(f"() => {{ try {{ document.querySelector('.gsr-viewer').viewer.active.spec.{name}; }} catch {{}} }}")
-    page.wait_for_timeout(50)
+    with page.expect_event("pageerror"):
+        page.evaluate(
+            f"() => {{ try {{ document.querySelector('.gsr-viewer').viewer.active.spec.{name}; }} catch {{}} }}"
+        )
     page.close()
     assert problems == [f"PaneSpec.{name} is read, and not sent"]

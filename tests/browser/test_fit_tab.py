@@ -42,10 +42,13 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
     assert told.count("dB") == 2
     assert told.count("200") >= 2
     tab.locator("#fitcurve .js-plotly-plot").wait_for()
+    tab.locator("#fitmore").wait_for()
+    tab.locator("#fitseconds input[type=range]").fill("60")
     tab.locator("#fitmore").click()
     # While it goes on the notice is emptied: wait for the end's own.
-    tab.locator("#fitstop").wait_for(state="visible")
+    tab.wait_for_function("() => document.querySelector('#fitviewer .gsr-viewer').viewer.scene.running")
     assert tab.evaluate(ASKS_BEFORE_LEAVING)
+    tab.locator("#fitstop").click()
     tab.locator("#fitrun").wait_for()
     tab.wait_for_function("told => !['', told].includes(document.querySelector('#fitnotice').innerText)", arg=told)
     tab.locator("#fitnotice b").nth(1).wait_for()
@@ -55,14 +58,21 @@ def test_two_starts_are_fitted_reported_and_continued(tab: Any) -> None:
 def test_another_picture_ends_what_could_be_continued(tab: Any) -> None:
     shown = "(name) => document.querySelector('#fitviewer .gsr-viewer').viewer.scene.source?.name === name"
     tab.locator("#fitcount input, #fitcount textarea").fill("50")
-    tab.locator("#fitseconds input[type=range]").fill("2")
+    tab.locator("#fitseconds input[type=range]").fill("60")
     tab.locator("#fitrun").click()
     tab.locator("#fitcurve .js-plotly-plot").wait_for()
-    for number, wait in enumerate(("#fitstop", "#fitmore")):
-        tab.locator(wait).wait_for()
+    tab.locator("#fitstop").wait_for()
+
+    def choose(number: int) -> None:
         tab.locator("#fitpicture input[type=file]").set_input_files(
             {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 60 + number))}
         )
+
+    with tab.expect_response(lambda answer: answer.url.endswith("/run/predict")):
+        choose(0)
+    tab.locator("#fitstop").click()
+    tab.locator("#fitmore").wait_for()
+    choose(1)
     # One that came during the fit has left it where it was; one that came after it is alone.
     tab.wait_for_function(shown, arg="1.png")
     tab.locator("#fitmore").wait_for(state="detached")
@@ -80,11 +90,12 @@ def test_a_field_file_is_not_opened_in_the_middle_of_a_fit(tab: Any, tmp_path: P
     save_field(lattice_field(20, 30), tmp_path / "one.gsr", method="test")
     tab.get_by_role("button", name="Open .gsr file").click()
     tab.locator("#fitcount input, #fitcount textarea").fill("50")
-    tab.locator("#fitseconds input[type=range]").fill("3")
+    tab.locator("#fitseconds input[type=range]").fill("60")
     tab.locator("#fitrun").click()
     tab.locator("#fitstop").wait_for()
     tab.locator("#fitfile input[type=file]").set_input_files(str(tmp_path / "one.gsr"))
     tab.locator("#fitnotice").get_by_text("Stop the fit first").wait_for()
+    tab.locator("#fitstop").click()
     tab.locator("#fitmore").wait_for()
     assert tab.locator("#fitpicture img").count() == 1
     tab.locator("#fitfile").get_by_label("Clear").click()

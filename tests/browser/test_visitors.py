@@ -60,6 +60,7 @@ def test_two_tabs_keep_their_results_and_stop_only_their_own(
     app_page: Any, address: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "slow_s", FOREVER_S)
+    engine.stopped.clear()
     one = app_page
     two = one.context.new_page()  # the same cookies
     two.goto(address)
@@ -69,11 +70,12 @@ def test_two_tabs_keep_their_results_and_stop_only_their_own(
     upload(two, noise(60, 80, 3))
     choose(two, "bicubic", "slow")
     one.locator("#run").click()
-    wait_for(one, "viewer.scene.running")
+    wait_for(one, "viewer.panes.get('slow')?.spec.progress?.stage")
     two.locator("#run").click()
     wait_for(two, "viewer.scene.running")
     one.locator("#stop").click()
     wait_for(one, "viewer.scene.source && !viewer.scene.running")
+    assert engine.stopped.wait(60)
     monkeypatch.setattr(engine, "slow_s", QUICK_S)
     wait_for(two, "viewer.scene.source && !viewer.scene.running && viewer.allPanes.every((p) => p.picture)")
     assert set(state_of(two)["loaded"]) == {"bicubic", "slow", "input"}
