@@ -80,6 +80,11 @@ def wait_for(page: Any, condition: str) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def seek(page: Any, index: int) -> None:
+    page.evaluate(f"() => document.querySelector('.gsr-player').player.playback.seek({index})")
+    wait_for(page, f"player.playback.index === {index}")
+
+
 def state_of(page: Any) -> dict[str, Any]:
     return json.loads(page.locator(".gsr-player").get_attribute("data-state") or "{}")
 
@@ -126,8 +131,7 @@ def test_both_panes_show_the_same_frame_after_seeking_and_stepping(open_player: 
     page = open_player(whole)
     assert_same_frame(page, 0)
     for index in (17, 3, 39, 22):
-        page.evaluate(f"() => document.querySelector('.gsr-player').player.playback.seek({index})")
-        wait_for(page, f"player.playback.index === {index}")
+        seek(page, index)
         assert_same_frame(page, index)
     stage = page.locator(".gsr-stage")
     stage.focus()
@@ -213,8 +217,7 @@ def test_a_longer_file_of_a_run_continues_at_the_same_frame(
     open_player: Any, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     page = open_player(state_with(tmp_path, 12, state="running"))
-    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(7)")
-    wait_for(page, "player.playback.index === 7")
+    seek(page, 7)
     page.evaluate("(state) => document.querySelector('.gsr-player').player.setState(state)", whole)
     wait_for(page, f"player.playback.count === {COUNT} && player.playback.index === 7")
     assert_same_frame(page, 7)
@@ -224,8 +227,7 @@ def test_a_step_while_a_longer_file_is_loaded_is_not_undone(
     open_player: Any, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     page = open_player(state_with(tmp_path, 12, state="running"))
-    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(3)")
-    wait_for(page, "player.playback.index === 3")
+    seek(page, 3)
     page.evaluate(
         "(state) => { const { player } = document.querySelector('.gsr-player');"
         " player.setState(state); player.playback.step(1); player.playback.step(1); }",
@@ -237,8 +239,7 @@ def test_a_step_while_a_longer_file_is_loaded_is_not_undone(
 
 def test_scores_follow_the_picture(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
-    page.evaluate("() => document.querySelector('.gsr-player').player.playback.seek(5)")
-    wait_for(page, "player.playback.index === 5")
+    seek(page, 5)
     assert page.locator(".gsr-scores-row .gsr-figures").inner_text().startswith("35.00 dB")
     page.get_by_label("Score", exact=True).select_option("flicker")
     wait_for(page, "player.score === 'flicker'")

@@ -98,7 +98,7 @@ def test_a_run_that_nobody_listens_to_is_cancelled(
 def test_a_client_that_stays_gets_its_answer(address: str, uploaded: dict[str, Any]) -> None:
     for session in ("", uuid.uuid4().hex):
         event = call(address, "upscale", [uploaded, "bicubic", "2"], session)
-        answer = get(f"{address}gradio_api/call/upscale/{event}", timeout=60).text
+        answer = get(f"{address}gradio_api/call/upscale/{event}").text
         assert "event: complete" in answer
 
 
@@ -110,7 +110,7 @@ def test_nobody_can_fill_the_queue(
     events = [call(address, "upscale", [uploaded, "slow", "2"]) for _ in range(MOST_OF_A_VISITOR)]
     assert wait_until(lambda: len(app.runs.queue) == MOST_OF_A_VISITOR, 20)
     last = call(address, "upscale", [uploaded, "slow", "2"])
-    answer = get(f"{address}gradio_api/call/upscale/{last}", timeout=60).text
+    answer = get(f"{address}gradio_api/call/upscale/{last}").text
     assert "event: error" in answer
     assert "of your requests are not finished yet" in answer
     for event in events:
