@@ -44,8 +44,10 @@ class FetchingEngine(FakeEngine):
         return Availability(True) if here else Availability(False, 98_000_000)
 
     def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
-        report(Progress("download", 1, 2))
-        assert self.goes_on.wait(60)
+        for done in range(1200):
+            report(Progress("download", done, 1200))
+            if self.goes_on.wait(0.05):
+                break
         self.fetched.append(method.id)
 
 
@@ -61,8 +63,14 @@ def test_weights_of_two_methods_are_fetched_at_once_and_every_tab_knows(new_page
         for line in lines:
             line.get_by_role("button", name="Download").click()
             line.locator("progress").wait_for()
-        page.wait_for_timeout(600)  # the progress of both is told several times a second
-        assert all(line.locator("progress").is_visible() for line in lines)
+        # The progress of both is told several times a second, and takes no button away from under a press or the focus.
+        button = page.get_by_role("button", name="Add a model file")
+        button.focus()
+        before = [line.locator("progress").evaluate("(bar) => bar.value") for line in lines]
+        page.wait_for_timeout(600)
+        assert button.evaluate("(node) => document.activeElement === node")
+        after = [line.locator("progress").evaluate("(bar) => bar.value") for line in lines]
+        assert all(a < b for a, b in zip(before, after, strict=True))
         engine.goes_on.set()
         for line in lines:
             line.get_by_text("downloaded").wait_for()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.real_files import write_broken_weights
 
 gr = pytest.importorskip("gradio")
 
+from gsr_app.core.types import Progress  # noqa: E402
 from gsr_app.models.registry import Method, catalogue  # noqa: E402
 from gsr_app.models.weights import Availability  # noqa: E402
 from gsr_app.ui import present  # noqa: E402
@@ -30,6 +33,26 @@ def test_fetching_reports_progress_and_then_success(tmp_path: Path) -> None:
     *_, last = perform(app(tmp_path, True), "fetch", "away")
     line = next(row for row in last if row["id"] == "away")
     assert (line["said"], line["busy"]) == ("downloaded", None)
+
+
+def test_the_last_table_of_each_press_shows_no_task_that_runs(tmp_path: Path) -> None:
+    """The tables of two presses may arrive in any order: the one that ended first must not show the other as busy."""
+    first, second = threading.Event(), threading.Event()
+
+    class Engine(FakeEngine):
+        def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
+            assert (first if method.id == "away" else second).wait(60)
+
+    state = AppState(Engine(), Files(tmp_path), may_manage=True)
+    one, other = (perform(state, "fetch", method) for method in ("away", "bicubic"))
+    for press in (one, other):
+        next(press)
+    first.set()
+    threading.Timer(1.0, second.set).start()
+    for last in ([*tables][-1] for tables in (one, other)):
+        said = {row["id"]: row["said"] for row in last if row["id"] in {"away", "bicubic"}}
+        assert said == {"away": "downloaded", "bicubic": "downloaded"}
+        assert all(row["busy"] is None for row in last)
 
 
 @pytest.mark.parametrize(

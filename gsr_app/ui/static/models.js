@@ -74,6 +74,11 @@ function scores(row) {
   return row.scores.length > 1 ? list : make("span", "", row.scores[0]);
 }
 
+function setProgress(bar, { fraction }) {
+  if (fraction === null) bar.removeAttribute("value");
+  else bar.value = fraction;
+}
+
 function line(row) {
   const dot = make("i", "gsr-dot");
   dot.style.background = row.colour;
@@ -83,7 +88,7 @@ function line(row) {
   if (row.busy) {
     const bar = make("progress", "");
     bar.max = 1;
-    if (row.busy.fraction !== null) bar.value = row.busy.fraction;
+    setProgress(bar, row.busy);
     state.append(bar);
   } else state.append(...row.actions.map(([id, text]) => action(row, id, text)));
   if (row.said) state.append(make("div", "", row.said));
@@ -93,22 +98,44 @@ function line(row) {
   return make("tr", "", name, make("td", "", row.facts), make("td", "", row.licence), make("td", `gsr-scores${row.scores.length ? "" : " is-empty"}`, scores(row)), paper, state);
 }
 
+/* What is on the page is made once. A line is made again when something else than its progress has changed: a press or the
+   focus on a button is not lost while the weights of another method are on their way. */
+const body = make("tbody", "");
+let shown = [];
+
 function show() {
-  const open = [...root.querySelectorAll("details")].map((one) => one.open);
-  const heads = ["method", "kind", "licence", "published scores", "paper", "weights"].map((text) => {
-    const cell = make("th", "", text);
-    cell.scope = "col";
-    return cell;
-  });
   const rows = props.value ?? [];
+  const keys = rows.map((row) => JSON.stringify({ ...row, busy: !!row.busy }));
+  if (rows.length !== body.rows.length) body.replaceChildren(...rows.map(line));
+  else
+    rows.forEach((row, i) => {
+      const old = body.rows[i];
+      if (keys[i] === shown[i]) {
+        if (row.busy) setProgress(old.querySelector("progress"), row.busy);
+        return;
+      }
+      const made = line(row);
+      const list = made.querySelector("details");
+      if (list) list.open = old.querySelector("details")?.open ?? false;
+      old.replaceWith(made);
+    });
+  shown = keys;
+}
+
+function adding() {
   const others = make("button", "gsr-plain", "Add a model file of another author");
   others.type = "button";
   others.title = "Networks that the package spandrel recognizes: .pth or .safetensors. No code in it runs.";
   others.addEventListener("click", () => addFiles("another author", { action: "add-model" }, false));
   const hint = make("span", "gsr-quiet", `or drop it here: ${props.accept.replaceAll(",", ", ")}`);
-  root.replaceChildren(...(props.may_add ? [make("div", "gsr-addmodel", others, hint)] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...rows.map(line))));
-  [...root.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
+  return make("div", "gsr-addmodel", others, hint);
 }
 
+const heads = ["method", "kind", "licence", "published scores", "paper", "weights"].map((text) => {
+  const cell = make("th", "", text);
+  cell.scope = "col";
+  return cell;
+});
+root.replaceChildren(...(props.may_add ? [adding()] : []), make("table", "", make("thead", "", make("tr", "", ...heads)), body));
 watch("value", show);
 show();

@@ -62,15 +62,22 @@ def perform(app: AppState, action: object, method_id: object, uploads: object = 
     if method is None or action not in {"fetch", "verify", "add", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
     given = uploaded_files(uploads) if action == "add" else []
-    task = app.tasks.get(method.id)
-    if task is None or task.is_over.is_set():
-        for one in [key for key, other in app.tasks.items() if other.is_over.is_set()]:
-            app.tasks.pop(one, None)
+    running = _running(app)
+    if method.id not in running:
+        for ended in app.tasks.keys() - running.keys():
+            app.tasks.pop(ended, None)
         task = app.tasks[method.id] = Task()
         threading.Thread(target=_do, args=(app, str(action), method, given, task), daemon=True).start()
-    while not task.is_over.wait(_BEAT_S):
+    # Each table shows every task, and the tables of two presses may arrive in any order: the last one of each press is
+    # made when no task runs any more, so that none puts an ended task back.
+    while running := _running(app):
+        next(iter(running.values())).is_over.wait(_BEAT_S)
         yield rows(app, app.tasks)
     yield rows(app, app.tasks)
+
+
+def _running(app: AppState) -> dict[str, Task]:
+    return {key: task for key, task in app.tasks.copy().items() if not task.is_over.is_set()}
 
 
 def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
