@@ -288,3 +288,20 @@ def test_the_score_of_a_picture_without_any_difference_is_a_word(show_panes: Any
     assert values == ["inf", "30"]
     run(page, "viewer.addRegion({ x: 2, y: 2, width: 6, height: 6 });")
     assert "equal" in page.locator(".gsr-crops figure").first.inner_text()
+
+
+@pytest.mark.parametrize("height", [2, 30])  # source pixels
+def test_the_name_of_a_region_at_the_top_is_not_covered_by_the_tag_of_the_pane(show_panes: Any, height: int) -> None:
+    page = show_panes([pane("a", A, SOURCE)])
+    run(page, f"viewer.addRegion({{ x: 0, y: 0, width: 20, height: {height} }}); viewer.fit();")
+    run(page, "viewer.pan(-viewer.view.origin(viewer.cells[0].rect).x, 0);")
+    x, y = page.evaluate(
+        "() => { const { viewer } = document.querySelector('.gsr-viewer'); const { ctx } = viewer.painter; let at;"
+        " ctx.fillText = (text, x, y) => text === viewer.regions[0].name && (at = [x / viewer.dpr, y / viewer.dpr]);"
+        " viewer.draw(); delete ctx.fillText; return at; }"
+    )
+    stage, tag = (page.locator(where).bounding_box() for where in (".gsr-stage", ".gsr-tag"))
+    x, y = stage["x"] + x, stage["y"] + y  # the left end of its base line
+    assert x < tag["x"] + tag["width"]
+    assert y - 11 > tag["y"] + tag["height"]
+    assert y < stage["y"] + stage["height"]

@@ -10,6 +10,7 @@ import { arrange, clipTo, STAGE_COLOUR } from "./view.js";
 
 const LOUPE_CSS = 168; // side of one loupe, CSS pixels
 const LOUPE_GAIN = 4;
+const TAGS_PX = 36; // what the tag of a pane may cover at the top, CSS pixels
 
 export class Stage {
   constructor(viewer, canvas) {
@@ -188,10 +189,12 @@ export class Stage {
       ctx.strokeStyle = region === viewer.region ? "#f3d9a4" : "rgba(243,217,164,0.6)";
       ctx.strokeRect(Math.round(x) - 0.5, Math.round(y) - 0.5, Math.round(w) + 1, Math.round(h) + 1);
       if (!region.name) continue;
+      const above = y - 16 * dpr;
+      const top = above < part.y + TAGS_PX * dpr ? Math.min(y + h + 2 * dpr, part.y + part.h - 16 * dpr) : above;
       ctx.fillStyle = "rgba(32,34,37,0.55)";
-      ctx.fillRect(Math.round(x), Math.round(y - 16 * dpr), ctx.measureText(region.name).width + 8 * dpr, 14 * dpr);
+      ctx.fillRect(Math.round(x), Math.round(top), ctx.measureText(region.name).width + 8 * dpr, 14 * dpr);
       ctx.fillStyle = "#f3d9a4";
-      ctx.fillText(region.name, x + 4 * dpr, y - 5 * dpr);
+      ctx.fillText(region.name, x + 4 * dpr, top + 11 * dpr);
     }
     if (viewer.scene.detail) this.#outline(viewer.scene.detail, origin);
     ctx.restore();
