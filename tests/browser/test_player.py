@@ -197,6 +197,22 @@ def test_zoom_is_shared_and_keeps_what_is_under_the_pointer(open_player: Any, wh
     wait_for(page, f"Math.abs(player.view.zoom - {before['zoom']}) < 1e-6")
 
 
+def test_on_a_phone_every_control_is_in_sight_and_two_fingers_zoom(open_player: Any, whole: dict[str, Any]) -> None:
+    page = open_player(whole, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    for control in page.locator(".gsr-player :is(button, select)").all():
+        box = control.bounding_box()
+        if box is None:  # not shown in this mode, or not on a phone
+            continue
+        assert box["height"] >= 44
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+    before = state_of(page)
+    touches = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 30), ("touchMove", 40), ("touchEnd", None)):
+        fingers = [] if apart is None else [{"x": 195 + side * apart, "y": 130, "id": side + 1} for side in (-1, 1)]
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    wait_for(page, f"player.view.zoom > {1.8 * before['zoom']}")
+
+
 def test_the_difference_is_dark_where_both_agree(open_player: Any, whole: dict[str, Any]) -> None:
     page = open_player(whole)
     page.get_by_role("button", name="Difference").click()

@@ -18,7 +18,7 @@ export class PlayerBar {
     this.base = select("Against", (id) => player.choose(null, id));
     this.gain = select("Difference gain", (gain) => player.set({ gain: Number(gain) }));
     this.zoom = el("output", { className: "gsr-percent" });
-    const zoom = (text, hint, act) => el("button", { type: "button", className: "gsr-plain", title: hint, "aria-label": hint, onclick: act }, text);
+    const zoom = (text, hint, act, kind = "") => el("button", { type: "button", className: `gsr-plain ${kind}`, title: hint, "aria-label": hint, onclick: act }, text);
     this.node = el(
       "div",
       { className: "gsr-bar" },
@@ -27,9 +27,9 @@ export class PlayerBar {
       el("span", { className: "gsr-spring" }),
       zoom("Fit", "Fit (F)", () => player.fit()),
       zoom("1:1", "1:1: one pixel of the result per screen pixel (0)", () => player.oneToOne()),
-      zoom("−", "Smaller", () => player.zoomStep(-1)),
+      zoom("−", "Smaller", () => player.zoomStep(-1), "gsr-zoomstep"),
       this.zoom,
-      zoom("+", "Larger", () => player.zoomStep(1)),
+      zoom("+", "Larger", () => player.zoomStep(1), "gsr-zoomstep"),
     );
   }
 
