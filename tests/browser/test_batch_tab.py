@@ -17,8 +17,6 @@ from tests.browser.test_sizes import SIZES, boxes, open_settings
 
 pytestmark = pytest.mark.browser
 
-SLOW_S = 0.15
-
 
 @pytest.fixture
 def tab(new_page: Callable[..., Any], address: str) -> Callable[..., Any]:
@@ -166,7 +164,10 @@ def test_a_dropped_folder_is_a_batch_that_can_be_stopped(
     page.get_by_text("3 pictures", exact=True).wait_for()
 
 
-def test_the_list_of_a_batch_stays_when_its_pictures_are_changed_while_it_runs(tab: Any) -> None:
+def test_the_list_of_a_batch_stays_when_its_pictures_are_changed_while_it_runs(
+    tab: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "slow_s", FOREVER_S)
     page = tab("desktop")
     page.locator("#batchfiles input[type=file]").set_input_files([png(1, "a.png"), png(2, "b.png"), png(3, "c.png")])
     page.get_by_text("3 pictures", exact=True).wait_for()
@@ -178,6 +179,8 @@ def test_the_list_of_a_batch_stays_when_its_pictures_are_changed_while_it_runs(t
     page.locator("#batchrun").click()
     page.locator(".gsr-batch tr[data-state=running]").wait_for()
     page.get_by_role("button", name="Remove this file").last.click()
+    page.get_by_text("0.019 MP of results").wait_for()
+    monkeypatch.setattr(engine, "slow_s", QUICK_S)
     page.get_by_text("Finished: 3 of 3 done").wait_for()
     assert page.locator("#batchfiles td.filename").count() == 2
     assert not [text for text in page.evaluate("() => [...said]") if "done" not in text]

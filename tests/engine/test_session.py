@@ -253,14 +253,16 @@ def test_building_native_code_at_its_first_use_is_no_part_of_the_time(
 
     def build(device_type: str) -> Any:
         built.append(device_type)
-        time.sleep(0.5)
+        time.sleep(0.2)
         return choose(device_type)
 
     monkeypatch.setattr(backend, "_reports", {})
     monkeypatch.setattr(backend, "_choose", build)
+    started = time.perf_counter()
     timing = session.upscale(picture(8, 9), method=method, scale=2).timing
+    passed_ms = (time.perf_counter() - started) * 1e3
     assert built == ["cpu"]
-    assert timing.total_ms < 400
+    assert timing.total_ms <= passed_ms - 200
 
 
 def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
