@@ -55,20 +55,21 @@ def run_all(app: AppState, visitor: str, requests: Sequence[CompareRequest]) -> 
     """Compare picture after picture; an album at every update. It ends when stopped; closing it stops the work, too."""
     pages = [AlbumPage(Path(str(one.image)).name, url_of(Path(str(one.image)))) for one in requests]
     album = Album(secrets.token_urlsafe(12), tuple(pages))
-    with app.runs.stoppable("compare", visitor) as is_stopped:
+    with app.runs.stoppable("compare", visitor) as run:
         for number, request in enumerate(requests):
             try:
                 job = compare.prepare(app, request)
             except GsrError as error:
                 raise InvalidArgument(f"{pages[number].title}: {error}", hint=error.hint) from None
-            if is_stopped():
+            if run.is_stopped():
                 return
             app.pictures.put(str(request.image), job.key)
             for scene in compare.compare(app, visitor, job):
                 pages[number] = replace(pages[number], scene=scene)
                 album = replace(album, pages=tuple(pages), number=number)
-                if not scene.running and (is_stopped() or number == len(pages) - 1):
-                    app.runs.end("compare", visitor)
+                if not scene.running:
+                    for page in pages[: number + 1]:
+                        app.albums.put(album, page.scene.run)
+                    if run.is_stopped() or number == len(pages) - 1:
+                        run.end()
                 yield album
-            for page in pages[: number + 1]:
-                app.albums.put(album, page.scene.run)

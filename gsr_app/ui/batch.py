@@ -213,19 +213,22 @@ def watch(app: AppState, visitor: str, job: BatchJob) -> Iterator[Batch | None]:
     rows = {str(number): row for number, row in enumerate(job.rows)}
     files: dict[str, Path] = {}  # that are finished
     batch = Batch(job.rows, running=True, run=secrets.token_urlsafe(9))
-    yield batch
     works = {key: _work(app, job, int(key), row, files) for key, row in rows.items() if row.state != "failed"}
-    for update in app.runs.follow_in_turn("batch", visitor, works):
-        rows.update(update.events)
-        for key, ahead in update.ahead.items():
-            if rows[key].state == "waiting" and ahead:
-                rows[key] = replace(rows[key], progress=PaneProgress(ahead=ahead))
-        made = replace(batch, rows=tuple(rows.values()))
-        if any(row.state == "done" for _, row in update.events):
-            _touch(list(files.values()))
-        yield made if made != batch else None
-        batch = made
-    yield _with_zip(app, job, replace(batch, running=False), files)
+    with app.runs.stoppable("batch", visitor) as run:
+        yield batch
+        for update in app.runs.follow_in_turn("batch", visitor, works, run.is_stopped):
+            rows.update(update.events)
+            for key, ahead in update.ahead.items():
+                if rows[key].state == "waiting" and ahead:
+                    rows[key] = replace(rows[key], progress=PaneProgress(ahead=ahead))
+            made = replace(batch, rows=tuple(rows.values()))
+            if any(row.state == "done" for _, row in update.events):
+                _touch(list(files.values()))
+            yield made if made != batch else None
+            batch = made
+        batch = _with_zip(app, job, replace(batch, running=False), files)
+        run.end()
+        yield batch
 
 
 def _work(app: AppState, job: BatchJob, number: int, row: Row, files: dict[str, Path]) -> Work[Row]:

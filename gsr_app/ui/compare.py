@@ -93,10 +93,11 @@ def compare(app: AppState, visitor: str, job: CompareJob, *, in_browser: bool = 
             if panes[key].state == "waiting":
                 panes[key] = replace(panes[key], progress=PaneProgress(ahead=ahead))
         scene = replace(scene, panes=tuple(panes.values()), running=not update.is_over)
+        if update.is_over:  # the page may ask for it as soon as it is told
+            app.scenes.put(scene, scene.run)
+            if scene.detail is None:
+                add_runs(app.history, visitor, scene)
         yield scene
-    app.scenes.put(scene, scene.run)
-    if scene.detail is None:
-        add_runs(app.history, visitor, scene)
 
 
 def _work(app: AppState, job: CompareJob, method: Method, note: str = "") -> Work[PaneSpec]:

@@ -102,16 +102,19 @@ def watch(app: AppState, visitor: str, job: FitJob) -> Iterator[tuple[Scene, Any
     (still,) = scene.panes
     panes = {start: PaneSpec(f"fit-{start}", *STARTS[start]) for start in job.fits}
     scene = replace(scene, panes=(*panes.values(), still), running=True, run=secrets.token_urlsafe(18))
-    yield scene, draw_curves(job)
-    for update in app.runs.follow("fit", visitor, {start: _work(app, job, start, panes[start]) for start in job.fits}):
-        for start, (pane, status) in update.events:
-            panes[start] = pane
-            if status is not None:
-                job.curves.setdefault(start, []).append(status)
-        scene = replace(scene, panes=(*panes.values(), still), running=not update.is_over)
-        if update.is_over:
-            app.scenes.put(scene, scene.run)
-        yield scene, draw_curves(job) if update.events or update.is_over else None
+    works = {start: _work(app, job, start, panes[start]) for start in job.fits}
+    with app.runs.stoppable("fit", visitor) as run:
+        yield scene, draw_curves(job)
+        for update in app.runs.follow("fit", visitor, works):
+            for start, (pane, status) in update.events:
+                panes[start] = pane
+                if status is not None:
+                    job.curves.setdefault(start, []).append(status)
+            scene = replace(scene, panes=(*panes.values(), still), running=not update.is_over)
+            if update.is_over:
+                app.scenes.put(scene, scene.run)
+                run.end()
+            yield scene, draw_curves(job) if update.events or update.is_over else None
 
 
 def _work(app: AppState, job: FitJob, start: str, pane: PaneSpec) -> Work[Event]:

@@ -84,12 +84,29 @@ def over(notice: str) -> list[Any]:
     return [gr.skip(), gr.skip(), notice]
 
 
-def come_back(event: Any, buttons: list[gr.Button], name: str, updates: Callable[..., Any] | None = None) -> None:
+def _back(_: str) -> list[Any]:
+    return [gr.update(visible=True), gr.update(visible=False)]
+
+
+def come_back(
+    app: AppState,
+    kind: str,
+    event: Any,
+    buttons: list[gr.Button],
+    name: str,
+    updates: Callable[[str], list[Any]] = _back,
+) -> None:
     """Show Run in place of Stop after an event that is a run: before it has ended, Gradio ignores the next press.
 
-    buttons: Run and Stop, or those that `updates` returns updates of.
+    buttons: Run and Stop, or those that `updates` returns updates of for a visitor.
     """
-    shown = updates or (lambda: (gr.update(visible=True), gr.update(visible=False)))
+
+    def shown(request: gr.Request) -> list[Any]:
+        whose = visitor(request)
+        if app.runs.is_running(kind, whose):  # a newer one, which has stopped this one
+            return [gr.skip()] * len(buttons)
+        return updates(whose)
+
     for then, how in ((event.then, "over"), (event.failure, "failed")):
         then(shown, outputs=buttons, api_name=f"{name}_{how}", **QUIET)
 

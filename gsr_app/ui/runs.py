@@ -46,6 +46,14 @@ class Update(Generic[E]):
     is_over: bool
 
 
+@dataclass(frozen=True)
+class Stoppable:
+    """A run of a visitor."""
+
+    is_stopped: Callable[[], bool]
+    end: Callable[[], None]  # it is over; before the page is told so, because it may ask for the next thing at once
+
+
 class Runs:
     """All runs of an app, over one queue, and a second queue for short jobs, such as a view of a field."""
 
@@ -101,39 +109,37 @@ class Runs:
             if self._running.get((kind, visitor)) == tuple(jobs.values()):
                 del self._running[kind, visitor]
 
-    def follow_in_turn(self, kind: str, visitor: str, works: Mapping[str, Work[E]]) -> Generator[Update[E], None, None]:
+    def follow_in_turn(
+        self, kind: str, visitor: str, works: Mapping[str, Work[E]], is_stopped: Callable[[], bool]
+    ) -> Generator[Update[E], None, None]:
         """As `follow`, but a part joins the queue when the one before it is over: others have their turns between."""
-        with self.stoppable(kind, visitor) as is_stopped:
-            for left, (key, work) in zip(range(len(works) - 1, -1, -1), works.items(), strict=True):
-                if is_stopped():
-                    if not left:
-                        self.end(kind, visitor)
-                    yield Update(((key, work.stopped),), {}, is_over=not left)
-                    continue
-                with contextlib.closing(self.follow(kind, visitor, {key: work})) as updates:
-                    for update in updates:
-                        is_over = update.is_over and not left
-                        if is_over:
-                            self.end(kind, visitor)
-                        yield replace(update, is_over=is_over)
+        for left, (key, work) in zip(range(len(works) - 1, -1, -1), works.items(), strict=True):
+            if is_stopped():
+                yield Update(((key, work.stopped),), {}, is_over=not left)
+                continue
+            with contextlib.closing(self.follow(kind, visitor, {key: work})) as updates:
+                for update in updates:
+                    yield replace(update, is_over=update.is_over and not left)
 
     @contextlib.contextmanager
-    def stoppable(self, kind: str, visitor: str) -> Generator[Callable[[], bool]]:
-        """What is followed inside is stopped as one run, also between its parts; gives whether it is."""
+    def stoppable(self, kind: str, visitor: str) -> Generator[Stoppable]:
+        """A run, from before its page can stop it until `end`: what is followed inside is stopped together, also before
+        and between its parts. A visitor has one of a kind: a new one stops the one before.
+        """
         stopping = threading.Event()
-        with self._lock:
-            self._stopping[kind, visitor] = stopping
-        try:
-            yield stopping.is_set
-        finally:
+
+        def end() -> None:
             with self._lock:
                 if self._stopping.get((kind, visitor)) is stopping:
                     del self._stopping[kind, visitor]
 
-    def end(self, kind: str, visitor: str) -> None:
-        """What is `stoppable` is over. Before the page is told so, because it may ask for the next thing at once."""
+        self.stop(kind, visitor)
         with self._lock:
-            self._stopping.pop((kind, visitor), None)
+            self._stopping[kind, visitor] = stopping
+        try:
+            yield Stoppable(stopping.is_set, end)
+        finally:
+            end()
 
     def stop(self, kind: str, visitor: str) -> None:
         """Cancel a visitor's run; `follow` still yields its last update."""

@@ -120,12 +120,15 @@ def _check_length(info: VideoInfo, start_s: Fraction | None, end_s: Fraction | N
 def watch(app: AppState, visitor: str, job: PreparedVideo) -> Iterator[PlayerState]:
     """Upscale; a state of the player at every update. Closing the iterator stops the work."""
     state = PlayerState(run=secrets.token_urlsafe(9), state="waiting")
-    yield state
-    for update in app.runs.follow("video", visitor, {"video": _work(app, job)}):
-        for _, changes in update.events:
-            state = replace(state, **changes)
-        state = replace(state, ahead=update.ahead["video"])
+    with app.runs.stoppable("video", visitor) as run:
         yield state
+        for update in app.runs.follow("video", visitor, {"video": _work(app, job)}):
+            for _, changes in update.events:
+                state = replace(state, **changes)
+            state = replace(state, ahead=update.ahead["video"])
+            if update.is_over:
+                run.end()
+            yield state
 
 
 def _work(app: AppState, job: PreparedVideo) -> Work[Update]:

@@ -161,6 +161,30 @@ def test_model_files_of_other_authors_are_taken_on_ones_own_machine_alone(tmp_pa
         next(perform(app(tmp_path / "files", True), "add-model", None, [str(empty)]))
 
 
+def test_a_model_that_is_added_during_a_download_stays_told_and_leaves_it_as_it_is(
+    tmp_path: Path, uploads: Path
+) -> None:
+    goes_on = threading.Event()
+
+    class Engine(FakeEngine):
+        def fetch(self, method: Method, report: Callable[[Progress], None]) -> None:
+            assert goes_on.wait(60)
+
+        def add_model(self, path: Path) -> str:
+            return "swift"
+
+    state = AppState(Engine(), Files(tmp_path / "files"), may_manage=True)
+    fetching = perform(state, "fetch", "away")
+    next(fetching)
+    adding = perform(state, "add-model", None, [str(uploaded("theirs.pth", b"x", uploads))])
+    next(adding)
+    goes_on.set()
+    for last in ([*tables][-1] for tables in (fetching, adding)):
+        lines = {row["id"]: row for row in last}
+        assert lines["swift"]["said"].startswith("added")
+        assert (lines["away"]["said"], lines["away"]["busy"]) == ("downloaded", None)
+
+
 def test_files_of_the_server_cannot_be_given_as_own_weights(tmp_path: Path, uploads: Path) -> None:
     """What was not uploaded is neither read nor removed."""
     theirs = tmp_path / "theirs.pth"

@@ -121,7 +121,7 @@ def build(app: AppState) -> None:
     table.recall(recall, files, [files, method, scale, kind, table], api_name="batch_recall", **rail.QUIET)
     streaming = rail.streaming([table, run, stop, notice])
     started = run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
-    rail.come_back(started, [run, stop], "batch")
+    rail.come_back(app, "batch", started, [run, stop], "batch")
     # The run ends itself when it is cancelled: what is finished by then can be saved.
     stop.click(halt, api_name="batch_stop", **rail.STOPPING)
     gr.on(

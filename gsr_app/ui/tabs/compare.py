@@ -170,7 +170,7 @@ def build(app: AppState) -> None:
         try_detail, [picture, methods, scale, repeats, strength], api_name="try_detail", **streaming
     )
     for event, name in ((running, "run"), (running_example, "run_example"), (running_detail, "detail")):
-        rail.come_back(event, [run, stop], name)
+        rail.come_back(app, "compare", event, [run, stop], name)
     # The run ends itself. What Gradio cancels by its own means may be the run that began directly after it.
     stop.click(halt, js=_STOP, api_name="stop", **rail.STOPPING)
 
@@ -279,10 +279,10 @@ def _shown(app: AppState, visitor: str, requests: list[CompareRequest], *, in_br
     job = compare.prepare(app, requests[0])
     if job.has_source:
         app.pictures.put(str(requests[0].image), job.key)
-    with app.runs.stoppable("compare", visitor):
+    with app.runs.stoppable("compare", visitor) as run:
         for scene in compare.compare(app, visitor, job, in_browser=in_browser):
             if not scene.running:
-                app.runs.end("compare", visitor)
+                run.end()
             yield scene
 
 

@@ -59,10 +59,11 @@ def build(app: AppState) -> None:
             curve = gr.Plot(show_label=False, container=False, elem_id="fitcurve", visible=False)
 
     def show(job: fit.FitJob, visitor: str) -> Iterator[Any]:
-        kept.put(job, visitor)
         begun = False
         scene = None
         for scene, drawn in fit.watch(app, visitor, job):
+            if not begun:  # it runs: no other picture that is looked at takes its place any more
+                kept.put(job, visitor)
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
             yield scene, figure, *([gr.skip()] * 4 if begun else rail.begun(starters=2))
             begun = True
@@ -87,9 +88,9 @@ def build(app: AppState) -> None:
         except GsrError as error:
             yield *[gr.skip()] * 5, rail.error_note(error)
 
-    def come_back(request: gr.Request) -> tuple[Any, Any, Any]:
-        has_fit = kept.find(rail.visitor(request)) is not None
-        return gr.update(visible=True), gr.update(visible=has_fit), gr.update(visible=False)
+    def come_back(visitor: str) -> list[Any]:
+        has_fit = kept.find(visitor) is not None
+        return [gr.update(visible=True), gr.update(visible=has_fit), gr.update(visible=False)]
 
     def halt(request: gr.Request) -> None:
         app.runs.stop("fit", rail.visitor(request))
@@ -114,9 +115,12 @@ def build(app: AppState) -> None:
             return (*[gr.skip()] * 4, "")
         visitor = rail.visitor(request)
         try:
+            stop_first = InvalidArgument("Stop the fit first.", hint="Then open the file again.")
             if app.runs.is_running("fit", visitor):
-                raise InvalidArgument("Stop the fit first.", hint="Then open the file again.")
+                raise stop_first
             scene = fit.open_field(app, path)
+            if app.runs.is_running("fit", visitor):  # begun while the file waited in the queue
+                raise stop_first
         except GsrError as error:
             return (*[gr.skip()] * 4, rail.error_note(error))
         kept.drop(visitor)
@@ -134,7 +138,7 @@ def build(app: AppState) -> None:
     )
     started_example = shown.then(begin, inputs, api_name="fit_run_example", **streaming)
     for event, name in ((started, "fit"), (continued, "fit_more"), (started_example, "fit_example")):
-        rail.come_back(event, [run, more, stop], name, come_back)
+        rail.come_back(app, "fit", event, [run, more, stop], name, come_back)
     # The fit ends itself when it is cancelled: the best so far stays on the stage.
     stop.click(halt, api_name="fit_stop", **rail.STOPPING)
     picture.change(show_picture, picture, [viewer, curve, more, notice], api_name="fit_picture", **rail.LATEST)

@@ -55,21 +55,31 @@ def rows(app: AppState, tasks: Mapping[str, Task] | None = None) -> list[Any]:
 def perform(app: AppState, action: object, method_id: object, uploads: object = None) -> Iterator[list[dict[str, Any]]]:
     """Fetch, verify, add or remove the weights of a method; yields the table as it changes."""
     if action == "add-model" and app.may_manage:
-        yield add_model(app, uploads)
+        add_model(app, uploads)
+        yield from _tables(app)
         return
     known = {method.id: method for method in app.engine.methods}
     method = known.get(method_id) if isinstance(method_id, str) else None
     if method is None or action not in {"fetch", "verify", "add", "remove"} or not app.may_manage:
         raise gr.Error("This cannot be done here." if method else str(UnknownMethod(str(method_id)[:40], known)))
     given = uploaded_files(uploads) if action == "add" else []
-    running = _running(app)
-    if method.id not in running:
-        for ended in app.tasks.keys() - running.keys():
-            app.tasks.pop(ended, None)
-        task = app.tasks[method.id] = Task()
+    if method.id not in _running(app):
+        task = Task()
+        _begin(app, method.id, task)
         threading.Thread(target=_do, args=(app, str(action), method, given, task), daemon=True).start()
-    # Each table shows every task, and the tables of two presses may arrive in any order: the last one of each press is
-    # made when no task runs any more, so that none puts an ended task back.
+    yield from _tables(app)
+
+
+def _begin(app: AppState, method_id: str, task: Task) -> None:
+    """Note a task, in place of those that have ended."""
+    for ended in app.tasks.keys() - _running(app).keys():
+        app.tasks.pop(ended, None)
+    app.tasks[method_id] = task
+
+
+def _tables(app: AppState) -> Iterator[list[dict[str, Any]]]:
+    """The table as it changes. Each shows every task, and those of two presses may arrive in any order: the last one of
+    each press is made when no task runs any more, so that none puts an ended task back."""
     while running := _running(app):
         next(iter(running.values())).is_over.wait(_BEAT_S)
         yield rows(app, app.tasks)
@@ -80,15 +90,15 @@ def _running(app: AppState) -> dict[str, Task]:
     return {key: task for key, task in app.tasks.copy().items() if not task.is_over.is_set()}
 
 
-def add_model(app: AppState, uploads: object) -> list[dict[str, Any]]:
-    """Take an uploaded model file of another author as a method; the table with it."""
+def add_model(app: AppState, uploads: object) -> None:
+    """Take an uploaded model file of another author as a method."""
     (path, *others) = uploaded_files(uploads)
     try:
         if others:
             raise gr.Error("Add one model file at a time.")
         added = Task("added; reload the page to choose it in the other tabs")
         added.is_over.set()
-        return rows(app, {**app.tasks, app.engine.add_model(path): added})
+        _begin(app, app.engine.add_model(path), added)
     except GsrError as error:
         raise gr.Error(_told(error, [path])) from None
     finally:

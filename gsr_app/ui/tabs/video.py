@@ -84,7 +84,7 @@ def build(app: AppState) -> None:
     )
     started_example = shown.then(begin, inputs, api_name="video_run_example", **streaming)
     for event, name in ((started, "video"), (started_example, "video_example")):
-        rail.come_back(event, [run, stop], name)
+        rail.come_back(app, "video", event, [run, stop], name)
     # The run ends itself when it is cancelled: what is done by then stays in the player.
     stop.click(halt, api_name="video_stop", **rail.STOPPING)
 
