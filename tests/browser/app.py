@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,32 @@ def choose(page: Any, *methods: str) -> None:
     """Choose these methods and no others. A real click on each card would take a third of a second."""
     page.locator(".gsr-card").first.wait_for(state="attached")
     page.evaluate(_CHOOSE, methods)
+
+
+@contextlib.contextmanager
+def answered(page: Any) -> Generator[None]:
+    """What is done inside has asked the server for something, and all of it is answered when this ends."""
+    asked: list[Any] = []
+    open_: set[Any] = set()
+
+    def begin(request: Any) -> None:
+        if request.url.endswith("/run/predict"):
+            asked.append(request)
+            open_.add(request)
+
+    page.on("request", begin)
+    for event in ("requestfinished", "requestfailed"):
+        page.on(event, lambda request: open_.discard(request))
+    yield
+    before = -1
+    for _ in range(180):
+        if asked and not open_ and len(asked) == before:
+            break
+        before = len(asked)
+        page.wait_for_timeout(500)
+    else:
+        raise AssertionError("the page asks without end")
+    page.remove_listener("request", begin)
 
 
 def run_to_end(page: Any) -> None:

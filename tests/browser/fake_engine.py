@@ -165,7 +165,7 @@ class FakeEngine(Engine):
             if job.method == "broken" and number == 3:
                 raise GsrError("The weights of Broken do not fit.", hint="Fetch them again in the Models tab.")
             time.sleep(0.1 if job.method == "slow" else 0)
-            while job.method == "slow" and number > 40 and not cancel():
+            while job.method == "slow" and number > 25 and not cancel():
                 time.sleep(0.01)
             if cancel():
                 self.stopped.set()

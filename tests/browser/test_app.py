@@ -19,7 +19,7 @@ from PIL import Image
 from gsr_app import ops
 from gsr_app.core.types import FieldHandle, View
 from gsr_app.viewer import comparison
-from tests.browser.app import choose, remove_picture, run_to_end, upload
+from tests.browser.app import answered, choose, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
@@ -150,7 +150,7 @@ def test_an_invalid_request_is_refused_with_a_message(app_page: Any) -> None:
     page.locator("#scaletext input").fill("30")
     page.locator("#largest").wait_for()
     for _ in range(2):
-        with page.expect_response(lambda answer: answer.url.endswith("/run/predict")):  # it has ended
+        with answered(page):  # it has ended
             page.locator("#run").click()
         page.locator("#viewer .gsr-message.is-outdated", has_text="These are the results of the run before.").wait_for()
         page.get_by_role("button", name="Show them").click()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gsr_app.io.fields import save_field
+from tests.browser.app import answered
 from tests.browser.fake_engine import lattice_field
 from tests.browser.scenes import noise
 from tests.browser.test_real_engine import picture_file
@@ -68,7 +69,7 @@ def test_another_picture_ends_what_could_be_continued(tab: Any) -> None:
             {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture_file(noise(40, 48, 60 + number))}
         )
 
-    with tab.expect_response(lambda answer: answer.url.endswith("/run/predict")):
+    with answered(tab):
         choose(0)
     tab.locator("#fitstop").click()
     tab.locator("#fitmore").wait_for()

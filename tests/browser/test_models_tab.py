@@ -66,11 +66,10 @@ def test_weights_of_two_methods_are_fetched_at_once_and_every_tab_knows(new_page
         # The progress of both is told several times a second, and takes no button away from under a press or the focus.
         button = page.get_by_role("button", name="Add a model file")
         button.focus()
-        before = [line.locator("progress").evaluate("(bar) => bar.value") for line in lines]
-        page.wait_for_timeout(600)
+        values = "[...document.querySelectorAll('.gsr-models progress')].map((bar) => bar.value)"
+        before = page.evaluate(values)
+        page.wait_for_function(f"(before) => {values}.every((value, i) => value > before[i])", arg=before)
         assert button.evaluate("(node) => document.activeElement === node")
-        after = [line.locator("progress").evaluate("(bar) => bar.value") for line in lines]
-        assert all(a < b for a, b in zip(before, after, strict=True))
         engine.goes_on.set()
         for line in lines:
             line.get_by_text("downloaded").wait_for()

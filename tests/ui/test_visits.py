@@ -74,8 +74,11 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return condition()
 
 
-def test_runs_of_clients_that_left_are_cancelled(app: AppState, address: str, uploaded: dict[str, Any]) -> None:
-    """Twenty clients ask for five seconds each, and leave: a hundred seconds of work, of which next to none is done."""
+def test_runs_of_clients_that_left_are_cancelled(
+    app: AppState, address: str, uploaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty clients ask for a minute each, and leave: of their work next to none is done."""
+    monkeypatch.setattr(app.engine, "slow_s", 6.0)
     for number in range(20):
         session = uuid.uuid4().hex if number % 2 else ""  # with and without a session of their own
         event = call(address, "upscale", [uploaded, "slow", "2"], session)
