@@ -13,12 +13,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.context import LocalContext
 
 from gsr_app.core.errors import GsrError
 from gsr_app.core.types import Scale
 from gsr_app.models.registry import Method
-from gsr_app.ui import compare, video, views
+from gsr_app.ui import compare, rail, video, views
 from gsr_app.ui.files import path_of
 from gsr_app.ui.state import AppState
 from gsr_app.ui.video import VideoRequest
@@ -42,7 +41,7 @@ def build(app: AppState) -> None:
         Returns a PNG with the input's bit depth, and JSON with size, timing, weights and warnings.
         """
         job = compare.prepare(app, CompareRequest(image, (str(method),), str(scale)))
-        (made,) = _run_all(app, _client(app, request), job)
+        (made,) = _run_all(app, rail.client(app, request), job)
         return str(made[0]), made[1]
 
     def compare_methods(
@@ -55,7 +54,7 @@ def build(app: AppState) -> None:
         """
         ids = tuple(one.strip() for one in str(methods).split(",") if one.strip())
         job = compare.prepare(app, CompareRequest(image, ids, str(scale), reference))
-        made = _run_all(app, _client(app, request), job, keep_going=True)
+        made = _run_all(app, rail.client(app, request), job, keep_going=True)
         height, width = job.output_size
         results = [info for _, info in made]
         return [str(path) for path, _ in made if path], {"width": width, "height": height, "results": results}
@@ -65,7 +64,7 @@ def build(app: AppState) -> None:
         (found,) = comparison.find_methods(app.engine.methods, (str(method),))
         source = comparison.read_picture(image, app.limits)
         handle = app.runs.wait(
-            _client(app, request),
+            rail.client(app, request),
             lambda _: app.engine.encode(source.pixels, method=found.id, scale=Scale(4.0, 4.0)),
         )
         height, width = handle.source_size
@@ -80,7 +79,7 @@ def build(app: AppState) -> None:
         asked = {"x": x, "y": y, "width": width, "height": height, "out_width": out_width, "out_height": out_height}
         handle = app.handles.get(field_id)
         view = views.view_of(asked, handle.source_size)
-        rendered = views.draw(app, _client(app, request), handle, view)
+        rendered = views.draw(app, rail.client(app, request), handle, view)
         return str(app.files.put(encode_png(np.asarray(rendered.image)), ".png", "view"))
 
     def models() -> list[dict[str, Any]]:
@@ -96,7 +95,7 @@ def build(app: AppState) -> None:
         one = comparison.read_picture(image, app.limits)
         two = comparison.read_picture(reference, app.limits, "reference")
         return app.runs.wait(
-            _client(app, request),
+            rail.client(app, request),
             lambda _: as_json(comparison.compare_pictures(one.pixels, two.pixels, str(protocol))),
         )
 
@@ -113,7 +112,7 @@ def build(app: AppState) -> None:
         job = video.prepare(app, asked)
         target = app.files.new(f".{job.format}", job.stem)
         facts = app.runs.wait(
-            _client(app, request), lambda cancelled: video.facts_of(video.make(app, job, target, cancelled))
+            rail.client(app, request), lambda cancelled: video.facts_of(video.make(app, job, target, cancelled))
         )
         return str(target), facts
 
@@ -162,14 +161,6 @@ def _guarded(work: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(f"The request could not be answered: {type(error).__name__}.") from None
 
     return guarded
-
-
-def _client(app: AppState, request: gr.Request) -> Client:
-    """The client of a request: a session, or an address where the client did not name a session."""
-    event, session = LocalContext.event_id.get() or "", request.session_hash or ""
-    is_nameless = not session or session == event  # then Gradio names the session like the request
-    address = request.client.host if request.client else ""
-    return app.visits.client(f"address {address}" if is_nameless else session, session, event)
 
 
 def _run_all(

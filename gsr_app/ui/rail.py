@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from gsr_app.models.registry import Method
 from gsr_app.ui import present
 from gsr_app.ui.components.scripted import ScriptedHTML
 from gsr_app.ui.inputs import STATIC
 from gsr_app.ui.state import AppState
+from gsr_app.ui.visits import Client
+
+T = TypeVar("T")
 
 # The options of events that are answered at once, beside the queue.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
@@ -114,3 +118,22 @@ def come_back(
 def visitor(request: gr.Request | None) -> str:
     """Whose request it is; all clients without a session count as one."""
     return (request.session_hash if request else None) or "api"
+
+
+def client(app: AppState, request: gr.Request) -> Client:
+    """The client of a request: a session, or an address where the client did not name a session."""
+    event, session = LocalContext.event_id.get() or "", request.session_hash or ""
+    is_nameless = not session or session == event  # then Gradio names the session like the request
+    address = request.client.host if request.client else ""
+    return app.visits.client(f"address {address}" if is_nameless else session, session, event)
+
+
+def while_heard(app: AppState, request: gr.Request, updates: Iterator[T]) -> Iterator[T]:
+    """The updates of a run, which is stopped when nobody listens to them: Gradio ends those of a page that has left,
+    but not those of a client that never came for them."""
+    whose = client(app, request)
+    for update in updates:
+        if whose.has_left():
+            updates.close()  # type: ignore[attr-defined]
+            return
+        yield update

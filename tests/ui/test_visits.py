@@ -98,6 +98,25 @@ def test_a_run_that_nobody_listens_to_is_cancelled(
     assert wait_until(lambda: len(app.runs.queue) == 0, 15)
 
 
+@pytest.mark.parametrize("name", ["run", "batch_run"])
+def test_a_run_of_the_page_that_nobody_listens_to_is_cancelled(
+    app: AppState, address: str, uploaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(visits, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(app.engine, "slow_s", 6.0)
+    config = get(f"{address}config").json()
+    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == name)
+    data = {
+        "run": [uploaded, ["slow"], "2", None, False, "basicsr", 1, None, None, 0.5, False],
+        "batch_run": [[uploaded], "slow", "2", ""],
+    }[name]
+    for _ in range(3):
+        body = {"data": data, "fn_index": number, "session_hash": uuid.uuid4().hex}
+        assert post(f"{address}gradio_api/queue/join", json=body).json()["event_id"]
+    assert wait_until(lambda: len(app.runs.queue) > 0, 10)
+    assert wait_until(lambda: len(app.runs.queue) == 0, 15)
+
+
 def test_a_client_that_stays_gets_its_answer(address: str, uploaded: dict[str, Any]) -> None:
     for session in ("", uuid.uuid4().hex):
         event = call(address, "upscale", [uploaded, "bicubic", "2"], session)

@@ -69,7 +69,7 @@ def build(app: AppState) -> None:
         try:
             job = batch.prepare(app, paths, chosen, text, suffix)
             begun.put(tuple(paths), visitor)
-            for made in batch.watch(app, visitor, job):
+            for made in rail.while_heard(app, request, batch.watch(app, visitor, job)):
                 buttons = [gr.skip()] * 3 if shown else rail.begun()
                 shown = keep(made, paths, chosen, text, suffix, visitor) if made else shown
                 yield shown if made else gr.skip(), *buttons

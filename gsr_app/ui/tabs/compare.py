@@ -149,7 +149,7 @@ def build(app: AppState) -> None:
         begun = False
         try:
             shown = None
-            for shown in _shown(app, visitor, wanted(), in_browser=in_browser):
+            for shown in rail.while_heard(app, request, _shown(app, visitor, wanted(), in_browser=in_browser)):
                 yield shown, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
             chosen = app.runs.release("compare", visitor)

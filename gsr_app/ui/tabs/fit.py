@@ -58,10 +58,11 @@ def build(app: AppState) -> None:
             viewer = ViewerComponent(elem_id="fitviewer", server=server_functions(app))
             curve = gr.Plot(show_label=False, container=False, elem_id="fitcurve", visible=False)
 
-    def show(job: fit.FitJob, visitor: str) -> Iterator[Any]:
+    def show(job: fit.FitJob, request: gr.Request) -> Iterator[Any]:
         begun = False
         scene = None
-        for scene, drawn in fit.watch(app, visitor, job):
+        visitor = rail.visitor(request)
+        for scene, drawn in rail.while_heard(app, request, fit.watch(app, visitor, job)):
             if not begun:  # it runs: no other picture that is looked at takes its place any more
                 kept.put(job, visitor)
             figure = gr.skip() if drawn is None else gr.update(value=drawn, visible=True)
@@ -76,7 +77,7 @@ def build(app: AppState) -> None:
             yield Refused(), *[gr.skip()] * 4, rail.error_note(error)
             return
         try:
-            yield from show(job, rail.visitor(request))
+            yield from show(job, request)
         except GsrError as error:
             yield *[gr.skip()] * 5, rail.error_note(error)
 
@@ -84,7 +85,7 @@ def build(app: AppState) -> None:
         visitor = rail.visitor(request)
         try:
             job = replace(kept.get(visitor), continues=True, seconds=fit.read_seconds(budget))
-            yield from show(job, visitor)
+            yield from show(job, request)
         except GsrError as error:
             yield *[gr.skip()] * 5, rail.error_note(error)
 

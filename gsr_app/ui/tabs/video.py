@@ -67,7 +67,8 @@ def build(app: AppState) -> None:
                 path, str(chosen), str(text), str(first_s or ""), str(last_s or ""), str(suffix), bool(shrink)
             )
             state = None
-            for state in video.watch(app, rail.visitor(request), video.prepare(app, asked)):
+            job = video.prepare(app, asked)
+            for state in rail.while_heard(app, request, video.watch(app, rail.visitor(request), job)):
                 yield state, *([gr.skip()] * 3 if begun else rail.begun())
                 begun = True
             yield state, *rail.over("")
