@@ -264,6 +264,45 @@ def test_a_report_that_carries_the_encoder_opens_a_picture_of_its_reader(new_pag
     assert not page.locator(".gsr-pagehead").is_visible()
 
 
+HELD_ENGINE = """Object.defineProperty(navigator, "gpu", { value: {
+  requestAdapter: () => new Promise((resolve) => (window.answer = () => resolve(null))),
+} });"""
+
+
+def test_a_picture_that_is_opened_before_the_engine_gets_swift_where_it_is(new_page: Any, tmp_path: Path) -> None:
+    page = new_page()
+    page.add_init_script(HELD_ENGINE)
+    page.goto(save(tmp_path / "page.html", page_html(picture=("first.png", png_of(picture(48, 64))))))
+    until(page, "window.answer")
+    opened(page, picture(9, 12), "mine.png")
+    page.evaluate(f"() => {PAGE}.viewer.look(5, 4, 32)")
+    place = f"() => {{ const {{ zoom, cx, cy }} = {PAGE}.viewer.view; return [zoom, cx, cy]; }}"
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    before = page.evaluate(place)
+    assert before[0] == 32
+    page.evaluate("() => answer()")
+    until(page, f"{PAGE}.encoder")
+    assert page.evaluate(f"() => {PAGE}.isOpening") == 1  # the picture of the page does not take its place
+    until(page, f"{PAGE}.tiler?.field.count === 4 * 9 * 12")
+    assert page.evaluate(f"() => {PAGE}.viewer.shown.map((pane) => pane.spec.id)") == ["swift", "bicubic", "nearest"]
+    assert page.evaluate(place) == before
+    assert page.get_by_role("button", name="Save", exact=True).is_enabled()
+
+
+def test_where_no_engine_runs_both_that_and_what_is_said_of_the_picture_are_read(new_page: Any, tmp_path: Path) -> None:
+    page = new_page()
+    page.add_init_script(HELD_ENGINE)
+    html = page_html().replace("\nconst data = {", '\nconst data = {"engine":"webgpu",')
+    page.goto(save(tmp_path / "page.html", html))
+    until(page, "window.answer")
+    opened(page, np.zeros((12, 16, 4), np.uint8), "clear.png")
+    page.evaluate("() => answer()")
+    alert = page.locator(".gsr-pagealert", has_text="cannot compute Gaussians")
+    alert.wait_for()
+    assert "shown and saved on white" in alert.inner_text()
+    assert page.locator(".gsr-engine").inner_text() == "Swift cannot run"
+
+
 NO_WEBGL2 = """() => {
   const real = HTMLCanvasElement.prototype.getContext;
   HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return kind === "webgl2" ? null : real.call(this, kind, ...rest); };

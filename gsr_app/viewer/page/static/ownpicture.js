@@ -25,7 +25,7 @@ export function showReportAndPage(root, report) {
     event.preventDefault();
     const isFirst = !page; // later the page itself opens what is dropped
     show(true);
-    if (isFirst) page.ready.then(() => page.open(file, file.name));
+    if (isFirst) page.open(file, file.name);
   });
   return viewer;
 }

@@ -32,7 +32,7 @@ export class Page {
     this.data = data;
     this.source = this.tiler = null;
     this.isOpening = 0;
-    this.lacking = "";
+    this.lacking = this.warning = "";
     this.viewer = new Viewer(el("div", { className: "gsr-pagestage" }), {
       pictureOf: () => this.source.picture,
       enlargerOf: ({ id }) => (id === "bicubic" ? this.bicubic : null),
@@ -69,7 +69,7 @@ export class Page {
     this.viewer.changed();
     this.welcome.listen(root);
     document.addEventListener("keydown", (event) => this.#pressKey(event));
-    this.ready = this.#start();
+    this.#start();
   }
 
   async #start() {
@@ -79,14 +79,16 @@ export class Page {
     } catch (error) {
       this.badge.fail(String(error.message ?? error));
       this.lacking = `This browser cannot compute Gaussians: ${error.message ?? error} Pictures are enlarged without them.`;
+      this.#warn(this.warning);
     }
-    this.#warn("");
+    if (this.encoder && this.source) this.#showPanes(); // opened meanwhile, without Swift
     const { picture } = this.data;
-    if (picture) await this.open(new Blob([bytesOf(picture.data)]), picture.name);
+    if (picture && !this.isOpening) await this.open(new Blob([bytesOf(picture.data)]), picture.name);
   }
 
   /** Say what is wrong with this picture, and what the browser lacks. */
   #warn(text) {
+    this.warning = text;
     this.alert.textContent = [this.lacking, text].filter(Boolean).join(" ");
     this.alert.hidden = !this.alert.textContent;
   }
@@ -121,23 +123,28 @@ export class Page {
     this.tiler?.close();
     this.source?.close();
     this.source = source;
+    this.key = String(this.isOpening);
     this.bicubic = new Bicubic(source);
     this.tiler = null;
-    if (this.encoder) {
-      this.tiler = new Tiler(this.encoder, source, { changed: () => this.#update(), failed: (error) => this.#fail(error) });
-    }
+    Object.assign(viewer, { activeId: null, baseId: "bicubic" });
+    this.title.textContent = `${source.name} · ${source.width} × ${source.height}`;
+    if (source.notes.length) this.#warn(source.notes.join(" "));
+    this.#showPanes();
+  }
+
+  // With Swift once there is an encoder. Of a picture that is shown already, zoom and place stay.
+  #showPanes() {
+    const { viewer, source, key } = this;
     const { width, height } = source;
+    if (this.encoder) this.tiler = new Tiler(this.encoder, source, { changed: () => this.#update(), failed: (error) => this.#fail(error) });
     const spec = ([id, label, colour]) => ({
       id, name: label, colour, kind: "method", state: "done", url: "source", span: [height, width], alpha: false, bits: 8,
-      field: id === "swift" && this.tiler ? { id: `field ${this.isOpening}`, count: 0, live: false } : null,
+      field: id === "swift" && this.tiler ? { id: `field ${key}`, count: 0, live: false } : null,
     });
     const panes = PANES.filter(([id]) => this.tiler || id !== "swift").map(spec);
-    viewer.setScene({ panes, scale: { x: 1, y: 1 }, source: { key: String(this.isOpening), name: source.name, width, height }, frame: { width, height } });
-    Object.assign(viewer, { activeId: null, baseId: "bicubic" });
-    this.title.textContent = `${source.name} · ${width} × ${height}`;
+    viewer.setScene({ panes, scale: { x: 1, y: 1 }, source: { key, name: source.name, width, height }, frame: { width, height } });
     this.save.disabled = !this.tiler;
     this.saving.refresh();
-    if (source.notes.length) this.#warn(source.notes.join(" "));
     this.#look();
     this.#update();
   }
@@ -156,6 +163,7 @@ export class Page {
   }
 
   #showEngine() {
+    if (!this.encoder) return;
     const { live } = this.viewer;
     this.badge.show(this.encoder, live.painter && live.unavailable ? `${live.unavailable} The processor draws them.` : "");
   }
