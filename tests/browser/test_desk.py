@@ -65,6 +65,23 @@ def test_the_map_of_flip_is_that_of_the_engine(show: Any) -> None:
     assert np.abs(canvas_pixels(page)[where] - expected).max() <= 4  # a level of the error is 3 of a colour
 
 
+def test_flip_goes_on_after_a_picture_that_was_closed_while_it_waited(show: Any) -> None:
+    page = show()
+    page.evaluate(
+        """async () => {
+          const { viewer } = document.querySelector(".gsr-viewer");
+          const [a, b] = ["a", "b"].map((id) => viewer.panes.get(id).picture);
+          const copy = async () => new a.constructor(await createImageBitmap(a.bitmap), false);
+          const [gone, other] = [await copy(), await copy()];
+          const maps = new viewer.painter.flipMaps.constructor(() => {});
+          window.flips = [maps.of(gone, a), maps.of(b, gone), maps.of(other, b)]; // the first begins, the others wait
+          gone.close();
+        }"""
+    )
+    page.wait_for_function("() => flips[0].picture && flips[2].picture")
+    assert page.evaluate("() => flips.map(({ problem }) => problem)") == ["", "FLIP could not be computed", ""]
+
+
 def brightened(pixels: np.ndarray, stops: float, gamma: float) -> np.ndarray:
     value = pixels / 255
     light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) * 2**stops

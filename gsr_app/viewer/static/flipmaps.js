@@ -5,6 +5,7 @@ import { startFlipWorker } from "./flip.js";
 import { Picture } from "./picture.js";
 
 export const MAX_PIXELS = 16e6;
+const FAILED = "FLIP could not be computed";
 
 export class FlipMaps {
   constructor(changed) {
@@ -37,14 +38,21 @@ export class FlipMaps {
     if (this.worker || !this.waiting.length) return;
     const { one, map } = this.waiting.shift();
     const { width, height } = one;
+    let pixels = null;
+    try {
+      pixels = [one, map.base].map((picture) => picture.read(0, 0, width, height).data);
+    } catch {
+      map.problem = FAILED; // a picture was closed before the next drawing
+      return this.#next();
+    }
+    const [a, b] = pixels;
     this.worker = startFlipWorker();
-    this.worker.onerror = () => this.#end(map, { problem: "FLIP could not be computed" });
+    this.worker.onerror = () => this.#end(map, { problem: FAILED });
     this.worker.onmessage = ({ data: { share, errors } }) => {
       if (errors) this.#end(map, { picture: drawn(errors, width, height), mean: errors.reduce((sum, error) => sum + error, 0) / errors.length });
       else Object.assign(map, { share });
       this.changed();
     };
-    const [a, b] = [one, map.base].map((picture) => picture.read(0, 0, width, height).data);
     this.worker.postMessage({ one: a, two: b, width, height }, [a.buffer, b.buffer]);
   }
 
