@@ -237,3 +237,42 @@ def test_running_again_keeps_the_old_picture_until_the_new_one_is_there(
     # A preview of the picture that was on its way when the run began does not take the place of the results.
     assert page.evaluate(_TAKE_LATE_PREVIEW, [60, 40])
     page.locator("#scaletext input").fill("4")
+
+
+def test_what_is_finished_of_an_album_can_be_reported_while_the_rest_runs(
+    app: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture on the stage, which runs, has no field yet."""
+    page = app()
+    upload(page, noise(40, 60, 60), "first.png")
+    buffer = io.BytesIO()
+    Image.fromarray(noise(50, 60, 61)).save(buffer, "PNG")
+    other = {"name": "second.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.locator("#morepictures input[type=file]").set_input_files(other)
+    page.locator("#morepictures li").wait_for()
+    choose(page, "slow", "swift")
+    gates = {40: threading.Event(), 50: threading.Event()}
+    stream = FakeEngine.stream
+
+    def wait(self: FakeEngine, image: np.ndarray, **options: Any) -> Iterator[Any]:
+        assert gates[len(image)].wait(60)
+        return (yield from stream(self, image, **options))
+
+    monkeypatch.setattr(FakeEngine, "stream", wait)
+    report, figure = (page.get_by_role("button", name=name, exact=True) for name in ("Report", "Figure"))
+    page.locator("#run").click()
+    wait_for(page, "viewer.scene.source.name === 'first.png' && viewer.scene.running")
+    assert report.is_disabled()
+    assert figure.is_disabled()
+    gates[40].set()
+    wait_for(page, "viewer.scene.source.name === 'second.png' && viewer.scene.running")
+    assert figure.is_enabled()
+    report.click()
+    page.get_by_role("dialog", name="Report").get_by_label("Swift, 2,400 Gaussians").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="make the report").click()
+    gates[50].set()
+    text = download.value.path().read_text()
+    assert '"first.png"' in text
+    assert '"second.png"' not in text
+    wait_for(page, "!viewer.album.isRunning")

@@ -26,8 +26,9 @@ export class Album {
   /** What a report, a figure or a table is made of: the pages that are finished, with their regions. */
   get savedPages() {
     this.keepRegions();
+    const { finishedScenes } = this.viewer;
     const pages = this.pages.map(({ scene }, i) => ({ scene, regions: this.regions.get(i) ?? scene.regions }));
-    return pages.filter(({ scene }) => scene.run && !scene.running).map(({ scene, regions }) => ({ run: scene.run, regions }));
+    return pages.filter(({ scene }) => finishedScenes.includes(scene)).map(({ scene, regions }) => ({ run: scene.run, regions }));
   }
 
   get runs() {

@@ -40,11 +40,11 @@ export class Dock {
       tool("JSON", "Download everything that was measured", () => download("gsr.json", "application/json", this.json())),
     );
     if (viewer.services.report) {
-      const report = tool("Report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report(report));
+      this.report = tool("Report", "One HTML file with these pictures, regions and figures, for reading offline", () => this.#report());
       this.dialog = new ReportDialog(viewer);
       this.figures = new FigureDialog(viewer);
-      const figure = tool("Figure", "The regions as a figure for a paper, and the scores as a table", () => this.figures.open());
-      this.tools.append(report, figure, this.dialog.node, this.figures.node);
+      this.figure = tool("Figure", "The regions as a figure for a paper, and the scores as a table", () => this.figures.open());
+      this.tools.append(this.report, this.figure, this.dialog.node, this.figures.node);
     }
     this.fold = tool("Hide table", "Fold or unfold", () => this.#toggleFold());
     this.tools.append(this.fold);
@@ -53,6 +53,7 @@ export class Dock {
     // Beside a rail it is narrower than the screen; a container query in the style sheet would not pass through Gradio.
     new ResizeObserver(() => this.node.classList.toggle("is-narrow", this.node.clientWidth < NARROW_PX)).observe(this.node);
     this.key = "";
+    this.isReporting = false;
   }
 
   #toggleFold() {
@@ -60,13 +61,21 @@ export class Dock {
     this.fold.textContent = folded ? "Show table" : "Hide table";
   }
 
-  async #report(button) {
+  async #report() {
     const setStatus = (text, ms) => {
-      button.textContent = text || "Report";
-      button.disabled = Boolean(text);
+      this.isReporting = Boolean(text);
+      this.report.textContent = text || "Report";
+      this.#allowSaving();
       if (ms) setTimeout(setStatus, ms, "");
     };
     await this.dialog.open(setStatus).catch((error) => setStatus(String(error.message ?? error), 6000));
+  }
+
+  // The server knows the results of runs that are finished.
+  #allowSaving() {
+    if (!this.report) return;
+    this.figure.disabled = !this.viewer.finishedScenes.length;
+    this.report.disabled = this.figure.disabled || this.isReporting;
   }
 
   async #copy(button) {
@@ -78,6 +87,7 @@ export class Dock {
   update() {
     const { viewer } = this;
     this.regions.update();
+    this.#allowSaving();
     const specs = viewer.allPanes.map((pane) => pane.spec);
     this.node.hidden = !specs.some((spec) => spec.kind === "method") || viewer.blind || viewer.isIntroduction;
     const key = JSON.stringify([specs, [...viewer.hidden], viewer.active?.spec.id]);

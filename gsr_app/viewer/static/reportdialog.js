@@ -14,11 +14,12 @@ export class ReportDialog {
 
   /** Let the user choose, then make the report and download it. `setStatus` shows the progress. */
   async open(setStatus) {
-    const { scene, savedPages, services } = this.viewer;
+    const { finishedScenes, savedPages, services } = this.viewer;
     setStatus("Measuring …");
     const plan = await services.planReport(savedPages);
     setStatus("");
     const ids = Object.keys(plan.fields);
+    const specs = finishedScenes.flatMap((scene) => scene.panes).filter((spec) => spec.field); // not each picture has each field
     const all = ids.reduce((sum, id) => sum + plan.fields[id], 0);
     const total = el("p", {});
     const encoder = el("input", { type: "checkbox", onchange: () => count() });
@@ -26,12 +27,12 @@ export class ReportDialog {
     const selected = () => boxes.filter((box) => box.checked).map((box) => box.value);
     const count = () => (total.textContent = `The report will have ${bytes(selected().reduce((sum, id) => sum + plan.fields[id], plan.bytes + (encoder.checked ? plan.encoder : 0)))}.`);
     const rows = ids.map((id, k) => {
-      const spec = scene.panes.find((one) => one.id === id);
+      const spec = specs.find((one) => one.id === id);
       return el("label", {}, boxes[k], dot(spec.colour), `${spec.name}, ${spec.field.count.toLocaleString("en-US")} Gaussians`, el("span", { className: "gsr-quiet" }, ` + ${bytes(plan.fields[id])}`));
     });
     const make = () => {
       this.node.close();
-      this.#make(selected(), encoder.checked, setStatus);
+      this.#make(savedPages, selected(), encoder.checked, setStatus);
     };
     this.node.replaceChildren(
       el("h3", {}, "Report"),
@@ -46,11 +47,10 @@ export class ReportDialog {
     this.node.showModal();
   }
 
-  async #make(carry, withEncoder, setStatus) {
+  async #make(pages, carry, withEncoder, setStatus) {
     setStatus("Making the report …");
     try {
-      const { savedPages, services } = this.viewer;
-      const { url } = await services.report(savedPages, carry, withEncoder);
+      const { url } = await this.viewer.services.report(pages, carry, withEncoder);
       el("a", { href: url, download: "gsr-report.html" }).click();
       setStatus("");
     } catch (error) {

@@ -78,6 +78,15 @@ export class ViewerState extends Viewport {
     return under?.field ? under : (this.shown.find((pane) => pane.field) ?? null);
   }
 
+  /** Of the picture on the stage, or of each that is compared. */
+  get scenes() {
+    return this.album?.isOpen ? this.album.pages.map(({ scene }) => scene) : [this.scene];
+  }
+
+  get finishedScenes() {
+    return this.scenes.filter((scene) => scene.run && !scene.running);
+  }
+
   /** What a report, a figure or a table is made of: finished runs with their regions. */
   get savedPages() {
     return this.album?.isOpen ? this.album.savedPages : [{ run: this.scene.run, regions: this.regions }];
