@@ -353,6 +353,33 @@ def test_saving_says_why_where_encoding_has_stopped(page: Any) -> None:
         page.get_by_role("button", name="Cancel").click()
 
 
+def test_a_picture_is_saved_again_while_the_saving_that_was_cancelled_waits_for_its_tiles(page: Any) -> None:
+    dialog = page.get_by_role("dialog", name="Save the picture")
+    bar, save_png = dialog.get_by_role("progressbar"), dialog.get_by_role("button", name="Save PNG")
+    opened(page, picture(16, 24), "again.png")
+    page.evaluate(
+        f"() => {{ window.needs = []; {PAGE}.tiler.need = () => new Promise((resolve) => needs.push(resolve)); }}"
+    )
+    page.get_by_role("button", name="Save", exact=True).click()
+    save_png.click()
+    until(page, "needs.length === 1")
+    assert bar.is_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    assert not bar.is_visible()
+    page.get_by_label("Factor or size").fill("3")
+    save_png.click()
+    until(page, "needs.length === 2")
+    page.evaluate("() => needs[0]()")
+    assert bar.is_visible()
+    assert save_png.is_disabled()
+    with page.expect_download() as download:
+        page.evaluate("() => needs[1]()")
+    assert download.value.suggested_filename == "again_72x48.png"
+    assert not bar.is_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+
+
 def test_ten_pictures_in_a_row_leave_one_field_behind(page: Any) -> None:
     for number in range(10):
         opened(page, picture(9 + number, 12), f"{number}.png")

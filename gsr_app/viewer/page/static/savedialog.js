@@ -26,7 +26,7 @@ export class SaveDialog {
       this.bar,
       el("div", { className: "gsr-dialogfoot" }, this.go, this.share, el("button", { type: "button", onclick: () => this.node.close() }, "Cancel")),
     );
-    this.node.addEventListener("close", () => this.control?.abort(new Error("Stopped.")));
+    this.node.addEventListener("close", () => this.#stop());
     this.node.addEventListener("keydown", (event) => {
       event.stopPropagation(); // the viewer's keys
       if (event.key === "Enter" && event.target === this.size && !this.go.disabled) this.#save(false);
@@ -57,15 +57,23 @@ export class SaveDialog {
     this.go.disabled = this.share.disabled = !size;
   }
 
+  // At once, though what was begun ends only when it has its next tile.
+  #stop() {
+    this.control?.abort(new Error("Stopped."));
+    this.#setRunning(false);
+  }
+
+  #setRunning(on) {
+    this.bar.hidden = !on;
+    for (const node of [this.go, this.share, this.size, ...this.factors]) node.disabled = on;
+  }
+
   async #save(isShared) {
     const { tiler, source, viewer } = this.page;
     const control = (this.control = new AbortController());
     const started = performance.now();
-    const isRunning = (on) => {
-      this.bar.hidden = !on;
-      for (const node of [this.go, this.share, this.size, ...this.factors]) node.disabled = on;
-    };
-    isRunning(true);
+    this.bar.value = 0;
+    this.#setRunning(true);
     const progress = (fraction) => {
       this.bar.value = fraction;
       this.text.textContent = `drawing ${Math.round(100 * fraction)} %`;
@@ -74,6 +82,7 @@ export class SaveDialog {
       const size = parseSize(this.size.value, source);
       const { width, height } = size;
       const blob = await savePicture(tiler, viewer.live.painter, size, { progress, signal: control.signal });
+      control.signal.throwIfAborted();
       const name = `${source.name.replace(/\.[^.]*$/, "")}_${width}x${height}.png`;
       this.text.textContent = `${width} × ${height}, ${bytes(blob.size)}, ${((performance.now() - started) / 1000).toFixed(1)} s`;
       if (isShared) await navigator.share({ files: [new File([blob], name, { type: "image/png" })] });
@@ -81,7 +90,7 @@ export class SaveDialog {
     } catch (error) {
       if (error.name !== "AbortError" && !control.signal.aborted) this.text.textContent = String(error.message ?? error);
     } finally {
-      isRunning(false);
+      if (this.control === control) this.#setRunning(false); // else another was begun
       viewer.live.refresh(); // the painter's canvas was used for something else
     }
   }

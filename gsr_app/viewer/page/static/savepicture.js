@@ -45,6 +45,7 @@ export async function savePicture(tiler, painter, { width, height, scale }, { pr
         const columns = Math.min(pieceWidth, width - left);
         const rectangle = { x: left / scale.x, y: top / scale.y, width: columns / scale.x, height: rows / scale.y };
         await tiler.need(rectangle);
+        signal?.throwIfAborted(); // a tile takes a while
         const bytes = painter.pixels(field, rectangle, columns, rows, options);
         if (!bytes) throw new Error("WebGL2 was lost. Try again.");
         copyRows(bytes, columns, rows, band, width, left);
