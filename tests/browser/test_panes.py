@@ -180,6 +180,29 @@ def test_a_picture_that_does_not_arrive_leaves_none_of_the_run_before(show_panes
     assert page.locator(".gsr-message progress").count() == 1
 
 
+def test_a_picture_that_arrives_is_shown_while_a_newer_one_is_fetched_but_not_after_it(show_panes: Any) -> None:
+    page = show_panes([pane("a", A, SOURCE)])
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.arrivals = [];
+          window.fetch = async (...asked) => (await new Promise((resolve) => arrivals.push(resolve)), real(...asked));
+          window.restoreFetch = () => (window.fetch = real);
+        }"""
+    )
+    newer = [B, C, noise(96, 128, 4)]
+    for pixels in newer:
+        next_run(page, [pane("a", pixels, SOURCE, state="running")], "fit")
+    page.evaluate("() => { restoreFetch(); arrivals[1](); }")
+    shows = "viewer.panes.get('a').valueAt(0, 0).join() === argument"
+    wait_for(page, shows, ",".join(map(str, newer[1][0, 0])))
+    assert state_of(page)["loaded"] == []
+    page.evaluate("() => { arrivals[0](); arrivals[2](); }")
+    wait_for(page, shows, ",".join(map(str, newer[2][0, 0])))
+    assert state_of(page)["loaded"] == ["a"]
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.panes.get('a').version") == 3
+
+
 def test_a_phone_stacks_the_panes(show_panes: Any) -> None:
     page = show_panes(
         [pane("a", A, SOURCE), pane("b", B, SOURCE)], viewport={"width": 390, "height": 844}, has_touch=True

@@ -13,6 +13,8 @@ export class Pane {
     this.live = live;
     this.changed = changed;
     this.picture = null;
+    this.loaded = null; // the URL of the picture,
+    this.coming = []; // and what was sent of those that are fetched, the newest last
     this.version = 0; // of the picture: counts those that were loaded
     this.span = null; // [height, width] of the source plane that the picture covers,
     this.origin = [0, 0]; // and the [x, y] where it begins
@@ -33,28 +35,32 @@ export class Pane {
     this.spec = spec;
     this.scale = scale;
     if (spec.url !== before.url) this.problem = "";
-    if (spec.url && spec.url !== this.loaded) this.#loadPicture(spec);
+    if (!spec.url) this.#dropComing(); // they are of an earlier run
+    if (spec.url && spec.url !== (this.coming.at(-1)?.url ?? this.loaded)) this.#loadPicture(spec);
     else if (!spec.url && (spec.state === "failed" || spec.state === "cancelled")) this.#dropPicture();
     if (before.field?.id !== spec.field?.id) this.#dropField();
   }
 
+  // What arrives is shown even while something newer is fetched: over a slow link a fit would show nothing until its end.
   async #loadPicture(spec) {
-    this.loaded = spec.url;
+    this.coming.push(spec);
+    const isNewest = () => this.coming.at(-1) === spec;
     try {
-      const progress = (share) => this.spec.url === spec.url && ((this.arrived = share), this.changed());
+      const progress = (share) => isNewest() && ((this.arrived = share), this.changed());
       const picture = this.services.pictureOf?.(spec) ?? (await Picture.load(spec.url, { alpha: spec.alpha, progress }));
-      if (this.spec.url !== spec.url) return picture.close();
+      if (!this.coming.includes(spec)) return picture.close();
+      if (isNewest()) this.arrived = null;
+      this.coming.splice(0, this.coming.indexOf(spec) + 1); // those before it would be older than what is shown
       this.picture?.close();
       this.picture = picture;
+      this.loaded = spec.url;
       this.version++;
       this.span = spec.span;
       this.origin = spec.origin ?? [0, 0];
       this.problem = "";
-      this.arrived = null;
     } catch (error) {
-      if (this.spec.url !== spec.url) return;
+      if (!isNewest()) return void (this.coming = this.coming.filter((one) => one !== spec));
       this.#dropPicture(); // that of an earlier run would stand under the figures of this one
-      this.arrived = null;
       this.problem = String(error.message ?? error);
     }
     this.changed();
@@ -86,7 +92,13 @@ export class Pane {
     if (this.fetching === id && !this.field) this.fetching = null;
   }
 
+  #dropComing() {
+    this.coming = [];
+    this.arrived = null;
+  }
+
   #dropPicture() {
+    this.#dropComing();
     this.picture?.close();
     this.picture = this.loaded = null;
   }
