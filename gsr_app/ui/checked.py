@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.ui.state import upload_folder
 from gsr_app.viewer.contract import Region
+
+_MOST = 1e300  # integers of JSON have no limit
 
 
 def request_of(data: object) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def request_of(data: object) -> dict[str, Any]:
 
 def number(data: dict[str, Any], name: str) -> float:
     value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MOST:  # or no number
         raise InvalidArgument(f"{name} must be a finite number.")
     return float(value)
 

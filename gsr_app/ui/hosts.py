@@ -81,7 +81,10 @@ class Hosts:
         """Whether a page may send requests to this host: its own page, or one of a trusted host."""
         if self.takes_any_page:
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # "http://[::1"
+            return False
         if parts.scheme not in {"http", "https"}:  # "null": a page in a sandbox, or a file
             return False
         return parts.netloc.lower() == host_and_port.lower() or split_port(parts.netloc) in self.trusted

@@ -95,7 +95,7 @@ def figure(app: AppState, data: object) -> dict[str, Any]:
     """The PDF of the regions; `width` is one of `WIDTHS_IN`."""
     request = request_of(data)
     width = request.get("width")
-    if width not in WIDTHS_IN:
+    if not isinstance(width, str) or width not in WIDTHS_IN:
         raise InvalidArgument(f"The width of a figure is one of {', '.join(WIDTHS_IN)}.")
     rows = figure_rows(_asked(app, request).pages)
     if not rows:

@@ -112,7 +112,7 @@ def keep_files_apart() -> None:
     ends: in a folder that two apps share, the picture that a visitor of the other one has sent, too."""
     if settings.upload_folder() is None:
         folder = tempfile.mkdtemp(prefix="gsr-app-")
-        os.environ.setdefault("GRADIO_TEMP_DIR", folder)
+        os.environ["GRADIO_TEMP_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 

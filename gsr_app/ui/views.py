@@ -29,6 +29,7 @@ from gsr_app.viewer.png import encode_png
 log = logging.getLogger("gsr")
 
 MOST_VIEW_PIXELS = 4_000_000
+_LEAST_SPAN = 1e-6  # source pixels
 # Values of Gaussians at pixels: about ten seconds of one processor core. An upscaled picture takes some 30 per pixel.
 MOST_VALUES = 20_000_000_000
 _SHORT_VALUES = MOST_VALUES // 20  # a view of more waits for its turn with the long jobs
@@ -45,6 +46,8 @@ def view_of(data: dict[str, Any], source_size: tuple[int, int]) -> View:
     reach = 4 * max(source_size)
     if max(abs(view.origin[0]), abs(view.origin[1]), *view.span) > reach:
         raise InvalidArgument("The view lies far outside the picture.")
+    if min(view.span) < _LEAST_SPAN:
+        raise InvalidArgument("The view is too small a part of the picture.")
     return view
 
 

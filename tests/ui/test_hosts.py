@@ -112,6 +112,7 @@ def test_a_shared_app_answers_to_its_link() -> None:
     assert not hosts.has("gradio.live.example.org")
     assert hosts.accepts_page("https://0123.gradio.live", "0123.gradio.live")
     assert not hosts.accepts_page("https://4567.gradio.live", "0123.gradio.live")
+    assert not hosts.accepts_page("http://[::1", "0123.gradio.live"), "no address at all"
 
 
 def test_a_public_space_is_open_to_every_page_and_one_with_a_password_to_its_own() -> None:

@@ -337,7 +337,7 @@ def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
 
 
 def _example_path(examples: Mapping[str, Path], event: gr.EventData) -> str | None:
-    name = (event._data or {}).get("name")  # type: ignore[attr-defined]
+    name = event._data.get("name") if isinstance(event._data, dict) else None  # pyright: ignore
     path = examples.get(name) if isinstance(name, str) else None
     return str(path) if path else None
 
