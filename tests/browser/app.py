@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -91,3 +91,41 @@ def remove_picture(page: Any) -> None:
 def open_advanced(page: Any) -> None:
     if not page.locator("#roundtrip input").is_visible():
         page.get_by_role("button", name="Advanced").click()
+
+
+class Held:
+    """Answers of the server to events of the app beside the queue that the page gets when they are released: those of
+    this name, all if there is none, whose text holds `text`."""
+
+    _NAMES = "() => Object.fromEntries(gradio_config.dependencies.map((one) => [one.id, one.api_name]))"
+
+    def __init__(self, page: Any, name: str = "", text: str = "") -> None:
+        self._page, self._name, self._text = page, name, text
+        self._names: dict[str, str] = page.evaluate(self._NAMES)
+        self._releases: list[Callable[[], None]] = []
+        self._is_over = False
+        page.route("**/run/predict*", self._take)
+
+    def _take(self, route: Any) -> None:
+        if self._is_over or (self._name and self._names[str(route.request.post_data_json["fn_index"])] != self._name):
+            return route.fallback()
+        answer = route.fetch()
+        release = lambda: route.fulfill(response=answer)  # noqa: E731
+        if self._text in answer.text():
+            self._releases.append(release)
+        else:
+            release()
+        return None
+
+    def wait(self) -> None:
+        """Until the server has answered."""
+        while not self._releases:
+            self._page.wait_for_timeout(20)  # the page goes on meanwhile
+
+    def release(self) -> None:
+        """Hold nothing any longer, and wait until the page shows what was held."""
+        self._is_over = True
+        for release in self._releases:
+            with self._page.expect_response("**/run/predict*"):
+                release()
+        self._page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from gsr_app.ui.tabs import compare
-from tests.browser.app import choose, run_to_end, upload
+from tests.browser.app import Held, choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
@@ -75,6 +75,17 @@ def test_a_picture_that_takes_the_place_of_another_is_looked_at_once(app_page: A
         page.locator("#forecast").get_by_text(f"→ {4 * (60 + seed)} × 160").wait_for()
         assert any(is_at_rest() for _ in range(60))
     assert 4 * 3 <= len(asked) <= 4 * 2 * 3, "facts, names and forecast, twice at most"
+
+
+def test_of_two_examples_that_are_pressed_quickly_the_last_is_shown(app_page: Any) -> None:
+    page = app_page
+    examples = page.locator("#examples button")
+    held = Held(page, "pick_example")
+    examples.nth(0).click()
+    held.wait()
+    examples.nth(1).click()
+    held.release()
+    page.locator("#facts b", has_text=examples.nth(1).get_attribute("title")).wait_for(timeout=20_000)
 
 
 def choose_file(page: Any, pixels: np.ndarray, name: str) -> None:

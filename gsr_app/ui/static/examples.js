@@ -1,4 +1,5 @@
-/* Thumbnails of the examples; a click triggers "pick". */
+/* Thumbnails of the examples; a click triggers "pick". `props.value` is the name of the last one that was clicked, so that
+ * an answer to a click before it is followed by one to this. */
 
 const strip = element.querySelector(".gsr-examples");
 for (const { name, url } of props.thumbnails ?? []) {
@@ -7,6 +8,9 @@ for (const { name, url } of props.thumbnails ?? []) {
   button.title = name;
   button.setAttribute("aria-label", `Example: ${name}`);
   button.style.backgroundImage = `url("${url}")`;
-  button.addEventListener("click", () => trigger("pick", { name }));
+  button.addEventListener("click", () => {
+    props.value = name;
+    trigger("pick");
+  });
   strip.append(button);
 }

@@ -181,8 +181,8 @@ def build(app: AppState) -> None:
             one if one.is_own_name else replace(one, name=name_result(one.path.stem, stems)) for one in made
         ]  # fmt: skip
 
-    def pick(event: gr.EventData) -> str | None:
-        return _example_path(app.examples, event)
+    def pick(name: Any) -> str | None:
+        return _example_path(app.examples, name)
 
     def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
         return _from_link(app.examples, request)
@@ -193,7 +193,7 @@ def build(app: AppState) -> None:
     viewer.recall(
         recall, outputs=[picture, methods, scale, slider, viewer], api_name="recall", **rail.QUIET
     )  # fmt: skip
-    strip.pick(pick, outputs=picture, api_name="pick_example", **rail.QUIET)
+    strip.pick(pick, strip, picture, api_name="pick_example", **rail.LATEST)
     for one, name in ((slider, "scale"), (slider_y, "scale_y")):
         one.input(_factor, [slider, slider_y, axes], scale, api_name=name, **rail.LATEST)
     axes.change(
@@ -336,8 +336,7 @@ def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
     return thumbnails
 
 
-def _example_path(examples: Mapping[str, Path], event: gr.EventData) -> str | None:
-    name = event._data.get("name") if isinstance(event._data, dict) else None  # pyright: ignore
+def _example_path(examples: Mapping[str, Path], name: Any) -> str | None:
     path = examples.get(name) if isinstance(name, str) else None
     return str(path) if path else None
 
