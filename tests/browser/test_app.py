@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from gsr_app import ops
-from gsr_app.core.types import FieldHandle, View
+from gsr_app.core.errors import GsrError
+from gsr_app.core.types import FieldHandle, Scale, View
+from gsr_app.ui.tabs import compare
 from gsr_app.viewer import comparison
-from tests.browser.app import answered, choose, remove_picture, run_to_end, upload
+from tests.browser.app import Held, answered, choose, open_advanced, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FakeEngine
 from tests.browser.scenes import canvas_pixels, noise
@@ -128,6 +130,64 @@ def test_the_scale_can_be_typed_per_axis_and_as_a_size(app_page: Any) -> None:
     page.locator("#scaletext input").fill("4")
 
 
+def test_sliders_and_the_typed_scale_follow_each_other_without_the_server(app_page: Any) -> None:
+    page = app_page
+    upload(page, noise(40, 60, 9))
+    choose(page, "bicubic")
+    open_advanced(page)
+    held = Held(page)  # the server answers nothing
+    text, slider = page.locator("#scaletext input"), page.locator("#scale input[type=range]")
+    slider.fill("6")
+    page.wait_for_function("() => document.querySelector('#scaletext input').value === '6'", timeout=5000)
+    text.fill("")
+    text.press_sequentially("8")
+    page.wait_for_function("() => document.querySelector('#scale input[type=range]').value === '8'", timeout=5000)
+    page.locator("#axes input").check()
+    page.locator("#scaley input[type=range]").fill("5.3")
+    page.wait_for_function("() => document.querySelector('#scaletext input').value === '5.3x8'", timeout=5000)
+    page.locator("#axes input").uncheck()
+    slider.fill("3")
+    page.locator("#run").click()
+    wait_for(page, "viewer.scene.run && viewer.scene.source.height === 40 && !viewer.scene.running")
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.frame.width") == 180
+    held.release()
+    page.locator("#run").wait_for()
+    assert (text.input_value(), slider.input_value()) == ("3", "3")
+    text.fill("4")
+    page.get_by_role("button", name="Advanced").click()
+
+
+def test_the_slider_reads_a_typed_scale_as_the_server_does(app_page: Any) -> None:
+    def value(text: str) -> float | None:
+        try:
+            scale = Scale.parse(text)
+        except GsrError:
+            return None
+        return scale.x if scale.is_uniform and 1 <= scale.x <= 30 else None
+
+    texts = [
+        "4",
+        " X4",
+        "×2.5",
+        "4x",
+        "2,7",
+        "2.",
+        ".5",
+        "3x3",
+        "2.5x4",
+        "30",
+        "31",
+        "1920x",
+        "x1080",
+        "fit:9x9",
+        "x",
+        "",
+    ]
+    texts += ["1e1", "-3", "4xx", "x4x", "1,234", "0x0", "2.5 × 2.5"]
+    read = app_page.evaluate(f"(texts) => texts.map({compare._SLIDER_OF_TEXT}).map((one) => one ?? null)", texts)
+    assert dict(zip(texts, read, strict=True)) == {text: value(text) for text in texts}
+
+
 def test_an_invalid_request_is_refused_with_a_message(app_page: Any) -> None:
     page = app_page
     remove_picture(page)
@@ -138,7 +198,12 @@ def test_an_invalid_request_is_refused_with_a_message(app_page: Any) -> None:
     page.locator("#forecast").get_by_text(
         "The result would have 19 megapixels (5400×3600). Limit: 3 megapixels"
     ).wait_for()
-    page.get_by_role("button", name="Largest possible: ×11.7").wait_for()
+    page.get_by_role("button", name="Largest possible: ×11.7").click()
+    page.wait_for_function("() => document.querySelector('#scaletext input').value === '11.7'")
+    page.locator("#largest").wait_for(state="detached")
+    assert page.locator("#scale input[type=range]").input_value() == "11.7"
+    page.locator("#scaletext input").fill("30")
+    page.locator("#largest").wait_for()
     page.locator("#run").click()
     page.locator("#notice").get_by_text("The result would have 19 megapixels").wait_for()
     assert state_of(page)["loaded"] == ["input"], "a refused request runs nothing"

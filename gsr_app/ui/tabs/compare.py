@@ -26,6 +26,20 @@ from gsr_app.viewer.results import name_result
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
 _SCALE_CHANGED = "() => { document.dispatchEvent(new Event('gsr-scale')); }"
+# The page itself turns sliders into text and text into the slider's value: a run that is begun at once has what they
+# say, and no late answer changes what was typed since. `undefined` leaves a value as it is.
+_TEXT_OF_SLIDERS = """(x, y, both) => {
+  const text = (value) => String(Number(Number(value ?? 4).toPrecision(6))); // without the digits of a binary fraction
+  return both ? `${text(y)}x${text(x)}` : text(x); // vertical first
+}"""
+_AXES = f"(x, y, both) => [{{ __type__: 'update', visible: both }}, ({_TEXT_OF_SLIDERS})(x, y, both)]"
+_SLIDER_OF_TEXT = r"""(text) => {
+  const form = text.toLowerCase().replaceAll("×", "x").replace(/\s/g, "").replace(/(\d),(?=\d{1,2}(?!\d))/g, "$1.");
+  const number = (one) => (/^(\d+\.?\d*|\.\d+)$/.test(one) ? Number(one) : NaN);
+  const factors = form.replace(/^x|x$/, "").split("x").map(number);
+  return factors.every((one) => one === factors[0] && one >= 1 && one <= 30) ? factors[0] : undefined;
+}"""
+_TAKE_LARGEST = "(label) => { const [, factor] = label.split('×'); return [factor, Number(factor)]; }"
 _FIRST_METHODS = ("swift", "bicubic")
 _SEVERAL_HERE = rail.note("Several pictures are made on the server.")
 _RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
@@ -195,16 +209,9 @@ def build(app: AppState) -> None:
     )  # fmt: skip
     strip.pick(pick, strip, picture, api_name="pick_example", **rail.LATEST)
     for one, name in ((slider, "scale"), (slider_y, "scale_y")):
-        one.input(_factor, [slider, slider_y, axes], scale, api_name=name, **rail.LATEST)
-    axes.change(
-        lambda x, y, both: (gr.update(visible=bool(both)), _factor(x, y, both)),
-        [slider, slider_y, axes],
-        [slider_y, scale],
-        api_name="axes",
-        **rail.LATEST,
-    )
-
-    scale.input(_slider_value, scale, slider, api_name="scale_text", **rail.LATEST)
+        one.input(None, [slider, slider_y, axes], scale, js=_TEXT_OF_SLIDERS, api_name=name, **rail.QUIET)
+    axes.change(None, [slider, slider_y, axes], [slider_y, scale], js=_AXES, api_name="axes", **rail.QUIET)
+    scale.input(None, scale, slider, js=_SLIDER_OF_TEXT, api_name="scale_text", **rail.QUIET)
 
     def show_picture(path: Any, request: gr.Request) -> tuple[Any, str, Any]:
         """The new picture on the stage, in place of the results of another; its facts; the strength that it needs.
@@ -248,10 +255,6 @@ def build(app: AppState) -> None:
         blends = any(compare.has_strength(one) for one in ids or ())
         return *foresee(path, ids, text, trip, name), gr.update(visible=blends)
 
-    def take_largest(path: Any) -> tuple[str, float]:
-        possible = present.largest_scale(comparison.picture_size(path), app.limits.output_pixels)
-        return f"{possible:g}", possible
-
     shown = picture.change(show_picture, picture, [viewer, facts, strength], api_name="facts", **rail.LATEST)
     naming: list[Any] = [fill_names, [picture, others, results], results]
     shown.then(*naming, api_name="name_results", **rail.LATEST)
@@ -264,7 +267,7 @@ def build(app: AppState) -> None:
     asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest, strength]
     changed.then(predict, asked, told, api_name="forecast", **rail.LATEST)
     scale.change(None, js=_SCALE_CHANGED, api_name="scale_shown", **rail.QUIET)
-    largest.click(take_largest, picture, [scale, slider], api_name="largest", **rail.QUIET)
+    largest.click(None, largest, [scale, slider], js=_TAKE_LARGEST, api_name="largest", **rail.QUIET)
     for over, name in ((running, "learned"), (running_example, "learned_example")):
         over.then(predict, asked, told, api_name=name, **rail.QUIET)
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
@@ -309,14 +312,6 @@ def _slider_value(text: Any) -> Any:
     except GsrError:
         return gr.skip()
     return factor.x if factor.is_uniform and 1 <= factor.x <= 30 else gr.skip()
-
-
-def _factor(x: Any, y: Any, both: Any) -> str:
-    """The scale of the sliders as text: "4", or "2.5x4" (vertical first)."""
-    try:
-        return f"{float(y):g}x{float(x):g}" if both else f"{float(x):g}"
-    except (TypeError, ValueError):
-        return "4"
 
 
 def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
