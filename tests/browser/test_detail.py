@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.app import choose, upload
+from tests.browser.app import Held, choose, upload
 from tests.browser.conftest import wait_for
 from tests.browser.scenes import canvas_pixels, noise
 from tests.browser.test_sizes import boxes, open_settings
@@ -119,3 +119,34 @@ def test_on_a_phone_a_tap_picks_the_detail(open_page: Any) -> None:
     page.get_by_role("button", name="Another detail").tap()
     page.get_by_role("button", name="Cancel").tap()
     page.get_by_role("button", name="Enlarge the whole picture ×2").wait_for()
+
+
+_OFFERED = "() => [...document.querySelectorAll('.gsr-next button')].filter((one) => one.checkVisibility()).map((one) => one.textContent)"
+
+
+def test_a_run_is_offered_only_while_one_can_begin(open_page: Any) -> None:
+    page = open_page(1440, 900)
+    assert page.evaluate(_OFFERED) == ["Enlarge ×2", "Try a detail first"]
+    # A run that is refused can be asked for again.
+    choose(page)
+    page.get_by_role("button", name="Enlarge ×2").click()
+    page.locator("#notice .is-wrong").wait_for()
+    page.get_by_role("button", name="Enlarge ×2").wait_for()
+    choose(page, "bicubic")
+    # The end of a detail is answered after its last scene.
+    held = Held(page, "detail_over")
+    page.get_by_role("button", name="Try a detail first").click()
+    (stage,) = boxes(page, "#viewer .gsr-canvas")
+    page.mouse.click(stage["left"] + stage["width"] / 2, stage["top"] + stage["height"] / 2)
+    wait_for(page, _FINISHED)
+    held.wait()
+    assert page.evaluate(_OFFERED) == []
+    held.release()
+    page.get_by_role("button", name="Another detail").wait_for()
+    assert page.evaluate(_OFFERED) == ["Enlarge the whole picture ×2", "Another detail"]
+    # Who has pressed one of them cannot press the other before the run has begun.
+    offered = page.evaluate(
+        f"() => {{ document.querySelector('.gsr-next .gsr-primary').click(); return ({_OFFERED})(); }}"
+    )
+    assert offered == []
+    wait_for(page, "viewer.scene.run && !viewer.scene.detail && !viewer.scene.running")

@@ -15,6 +15,7 @@ from gsr_app.viewer.contract import Album, Refused, Scene, as_json
 _ON_LOAD = """
 modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
   let changed = () => {};
+  let refused = () => {}; // a run
   let filled = (value) => value; // with what this browser has made of it
   let madeHere = () => null; // the field of an id, if this browser has made it
   const call = async (name, data) => {
@@ -58,7 +59,10 @@ modules.then(({ Viewer, Album, Blind, copyText, el, unzipped }) => {
   let requestedMode = query.get("mode");
 __EXTRA__
   const update = () => {
-    if (props.value?.refused) return viewer.refuse();
+    if (props.value?.refused) {
+      viewer.refuse();
+      return refused();
+    }
     if (album.isLate(props.value)) return;
     if (props.first) leaveBlind();
     const isFirst = viewer.isIntroduction;

@@ -14,10 +14,40 @@ const cancelPick = button("Cancel", () => viewer.escape());
 const next = el("div", { className: "gsr-next", hidden: true }, nextText, el("div", {}, enlarge, tryDetail, another, cancelPick));
 viewer.stage.append(next);
 
+// ---- two runs cannot begin at once: what begins one is offered only while Run can be pressed, and goes with the press
+
+let asked = ""; // what the stage showed when a run was asked for
+const shownNow = () => `${viewer.scene.source?.key} ${viewer.scene.run}`;
+const canRun = () => asked !== shownNow() && document.querySelector("#run") !== null;
+
+function ask() {
+  asked = shownNow();
+  refresh();
+}
+
+document.addEventListener("click", (event) => event.target.closest?.("#run") && ask(), true);
+refused = () => {
+  asked = "";
+  refresh();
+};
+
+// Run is on the page again only when the end of the run before has been answered.
+let couldRun = canRun();
+new MutationObserver(() => {
+  if (couldRun === canRun()) return;
+  couldRun = !couldRun;
+  refresh();
+}).observe(element.closest("#compare"), { childList: true, subtree: true });
+
 document.addEventListener("gsr-scale", () => refresh()); // the scale of the rail has changed
 
 function pick() {
-  viewer.pickRegion({ pick: (region) => trigger("detail", region), side: TAPPED_PX, most: MOST_PX });
+  const begin = (region) => {
+    if (!canRun()) return;
+    ask();
+    trigger("detail", region);
+  };
+  viewer.pickRegion({ pick: begin, side: TAPPED_PX, most: MOST_PX });
   viewer.stage.focus({ preventScroll: true });
 }
 
@@ -27,7 +57,8 @@ function showNext(isFirst) {
   const { source, detail, running } = scene;
   const isNew = Boolean(source && !scene.run && !isFirst);
   const isTried = Boolean(detail && !running);
-  next.hidden = viewer.blind || isFirst || !(isNew || detail || picking);
+  const isBusy = picking || running || !canRun();
+  next.hidden = viewer.blind || isFirst || !(detail || picking || (isNew && !isBusy));
   if (next.hidden) return;
   next.classList.toggle("is-picking", Boolean(picking));
   const where = detail && `Detail of ${detail.width} × ${detail.height} pixels at (${detail.x}, ${detail.y}) of ${source.width} × ${source.height}`;
@@ -36,8 +67,8 @@ function showNext(isFirst) {
   const scale = typedScale();
   const times = /^[\d.,]+$/.test(scale) ? ` ×${scale}` : "";
   enlarge.textContent = isTried ? `Enlarge the whole picture${times}` : `Enlarge${times}`;
-  enlarge.hidden = Boolean(picking || running);
-  tryDetail.hidden = Boolean(picking || !isNew || source.width * source.height < LARGE_PX);
-  another.hidden = Boolean(picking || !isTried);
+  enlarge.hidden = Boolean(isBusy);
+  tryDetail.hidden = Boolean(isBusy || !isNew || source.width * source.height < LARGE_PX);
+  another.hidden = Boolean(isBusy || !isTried);
   cancelPick.hidden = !picking;
 }
