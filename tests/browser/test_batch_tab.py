@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser.app import Held
+from tests.browser.conftest import wait_for
 from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
 from tests.browser.test_sizes import SIZES, boxes, open_settings
@@ -187,3 +189,33 @@ def test_the_list_of_a_batch_stays_when_its_pictures_are_changed_while_it_runs(
     page.locator("#batchscale").locator("input, textarea").fill("30")
     page.locator("#batchforecast", has_text="1.1 MP of results").wait_for()
     assert page.get_by_role("link", name="Download all").is_visible()
+
+
+_DROP_THREE = """async () => {
+  const canvas = new OffscreenCanvas(30, 20);
+  canvas.getContext("2d").fillRect(0, 0, 9, 9);
+  const blob = await canvas.convertToBlob();
+  const data = new DataTransfer();
+  for (const name of ["new1.png", "new2.png", "new3.png"]) data.items.add(new File([blob], name, { type: "image/png" }));
+  const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data });
+  document.querySelector("#picture input[type=file]").dispatchEvent(event);
+}"""
+
+
+def test_pictures_that_are_dropped_before_a_reload_is_answered_stay(tab: Any) -> None:
+    page = tab("desktop")
+    page.locator("#batchfiles input[type=file]").set_input_files([png(1, "old1.png"), png(2, "old2.png")])
+    page.get_by_text("2 pictures", exact=True).wait_for()
+    page.wait_for_function("() => sessionStorage.getItem('gsr-batch')")
+    held = Held(page, "batch_recall")
+    page.reload()
+    wait_for(page, "viewer.canvas.width > 0")
+    page.evaluate(_DROP_THREE)  # on the Compare tab; the list of the Batch tab asks what it had as it opens
+    held.wait()
+    page.get_by_text("3 pictures", exact=True).wait_for()
+    held.release()
+    page.locator("#batchscale").locator("input, textarea").fill("3")  # looked at after the answer
+    page.locator("#batchforecast", has_text="90 × 60").or_(
+        page.locator(".gsr-batch td", has_text="90 × 60").first
+    ).first.wait_for()
+    assert page.locator(".gsr-batch th[scope=row]").all_inner_texts() == ["new1.png", "new2.png", "new3.png"]

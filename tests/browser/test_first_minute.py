@@ -10,7 +10,7 @@ import pytest
 
 from gsr_app.ui.first import PICTURES
 from tests.browser.accessibility import control_contrasts, serious_violations
-from tests.browser.app import choose, remove_picture, run_to_end, upload
+from tests.browser.app import Held, choose, remove_picture, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
 from tests.browser.fake_engine import FOREVER_S, QUICK_S, FakeEngine
 from tests.browser.scenes import noise
@@ -134,6 +134,31 @@ def test_a_reload_and_a_link_keep_picture_settings_results_and_view(app_page: An
     check(page)
     check(app(link.removeprefix(address)))
     assert "2.5" in link
+    page.locator("#scaletext input").fill("4")
+
+
+def test_what_is_chosen_before_a_reload_is_answered_stays(app_page: Any) -> None:
+    page = app_page
+    upload(page, noise(40, 60, 4), "old.png")
+    choose(page, "bicubic")
+    page.locator("#scaletext input").fill("2")
+    page.evaluate("() => document.querySelector('.gsr-viewer').viewer.look(30, 20, 6)")
+    held = Held(page, "recall")
+    page.reload()
+    wait_for(page, "viewer.canvas.width > 0")
+    held.wait()
+    choose(page, "slow")
+    page.locator("#scaletext input").fill("3")
+    upload(page, noise(50, 50, 9), "new.png")
+    page.get_by_role("button", name="Enlarge ×3").wait_for()
+    held.release()
+    page.locator("#facts b", has_text="new.png").wait_for()
+    assert page.locator("#scaletext input").input_value() == "3"
+    chosen = page.locator("#methods .gsr-card:has(input:checked)")
+    assert chosen.evaluate_all("(all) => all.map((one) => one.dataset.method)") == ["slow"]
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.view.fitted")
+    run_to_end(page)
+    assert page.evaluate("() => document.querySelector('.gsr-viewer').viewer.scene.source.name") == "new.png"
     page.locator("#scaletext input").fill("4")
 
 

@@ -214,8 +214,10 @@ function recall() {
 /** The mode and the view of what was recalled, once its scene is there. */
 function restore() {
   const { scene } = viewer;
-  if (!recalled || !scene.source || viewer.isIntroduction || scene.run !== (recalled.run ?? "")) return;
-  const { mode, view } = recalled;
+  if (!recalled || !scene.source || viewer.isIntroduction) return;
+  const { picture, run, mode, view } = recalled;
+  if (picture && scene.source.key !== picture) recalled = null; // another was chosen meanwhile
+  if (!recalled || scene.run !== (run ?? "")) return;
   recalled = null;
   if (mode) viewer.setMode(mode);
   viewer.draw(); // the size of the stage is known then

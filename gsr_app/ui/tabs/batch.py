@@ -16,6 +16,14 @@ from gsr_app.ui.batch import Batch, KeptBatch
 from gsr_app.ui.inputs import BatchTable
 from gsr_app.ui.state import AppState
 from gsr_app.ui.store import BoundedStore
+from gsr_app.viewer.contract import as_json
+
+# What is recalled takes the place of what the page began with, and of nothing that was chosen since.
+_RECALLED = """(paths, found, files, method, scale, kind, first) => {
+  if (!found || files?.length) return [];
+  const settings = [method, scale, kind].map((one, i) => (one === first[i] ? found.settings[i] : undefined));
+  return [paths ?? undefined, ...settings, found.table];
+}"""
 
 
 def build(app: AppState) -> None:
@@ -52,6 +60,10 @@ def build(app: AppState) -> None:
                 stop = gr.Button("Stop", variant="secondary", elem_id="batchstop", visible=False)
         with gr.Column(elem_id="batchstage"):
             table = BatchTable()
+
+    # Answers that the page takes where nothing else was chosen meanwhile.
+    recalled_files = gr.File(visible=False, file_count="multiple")
+    recalled, first = gr.JSON(visible=False), gr.JSON([method.value, scale.value, kind.value], visible=False)
 
     def keep(made: Batch, paths: Any, chosen: Any, text: Any, suffix: Any, visitor: str) -> Batch:
         """The batch, which can be recalled by its key."""
@@ -107,7 +119,7 @@ def build(app: AppState) -> None:
         data = event._data  # pyright: ignore
         found = kept.find(data.get("key") if isinstance(data, dict) else None)
         if found is None or paths:
-            return (gr.skip(),) * 5
+            return None, None
         # A tab that was duplicated goes on by itself.
         left = replace(batch.as_left(found.batch), key=secrets.token_urlsafe(18))
         visitor = rail.visitor(request)
@@ -116,9 +128,13 @@ def build(app: AppState) -> None:
         if left.run:
             begun.put(found.paths, visitor)
         are_there = all(Path(path).is_file() for path in found.paths)
-        return list(found.paths) if are_there else gr.skip(), found.method, found.scale, found.suffix, left
+        settings = [found.method, found.scale, found.suffix]
+        return list(found.paths) if are_there else None, {"settings": settings, "table": as_json(left)}
 
-    table.recall(recall, files, [files, method, scale, kind, table], api_name="batch_recall", **rail.QUIET)
+    table.recall(recall, files, [recalled_files, recalled], api_name="batch_recall", **rail.QUIET).success(
+        None, [recalled_files, recalled, files, method, scale, kind, first], [files, method, scale, kind, table],
+        js=_RECALLED, api_name="batch_recalled", **rail.QUIET,
+    )  # fmt: skip
     streaming = rail.streaming([table, run, stop, notice])
     started = run.click(begin, [files, method, scale, kind], api_name="batch_run", **streaming)
     rail.come_back(app, "batch", started, [run, stop], "batch")

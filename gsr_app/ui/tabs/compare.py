@@ -21,7 +21,7 @@ from gsr_app.ui.state import AppState
 from gsr_app.ui.views import server_functions
 from gsr_app.viewer import bundle, comparison
 from gsr_app.viewer.comparison import CompareRequest
-from gsr_app.viewer.contract import Album, Refused, Scene
+from gsr_app.viewer.contract import Album, Refused, Scene, as_json
 from gsr_app.viewer.results import name_result
 
 _STOP = "() => { document.querySelector('#viewer .gsr-viewer')?.viewer.stop(); }"
@@ -40,6 +40,18 @@ _SLIDER_OF_TEXT = r"""(text) => {
   return factors.every((one) => one === factors[0] && one >= 1 && one <= 30) ? factors[0] : undefined;
 }"""
 _TAKE_LARGEST = "(label) => { const [, factor] = label.split('×'); return [factor, Number(factor)]; }"
+# What is recalled takes the place of what the page began with, and of nothing that was chosen since.
+_RECALLED = f"""(path, found, picture, methods, scale, first) => {{
+  const isScale = found.scale && scale === "4";
+  const isStage = !picture || !found.picture;
+  return [
+    picture || !path ? undefined : path,
+    found.methods.length && JSON.stringify(methods) === JSON.stringify(first) ? found.methods : undefined,
+    isScale ? found.scale : undefined,
+    isScale ? ({_SLIDER_OF_TEXT})(found.scale) : undefined,
+    isStage ? (found.stage ?? undefined) : undefined,
+  ];
+}}"""
 _FIRST_METHODS = ("swift", "bicubic")
 _SEVERAL_HERE = rail.note("Several pictures are made on the server.")
 _RESULTS_ALONE = rail.note("Without a picture the results were compared alone.")
@@ -129,6 +141,13 @@ def build(app: AppState) -> None:
                 server=server_functions(app), first=first_screen(app.files.root.with_name("gsr-first"))
             )
 
+    # Answers that the page takes where nothing else was chosen meanwhile.
+    recalled_picture, recalled, first = (
+        PictureInput(visible=False),
+        gr.JSON(visible=False),
+        gr.JSON(chosen, visible=False),
+    )
+
     # ---- events
 
     inputs: list[Any] = [
@@ -201,11 +220,12 @@ def build(app: AppState) -> None:
     def from_link(request: gr.Request) -> tuple[Any, Any, Any, Any]:
         return _from_link(app.examples, request)
 
-    def recall(event: gr.EventData) -> tuple[Any, Any, Any, Any, Any]:
+    def recall(event: gr.EventData) -> tuple[str | None, dict[str, Any]]:
         return _recall(app, event._data)  # pyright: ignore
 
-    viewer.recall(
-        recall, outputs=[picture, methods, scale, slider, viewer], api_name="recall", **rail.QUIET
+    viewer.recall(recall, outputs=[recalled_picture, recalled], api_name="recall", **rail.QUIET).success(
+        None, [recalled_picture, recalled, picture, methods, scale, first],
+        [picture, methods, scale, slider, viewer], js=_RECALLED, api_name="recalled", **rail.QUIET,
     )  # fmt: skip
     strip.pick(pick, strip, picture, api_name="pick_example", **rail.LATEST)
     for one, name in ((slider, "scale"), (slider_y, "scale_y")):
@@ -305,15 +325,6 @@ def _whole(value: Any) -> int:
         return 1
 
 
-def _slider_value(text: Any) -> Any:
-    """The slider's value of a typed scale, if it has one."""
-    try:
-        factor = Scale.parse(str(text))
-    except GsrError:
-        return gr.skip()
-    return factor.x if factor.is_uniform and 1 <= factor.x <= 30 else gr.skip()
-
-
 def _thumbnails(examples: Mapping[str, Path]) -> list[dict[str, str]]:
     """The examples as small pictures that the page embeds."""
     from io import BytesIO
@@ -336,7 +347,7 @@ def _example_path(examples: Mapping[str, Path], name: Any) -> str | None:
     return str(path) if path else None
 
 
-def _recall(app: AppState, data: object) -> tuple[Any, Any, Any, Any, Any]:
+def _recall(app: AppState, data: object) -> tuple[str | None, dict[str, Any]]:
     """What a page had before it was loaded again, or what a link names: as far as it is still kept.
 
     data: {picture, run, methods, scale}: the key of a picture and the id of a run, which only those know who have seen
@@ -344,22 +355,19 @@ def _recall(app: AppState, data: object) -> tuple[Any, Any, Any, Any, Any]:
     """
     asked: dict[str, Any] = data if isinstance(data, dict) else {}
     path = app.pictures.find(asked.get("picture"))
-    scene = app.scenes.find(asked.get("run"))
     known = {method.id for method in app.engine.methods}
     wanted = asked.get("methods")
     ids = [one for one in wanted if one in known][: comparison.MOST_METHODS] if isinstance(wanted, list) else []
-    album = app.albums.find(asked.get("run"))
-    if album is not None:
-        runs = [page.scene.run for page in album.pages]
-        album = replace(album, number=runs.index(str(asked.get("run"))))
-    text = str(asked.get("scale") or "")[:40]
-    return (
-        path if path and Path(path).is_file() else gr.skip(),
-        ids or gr.skip(),
-        text or gr.skip(),
-        _slider_value(text) if text else gr.skip(),
-        album or scene or gr.skip(),
-    )
+    stage = app.albums.find(asked.get("run")) or app.scenes.find(asked.get("run"))
+    if isinstance(stage, Album):
+        runs = [page.scene.run for page in stage.pages]
+        stage = replace(stage, number=runs.index(str(asked.get("run"))))
+    return path if path and Path(path).is_file() else None, {
+        "picture": bool(asked.get("picture")),
+        "methods": ids,
+        "scale": str(asked.get("scale") or "")[:40],
+        "stage": as_json(stage) if stage else None,
+    }
 
 
 def _from_link(examples: Mapping[str, Path], request: gr.Request) -> tuple[Any, Any, Any, Any]:
