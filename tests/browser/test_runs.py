@@ -163,6 +163,48 @@ def test_a_run_that_is_over_does_not_take_the_stage_back(app_page: Any, monkeypa
     wait_for(page, "viewer.scene.source.name === 'second.png' && viewer.panes.get('bicubic').picture")
 
 
+def start_choosing(page: Any, pixels: np.ndarray, name: str) -> Held:
+    """Choose another picture, whose facts are held."""
+    held = Held(page, "facts", name)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    file = {"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.locator("#picture input[type=file]").set_input_files(file)
+    held.wait()
+    return held
+
+
+def test_a_refusal_stays_when_the_facts_of_its_picture_arrive(app_page: Any) -> None:
+    page = app_page
+    upload(page, noise(40, 60, 56), "first.png")
+    choose(page)
+    held = start_choosing(page, noise(44, 60, 57), "second.png")
+    page.locator("#run").click()
+    page.locator("#notice .is-wrong").wait_for()
+    held.release()
+    page.locator("#forecast").get_by_text("240 × 176").wait_for()
+    assert page.locator("#notice .is-wrong").count() == 1
+    page.locator("#scaletext input").fill("5")
+    page.locator("#notice .is-wrong").wait_for(state="detached")
+    page.locator("#scaletext input").fill("4")
+
+
+def test_the_forecast_at_the_end_of_a_run_does_not_undo_a_newer_one(app_page: Any) -> None:
+    page = app_page
+    upload(page, noise(40, 60, 61))
+    choose(page, "bicubic")
+    page.locator("#forecast").get_by_text("240 × 160").wait_for()
+    held = Held(page, text="→ 240 × 160")
+    page.locator("#run").click()
+    held.wait()
+    page.locator("#scaletext input").fill("7")
+    wait_for(page, "!viewer.scene.running")
+    held.release()
+    page.locator("#forecast").get_by_text("420 × 280").wait_for(timeout=20_000)
+    page.locator("#run").wait_for()
+    page.locator("#scaletext input").fill("4")
+
+
 _STOP_AND_RUN = """() => new Promise((done) => {
   document.querySelector('#stop').click();
   const press = () => {

@@ -40,6 +40,13 @@ _SLIDER_OF_TEXT = r"""(text) => {
   return factors.every((one) => one === factors[0] && one >= 1 && one <= 30) ? factors[0] : undefined;
 }"""
 _TAKE_LARGEST = "(label) => { const [, factor] = label.split('×'); return [factor, Number(factor)]; }"
+# The settings that the notice is about are noted, so that it stays until they are others.
+_NOTE = "(picture, ...rest) => { document.gsrNoted = JSON.stringify([picture?.path, ...rest]); }"
+_FORGET = f"""(...asked) => {{
+  const before = document.gsrNoted;
+  ({_NOTE})(...asked);
+  return document.gsrNoted === before ? undefined : "";
+}}"""
 # What is recalled takes the place of what the page began with, and of nothing that was chosen since.
 _RECALLED = f"""(path, found, picture, methods, scale, first) => {{
   const isScale = found.scale && scale === "4";
@@ -142,6 +149,7 @@ def build(app: AppState) -> None:
             )
 
     # Answers that the page takes where nothing else was chosen meanwhile.
+    ended = gr.Number(visible=False)
     recalled_picture, recalled, first = (
         PictureInput(visible=False),
         gr.JSON(visible=False),
@@ -153,6 +161,7 @@ def build(app: AppState) -> None:
     inputs: list[Any] = [
         picture, methods, scale, reference, round_trip, protocol, repeats, others, results, strength, in_browser,
     ]  # fmt: skip
+    asked = [picture, methods, scale, round_trip, protocol]
 
     def start(
         path: Any, ids: Any, text: Any, ref: Any, trip: Any, name: Any, runs: Any, more: Any, made: Any, much: Any,
@@ -196,6 +205,8 @@ def build(app: AppState) -> None:
         app.runs.stop("compare", rail.visitor(request))
 
     streaming = rail.streaming([viewer, run, stop, notice])
+    for pressed, name in ((run.click, "note_run"), (viewer.detail, "note_detail")):
+        pressed(None, asked, js=_NOTE, api_name=name, **rail.QUIET)
     running = run.click(start, inputs, api_name="run", **streaming)
     example = viewer.example(lambda: app.first_example, outputs=picture, api_name="example", **rail.QUIET)
     running_example = example.then(start, inputs, api_name="run_example", **streaming)
@@ -279,17 +290,17 @@ def build(app: AppState) -> None:
     naming: list[Any] = [fill_names, [picture, others, results], results]
     shown.then(*naming, api_name="name_results", **rail.LATEST)
     gr.on([results.edit, others.edit], *naming, api_name="name_edited", **rail.LATEST)
-    # What was said of a run, or of a refused one, does not hold for other settings.
+    # What was said of a run, or of a refused one, does not hold for other settings. The end of a run is among these, so
+    # that one event alone writes the forecast, which has learned.
     changed = gr.on(
-        [facts.change, methods.change, scale.change, round_trip.change, protocol.change], None, js="() => ''",
-        outputs=notice, api_name="forget_notice", **rail.QUIET,
+        [facts.change, methods.change, scale.change, round_trip.change, protocol.change, ended.change], None, asked,
+        js=_FORGET, outputs=notice, api_name="forget_notice", **rail.QUIET,
     )  # fmt: skip
-    asked, told = [picture, methods, scale, round_trip, protocol], [forecast, largest, strength]
-    changed.then(predict, asked, told, api_name="forecast", **rail.LATEST)
+    changed.then(predict, asked, [forecast, largest, strength], api_name="forecast", **rail.LATEST)
     scale.change(None, js=_SCALE_CHANGED, api_name="scale_shown", **rail.QUIET)
     largest.click(None, largest, [scale, slider], js=_TAKE_LARGEST, api_name="largest", **rail.QUIET)
-    for over, name in ((running, "learned"), (running_example, "learned_example")):
-        over.then(predict, asked, told, api_name=name, **rail.QUIET)
+    for event, name in ((running, "learned"), (running_example, "learned_example")):
+        event.then(None, None, ended, js="() => Date.now()", api_name=name, **rail.QUIET)
     gr.context.Context.root_block.load(  # type: ignore[union-attr]
         from_link, outputs=[picture, methods, scale, slider], api_name="permalink", **rail.QUIET
     )
