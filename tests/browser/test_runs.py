@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gsr_app.ui import compare as comparisons
 from gsr_app.ui.tabs import compare
 from tests.browser.app import Held, choose, run_to_end, upload
 from tests.browser.conftest import state_of, wait_for
@@ -187,6 +188,27 @@ def test_a_refusal_stays_when_the_facts_of_its_picture_arrive(app_page: Any) -> 
     page.locator("#scaletext input").fill("5")
     page.locator("#notice .is-wrong").wait_for(state="detached")
     page.locator("#scaletext input").fill("4")
+
+
+def test_a_strength_that_was_moved_is_not_undone_by_the_facts_of_the_picture(
+    app_page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparisons, "has_strength", lambda method: method == "bicubic")
+    page = app_page
+    upload(page, noise(40, 60, 58), "first.png")
+    choose(page, "swift")
+    choose(page, "bicubic")
+    strength = page.locator("#strength input[type=range]")
+    strength.fill("0.35")
+    held = start_choosing(page, noise(44, 60, 59), "second.png")
+    held.release()
+    page.locator("#facts b", has_text="second.png").wait_for()
+    page.wait_for_function("() => document.querySelector('#strength input[type=range]').value !== '0.35'")
+    held = start_choosing(page, noise(48, 60, 60), "third.png")
+    strength.fill("0.45")
+    held.release()
+    page.locator("#forecast").get_by_text("240 × 192").wait_for()
+    assert strength.input_value() == "0.45"
 
 
 def test_the_forecast_at_the_end_of_a_run_does_not_undo_a_newer_one(app_page: Any) -> None:

@@ -47,6 +47,9 @@ _FORGET = f"""(...asked) => {{
   ({_NOTE})(...asked);
   return document.gsrNoted === before ? undefined : "";
 }}"""
+_STRENGTH_MOVED = "(picture) => { document.gsrStrengthOf = picture?.path; }"
+_NEEDED_STRENGTH = """(needed, picture) =>
+  needed === null || document.gsrStrengthOf === picture?.path ? undefined : needed"""
 # What is recalled takes the place of what the page began with, and of nothing that was chosen since.
 _RECALLED = f"""(path, found, picture, methods, scale, first) => {{
   const isScale = found.scale && scale === "4";
@@ -149,12 +152,9 @@ def build(app: AppState) -> None:
             )
 
     # Answers that the page takes where nothing else was chosen meanwhile.
-    ended = gr.Number(visible=False)
-    recalled_picture, recalled, first = (
-        PictureInput(visible=False),
-        gr.JSON(visible=False),
-        gr.JSON(chosen, visible=False),
-    )
+    needed_strength, ended = (gr.Number(visible=False) for _ in range(2))
+    recalled_picture, recalled = PictureInput(visible=False), gr.JSON(visible=False)
+    first = gr.JSON(chosen, visible=False)
 
     # ---- events
 
@@ -252,14 +252,14 @@ def build(app: AppState) -> None:
             return gr.skip() if app.runs.hold("compare", rail.visitor(request), scene) else scene
 
         if not path:
-            return on_stage(Scene()), "", gr.skip()
+            return on_stage(Scene()), "", None
         try:
             scene, wear = compare.preview(app, path)
         except GsrError as error:
-            return on_stage(Scene()), rail.error_note(error), gr.skip()
+            return on_stage(Scene()), rail.error_note(error), None
         assert scene.source is not None
         told = f"{scene.source.width} × {scene.source.height} · {present.wear_text(wear, app.engine.methods)}"
-        return on_stage(scene), rail.note(told, name=scene.source.name), gr.update(value=round(wear.strength * 20) / 20)
+        return on_stage(scene), rail.note(told, name=scene.source.name), round(wear.strength * 20) / 20
 
     def foresee(path: Any, ids: Any, text: Any, trip: Any, name: Any) -> tuple[str, Any]:
         """What comes out of a run and when, or why nothing does and the largest scale that is possible."""
@@ -286,7 +286,11 @@ def build(app: AppState) -> None:
         blends = any(compare.has_strength(one) for one in ids or ())
         return *foresee(path, ids, text, trip, name), gr.update(visible=blends)
 
-    shown = picture.change(show_picture, picture, [viewer, facts, strength], api_name="facts", **rail.LATEST)
+    shown = picture.change(show_picture, picture, [viewer, facts, needed_strength], api_name="facts", **rail.LATEST)
+    strength.input(None, picture, js=_STRENGTH_MOVED, api_name="strength_moved", **rail.QUIET)
+    shown.then(
+        None, [needed_strength, picture], strength, js=_NEEDED_STRENGTH, api_name="needed_strength", **rail.QUIET
+    )  # fmt: skip
     naming: list[Any] = [fill_names, [picture, others, results], results]
     shown.then(*naming, api_name="name_results", **rail.LATEST)
     gr.on([results.edit, others.edit], *naming, api_name="name_edited", **rail.LATEST)
