@@ -126,6 +126,7 @@ class Held:
         """Hold nothing any longer, and wait until the page shows what was held."""
         self._is_over = True
         for release in self._releases:
-            with self._page.expect_response("**/run/predict*"):
+            with self._page.expect_response("**/run/predict*") as answered:
                 release()
+            answered.value.finished()
         self._page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
