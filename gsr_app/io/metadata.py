@@ -22,6 +22,7 @@ _EMPTY_XMP = (
 _EXIF_HEADER = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3
+_INTEGERS = {1: "B", _SHORT: "H", 4: "I"}  # readers take an orientation of any of these types
 
 
 def upright_exif(exif: bytes) -> bytes | None:
@@ -32,9 +33,9 @@ def upright_exif(exif: bytes) -> bytes | None:
         return None
     order, start, end = found
     for entry in range(start, end, 12):
-        tag, kind = struct.unpack_from(order + "HH", body, entry)
-        if tag == _ORIENTATION_TAG and kind == _SHORT:
-            struct.pack_into(order + "H", body, entry + 8, 1)
+        (tag,) = struct.unpack_from(order + "H", body, entry)
+        if tag == _ORIENTATION_TAG:
+            struct.pack_into(order + "HIHH", body, entry + 2, _SHORT, 1, 1, 0)
     struct.pack_into(order + "I", body, end, 0)  # no second directory: it holds the thumbnail of the old picture
     return _EXIF_HEADER + bytes(body)
 
@@ -47,9 +48,11 @@ def orientation_of_exif(exif: bytes) -> int | None:
         return None
     order, start, end = found
     for entry in range(start, end, 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", body, entry)
-        if tag == _ORIENTATION_TAG and kind == _SHORT and 1 <= value <= 8:
-            return value
+        tag, kind = struct.unpack_from(order + "HH", body, entry)
+        if tag == _ORIENTATION_TAG and kind in _INTEGERS:
+            (value,) = struct.unpack_from(order + _INTEGERS[kind], body, entry + 8)
+            if 1 <= value <= 8:
+                return value
     return None
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from gsr_app.core.errors import ImageError
 from gsr_app.core.pixels import convert
-from gsr_app.io.images import read_image, read_metadata
+from gsr_app.io.images import read_image, read_metadata, write_image
 
 Pixels = Callable[..., np.ndarray]
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +164,23 @@ def test_every_exif_orientation_is_applied(
         kept = Image.Exif()
         kept.load(picture.meta.exif)
         assert (kept[0x0112], kept[0x010F]) == (1, "Maker")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("kind", "code"), [(1, "B3x"), (3, "H2x"), (4, "I")])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_picture_is_turned_once_whatever_the_type_of_its_orientation(
+    tmp_path: Path, smooth_photo: np.ndarray, suffix: str, kind: int, code: str, order: str
+) -> None:
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HIH", 42, 8, 1)
+    exif = head + struct.pack(f"{order}HHI{code}I", 0x0112, kind, 1, 6, 0)
+    Image.fromarray(smooth_photo).save(tmp_path / f"a.{suffix}", exif=b"Exif\0\0" + exif)
+    assert read_image(tmp_path / f"a.{suffix}").size == (64, 48)
+    for target in ("png", "jpg", "webp"):
+        write_image(tmp_path / f"b.{target}", read_image(tmp_path / f"a.{suffix}"))
+        with Image.open(tmp_path / f"b.{target}") as image:
+            assert image.size == (48, 64)
+            assert image.getexif().get(0x0112, 1) == 1
 
 
 def test_an_rgb_profile_is_kept_and_the_values_with_it(
