@@ -86,6 +86,7 @@ def loader_for(fmt: Format, path: Path) -> Loader:
         return _loader_of_heif(fmt, path)
     if fmt.id == "jpeg":
         foreign.check_jpeg(path)
+        return Loader(partial(_load_by_libvips, fmt, path), partial(_check_jpeg_is_whole, fmt, path))
     own = {"bmp": bmp.load, "pnm": pnm.load, "tga": _load_by_pillow, "qoi": _load_by_pillow}.get(fmt.id)
     if own is not None:
         image = own(path)
@@ -93,12 +94,25 @@ def loader_for(fmt: Format, path: Path) -> Loader:
     return Loader(partial(_load_by_libvips, fmt, path))
 
 
-def _load_by_libvips(fmt: Format, path: Path, access: str) -> Any:
+def _load_by_libvips(fmt: Format, path: Path, access: str, fail_on: str = "error") -> Any:
     # The loader is called by name: the general one would read "photo[1].png" as a file with options.
-    call, options = load_vips().Operation.call, {"access": access, "fail_on": "error"}
+    call, options = load_vips().Operation.call, {"access": access, "fail_on": fail_on}
     if fmt.id in _MAPPED:
         return call(f"{fmt.loader}_buffer", path.read_bytes(), **options)
     return call(fmt.loader, os.fsencode(path), **options)
+
+
+def _check_jpeg_is_whole(fmt: Format, path: Path) -> None:
+    """Raise for pixels that end before the end mark: libjpeg makes the rest grey, with a mere warning.
+
+    Its other warnings are of bytes that it skips, as some cameras write them. It needs a pass of its own in full size:
+    libvips looks for warnings every 8 rows, before it decodes them.
+    """
+    try:
+        _load_by_libvips(fmt, path, "sequential", "warning").avg()
+    except load_vips().Error as error:
+        if "premature end" in str(error.detail):
+            raise
 
 
 def _loader_of_heif(fmt: Format, path: Path) -> Loader:

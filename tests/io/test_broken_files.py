@@ -134,6 +134,36 @@ def test_a_file_that_was_cut_off_is_an_error_not_grey_rows(
         read_image(path)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("part", [0.5, 0.95])
+@pytest.mark.parametrize("behind", [b"", b"more" * 100])
+def test_a_jpeg_whose_pixels_end_before_its_end_mark_is_an_error(
+    tmp_path: Path, random_pixels: Pixels, options: dict, part: float, behind: bytes
+) -> None:
+    Image.fromarray(random_pixels(120, 90, 3)).save(tmp_path / "a.jpg", **options)
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: int(len(data) * part)] + b"\xff\xd9" + behind)
+    with pytest.raises(ImageError, match="premature end"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="premature end"):
+        RowReader(tmp_path / "a.jpg").rows(0, 120)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_with_more_bytes_than_needed_is_read(tmp_path: Path, random_pixels: Pixels, options: dict) -> None:
+    Image.fromarray(random_pixels(120, 90, 3)).save(tmp_path / "a.jpg", **options)
+    data, expected = (tmp_path / "a.jpg").read_bytes(), read_image(tmp_path / "a.jpg").pixels
+    scan = data.index(b"\xff\xda")
+    for more in (
+        data + b"more" * 100,
+        data + data,
+        data[:-2] + bytes(100) + data[-2:],
+        data[:scan] + b"ab" + data[scan:],
+    ):
+        (tmp_path / "a.jpg").write_bytes(more)
+        assert np.array_equal(read_image(tmp_path / "a.jpg").pixels, expected)
+
+
 @pytest.mark.parametrize("count", [1500, pytest.param(50_000, marks=pytest.mark.slow)])
 def test_damaged_headers_are_no_problem_for_our_own_parsers(tmp_path: Path, count: int) -> None:
     pixels = np.zeros((40, 40, 3), np.uint8)
