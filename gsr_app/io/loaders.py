@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
@@ -23,6 +24,9 @@ from gsr_app.io.vips import load_vips
 # libvips maps files of these formats into memory: a file that is cut off meanwhile would end the process (SIGBUS). They
 # are compressed, so that the file fits into memory where its pixels do.
 _MAPPED = {"jpeg", "webp", "avif", "gif"}
+# Bytes of a TGA's header.
+_TGA_KIND, _TGA_PALETTE_DEPTH, _TGA_DEPTH, _TGA_FLAGS = 2, 7, 16, 17
+_TGA_TRUE_COLOR, _TGA_ALPHA_BITS = 2, 0x0F
 
 
 @dataclass(frozen=True)
@@ -136,14 +140,28 @@ def _load_by_pillow(path: Path) -> Any:
     """The whole picture: these formats are simple, and files of them are small."""
     from PIL import Image
 
+    data = bytearray(path.read_bytes())
+    has_alpha = data.startswith(b"qoif") or _fit_tga_to_pillow(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is that of check_pixels
-            picture = Image.open(path, formats=("TGA", "QOI"))
+            picture = Image.open(io.BytesIO(data), formats=("TGA", "QOI"))
         with picture:
             check_pixels(printable(path.name), picture.height, picture.width, "whole")
             mode = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA"}.get(picture.mode, "RGB")
-            pixels = np.asarray(picture.convert(mode))
+            if picture.palette is not None and picture.palette.rawmode == "BGRA":
+                picture.palette.mode = mode = "RGBA"  # Pillow leaves it at RGB, and then fails
+            pixels = np.asarray(picture.convert(mode if has_alpha else "RGB"))
     except (ValueError, SyntaxError, IndexError, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error
     return load_vips().Image.new_from_array(pixels)
+
+
+def _fit_tga_to_pillow(header: bytearray) -> bool:
+    """Change the header to what Pillow knows. False if the highest bit of a pixel is no alpha, for which it takes it."""
+    is_words = header[_TGA_KIND] & 7 == _TGA_TRUE_COLOR and header[_TGA_DEPTH] in {15, 16}
+    has_alpha = not is_words or (header[_TGA_DEPTH] == 16 and header[_TGA_FLAGS] & _TGA_ALPHA_BITS > 0)
+    for place in (_TGA_PALETTE_DEPTH, _TGA_DEPTH):
+        if header[place] == 15:
+            header[place] = 16  # the same words
+    return has_alpha

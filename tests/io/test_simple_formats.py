@@ -171,6 +171,38 @@ def test_tga_and_qoi(tmp_path: Path, random_pixels: Pixels) -> None:
             read(tmp_path / name, data[:40])
 
 
+def small_tga(kind: int, bits: int, flags: int, body: bytes, palette: bytes = b"", palette_bits: int = 0) -> bytes:
+    """A TGA of 5 x 6 pixels, from the top down."""
+    count = len(palette) // -(-palette_bits // 8) if palette else 0
+    head = struct.pack("<BBBHHBHHHHBB", 0, bool(palette), kind, 0, count, palette_bits, 0, 0, 6, 5, bits, flags | 0x20)
+    return head + palette + body
+
+
+@pytest.mark.parametrize("bits", [15, 16])
+@pytest.mark.parametrize("packed", [False, True])
+def test_tga_of_15_bits_has_no_alpha_where_its_header_names_none(tmp_path: Path, bits: int, packed: bool) -> None:
+    words = np.random.default_rng(0).integers(0, 1 << 16, (5, 6), dtype=np.uint16)
+    expected = np.stack([(words >> shift & 31) * 255 // 31 for shift in (10, 5, 0)], -1)
+    runs = (b"\x05" + row.astype("<u2").tobytes() for row in words)  # each row is literal
+    body = b"".join(runs) if packed else words.astype("<u2").tobytes()
+    found = read(tmp_path / "a.tga", small_tga(10 if packed else 2, bits, 0, body))
+    assert found.shape == (5, 6, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    if bits == 16:
+        assert read(tmp_path / "a.tga", small_tga(10 if packed else 2, bits, 1, body)).shape == (5, 6, 4)
+
+
+def test_tga_with_palettes_of_15_and_32_bits(tmp_path: Path, random_pixels: Pixels) -> None:
+    palette, index = random_pixels(32, 4), random_pixels(5, 6) & 31
+    data = small_tga(1, 8, 8, index.tobytes(), palette[:, [2, 1, 0, 3]].tobytes(), 32)
+    assert np.array_equal(read(tmp_path / "a.tga", data), palette[index])
+    words = np.arange(32, dtype="<u2") * 0x401  # red and blue
+    data = small_tga(1, 8, 0, index.tobytes(), words.tobytes(), 15)
+    found = read(tmp_path / "a.tga", data)
+    expected = np.stack([index * 255.0 / 31, index * 0.0, index * 255.0 / 31], -1)
+    assert np.abs(found - expected).max() <= 1
+
+
 @pytest.mark.parametrize(
     "claim", [9500, 14000]
 )  # Pillow would warn of the first, on the terminal, and refuse the other
