@@ -83,14 +83,19 @@ def _fit_color(meta: Metadata, fmt: Format, *, grey: bool) -> tuple[Metadata, li
     notes: list[str] = []
     if color.mastering or color.light:
         notes.append(f"{fmt.name} is written without the light levels of the display it was made on. PNG keeps them.")
-    if is_srgb(color) or meta.icc is not None or (fmt.id == "avif" and color.cicp is not None):
+    if (color.cicp is None and meta.icc is not None) or (meta.icc is None and is_srgb(color)):
         return meta, notes
+    # A profile beside cICP is only for readers that do not know cICP.
+    if fmt.id == "avif" and color.cicp is not None:
+        if meta.icc is not None:
+            notes.append(f"AVIF says what the colours mean ({describe(color)}) by code points, without the profile.")
+        return replace(meta, icc=None), notes
     profile = make_profile(color, grey=grey)
     if profile is None:
         notes.append(f"{fmt.name} cannot say what the colours mean ({describe(color)}). PNG keeps that.")
     else:
         notes.append(f"{fmt.name} says what the colours mean ({describe(color)}) by an ICC profile.")
-    return replace(meta, icc=profile), notes
+    return replace(meta, icc=profile or meta.icc), notes
 
 
 def save(

@@ -18,6 +18,7 @@ from gsr_app.core.errors import ImageError, printable
 from gsr_app.io import bmp, foreign, heif, png, pnm, tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, format_of_name, sniff_format
 from gsr_app.io.icc import is_srgb
+from gsr_app.io.metadata import icc_space
 from gsr_app.io.picture import ColorTags
 from gsr_app.io.vips import load_vips
 
@@ -131,9 +132,18 @@ def _loader_of_heif(fmt: Format, path: Path) -> Loader:
             ) from error
     # As they are decoded, values have the full range.
     cicp = (*found.nclx, True) if found.nclx else None
-    color = ColorTags(None if is_srgb(ColorTags(cicp)) else cicp, mastering=found.mastering, light=found.light)
+    if is_srgb(ColorTags(cicp)) or _has_profile(fmt, path):  # readers of AVIF prefer the profile, those of PNG cICP
+        cicp = None
+    color = ColorTags(cicp, mastering=found.mastering, light=found.light)
     side = png.Chunks(color=color)
     return Loader(partial(_load_by_libvips, fmt, path), side=side)
+
+
+def _has_profile(fmt: Format, path: Path) -> bool:
+    image = _load_by_libvips(fmt, path, "sequential")
+    if not image.get_typeof("icc-profile-data"):
+        return False
+    return icc_space(bytes(image.get("icc-profile-data"))) == ("GRAY" if image.bands < 3 else "RGB")
 
 
 def _load_by_pillow(path: Path) -> Any:
@@ -158,7 +168,7 @@ def _load_by_pillow(path: Path) -> Any:
 
 
 def _fit_tga_to_pillow(header: bytearray) -> bool:
-    """Change the header to what Pillow knows. False if the highest bit of a pixel is no alpha, for which it takes it."""
+    """Change the header to what Pillow knows. False where Pillow would take a bit for alpha that is none."""
     is_words = header[_TGA_KIND] & 7 == _TGA_TRUE_COLOR and header[_TGA_DEPTH] in {15, 16}
     has_alpha = not is_words or (header[_TGA_DEPTH] == 16 and header[_TGA_FLAGS] & _TGA_ALPHA_BITS > 0)
     for place in (_TGA_PALETTE_DEPTH, _TGA_DEPTH):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms
 
+from gsr_app.io.icc import make_profile
 from gsr_app.io.images import Metadata, Picture, read_image, read_metadata, write_image
+from gsr_app.io.picture import ColorTags
 from tests.files import png_chunk
 
 Encode = Callable[..., bytes]
@@ -45,12 +48,31 @@ def test_a_png_keeps_what_another_said_of_its_colours(tmp_path: Path, encode_png
             assert 0 < data.find(png_chunk(name, content)) < data.index(b"IDAT")
 
 
-def avif_bytes(primaries: int, transfer: int) -> bytes:
+def avif_bytes(primaries: int, transfer: int, icc: bytes | None = None) -> bytes:
     y, x = np.mgrid[0:48, 0:64]
     photo = (np.dstack([y, x, x]) * 3).astype(np.uint8)
-    data = pyvips.Image.new_from_array(photo).heifsave_buffer(compression="av1", lossless=True, subsample_mode="off")
+    image = pyvips.Image.new_from_array(photo)
+    if icc is not None:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
+    data = image.heifsave_buffer(compression="av1", lossless=True, subsample_mode="off")
+    if icc is not None:  # libheif writes one of the two
+        return with_properties(data, struct.pack(">I8sHHHB", 19, b"colrnclx", primaries, transfer, 0, 128))
     at = data.index(b"colrnclx") + 8
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+
+
+def with_properties(file: bytes, boxes: bytes) -> bytes:
+    """An AVIF with more boxes beside those of its picture."""
+    data = bytearray(file)
+    pixels, place = data.index(b"mdat") + 4, data.index(b"iloc")
+    at = data.index(struct.pack(">I", pixels), place)  # the picture's place in the file
+    data[at : at + 4] = struct.pack(">I", pixels + len(boxes))
+    start = data.index(b"ipco") + 4
+    for name in (b"ipco", b"iprp", b"meta"):  # the boxes around the new ones
+        at = data.index(name) - 4
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(boxes)).to_bytes(4, "big")
+    end = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big") - len(boxes)
+    return bytes(data[:end]) + boxes + bytes(data[end:])
 
 
 def test_the_code_points_of_avif_go_to_png_and_back(tmp_path: Path) -> None:
@@ -69,13 +91,7 @@ def test_the_light_levels_of_avif_go_to_png(tmp_path: Path) -> None:
     green, blue, red, white = (13250, 34500), (7500, 3000), (34000, 16000), (15635, 16450)
     mdcv = struct.pack(">8HII", *green, *blue, *red, *white, 10_000_000, 50)
     boxes = struct.pack(">I4s24s", 32, b"mdcv", mdcv) + struct.pack(">I4sHH", 12, b"clli", 1000, 400)
-    data = bytearray(avif_bytes(9, 16))
-    start = data.index(b"ipco") + 4
-    for name in (b"ipco", b"iprp", b"meta"):  # the boxes around the new ones; pictures follow at absolute places
-        at = data.index(name) - 4
-        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(boxes)).to_bytes(4, "big")
-    end = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big") - len(boxes)
-    (tmp_path / "a.avif").write_bytes(data[:end] + boxes + data[end:])
+    (tmp_path / "a.avif").write_bytes(with_properties(avif_bytes(9, 16), boxes))
     color = read_metadata(tmp_path / "a.avif")[1].color
     assert color.mastering == struct.pack(">8HII", *red, *green, *blue, *white, 10_000_000, 50)
     assert color.light == struct.pack(">II", 10_000_000, 4_000_000)
@@ -128,6 +144,56 @@ def test_formats_that_know_profiles_only_get_one(
     assert any("by an ICC profile" in note for note in written.notes)
     found = seen_in_srgb(profile_of(tmp_path / f"b.{suffix}"), color)
     assert np.abs(np.subtract(found, expected)).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "tif"])
+@pytest.mark.parametrize(
+    ("code_points", "color", "expected"),
+    [(P3, (234, 51, 35), (255, 0, 0)), (bytes([1, 13, 0, 1]), (200, 90, 30), (200, 90, 30))],
+)
+def test_code_points_of_a_png_overrule_its_profile(
+    tmp_path: Path,
+    encode_png: Encode,
+    suffix: str,
+    code_points: bytes,
+    color: tuple[int, ...],
+    expected: tuple[int, ...],
+) -> None:
+    icc = make_profile(ColorTags((9, 16, True)), grey=False)
+    assert icc
+    tags = {b"cICP": code_points, b"iCCP": b"icc\0\0" + zlib.compress(icc)}
+    (tmp_path / "a.png").write_bytes(png_with(encode_png, tags))
+    picture = read_image(tmp_path / "a.png")
+    written = write_image(tmp_path / f"b.{suffix}", picture)
+    assert any("by an ICC profile" in note for note in written.notes)
+    found = seen_in_srgb(profile_of(tmp_path / f"b.{suffix}"), color)
+    assert np.abs(np.subtract(found, expected)).max() <= 3
+    write_image(tmp_path / "c.png", picture)
+    data = (tmp_path / "c.png").read_bytes()
+    assert png_chunk(b"cICP", code_points) in data
+    assert profile_of(tmp_path / "c.png") == icc
+    assert any("without the profile" in note for note in write_image(tmp_path / "d.avif", picture).notes)
+    data = (tmp_path / "d.avif").read_bytes()
+    assert struct.unpack_from(">HH", data, data.index(b"colrnclx") + 8) == tuple(code_points[:2])
+    assert read_metadata(tmp_path / "d.avif")[1].icc is None
+
+
+def test_the_profile_stays_where_the_code_points_cannot_be_said(tmp_path: Path, encode_png: Encode) -> None:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = {b"cICP": bytes([10, 99, 0, 1]), b"iCCP": b"icc\0\0" + zlib.compress(icc)}
+    (tmp_path / "a.png").write_bytes(png_with(encode_png, tags))
+    written = write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.png"))
+    assert any("cannot say what the colours mean (primaries 10, transfer 99)" in note for note in written.notes)
+    assert profile_of(tmp_path / "b.jpg") == icc
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif"])
+def test_the_profile_of_an_avif_overrules_its_code_points(tmp_path: Path, rgb_profile: bytes, suffix: str) -> None:
+    (tmp_path / "a.avif").write_bytes(avif_bytes(9, 16, rgb_profile))
+    written = write_image(tmp_path / f"b.{suffix}", read_image(tmp_path / "a.avif"))
+    assert not any("what the colours mean" in note for note in written.notes)
+    assert profile_of(tmp_path / f"b.{suffix}") == rgb_profile
+    assert b"cICP" not in (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_grey_gets_a_grey_profile(tmp_path: Path, encode_png: Encode) -> None:
