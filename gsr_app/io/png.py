@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from gsr_app.io.vips import encode_through, load_vips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_CHUNKS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}  # name: bytes
+_DENSITY, _PER_METRE = (b"pHYs", 9), 1
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 _MOST_CHUNKS = 200_000
@@ -36,6 +37,7 @@ class Chunks:
     color: ColorTags = NO_COLOR_TAGS
     packed_bytes: int = 0  # of the compressed texts
     notes: tuple[str, ...] = ()
+    has_aspect_only: bool = False  # its pHYs gives the shape of a pixel, not its size
 
 
 def read_chunks(path: Path) -> Chunks:
@@ -47,7 +49,7 @@ def read_chunks(path: Path) -> Chunks:
             name, length = _next_chunk(file)
             if name in {b"", b"IEND"}:
                 break
-            if name in _TEXT_CHUNKS or length == _COLOR_CHUNKS.get(name):
+            if name in _TEXT_CHUNKS or length == _COLOR_CHUNKS.get(name) or (name, length) == _DENSITY:
                 data = file.read(min(length, _MOST_TEXT_BYTES))
                 if name in _TEXT_CHUNKS or len(data) == length:  # else the file ends here
                     stored.append((name, data))
@@ -55,7 +57,9 @@ def read_chunks(path: Path) -> Chunks:
             file.seek(length + 4, 1)
     colors = {name: data for name, data in stored if name in _COLOR_CHUNKS}
     packed = sum(len(data) for name, data in stored if name in {b"zTXt", b"iTXt"})
-    return _sorted_texts(stored, _color_tags(colors), packed)
+    density = next((data for name, data in stored if name == b"pHYs"), None)
+    has_aspect_only = density is not None and density[-1] != _PER_METRE
+    return replace(_sorted_texts(stored, _color_tags(colors), packed), has_aspect_only=has_aspect_only)
 
 
 def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:
@@ -137,6 +141,12 @@ def _raw_profile(text: str) -> bytes | None:
 
 
 def load(path: Path, chunks: Chunks, access: str) -> Any:
+    """The libvips image, with the resolution that libvips has for unknown where the file has none."""
+    image = _load(path, chunks, access)
+    return image.copy(xres=1, yres=1) if chunks.has_aspect_only else image
+
+
+def _load(path: Path, chunks: Chunks, access: str) -> Any:
     """The libvips image. Large compressed texts are kept from libvips, which would expand them without a limit."""
     vips = load_vips()
     options = {"access": access, "fail_on": "error"}
@@ -209,7 +219,7 @@ def xmp_chunk(xmp: bytes) -> bytes:
 
 
 def density_chunk(dpi: tuple[float, float]) -> bytes:
-    return chunk(b"pHYs", struct.pack(">IIB", *(round(one / 0.0254) for one in dpi), 1))
+    return chunk(b"pHYs", struct.pack(">IIB", *(round(one / 0.0254) for one in dpi), _PER_METRE))
 
 
 def exif_chunk(exif: bytes) -> bytes:

@@ -85,6 +85,17 @@ def test_no_resolution_and_no_exif_are_made_up(tmp_path: Path, encode_png: Encod
     assert (b"pHYs", struct.pack(">IIB", 11811, 5906, 1)) in chunks_of((tmp_path / "c.png").read_bytes())
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_the_shape_of_a_pixel_is_no_resolution(tmp_path: Path, encode_png: Encode, suffix: str) -> None:
+    shape = png_chunk(b"pHYs", struct.pack(">IIB", 2, 1, 0))
+    (tmp_path / "a.png").write_bytes(encode_png(PIXELS, chunks=shape))
+    picture = read_image(tmp_path / "a.png")
+    assert picture.meta.dpi is None
+    assert np.array_equal(picture.pixels, PIXELS)
+    write_image(tmp_path / f"b.{suffix}", picture)
+    assert read_metadata(tmp_path / f"b.{suffix}")[1].dpi is None
+
+
 def test_exif_is_kept_byte_for_byte_with_tags_in_unusual_places(tmp_path: Path, encode_png: Encode) -> None:
     exposure = struct.pack("<HHI", 0x829A, 5, 1) + struct.pack("<I", 26)  # a tag of EXIF's own directory in the first
     exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + exposure + bytes(4) + struct.pack("<II", 1, 60)
