@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core.errors import ImageError, printable
-from gsr_app.core.pixels import DTYPES, Layout, Stored, convert
+from gsr_app.core.pixels import DTYPES, Depth, Layout, Stored, convert
 from gsr_app.io import heif, jpeg, png
 from gsr_app.io.formats import SAVE_OPTIONS, Format, output_format
 from gsr_app.io.icc import describe, is_srgb, make_profile
@@ -65,7 +65,7 @@ class Storage:
         if meta.icc is not None and not _fits(meta.icc, grey=grey):
             notes.append(f"The {icc_space(meta.icc)} profile does not fit the written channels and was left out.")
             meta = replace(meta, icc=None)
-        meta, color_notes = _fit_color(meta, fmt, grey=grey)
+        meta, color_notes = _fit_color(meta, fmt, grey=grey, depth=layout.depth)
         notes += color_notes
         channels = (1 if grey else 3) + (layout.has_alpha and fmt.holds_alpha)
         return cls(fmt, size, Layout(DTYPES[depth], 0 if channels == 1 else channels), meta, tuple(notes))
@@ -75,7 +75,7 @@ def _fits(icc: bytes, *, grey: bool) -> bool:
     return icc_space(icc) == ("GRAY" if grey else "RGB")
 
 
-def _fit_color(meta: Metadata, fmt: Format, *, grey: bool) -> tuple[Metadata, list[str]]:
+def _fit_color(meta: Metadata, fmt: Format, *, grey: bool, depth: Depth) -> tuple[Metadata, list[str]]:
     """What the colours mean, as the format can say it: a profile where it knows nothing else."""
     color = meta.color
     if fmt.id == "png":
@@ -86,16 +86,17 @@ def _fit_color(meta: Metadata, fmt: Format, *, grey: bool) -> tuple[Metadata, li
     if (color.cicp is None and meta.icc is not None) or (meta.icc is None and is_srgb(color)):
         return meta, notes
     # A profile beside cICP is only for readers that do not know cICP.
-    if fmt.id == "avif" and color.cicp is not None:
+    if fmt.id == "avif" and color.cicp is not None and color.cicp[2]:
         if meta.icc is not None:
             notes.append(f"AVIF says what the colours mean ({describe(color)}) by code points, without the profile.")
         return replace(meta, icc=None), notes
-    profile = make_profile(color, grey=grey)
+    profile = make_profile(color, grey=grey, depth=depth)
     if profile is None:
         notes.append(f"{fmt.name} cannot say what the colours mean ({describe(color)}). PNG keeps that.")
     else:
         notes.append(f"{fmt.name} says what the colours mean ({describe(color)}) by an ICC profile.")
-    return replace(meta, icc=profile or meta.icc), notes
+    # Without code points: those of AVIF cannot say that decoded values have a narrow range.
+    return replace(meta, icc=profile or meta.icc, color=replace(color, cicp=None)), notes
 
 
 def save(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from gsr_app.core.pixels import Depth
 from gsr_app.io.picture import ColorTags
 
 # Code points of ITU-T H.273: x and y of red, green, blue and white.
@@ -38,7 +39,7 @@ Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # from values to l
 def is_srgb(color: ColorTags) -> bool:
     """Whether the tags say no more than everybody assumes of a file without them."""
     if color.cicp is not None:
-        return color.cicp[:2] == (1, 13)
+        return color.cicp == (1, 13, True)
     gamma = color.gamma or _SRGB_GAMMA
     found = color.chromaticities or _SRGB_CHROMATICITIES
     return color.srgb_intent is not None or (
@@ -50,20 +51,22 @@ def is_srgb(color: ColorTags) -> bool:
 def describe(color: ColorTags) -> str:
     """The tags in a few words: "BT.2020, PQ"."""
     if color.cicp is not None:
-        primaries, transfer, _ = color.cicp
+        primaries, transfer, full = color.cicp
         named = _PRIMARY_NAMES.get(primaries, f"primaries {primaries}")
-        return f"{named}, {_TRANSFER_NAMES.get(transfer, f'transfer {transfer}')}"
+        return f"{named}, {_TRANSFER_NAMES.get(transfer, f'transfer {transfer}')}" + ("" if full else ", narrow range")
     return f"gamma {100_000 / (color.gamma or _SRGB_GAMMA):.3g}" + (", own primaries" if color.chromaticities else "")
 
 
-def make_profile(color: ColorTags, *, grey: bool) -> bytes | None:
-    """A profile that says the same; None where the tags cannot be said by one."""
+def make_profile(color: ColorTags, *, grey: bool, depth: Depth = 8) -> bytes | None:
+    """A profile that says the same of values of this depth; None where the tags cannot be said by one."""
     if color.cicp is not None:
         primaries, transfer, full = color.cicp
         curve, corners = _transfer(transfer), _PRIMARIES.get(primaries)
         if curve is None or corners is None:
             return None
-        code_points = bytes([primaries, transfer, 0, full])
+        if not full:  # the curve says it all: not all readers of code points in a profile know the narrow range
+            return _profile(corners, _sampled(_narrow(curve, min(depth, 16))), describe(color), grey=grey)
+        code_points = bytes([primaries, transfer, 0, 1])
         return _profile(corners, _sampled(curve), describe(color), grey=grey, code_points=code_points)
     exponent = 100_000 / (color.gamma or _SRGB_GAMMA)
     values = [one / 100_000 for one in color.chromaticities or _SRGB_CHROMATICITIES]
@@ -91,6 +94,12 @@ def _transfer(number: int) -> Curve | None:
         return _hlg
     exponent = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}.get(number)
     return None if exponent is None else lambda v: v**exponent
+
+
+def _narrow(curve: Curve, bits: int) -> Curve:
+    """The curve of values in which black is 16 and white 235, times a power of two, of all that so many bits hold."""
+    unit = (1 << (bits - 8)) / ((1 << bits) - 1)
+    return lambda v: curve(np.clip((v - 16 * unit) / (219 * unit), 0, 1))
 
 
 def _pq(v: NDArray[np.float64]) -> NDArray[np.float64]:

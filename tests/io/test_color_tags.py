@@ -178,6 +178,26 @@ def test_code_points_of_a_png_overrule_its_profile(
     assert read_metadata(tmp_path / "d.avif")[1].icc is None
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "tif", "avif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_narrow_range_becomes_a_profile_that_widens_it(
+    tmp_path: Path, encode_png: Encode, suffix: str, dtype: type
+) -> None:
+    pixels = PIXELS.astype(dtype) << 8 * (dtype().itemsize - 1)
+    (tmp_path / "a.png").write_bytes(png_with(encode_png, {b"cICP": bytes([1, 13, 0, 0])}, pixels))
+    picture = read_image(tmp_path / "a.png")
+    written = write_image(tmp_path / f"b.{suffix}", picture)
+    assert any("(BT.709, sRGB, narrow range) by an ICC profile" in note for note in written.notes)
+    top = np.iinfo(dtype).max
+    for level, expected in ((16, 0), (126, 128), (235, 255)):  # 126: 219 / 2 above 16, rounded
+        value = round(level * (1 if dtype is np.uint8 else 256) / top * 255)
+        found = seen_in_srgb(profile_of(tmp_path / f"b.{suffix}"), (value,) * 3)
+        assert np.abs(np.subtract(found, expected)).max() <= 2
+    assert read_metadata(tmp_path / f"b.{suffix}")[1].color.cicp is None
+    assert not write_image(tmp_path / "c.png", picture).notes
+    assert png_chunk(b"cICP", bytes([1, 13, 0, 0])) in (tmp_path / "c.png").read_bytes()
+
+
 def test_the_profile_stays_where_the_code_points_cannot_be_said(tmp_path: Path, encode_png: Encode) -> None:
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     tags = {b"cICP": bytes([10, 99, 0, 1]), b"iCCP": b"icc\0\0" + zlib.compress(icc)}
