@@ -35,7 +35,7 @@ _PLAIN = {_NONE, 5, *_DEFLATE, 32773, _LZMA, _ZSTD}  # what they compress are by
 _DECODED_BY_LIBVIPS = {7, 33003, 33004, 33005}  # not by libtiff: an unreadable tile of these is an error
 _UINT, _INT, _FLOAT = 1, 2, 3
 _KINDS = {_INT: "signed integers", 5: "complex integers", 6: "complex numbers"}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIELAB, _ICCLAB = 0, 1, 2, 8, 9
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 6, 8, 9
 _SPACES = {10: "ITU L*a*b*", 32803: "the raw values of a camera", 34892: "the raw values of a camera"}
 _KEPT_TAGS = (t.BITS, t.COMPRESSION, t.PHOTOMETRIC, t.FILL_ORDER, t.SAMPLES, t.PREDICTOR, t.EXTRA_SAMPLES,
               t.SAMPLE_FORMAT, 292, 293, 320, 347, 529, 530, 532)  # fmt: skip
@@ -76,6 +76,12 @@ class Page:
             raise ImageError(f"{name} is a TIFF of {_KINDS[kind]}, which are not colours.", hint=_SAVE_HINT)
         if photometric in _SPACES:
             raise ImageError(f"{name} is a TIFF of {_SPACES[photometric]}, which is not read.", hint=_SAVE_HINT)
+        compression = found.one(t.COMPRESSION, 1)
+        if photometric == _YCBCR and compression in _PLAIN:  # where it is JPEG, its decoder makes RGB of it
+            raise ImageError(
+                f"{name} is a TIFF of YCbCr that is not compressed as JPEG, which is not read.",
+                hint=f"Convert it to RGB. {_SAVE_HINT}",
+            )
         return cls(
             path,
             found,
@@ -83,7 +89,7 @@ class Page:
             bands,
             depths.pop(),
             kind if kind in {_INT, _FLOAT} else _UINT,
-            found.one(t.COMPRESSION, 1),
+            compression,
             photometric,
             found.one(t.PLANAR, 1) == 2 and bands > 1,
             t.TILE_OFFSETS in found.tags,

@@ -157,6 +157,22 @@ def test_channels_of_different_depth_and_raw_camera_values_are_named(tmp_path: P
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize(("compression", "compress"), [(1, bytes), (5, lzw), (8, zlib.compress)])
+@pytest.mark.parametrize("side", [1, 2])  # of a block of pixels that share a Cb and a Cr
+def test_ycbcr_without_jpeg_is_named(
+    tmp_path: Path, compression: int, compress: Callable[[bytes], bytes], side: int, tile: int
+) -> None:
+    blocks = np.full((16 // side, 16 // side, side * side + 2), (*[100] * side * side, 90, 200), np.uint8)
+    tags = {262: (3, [6]), 530: (3, [side, side]), 277: (3, [3]), 258: (3, [8] * 3), 339: (3, [1] * 3)}
+    size = {256: (4, [16]), 257: (4, [16]), **({322: (3, [16]), 323: (3, [16])} if tile else {278: (3, [16])})}
+    data = tiff_of(blocks, compression=compression, compress=compress, tile=tile and 16 // side, tags=tags | size)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif is a TIFF of YCbCr that is not compressed as JPEG") as caught:
+        read_image(tmp_path / "a.tif")
+    assert "Convert it to RGB" in caught.value.hint
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("photometric", [8, 9])  # a* and b* signed (CIE), or with an offset (ICC)
 def test_lab_of_8_and_16_bits_becomes_srgb(tmp_path: Path, bits: int, photometric: int) -> None:
