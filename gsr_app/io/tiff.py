@@ -104,9 +104,23 @@ class Page:
         planes = self.found.one(t.PLANAR, 1) == 2
         if self.compression in {_LZMA, _ZSTD} or (planes and (self.tiled or self.compression in _PLAIN)):
             return False  # of some planes it mixes up the rows: grey and alpha, floats of 16 bits
+        if self.has_associated_alpha and (self.kind == _FLOAT or self.bits > 16):
+            return False  # it takes 255 or 65535 as an alpha that is opaque
+        if self.kind == _FLOAT and self.photometric == _WHITE_IS_ZERO:
+            return False  # it does not invert them
         if self.kind == _FLOAT:
             return self.bits in {16, 32}
         return self.bits in ({1, 2, 4, 8, 16, 32} if self.bands == 1 else {8, 16, 32})
+
+    @property
+    def has_associated_alpha(self) -> bool:
+        """Colours are stored times alpha."""
+        return self.bands > self.colors and self.found.all(t.EXTRA_SAMPLES)[:1] == (1,)
+
+    @property
+    def colors(self) -> int:
+        """The channels before alpha."""
+        return self.bands - (self.bands in {2, 4})
 
     @property
     def segment(self) -> tuple[int, int]:
@@ -242,7 +256,7 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
     image = load_vips().Image.new_from_array(np.ascontiguousarray(stored), interpretation=space)
     if space == "lab":
         image = image.colourspace("srgb" if page.bits == 8 else "rgb16")
-    elif page.bands in {2, 4} and page.found.all(t.EXTRA_SAMPLES)[:1] == (1,):
+    elif page.has_associated_alpha:
         color = image.unpremultiply(max_alpha=white(stored.dtype))
         image = (color if stored.dtype.kind == "f" else color.rint()).cast(image.format)
     return _with_metadata(image, page.found), notes
@@ -358,13 +372,11 @@ def _of_bits(data: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint1
 
 def _as_stored(page: Page, values: NDArray[Any]) -> tuple[Stored, tuple[str, ...]]:
     """Full range in 8 or 16 bits; floats as float32."""
-    inverted = page.photometric == _WHITE_IS_ZERO
+    full = 1 if values.dtype.kind == "f" else (1 << page.bits) - 1
+    if page.photometric == _WHITE_IS_ZERO:
+        values = np.concatenate([full - values[..., : page.colors], values[..., page.colors :]], 2)
     if values.dtype.kind == "f":
-        found = values.astype(np.float32)
-        return (1 - found if inverted else found), ()
-    full = (1 << page.bits) - 1
-    if inverted:
-        values = full - values
+        return values.astype(np.float32), ()
     if page.bits in {8, 16}:
         return values.astype(np.uint8 if page.bits == 8 else np.uint16), ()
     target = np.uint8 if page.bits < 8 else np.uint16

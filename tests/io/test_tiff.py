@@ -216,6 +216,35 @@ def test_associated_alpha_orientation_profile_and_resolution_of_unusual_depths(
     assert picture.meta.dpi == pytest.approx((150, 300))
 
 
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f2", "f4", "f8"])
+@pytest.mark.parametrize("colors", [(0.25,), (0.25, 0.5, 0.125)])
+def test_associated_alpha_of_every_depth(
+    tmp_path: Path, dtype: str, colors: tuple[float, ...], *, planar: bool
+) -> None:
+    full = 1 if dtype.startswith("f") else np.iinfo(dtype).max
+    values = np.broadcast_to([*colors, 0.5], (4, 6, len(colors) + 1)) * full
+    (tmp_path / "a.tif").write_bytes(tiff_of(values.astype(dtype), planar=planar, tags={338: (3, [1])}))
+    found = read_image(tmp_path / "a.tif").pixels
+    white = 1 if found.dtype == np.float32 else np.iinfo(found.dtype).max
+    expected = [*(2 * color for color in colors), 0.5]
+    np.testing.assert_allclose(found[2, 3] / white, expected, atol=1e-6 if white == 1 else 2 / white)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f2", "f4", "f8"])
+@pytest.mark.parametrize("alpha", [(), (0.25,)])
+def test_where_0_is_white_grey_is_inverted_and_alpha_is_not(
+    tmp_path: Path, dtype: str, alpha: tuple[float, ...], *, planar: bool
+) -> None:
+    full = 1 if dtype.startswith("f") else np.iinfo(dtype).max
+    values = (np.broadcast_to([0.125, *alpha], (4, 6, 1 + len(alpha))) * full).astype(dtype)
+    (tmp_path / "a.tif").write_bytes(tiff_of(values, planar=planar, tags={262: (3, [0])}))
+    expected = values.astype(float)
+    expected[..., 0] = full - expected[..., 0]
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels.reshape(values.shape), expected)
+
+
 def test_a_huge_claim_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     small = tiff_of(np.zeros((4, 4), np.float64), tags={256: (4, [1 << 20]), 257: (4, [1 << 20])})
     (tmp_path / "a.tif").write_bytes(small)
