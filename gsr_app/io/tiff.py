@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import ImageError, printable
-from gsr_app.core.pixels import Stored, white
+from gsr_app.core.pixels import Stored, convert, white
 from gsr_app.io import tiff_tags as t
 from gsr_app.io.formats import check_pixels
 from gsr_app.io.picture import MM_PER_INCH
@@ -97,8 +97,8 @@ class Page:
 
     @property
     def is_left_to_libvips(self) -> bool:
-        if self.photometric in {_CIELAB, _ICCLAB}:
-            return self.photometric == _CIELAB and self.bits == 16
+        if self.photometric in {_CIELAB, _ICCLAB}:  # it loses alpha, and mixes up the rows of planes
+            return self.photometric == _CIELAB and self.bits == 16 and self.bands == 3 and not self.planar
         if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB}:
             return True
         planes = self.found.one(t.PLANAR, 1) == 2
@@ -256,6 +256,8 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
     image = load_vips().Image.new_from_array(np.ascontiguousarray(stored), interpretation=space)
     if space == "lab":
         image = image.colourspace("srgb" if page.bits == 8 else "rgb16")
+        if page.bands > 3:
+            image = image.bandjoin(load_vips().Image.new_from_array(_alpha_of_lab(page, values)))
     elif page.has_associated_alpha:
         color = image.unpremultiply(max_alpha=white(stored.dtype))
         image = (color if stored.dtype.kind == "f" else color.rint()).cast(image.format)
@@ -389,8 +391,10 @@ def _as_stored(page: Page, values: NDArray[Any]) -> tuple[Stored, tuple[str, ...
 
 def _lab(page: Page, values: NDArray[Any]) -> NDArray[np.float32]:
     """L* in 0..100, a* and b* in -128..127."""
-    if page.bands < 3 or (page.kind != _FLOAT and page.bits not in {8, 16}):
-        name = printable(page.path.name)
+    name = printable(page.path.name)
+    if page.has_associated_alpha:
+        raise ImageError(f"{name} is a TIFF of L*a*b* times alpha, which is not read.", hint=_SAVE_HINT)
+    if page.bands not in {3, 4} or (page.kind != _FLOAT and page.bits not in {8, 16}):
         raise ImageError(
             f"{name} is a TIFF of L*a*b* in {page.bands} channels of {page.bits} bits, which is not read.",
             hint=_SAVE_HINT,
@@ -406,3 +410,9 @@ def _lab(page: Page, values: NDArray[Any]) -> NDArray[np.float32]:
         color = np.ascontiguousarray(values[..., 1:3]).view(f"i{bits // 8}").astype(np.float32) / (1 << bits - 8)
         light = light * np.float32(100 / ((1 << bits) - 1))
     return np.concatenate([light, color], 2).astype(np.float32, copy=False)
+
+
+def _alpha_of_lab(page: Page, values: NDArray[Any]) -> Stored:
+    """In the depth of the colours, which are 8 or 16 bits."""
+    alpha = np.ascontiguousarray(values[..., 3:])
+    return convert(alpha.astype(np.float32), np.uint16) if page.kind == _FLOAT else alpha.view(f"u{page.bits // 8}")

@@ -191,9 +191,32 @@ def test_lab_of_8_and_16_bits_becomes_srgb(tmp_path: Path, bits: int, photometri
     assert any("sRGB" in note for note in picture.meta.notes)
 
 
-@pytest.mark.parametrize(("bits", "bands"), [(4, 3), (12, 3), (8, 2)])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("rows", [0, 2])
+@pytest.mark.parametrize(("photometric", "dtype"), [(8, "u1"), (8, "u2"), (8, "f4"), (9, "u1"), (9, "u2")])
+def test_lab_keeps_its_alpha(tmp_path: Path, photometric: int, dtype: str, rows: int, *, planar: bool) -> None:
+    full = 1 if dtype == "f4" else np.iinfo(dtype).max
+    values = np.zeros((5, 6, 4), dtype)  # without a* and b* it is grey
+    values[..., 0] = 100 if dtype == "f4" else full if photometric == 8 else 255 << 8 * (values.itemsize - 1)
+    values[..., 1:3] = 0 if photometric == 8 else 128 << 8 * (values.itemsize - 1)
+    values[..., 3] = np.linspace(0, 1, 30).reshape(5, 6) * full
+    values[2:, :, 0] = 0
+    (tmp_path / "a.tif").write_bytes(tiff_of(values, planar=planar, rows=rows, tags={262: (3, [photometric])}))
+    found = read_image(tmp_path / "a.tif").pixels
+    white = np.iinfo(found.dtype).max
+    assert found.dtype == (np.uint8 if dtype == "u1" else np.uint16)
+    assert np.array_equal(found[..., 3], np.rint(values[..., 3] * (white / full)))
+    np.testing.assert_allclose(found[:2, :, :3], white, atol=0.001 * white)
+    np.testing.assert_allclose(found[2:, :, :3], 0, atol=0.001 * white)
+    associated = tiff_of(values, planar=planar, rows=rows, tags={262: (3, [photometric]), 338: (3, [1])})
+    (tmp_path / "a.tif").write_bytes(associated)
+    with pytest.raises(ImageError, match=r"L\*a\*b\* times alpha, which is not read"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("bits", "bands"), [(4, 3), (12, 3), (8, 2), (8, 5), (16, 5)])
 def test_lab_of_other_layouts_is_named(tmp_path: Path, bits: int, bands: int) -> None:
-    values = np.ones((4, 6, bands), np.uint8)
+    values = np.ones((4, 6, bands), np.uint16)
     data = tiff_of(values, bits=bits, pack=partial(pack_bits, bits=bits), tags={262: (3, [8])})
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(ImageError, match=rf"L\*a\*b\* in {bands} channels of {bits} bits"):
