@@ -182,7 +182,10 @@ def _to_working_space(image: Any) -> tuple[Any, tuple[str, ...]]:
         # The networks need RGB. Without a valid profile, libvips' own CMYK profile is used.
         depth: Depth = 16 if stored == "ushort" else 8
         embedded = icc_space(_blob(image, "icc-profile-data") or b"") == "CMYK"
-        image = image.icc_transform("srgb", embedded=embedded, input_profile="cmyk", depth=depth)
+        inks, others = image.extract_band(0, n=4), image.bands - 4
+        color = inks.icc_transform("srgb", embedded=embedded, input_profile="cmyk", depth=depth)
+        # It would take 255 as an alpha of 16 bits that is opaque.
+        image = color.bandjoin(image.extract_band(4, n=others)) if others > 0 else color
         notes += ("CMYK was converted to sRGB.",)
     elif space in {"lab", "labs", "labq", "lch", "xyz", "yxy", "cmc", "hsv"}:
         image = image.colourspace("rgb16" if stored != "uchar" else "srgb")

@@ -35,7 +35,7 @@ _PLAIN = {_NONE, 5, *_DEFLATE, 32773, _LZMA, _ZSTD}  # what they compress are by
 _DECODED_BY_LIBVIPS = {7, 33003, 33004, 33005}  # not by libtiff: an unreadable tile of these is an error
 _UINT, _INT, _FLOAT = 1, 2, 3
 _KINDS = {_INT: "signed integers", 5: "complex integers", 6: "complex numbers"}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 6, 8, 9
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 5, 6, 8, 9
 _SPACES = {10: "ITU L*a*b*", 32803: "the raw values of a camera", 34892: "the raw values of a camera"}
 _KEPT_TAGS = (t.BITS, t.COMPRESSION, t.PHOTOMETRIC, t.FILL_ORDER, t.SAMPLES, t.PREDICTOR, t.EXTRA_SAMPLES,
               t.SAMPLE_FORMAT, 292, 293, 320, 347, 529, 530, 532)  # fmt: skip
@@ -97,15 +97,19 @@ class Page:
 
     @property
     def is_left_to_libvips(self) -> bool:
-        if self.photometric in {_CIELAB, _ICCLAB}:  # it loses alpha, and mixes up the rows of planes
-            return self.photometric == _CIELAB and self.bits == 16 and self.bands == 3 and not self.planar
-        if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB}:
+        if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _CIELAB, _ICCLAB}:
             return True
         planes = self.found.one(t.PLANAR, 1) == 2
         if self.compression in {_LZMA, _ZSTD} or (planes and (self.tiled or self.compression in _PLAIN)):
             return False  # of some planes it mixes up the rows: grey and alpha, floats of 16 bits
+        if self.photometric in {_CIELAB, _ICCLAB}:
+            return self.photometric == _CIELAB and self.bits == 16 and self.bands == 3  # it loses alpha
+        if self.photometric == _CMYK and (self.kind == _FLOAT or self.bits > 16):
+            return False  # it takes 255 as their white
+        if self.photometric == _CMYK and self.bits == 16 and self.has_associated_alpha:
+            return False  # it takes 255 as an alpha that is opaque
         if self.has_associated_alpha and (self.kind == _FLOAT or self.bits > 16):
-            return False  # it takes 255 or 65535 as an alpha that is opaque
+            return False  # and here 255 or 65535
         if self.kind == _FLOAT and self.photometric == _WHITE_IS_ZERO:
             return False  # it does not invert them
         if self.kind == _FLOAT:
@@ -120,7 +124,7 @@ class Page:
     @property
     def colors(self) -> int:
         """The channels before alpha."""
-        return self.bands - (self.bands in {2, 4})
+        return min(self.bands, 4) if self.photometric == _CMYK else self.bands - (self.bands in {2, 4})
 
     @property
     def segment(self) -> tuple[int, int]:
@@ -237,6 +241,11 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
     """(libvips image with its metadata, notes) of a page that is not left to libvips."""
     (height, width), (rows, columns) = page.size, page.segment
     check_pixels(printable(page.path.name), height, width, "whole")
+    if page.photometric == _CMYK and (page.kind == _FLOAT or page.bands < 4):
+        what = f"{'floats' if page.kind == _FLOAT else 'integers'} in {page.bands} channels"
+        raise ImageError(
+            f"{printable(page.path.name)} is a TIFF of CMYK as {what}, which is not read.", hint=_SAVE_HINT
+        )
     places = page.places()
     each = len(places) // (page.bands if page.planar else 1)
     planes: list[NDArray[Any]] = []
@@ -252,7 +261,7 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
     else:
         stored, notes = _as_stored(page, values)
         names = {np.dtype(np.uint8): ("b-w", "srgb"), np.dtype(np.uint16): ("grey16", "rgb16")}
-        space = names.get(stored.dtype, ("b-w", "scrgb"))[page.bands > 2]
+        space = "cmyk" if page.photometric == _CMYK else names.get(stored.dtype, ("b-w", "scrgb"))[page.bands > 2]
     image = load_vips().Image.new_from_array(np.ascontiguousarray(stored), interpretation=space)
     if space == "lab":
         image = image.colourspace("srgb" if page.bits == 8 else "rgb16")

@@ -268,6 +268,44 @@ def test_where_0_is_white_grey_is_inverted_and_alpha_is_not(
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels.reshape(values.shape), expected)
 
 
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_cmyk_is_the_same_with_every_alpha_depth_and_layout(
+    tmp_path: Path, dtype: str, tile: int, *, planar: bool, compressed: bool
+) -> None:
+    full = np.iinfo(dtype).max
+    inks = np.random.default_rng(0).integers(0, 128, (21, 33, 4), np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff_of(inks, tags={262: (3, [5]), 338: (3, [])}))
+    expected = read_image(tmp_path / "a.tif").pixels.astype(float) / 255
+    write = partial(tiff_of, tile=tile, planar=planar)
+    if compressed:
+        write = partial(write, compression=8, compress=zlib.compress)
+    whole = np.dstack([inks.astype(np.int64) * (full // 255), np.full((21, 33), full // 255 * 192)]).astype(dtype)
+    for values, extra in ((whole[..., :4], []), (whole, [0]), (whole, [2])):
+        (tmp_path / "a.tif").write_bytes(write(values, tags={262: (3, [5]), 338: (3, extra)}))
+        found = read_image(tmp_path / "a.tif").pixels
+        white = np.iinfo(found.dtype).max
+        np.testing.assert_allclose(found[..., :3] / white, expected, atol=2 / 255)
+        if extra:
+            assert (found[..., 3] == white // 255 * 192).all()
+    half = np.dstack([inks.astype(np.int64) * (full // 255), np.full((21, 33), full - full // 2)]).astype(dtype)
+    half[..., :4] //= 2
+    (tmp_path / "a.tif").write_bytes(write(half, tags={262: (3, [5]), 338: (3, [1])}))
+    found = read_image(tmp_path / "a.tif").pixels
+    np.testing.assert_allclose(found[..., :3] / np.iinfo(found.dtype).max, expected, atol=4 / 255)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize(("dtype", "bands"), [("f4", 4), ("f2", 5)])
+def test_cmyk_of_floats_is_named(tmp_path: Path, dtype: str, bands: int, *, planar: bool) -> None:
+    data = tiff_of(np.full((4, 6, bands), 0.25, dtype), planar=planar, tags={262: (3, [5])})
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match=rf"CMYK as floats in {bands} channels, which is not read"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_a_huge_claim_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     small = tiff_of(np.zeros((4, 4), np.float64), tags={256: (4, [1 << 20]), 257: (4, [1 << 20])})
     (tmp_path / "a.tif").write_bytes(small)
