@@ -35,7 +35,7 @@ _PLAIN = {_NONE, 5, *_DEFLATE, 32773, _LZMA, _ZSTD}  # what they compress are by
 _DECODED_BY_LIBVIPS = {7, 33003, 33004, 33005}  # not by libtiff: an unreadable tile of these is an error
 _UINT, _INT, _FLOAT = 1, 2, 3
 _KINDS = {_INT: "signed integers", 5: "complex integers", 6: "complex numbers"}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 5, 6, 8, 9
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SPACES = {10: "ITU L*a*b*", 32803: "the raw values of a camera", 34892: "the raw values of a camera"}
 _KEPT_TAGS = (t.BITS, t.COMPRESSION, t.PHOTOMETRIC, t.FILL_ORDER, t.SAMPLES, t.PREDICTOR, t.EXTRA_SAMPLES,
               t.SAMPLE_FORMAT, 292, 293, 320, 347, 529, 530, 532)  # fmt: skip
@@ -97,13 +97,15 @@ class Page:
 
     @property
     def is_left_to_libvips(self) -> bool:
-        if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _CIELAB, _ICCLAB}:
+        if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _CIELAB, _ICCLAB}:
             return True
         planes = self.found.one(t.PLANAR, 1) == 2
         if self.compression in {_LZMA, _ZSTD} or (planes and (self.tiled or self.compression in _PLAIN)):
             return False  # of some planes it mixes up the rows: grey and alpha, floats of 16 bits
         if self.photometric in {_CIELAB, _ICCLAB}:
             return self.photometric == _CIELAB and self.bits == 16 and self.bands == 3  # it loses alpha
+        if self.photometric == _PALETTE and self.bands > 1 and self.bits < 8:
+            return False  # it does not stretch alpha to 255
         if self.photometric == _CMYK and (self.kind == _FLOAT or self.bits > 16):
             return False  # it takes 255 as their white
         if self.photometric == _CMYK and self.bits == 16 and self.has_associated_alpha:
@@ -259,9 +261,9 @@ def load(page: Page) -> tuple[Any, tuple[str, ...]]:
     if page.photometric in {_CIELAB, _ICCLAB}:
         stored, notes, space = _lab(page, values), ("LAB was converted to sRGB.",), "lab"
     else:
-        stored, notes = _as_stored(page, values)
+        stored, notes = (_of_palette(page, values), ()) if page.photometric == _PALETTE else _as_stored(page, values)
         names = {np.dtype(np.uint8): ("b-w", "srgb"), np.dtype(np.uint16): ("grey16", "rgb16")}
-        space = "cmyk" if page.photometric == _CMYK else names.get(stored.dtype, ("b-w", "scrgb"))[page.bands > 2]
+        space = "cmyk" if page.photometric == _CMYK else names.get(stored.dtype, ("b-w", "scrgb"))[stored.shape[2] > 2]
     image = load_vips().Image.new_from_array(np.ascontiguousarray(stored), interpretation=space)
     if space == "lab":
         image = image.colourspace("srgb" if page.bits == 8 else "rgb16")
@@ -284,6 +286,8 @@ def _with_metadata(image: Any, found: Directory) -> Any:
     if t.ORIENTATION in found.tags:
         image.set_type(kinds.gint_type, "orientation", found.one(t.ORIENTATION, 1))
     image.set_type(kinds.gint_type, "n-pages", found.pages)
+    if found.one(t.PHOTOMETRIC) == _PALETTE:
+        image.set_type(kinds.gint_type, "palette", 1)
     return image
 
 
@@ -396,6 +400,24 @@ def _as_stored(page: Page, values: NDArray[Any]) -> tuple[Stored, tuple[str, ...
         return np.rint(np.arange(full + 1) * step).astype(target)[values], ()
     reduced = np.rint(values * step).astype(target)
     return reduced, (f"{page.bits}-bit integers were reduced to 16 bits.",)
+
+
+def _of_palette(page: Page, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """8 bits, and grey where the whole palette is, as libvips reads a palette."""
+    table = page.found.all(t.COLOR_MAP)
+    if page.kind != _UINT or page.bits > 8 or page.bands > 2 or len(table) != 3 << page.bits:
+        raise ImageError(
+            f"{printable(page.path.name)} is a TIFF with a palette of {len(table) // 3} colours, in {page.bands} "
+            f"channels of {page.bits} bits, which is not read.",
+            hint=_SAVE_HINT,
+        )
+    found = np.reshape(table, (3, -1))
+    if found.max() > 255:  # some programs write 8 bits
+        found = found >> 8
+    if (found == found[0]).all():
+        found = found[:1]
+    alpha = np.rint(values[..., 1:] * (255 / ((1 << page.bits) - 1)))
+    return np.concatenate([found.T[values[..., 0]], alpha], 2).astype(np.uint8)
 
 
 def _lab(page: Page, values: NDArray[Any]) -> NDArray[np.float32]:

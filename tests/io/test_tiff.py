@@ -306,6 +306,37 @@ def test_cmyk_of_floats_is_named(tmp_path: Path, dtype: str, bands: int, *, plan
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_palette_with_alpha_in_every_depth_and_layout(
+    tmp_path: Path, bits: int, tile: int, *, planar: bool, alpha: bool, grey: bool
+) -> None:
+    random = np.random.default_rng(bits)
+    values = random.integers(0, 1 << bits, (21, 33, 1 + alpha), np.uint8)
+    table = random.integers(0, 256, (3, 1 << bits))
+    table[:, 0] = 10, 200, 100  # not grey
+    if grey:
+        table[:] = table[0]
+    tags = {262: (3, [3]), 320: (3, (table * 257).ravel().tolist()), 338: (3, [2] * alpha)}
+    pack = partial(pack_bits, bits=bits)
+    write = partial(tiff_of, bits=bits, pack=pack, tile=tile, planar=planar, tags=tags)
+    colors = table.T[values[..., 0]][..., : 1 if grey else 3]
+    expected = np.dstack([colors, values[..., 1:] * (255 // ((1 << bits) - 1))])
+    for compression, compress in ((1, bytes), (8, zlib.compress)):
+        (tmp_path / "a.tif").write_bytes(write(values, compression=compression, compress=compress))
+        assert np.array_equal(read_image(tmp_path / "a.tif").pixels.reshape(expected.shape), expected)
+
+
+def test_a_palette_without_its_colours_is_named(tmp_path: Path) -> None:
+    values = np.zeros((4, 6, 2), np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff_of(values, planar=True, tags={262: (3, [3]), 320: (3, [0] * 6)}))
+    with pytest.raises(ImageError, match=r"a palette of 2 colours, in 2 channels of 8 bits, which is not read"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_a_huge_claim_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     small = tiff_of(np.zeros((4, 4), np.float64), tags={256: (4, [1 << 20]), 257: (4, [1 << 20])})
     (tmp_path / "a.tif").write_bytes(small)
