@@ -100,7 +100,8 @@ class Page:
         if self.photometric not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _CIELAB, _ICCLAB}:
             return True
         planes = self.found.one(t.PLANAR, 1) == 2
-        if self.compression in {_LZMA, _ZSTD} or (planes and (self.tiled or self.compression in _PLAIN)):
+        mixed = self.tiled or self.compression in _PLAIN or self.bands == 2
+        if self.compression in {_LZMA, _ZSTD} or (planes and mixed):
             return False  # of some planes it mixes up the rows: grey and alpha, floats of 16 bits
         if self.photometric in {_CIELAB, _ICCLAB}:
             return self.photometric == _CIELAB and self.bits == 16 and self.bands == 3  # it loses alpha
@@ -335,7 +336,8 @@ def _values(page: Page, data: NDArray[np.uint8]) -> NDArray[Any]:  # [rows, row_
     fitting = {1, 3} if page.kind == _FLOAT and bits != 8 else {1, 2} if bits in {8, 16, 24, 32, 64} else {1}
     if bits not in known or predictor not in fitting or page.compression not in _PLAIN:
         raise ImageError(
-            f"{printable(page.path.name)} is a TIFF of {bits} bits with {page.codec}, which is not read.",
+            f"{printable(page.path.name)} is a TIFF of {bits} bits{' in planes' * page.planar} with {page.codec}, "
+            "which is not read.",
             hint=_SAVE_HINT,
         )
     order = page.found.order

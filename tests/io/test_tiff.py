@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import zlib
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import pyvips
+from PIL import Image
 
 from gsr_app.core.errors import ImageError
 from gsr_app.io.images import RowReader, read_image, read_metadata
@@ -334,6 +336,21 @@ def test_a_palette_without_its_colours_is_named(tmp_path: Path) -> None:
     values = np.zeros((4, 6, 2), np.uint8)
     (tmp_path / "a.tif").write_bytes(tiff_of(values, planar=True, tags={262: (3, [3]), 320: (3, [0] * 6)}))
     with pytest.raises(ImageError, match=r"a palette of 2 colours, in 2 channels of 8 bits, which is not read"):
+        read_image(tmp_path / "a.tif")
+
+
+def jpeg(data: bytes, size: tuple[int, int], mode: str = "L") -> bytes:
+    out = io.BytesIO()
+    Image.frombytes(mode, size, data).save(out, "jpeg", quality=95)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("tile", [0, 16])
+def test_jpeg_of_grey_and_alpha_in_planes_is_named(tmp_path: Path, tile: int) -> None:
+    values = np.full((32, 16, 2), (10, 200), np.uint8)
+    data = tiff_of(values, planar=True, tile=tile, rows=16, compression=7, compress=partial(jpeg, size=(16, 16)))
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match="8 bits in planes with JPEG, which is not read"):
         read_image(tmp_path / "a.tif")
 
 
