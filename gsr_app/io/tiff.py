@@ -393,7 +393,8 @@ def _as_stored(page: Page, values: NDArray[Any]) -> tuple[Stored, tuple[str, ...
     if page.photometric == _WHITE_IS_ZERO:
         values = np.concatenate([full - values[..., : page.colors], values[..., page.colors :]], 2)
     if values.dtype.kind == "f":
-        return values.astype(np.float32), ()
+        with np.errstate(over="ignore"):  # infinity is refused where the picture is read
+            return values.astype(np.float32), ()
     if page.bits in {8, 16}:
         return values.astype(np.uint8 if page.bits == 8 else np.uint16), ()
     target = np.uint8 if page.bits < 8 else np.uint16

@@ -354,6 +354,13 @@ def test_jpeg_of_grey_and_alpha_in_planes_is_named(tmp_path: Path, tile: int) ->
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_float32_are_an_error_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff_of(np.full((4, 6), 1e300)))
+    with pytest.raises(ImageError, match="values that are not numbers"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_a_huge_claim_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     small = tiff_of(np.zeros((4, 4), np.float64), tags={256: (4, [1 << 20]), 257: (4, [1 << 20])})
     (tmp_path / "a.tif").write_bytes(small)
