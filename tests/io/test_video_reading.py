@@ -167,6 +167,32 @@ def test_reading_can_start_at_any_time(tmp_path: Path) -> None:
     assert [frame.pts for frame in middle] == [f.pts for f in whole if 1 <= f.pts * reader.info.time_base < 2]
 
 
+@pytest.mark.parametrize("group", ["12", "250"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".ts", "libx264"), (".ts", "mpeg2video"), (".mpg", "mpeg2video"), (".mkv", "libx264"), (".h264", "libx264")],
+)
+def test_reading_can_start_at_any_time_of_any_format(tmp_path: Path, suffix: str, codec: str, group: str) -> None:
+    # Seeking in a transport stream needs some hundred KB to miss the keyframe.
+    options = {
+        "g": group,
+        "bf": "2",
+        **({"crf": "0", "preset": "ultrafast"} if codec == "libx264" else {"qscale": "1"}),
+    }
+    source = clips.write_clip(
+        tmp_path / f"in{suffix}", count=75, rate=Fraction(25), codec=codec, audio=None, options=options, size=(64, 96)
+    )
+    reader = video.open_video(source)
+    whole = [(frame.pts, frame.pixels.tobytes()) for frame in reader.frames()]
+    assert len(whole) == 75
+    for number in (0, 11, 31, 45, 66):
+        rest = [(frame.pts, frame.pixels.tobytes()) for frame in reader.frames(after=whole[number][0])]
+        assert [pts for pts, _ in rest] == [pts for pts, _ in whole[number + 1 :]]
+        assert rest == whole[number + 1 :]
+        assert next(reader.frames(whole[number][0] * reader.info.time_base)).pts == whole[number][0]
+    assert reader.trouble == ""
+
+
 def test_a_folder_of_pictures_is_a_video_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     for number in (1, 2, 9, 10):
         pixels = np.full((6, 8, 3), number, np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -111,9 +111,9 @@ class VideoReader:
         last: int | None = None
         damaged = dropped = 0
         lost_at = None  # the time before unreadable data
+        place = self._place_before(first)
         with _opened(self.path) as (container, stream):
-            self._seek(container, stream, first)
-            for frame in self._decode(container, stream):
+            for frame in self._decode(stream, _packets(container, stream, place)):
                 if frame is None:
                     lost_at = last
                     continue
@@ -142,24 +142,29 @@ class VideoReader:
         if dropped:
             self.notes.append(f"{dropped} frames with times that do not increase were left out.")
 
-    def _seek(self, container: Any, stream: Any, first: int | None) -> None:
-        """Seek to where `first` can be decoded from: by the index if it is correct, else to the start."""
-        if first is None or first <= self.info.start:
-            return
-        try:
-            container.seek(first, stream=stream)
-            arrived = next((p for p in container.demux(stream) if p.pts is not None), None)
-            if arrived is not None and arrived.pts <= first:
-                container.seek(first, stream=stream)
-                return
-        except load_av().error.FFmpegError:
-            pass
-        container.seek(0)
+    def _place_before(self, first: int | None) -> int | None:
+        """A time to seek to, from where `first` can be decoded; None is the start.
 
-    def _decode(self, container: Any, stream: Any) -> Generator[Any, None, None]:
+        Seeking in a transport stream stops at any packet, and an index may be wrong, so a frame is decoded from there.
+        Each place is tried in a newly opened file: `frames` then arrives at the same packet.
+        """
+        if first is None:
+            return None
+        place, back = first, max(1, round(1 / self.info.time_base))
+        while place > self.info.start:
+            with _opened(self.path) as (container, stream):
+                if container.format.name == "mpeg":  # a program stream: FFmpeg gives other times after seeking
+                    return None
+                decoded = self._decode(stream, _packets(container, stream, place, latest=first))
+                frame = next((one for one in decoded if one is not None and not one.is_corrupt), None)
+            if frame is not None and frame.pts is not None and frame.pts <= first:
+                return place
+            place, back = place - back, 2 * back
+        return None
+
+    def _decode(self, stream: Any, packets: Iterator[Any]) -> Generator[Any, None, None]:
         """The decoded frames, and None where data could not be read."""
         errors = load_av().error.FFmpegError
-        packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets)
@@ -206,6 +211,18 @@ class VideoReader:
         else:
             pixels = to_rgb(planes_of(frame, coding), coding)
         return upright(pixels, self.info.turn)
+
+
+def _packets(container: Any, stream: Any, place: int | None, latest: int | None = None) -> Generator[Any, None, None]:
+    """All packets, or those from a keyframe after seeking to `place`: none, if there is none up to `latest`."""
+    if place is not None:
+        container.seek(place, stream=stream)
+    for packet in container.demux(stream):
+        if place is None or (packet.is_keyframe and not packet.is_corrupt):
+            place = latest = None
+            yield packet
+        elif latest is not None and packet.dts is not None and packet.dts > latest:
+            return
 
 
 def upright(pixels: np.ndarray, turn: tuple[int, bool]) -> np.ndarray:
