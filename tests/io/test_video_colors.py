@@ -10,6 +10,7 @@ import pytest
 
 av = pytest.importorskip("av")
 
+from gsr_app.core.errors import VideoError  # noqa: E402
 from gsr_app.io import video  # noqa: E402
 from gsr_app.io.video.color import Coding, to_planes, to_rgb  # noqa: E402
 from gsr_app.io.video.writer import write_picture  # noqa: E402
@@ -62,6 +63,14 @@ def test_the_assumed_matrix_of_a_small_video_is_written_into_the_result(tmp_path
     out = copy_through(source, tmp_path / "out.mp4")
     assert clips.decoded(source)[0].colorspace == 2
     assert clips.decoded(out)[0].colorspace == 6
+
+
+@pytest.mark.parametrize(("matrix", "name"), [(8, "YCgCo"), (12, "chroma-derived"), (14, "ICtCp")])
+def test_a_matrix_that_is_not_converted_is_refused_by_name(tmp_path: Path, matrix: int, name: str) -> None:
+    source = clips.write_clip(tmp_path / "in.mkv", count=2, audio=None, colour={"colorspace": matrix})
+    with pytest.raises(VideoError, match=f"in.mkv has the colour matrix {name}, which is not converted") as caught:
+        video.open_video(source)
+    assert "BT.709" in caught.value.hint
 
 
 @pytest.mark.parametrize(

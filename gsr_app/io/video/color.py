@@ -28,6 +28,17 @@ _KR_KB = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),  # constant luminance, read as non-constant: the values survive a round trip
 }
+OTHER_MATRICES = {
+    8: "YCgCo",
+    11: "YDzDx",
+    12: "chroma-derived",
+    13: "chroma-derived with constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+"""What is not converted here. The other code points have no meaning for Y'CbCr."""
 _SD_HEIGHT_PX = 576
 _USUAL_PRIMARIES = {BT709, UNSPECIFIED, 5, SMPTE170M, 7}
 _USUAL_TRANSFERS = {BT709, UNSPECIFIED, 4, 5, SMPTE170M, 7, SRGB_TRANSFER}

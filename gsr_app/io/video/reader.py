@@ -18,7 +18,7 @@ from gsr_app.core.errors import ImageError, InvalidArgument, VideoError, printab
 from gsr_app.io.foreign import HEAD_BYTES
 from gsr_app.io.formats import FORMATS, check_pixels, sniff_format
 from gsr_app.io.heif import is_encrypted
-from gsr_app.io.video.color import Coding, to_rgb
+from gsr_app.io.video.color import OTHER_MATRICES, Coding, to_rgb
 from gsr_app.io.video.pyav import coding_of, explaining, has_alpha, load_av, open_input, packed_of, planes_of
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
@@ -315,6 +315,11 @@ def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
         )
     pixel_format = frame.format.name
     coding = coding_of(pixel_format, stream.codec_context, frame)
+    if coding.model == "yuv" and coding.matrix in OTHER_MATRICES:
+        raise VideoError(
+            f"{name} has the colour matrix {OTHER_MATRICES[coding.matrix]}, which is not converted here.",
+            hint="Convert it to BT.709 first: ffmpeg -i IN -vf zscale=matrix=709 OUT.",
+        )
     notes: list[str] = []
     turn, understood = _turn_of(frame)
     if not understood:
