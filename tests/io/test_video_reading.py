@@ -261,6 +261,25 @@ def test_the_transparency_of_webm_is_mentioned(tmp_path: Path) -> None:
     assert any("transparency" in note for note in video.open_video(tmp_path / "a.webm").info.notes)
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "noted"),
+    [
+        ("ffv1", "yuva420p", True),
+        ("prores_ks", "yuva444p10le", True),
+        ("ffv1", "yuv420p", False),
+        ("ffv1", "bgra", False),
+    ],
+)
+def test_the_transparency_of_a_pixel_format_is_mentioned(
+    tmp_path: Path, codec: str, pixel_format: str, noted: bool
+) -> None:
+    options = {"profile": "4444"} if codec == "prores_ks" else {}
+    clip = clips.write_clip(
+        tmp_path / "a.mkv", count=2, codec=codec, pixel_format=pixel_format, audio=None, options=options
+    )
+    assert any("transparency" in note for note in video.open_video(clip).info.notes) == noted
+
+
 def test_interlaced_video_is_noted(tmp_path: Path) -> None:
     options = {"preset": "ultrafast", "x264-params": "interlaced=1:tff=1"}
     clip = clips.write_clip(tmp_path / "fields.mp4", audio=None, count=4, size=(64, 64), options=options)

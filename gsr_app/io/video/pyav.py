@@ -90,7 +90,7 @@ def coding_of(pixel_format: str, context: Any, frame: Any = None) -> Coding:
 
 def has_alpha(pixel_format: str) -> bool:
     found = load_av().VideoFormat(pixel_format)
-    return found.has_palette or (found.is_rgb and any(component.is_alpha for component in found.components))
+    return found.has_palette or any(component.is_alpha for component in found.components)
 
 
 def planes_of(frame: Any, coding: Coding) -> Planes:

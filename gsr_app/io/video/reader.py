@@ -328,7 +328,8 @@ def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
         notes.append("It is interlaced: both fields are upscaled as one frame. Deinterlace it first.")
     if _has_light_levels(frame):
         notes.append("The brightness of its mastering display and of its pictures (HDR10) is not kept.")
-    if any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items()):
+    hidden = any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
+    if hidden or (coding.model != "rgb" and has_alpha(pixel_format)):
         notes.append("Its transparency is not decoded: the result is opaque.")
     height, width = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
     aspect = stream.sample_aspect_ratio or None
@@ -342,7 +343,7 @@ def _read_info(path: Path, container: Any, stream: Any) -> VideoInfo:
         Coding.assumed(coding, frame.height),
         Fraction(rate) if rate else None,
         start,
-        alpha=has_alpha(pixel_format) and not _is_opaque(frame, coding),
+        alpha=coding.model == "rgb" and has_alpha(pixel_format) and not _is_opaque(frame, coding),
         turn=turn,
         pixel_aspect=(1 / aspect if turn[0] % 2 else aspect) if aspect and aspect > 0 else None,
         tracks=tuple(_track_of(one) for one in container.streams if one.type in {"audio", "subtitle"}),
