@@ -91,6 +91,44 @@ def test_sound_that_a_container_cannot_hold_is_refused_before_any_work(tmp_path:
     assert ".mkv" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("codec", "suffix", "held"),
+    [
+        ("flac", ".mov", False),
+        ("libopus", ".mov", False),
+        ("pcm_s16le", ".mp4", False),
+        ("pcm_s16le", ".mov", True),
+        ("flac", ".mp4", True),
+        ("eac3", ".mp4", True),
+    ],
+)
+def test_sound_that_a_container_lists_but_refuses_is_found_before_any_work(
+    tmp_path: Path, codec: str, suffix: str, held: bool
+) -> None:
+    source = clips.write_clip(tmp_path / "in.mkv", count=5, audio=None)
+    with av.open(str(source)) as pictures, av.open(str(tmp_path / "both.mkv"), "w") as out:
+        copy = out.add_stream_from_template(pictures.streams.video[0])
+        heard = out.add_stream(codec, rate=48000, layout="stereo")  # Matroska names no layout
+        for packet in pictures.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+        for first in range(0, 12288, 1024):
+            name = {"eac3": "fltp", "libopus": "flt"}.get(codec, "s16")
+            chunk = av.AudioFrame(format=name, layout="stereo", samples=1024)
+            for plane in chunk.planes:
+                plane.update(bytes(plane.buffer_size))
+            chunk.sample_rate, chunk.pts, chunk.time_base = 48000, first, Fraction(1, 48000)
+            out.mux(heard.encode(chunk))
+        out.mux(heard.encode(None))
+    if held:
+        with av.open(str(copy_through(tmp_path / "both.mkv", tmp_path / f"out{suffix}", parts=1))) as container:
+            assert len(container.streams.audio) == 1
+    else:
+        with pytest.raises(InvalidArgument, match=r"cannot hold the sound of both.mkv"):
+            copy_through(tmp_path / "both.mkv", tmp_path / f"out{suffix}", parts=1)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_variable_frame_rates_are_kept(tmp_path: Path, suffix: str) -> None:
     times = np.cumsum([0] + [20, 40, 33, 100, 7, 250] * 8).tolist()

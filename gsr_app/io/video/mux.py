@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from io import BytesIO
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from gsr_app.core.atomic import replacing, write_whole
 from gsr_app.core.errors import InvalidArgument, VideoError, printable
 from gsr_app.io.video.pyav import explaining, load_av, open_input
-from gsr_app.io.video.reader import VideoInfo
+from gsr_app.io.video.reader import Track, VideoInfo
 from gsr_app.io.video.writer import Plan
 
 _KIND = {"audio": "sound", "subtitle": "subtitles"}
+_TRIAL_PACKETS = 8  # an MP4 file with E-AC-3 needs more than one
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,8 @@ def check_tracks(info: VideoInfo, plan: Plan, suffix: str) -> tuple[tuple[int, .
         return (), (f"Pictures alone have no {' and no '.join(lost)}: left out.",)
     copied: list[int] = []
     notes: list[str] = []
-    with load_av().open(os.devnull, "w", format=plan.container) as container:
-        known = container.supported_codecs
     for track in info.tracks:
-        if track.codec in known:
+        if _can_hold(plan.container, info.path, track):
             copied.append(track.index)
             if track.codec.startswith("mp2") and plan.container in {"mp4", "mov"}:
                 notes.append(f"A {suffix} file calls MP2 sound MP3, which some players refuse. A .mkv file does not.")
@@ -66,6 +66,29 @@ def check_tracks(info: VideoInfo, plan: Plan, suffix: str) -> tuple[tuple[int, .
         else:
             notes.append(f"A {suffix} file cannot hold these subtitles ({track.codec}): left out. A .mkv file can.")
     return tuple(copied), tuple(notes)
+
+
+def _can_hold(container: str, source: Path, track: Track) -> bool:
+    """Whether a file with the beginning of this stream can be written: containers list codecs that they then refuse."""
+    av = load_av()
+    try:
+        with open_input(str(source)) as opened, av.open(BytesIO(), "w", format=container) as output:
+            if track.codec not in output.supported_codecs:
+                return False
+            stream = opened.streams[track.index]
+            copy = output.add_stream_from_template(stream)
+            output.start_encoding()
+            packets: list[Any] = []
+            if track.kind == "audio":  # some is refused at the end of the file; subtitles may begin too late to try
+                with suppress(av.error.FFmpegError):  # the source ends early
+                    packets.extend(islice(opened.demux(stream), _TRIAL_PACKETS))
+            for packet in packets:
+                if packet.size and not packet.is_corrupt and packet.pts is not None:
+                    packet.stream = copy
+                    output.mux_one(packet)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def assemble(
