@@ -105,10 +105,13 @@ def write_beyond_white(path: Path, *, bits: int = 8, count: int = 3, grey: bool 
     return path
 
 
-def with_subtitles(clip: Path, path: Path) -> Path:
-    """The same clip and one line of text from 0.5 to 1.5 seconds."""
+def with_subtitles(
+    clip: Path, path: Path, lines: Sequence[tuple[str, str, str]] = (("00,500", "01,500", "hello"),)
+) -> Path:
+    """The same clip and lines of text, each with its first and last second: one from 0.5 to 1.5 seconds."""
     text = path.with_suffix(".srt")
-    text.write_text("1\n00:00:00,500 --> 00:00:01,500\nhello\n\n")
+    numbered = enumerate(lines, 1)
+    text.write_text("".join(f"{n}\n00:00:{start} --> 00:00:{end}\n{line}\n\n" for n, (start, end, line) in numbered))
     with av.open(str(clip)) as pictures, av.open(str(text)) as words, av.open(str(path), "w") as out:
         for source in (pictures, words):
             for one in source.streams:

@@ -83,6 +83,24 @@ def test_subtitles_are_copied_if_the_container_supports_them(tmp_path: Path) -> 
     assert "subtitles" in notes[0]
 
 
+def test_subtitles_that_show_at_the_start_of_an_extract_are_kept(tmp_path: Path) -> None:
+    lines = [
+        ("00,100", "00,900", "over"),
+        ("00,200", "01,500", "one"),
+        ("00,300", "01,700", "two"),
+        ("01,000", "01,400", "three"),
+        ("01,800", "01,900", "later"),
+    ]
+    clip = clips.write_clip(tmp_path / "plain.mp4", count=50, rate=Fraction(25))
+    source = clips.with_subtitles(clip, tmp_path / "in.mkv", lines)
+    out = copy_through(source, tmp_path / "out.mkv", start_s=Fraction(1))
+    with av.open(str(out)) as container:
+        packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size]
+        first = container.streams.video[0].start_time * 1000 * container.streams.video[0].time_base
+    told = [(bytes(p), p.pts - first, p.duration) for p in packets]  # in milliseconds
+    assert told == [(b"one", 0, 500), (b"two", 0, 700), (b"three", 0, 400), (b"later", 800, 100)]
+
+
 def test_sound_that_a_container_cannot_hold_is_refused_before_any_work(tmp_path: Path) -> None:
     info = video.open_video(clips.write_clip(tmp_path / "in.mp4", count=5)).info
     plan = video.plan_output(info, tmp_path / "out.webm", info.size)

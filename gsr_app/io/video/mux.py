@@ -218,12 +218,15 @@ def _other_packets(
         seconds = packet.pts * base
         if end_s is not None and seconds >= end_s:
             continue
-        if trimmed and seconds < start_s:
-            continue
         shift = round(start_s / base) if trimmed else 0
         dts = packet.dts if packet.dts is not None else packet.pts
+        if trimmed and seconds < start_s:
+            left = packet.pts + (packet.duration or 0) - shift
+            if left <= 0 or packet.stream.type != "subtitle":
+                continue
+            packet.pts, packet.duration, dts = shift, left, shift  # a subtitle that still shows at the start
         packet.pts, packet.dts = packet.pts - shift, dts - shift
-        if index in last and packet.dts <= last[index]:
+        if index in last and packet.dts <= last[index] - (packet.stream.type == "subtitle"):  # two may begin together
             continue
         last[index] = packet.dts
         packet.stream = copies[index]
