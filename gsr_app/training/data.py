@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gsr_app.core.errors import ImageError, InvalidArgument
+from gsr_app.io.vips import explaining
 from gsr_app.ops.resize import resize
 from gsr_app.training.degrade import degrade, is_degraded
 from gsr_app.training.pack import Entry, Pack, find_packs
@@ -26,6 +27,7 @@ from gsr_app.training.predict import Wanted
 from gsr_app.training.recipe import NO_DEGRADATION, Data, Degradation
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+_DAMAGED = "Get a whole copy of the file, or leave it out."
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def load_examples(place: Path, *, held_out: int = 0) -> Sequence[Tensor] | Seque
     entries = [entry for pack in packs for entry in Pack(pack)]
     if not entries:
         raise ImageError(f"{place} holds no pictures and no tiles.", hint="Write it again with `gsr pack`.")
-    return entries if "lr" in entries[0] else [_picture_of(entry) for entry in entries]
+    return entries if "lr" in entries[0] else [_picture_of(entry, place) for entry in entries]
 
 
 def load_whole_pictures(place: Path) -> list[Tensor]:
@@ -80,8 +82,10 @@ def load_whole_pictures(place: Path) -> list[Tensor]:
     return pictures
 
 
-def _picture_of(entry: Entry) -> Tensor:
-    return entry["picture"] if "picture" in entry else decode_file(entry["file"].numpy().tobytes())
+def _picture_of(entry: Entry, place: Path) -> Tensor:
+    if "picture" in entry:
+        return entry["picture"]
+    return decode_file(entry["file"].numpy().tobytes(), f"A file of {place}")
 
 
 def load_shares(places: Sequence[str], *, held_out: int = 0) -> list[Share]:
@@ -127,15 +131,15 @@ def load_pictures(folder: Path, *, held_out: int = 0) -> list[Tensor]:
     return [load_picture(file) for file in find_pictures(folder, held_out=held_out)]
 
 
-def decode_file(data: bytes) -> Tensor:  # [3, H, W] uint8
+def decode_file(data: bytes, name: str) -> Tensor:  # [3, H, W] uint8
     """A picture from the bytes of its file, by Pillow: a machine for training may have no other library."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             array = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except OSError as error:
-        raise ImageError(f"A file cannot be read as a picture: {error}") from None
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's own for a damaged file
+        raise ImageError(f"{name} cannot be read as a picture: {error}.", hint=_DAMAGED) from None
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
@@ -143,13 +147,12 @@ def load_picture(path: Path) -> Tensor:
     try:
         import pyvips
     except ImportError:
-        return decode_file(path.read_bytes())
-    try:
-        picture = pyvips.Image.new_from_file(str(path)).autorot().colourspace("srgb")
+        return decode_file(path.read_bytes(), str(path))
+    with explaining(f"Cannot read {path}", _DAMAGED):
+        # Without fail_on, what a file lacks would be black or grey.
+        picture = pyvips.Image.new_from_file(str(path), fail_on="error").autorot().colourspace("srgb")
         picture = picture.flatten() if picture.hasalpha() else picture
         array: np.ndarray = picture.cast("uchar").numpy()
-    except pyvips.Error as error:
-        raise ImageError(f"Cannot read {path}: {error}") from None
     array = array.reshape(*array.shape[:2], -1)
     array = array.repeat(3, axis=2) if array.shape[2] == 1 else array
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gsr_app.core.errors import ImageError
 from gsr_app.harness import cli
-from gsr_app.training.data import load_whole_pictures, shrink_all
+from gsr_app.training.data import load_picture, load_whole_pictures, shrink_all
 from gsr_app.training.pack import Pack, find_packs, write_pack
 
 
@@ -97,3 +97,21 @@ def test_a_pack_of_files_gives_pictures_without_the_picture_library(
     write_pack(tmp_path / "broken.pack", [{"file": torch.zeros(40, dtype=torch.uint8)}])
     with pytest.raises(ImageError, match="cannot be read as a picture"):
         load_whole_pictures(tmp_path / "broken.pack")
+
+
+@pytest.mark.parametrize("has_pyvips", [True, False])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_a_picture_that_was_cut_off_is_refused_by_name(
+    name: str, has_pyvips: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_pyvips:
+        monkeypatch.setitem(sys.modules, "pyvips", None)
+    path = tmp_path / "pictures" / name
+    path.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    assert load_picture(path).shape == (3, 64, 64)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert cli.main(["pack", str(path.parent), str(tmp_path / "a.pack")]) == 1
+    assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "a.pack").exists()
