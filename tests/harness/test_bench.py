@@ -139,3 +139,15 @@ def test_the_page_holds_every_result(tmp_path: Path) -> None:
     assert "| swift 48x48 | encode | 12.5 ms | 0.5 | 9 |" in page
     assert "![model-cpu](model-cpu.svg)" in page
     assert "<svg" in (tmp_path / "model-cpu.svg").read_text()[:200]
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (("--method", "nope"), 2, "'nope'"),
+    (("--scale", "banana"), 1, "banana"),
+])  # fmt: skip
+def test_where_no_memory_could_be_measured_nothing_is_written(
+    words: tuple[str, ...], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "memory", *words, "--device", "cpu", "--out", str(tmp_path)]) == code
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
