@@ -41,6 +41,10 @@ COMMANDS = {
     "doctor": ("gsr_app.harness.doctor", "show what this machine runs on, and why not something faster"),
 }
 
+# They only print: who closes the pipe has seen enough. Of the others work was cut off.
+_LISTINGS = frozenset({"models", "doctor", "completion"})
+_CUT_OFF = 141  # as the shell has it of a program that SIGPIPE ended; Windows has no such signal
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
@@ -78,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("gsr: stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `gsr models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        for stream in (sys.stdout, sys.stderr):  # what is left in them is written at exit, and either may be the pipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 0 if command in _LISTINGS else _CUT_OFF
     except MemoryError as error:  # numpy's says for what
         print_error(GsrError(f"Out of memory: {first_line(error)}.", hint="Choose a smaller size, or free memory."))
         return 1

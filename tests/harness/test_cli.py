@@ -184,3 +184,15 @@ def test_output_that_nobody_reads_to_the_end_is_no_error() -> None:
         shell=True, executable="/bin/bash", cwd=ROOT, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert "Traceback" not in ended.stderr
+    assert ended.returncode == 0
+
+
+def test_work_that_a_closed_pipe_cut_off_is_no_success(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, Picture(np.zeros((8, 8), np.uint8)))
+    ended = subprocess.run(
+        f"'{sys.executable}' -m gsr_app upscale '{tmp_path}' -o '{tmp_path}/o' --method nearest 2>&1"
+        " | true; exit ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 141
