@@ -61,7 +61,11 @@ def _verify(method: Method, given: str | None, folders: list[Path]) -> list[Chec
         if sys.stderr.isatty():
             print(f"\r{method.id}: {progress.stage} {progress.fraction:.0%}", end="\r", file=sys.stderr)
 
+    from gsr_app.engine import networks
+
     try:
+        if given and method.files:  # no hash is known of one's own weights: raises where they do not fit the network
+            networks.obtain(method, given)
         checks = verify(method, given, report)
     except GsrError as error:
         return [Check("weights", "failed", f"{error} {error.hint}".strip())]

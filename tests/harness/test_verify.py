@@ -114,6 +114,9 @@ def test_the_command_tells_each_check_and_fails_if_one_failed(
     assert "FAILED" in capsys.readouterr().out
     assert cli.main(["verify", "bicubic", "lanczos3", "--weights", str(tmp_path)]) == 2
     assert cli.main(["verify", "bicubic", "--data", str(tmp_path / "none")]) == 2
+    (tmp_path / "own.pth").write_bytes(b"no weights")
+    assert cli.main(["verify", "swift", "--weights", str(tmp_path / "own.pth")]) == 1
+    assert "own.pth" in capsys.readouterr().out
 
 
 @pytest.mark.shared
