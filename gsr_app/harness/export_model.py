@@ -8,7 +8,7 @@ from pathlib import Path
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.core.folders import ASSETS
-from gsr_app.harness.outputs import make_folder
+from gsr_app.harness.outputs import check_ours, make_folder
 from gsr_app.models import registry
 from gsr_app.models.registry import Method
 
@@ -22,9 +22,10 @@ def write_model(method: Method, folder: Path, given: str | None) -> None:
         raise InvalidArgument(
             f"{method.id} has no form for the Hub.", hint="Methods that have one: swift and swift-photo."
         )
+    make_folder(folder)
+    check_ours(folder / "README.md", "library_name: gsr-app")
     network, weights_id = networks.obtain(method, given)
     assert isinstance(network, Pretrained)
-    make_folder(folder)
     network.save_pretrained(folder)
     card = ASSETS / f"{method.id}.md"
     if given is None and card.is_file():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
-from gsr_app.harness.outputs import check_output, make_folder
+from gsr_app.harness.outputs import check_ours, check_output, make_folder
 from gsr_app.io.images import read_metadata
-from gsr_app.viewer.page.build import page_html, space_files
+from gsr_app.viewer.page.build import TITLE, page_html, space_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.page}  {arguments.page.stat().st_size / 1e6:.2f} MB, opens offline")
     if arguments.space is not None:
         make_folder(arguments.space)
+        for name, mark in (("index.html", TITLE), ("README.md", "title: GSR in the browser")):
+            check_ours(arguments.space / name, mark)
         for name, text in space_files().items():
             write_whole(arguments.space / name, text)
         print(f"{arguments.space}  a static Space: upload its files, or serve them with any web server")

@@ -24,3 +24,11 @@ def check_output(path: Path, suffix: str) -> None:
     if path.is_dir():
         raise InvalidArgument(f"The output {path} is a folder.", hint="Choose another name.")
     make_folder(path.parent)
+
+
+def check_ours(path: Path, mark: str) -> None:
+    """Raise where a file is there that does not hold what this program writes into its own of that name."""
+    if path.exists() and mark not in path.read_text(encoding="utf-8", errors="replace"):
+        raise InvalidArgument(
+            f"{path} is there already, and this program did not write it.", hint="Choose another folder, or move it."
+        )

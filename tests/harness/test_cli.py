@@ -196,3 +196,18 @@ def test_work_that_a_closed_pipe_cut_off_is_no_success(tmp_path: Path) -> None:
         shell=True, executable="/bin/bash", cwd=ROOT, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert ended.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--space", "README.md"), ("--space", "index.html"), ("--model", "README.md")]
+)
+def test_an_export_leaves_files_of_others_alone(
+    option: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("of another project")
+    assert cli.main(["export", option, str(tmp_path)]) == 2
+    assert f"{name} is there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "of another project"
+    assert cli.main(["export", option, str(tmp_path / "own")]) == 0
+    assert cli.main(["export", option, str(tmp_path / "own")]) == 0
