@@ -202,7 +202,7 @@ def write_csv(path: Path, measures: Sequence[Measure], conditions: Conditions) -
 def read_csv(path: Path) -> tuple[dict[str, str], list[Measure]]:
     """What `write_csv` wrote: the conditions as texts, and the figures."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()  # a picture is no CSV, see below
     except OSError as error:
         raise GsrError(f"Cannot read {path}: {error.strerror}.") from None
     comments = [line[2:].partition(": ") for line in lines if line.startswith("# ")]

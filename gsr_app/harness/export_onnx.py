@@ -156,8 +156,9 @@ def _check_sizes(arch: Architecture, size: tuple[int, int] | None) -> Sequence[t
         # Odd where the network takes that.
         return [(multiple * (least + more), multiple * (least + 2 * more + 1)) for more in (6, 0, 17)]
     multiple = _multiple(arch)
-    if any(side % multiple or side < arch.minimum_size for side in size):
-        raise InvalidArgument(f"{arch.id} needs sides of multiples of {multiple}, at least {arch.minimum_size}.")
+    least = max(2, arch.minimum_size)  # the border of a picture of one row or column cannot be mirrored
+    if any(side % multiple or side < least for side in size):
+        raise InvalidArgument(f"{arch.id} needs sides of multiples of {multiple}, at least {least}.")
     return [size]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gsr_app.core import settings
+from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import InvalidArgument
 from gsr_app.models import weights
 from gsr_app.models.registry import Method, catalogue, packaged_catalogue
@@ -22,8 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     methods = list(catalogue().values())
     if arguments.readme:
-        text = arguments.readme.read_text(encoding="utf-8")
-        arguments.readme.write_text(with_tables(text), encoding="utf-8", newline="\n")
+        try:
+            text = arguments.readme.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InvalidArgument(f"{arguments.readme} is not a text in UTF-8.", hint="Name a README.") from None
+        write_whole(arguments.readme, with_tables(text))
         return 0
     if arguments.json:
         print(json.dumps([row(method, arguments.weights) for method in methods], indent=2, ensure_ascii=False))

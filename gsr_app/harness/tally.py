@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
             hash((data.get("report"), vote.get("page")))
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the last: nested too deep
         raise InvalidArgument(f"{path} does not hold votes.", hint="Export them from a report in blind mode.") from None
     return data
 

@@ -198,6 +198,24 @@ def test_work_that_a_closed_pipe_cut_off_is_no_success(tmp_path: Path) -> None:
     assert ended.returncode == 141
 
 
+@pytest.mark.parametrize(("words", "says"), [
+    (["bench", "--compare", "a.png", "a.png"], "a.png is not a CSV of a benchmark"),
+    (["models", "--readme", "a.png"], "a.png is not a text"),
+    (["compare", "--tally", "deep.json"], "deep.json does not hold votes"),
+    (["export", "--onnx", "o.onnx", "--size", "1x1"], "at least 2"),
+])  # fmt: skip
+def test_a_file_or_size_of_another_kind_is_one_line(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image("a.png", Picture(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)))
+    Path("deep.json").write_text("[" * 100_000)
+    assert cli.main(words) in {1, 2}
+    said = "".join(capsys.readouterr())
+    assert says in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("option", "name"), [("--space", "README.md"), ("--space", "index.html"), ("--model", "README.md")]
 )
