@@ -27,6 +27,7 @@ from gsr_app import __version__
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import GsrError, InvalidArgument
 from gsr_app.core.folders import CHECKOUT
+from gsr_app.harness.inputs import read_text
 
 FOLDER = CHECKOUT / "assets" / "bench" if CHECKOUT else Path("bench")
 
@@ -202,7 +203,7 @@ def write_csv(path: Path, measures: Sequence[Measure], conditions: Conditions) -
 def read_csv(path: Path) -> tuple[dict[str, str], list[Measure]]:
     """What `write_csv` wrote: the conditions as texts, and the figures."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()  # a picture is no CSV, see below
+        lines = read_text(path).splitlines()
     except OSError as error:
         raise GsrError(f"Cannot read {path}: {error.strerror}.") from None
     comments = [line[2:].partition(": ") for line in lines if line.startswith("# ")]

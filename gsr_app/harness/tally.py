@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsr_app.core.errors import InvalidArgument
+from gsr_app.harness.inputs import read_text
 from gsr_app.viewer.results import PREFIX
 
 Floats = NDArray[np.float64]
@@ -156,7 +157,7 @@ def read_votes(paths: Sequence[Path]) -> list[Vote]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         for vote in data["votes"]:
             names = vote["shown"]
             if not names or not all(isinstance(name, str) for name in names) or vote["best"] not in ("", *names):

@@ -302,6 +302,9 @@ def _decode(packed: NDArray[np.uint8], code: Mapping[str, Any], count: int) -> N
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # it may have no end
+            what = f"{path.name} is a device, pipe or socket, not a file."
+            raise FieldFileError(what, hint="Save the field to a file first.")
         return path.read_bytes()
     except OSError as error:
         raise FieldFileError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error

@@ -229,3 +229,19 @@ def test_an_export_leaves_files_of_others_alone(
     assert (tmp_path / name).read_text() == "of another project"
     assert cli.main(["export", option, str(tmp_path / "own")]) == 0
     assert cli.main(["export", option, str(tmp_path / "own")]) == 0
+
+
+@pytest.mark.parametrize("words", [
+    ["render", "a.gsr"],
+    ["export", "a.gsr", "--html", "e.html"],
+    ["compare", "--tally", "a.gsr"],
+    ["bench", "--compare", "a.gsr", "a.gsr"],
+])  # fmt: skip
+def test_a_pipe_is_no_file_to_wait_for(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a.gsr")
+    assert cli.main(words) in {1, 2}
+    assert "a.gsr is a device, pipe or socket" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gsr"]
