@@ -245,3 +245,12 @@ def test_a_pipe_is_no_file_to_wait_for(
     assert cli.main(words) in {1, 2}
     assert "a.gsr is a device, pipe or socket" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.gsr"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_one_that_nobody_reads(closed: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", Picture(np.zeros((8, 8), np.uint8)))
+    words = f"upscale '{tmp_path}/a.png' -o '{tmp_path}/b.png' --method nearest"
+    command = f"'{sys.executable}' -m gsr_app {words} {closed}"
+    assert subprocess.run(command, shell=True, cwd=ROOT, check=False).returncode == 0
+    assert (tmp_path / "b.png").exists()
