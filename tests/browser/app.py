@@ -111,10 +111,10 @@ class Held:
             return route.fallback()
         answer = route.fetch()
         release = lambda: route.fulfill(response=answer)  # noqa: E731
-        if self._text in answer.text():
-            self._releases.append(release)
-        else:
+        if self._is_over or self._text not in answer.text():  # it may have ended while this was fetched
             release()
+        else:
+            self._releases.append(release)
         return None
 
     def wait(self) -> None:

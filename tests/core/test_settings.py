@@ -126,7 +126,11 @@ def names_read_by(path: Path) -> set[object]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("environ.get", "getenv")):
             found |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
-        elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
+        elif (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Load)
+            and ast.unparse(node.value).endswith("environ")
+        ):
             found |= {node.slice.value} if isinstance(node.slice, ast.Constant) else set()
     return found
 
