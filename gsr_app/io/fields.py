@@ -27,6 +27,7 @@ from safetensors.numpy import load as read_tensors
 
 from gsr_app.core.atomic import write_whole
 from gsr_app.core.errors import FieldFileError, InvalidArgument
+from gsr_app.core.reading import check_has_end
 from gsr_app.core.types import GaussianField
 
 SUFFIX = ".gsr"
@@ -302,9 +303,7 @@ def _decode(packed: NDArray[np.uint8], code: Mapping[str, Any], count: int) -> N
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # it may have no end
-            what = f"{path.name} is a device, pipe or socket, not a file."
-            raise FieldFileError(what, hint="Save the field to a file first.")
+        check_has_end(path, path.name, "field", FieldFileError)
         return path.read_bytes()
     except OSError as error:
         raise FieldFileError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error

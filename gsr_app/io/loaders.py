@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gsr_app.core.errors import ImageError, printable
+from gsr_app.core.reading import check_has_end
 from gsr_app.io import bmp, foreign, heif, png, pnm, tiff
 from gsr_app.io.formats import FORMATS, Format, check_pixels, format_of_name, sniff_format
 from gsr_app.io.icc import is_srgb
@@ -44,13 +44,11 @@ def recognise(path: Path) -> tuple[Format, tuple[str, ...]]:
     """The format by content, with a note when the name says another."""
     name = printable(path.name)
     try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
+        if path.is_dir():
             raise ImageError(
                 f"{name} is a folder, not an image.", hint="Name one of its files; `gsr upscale` takes folders."
             )
-        if not stat.S_ISREG(mode):
-            raise ImageError(f"{name} is a device, pipe or socket, not a file.", hint="Save the image to a file first.")
+        check_has_end(path, name, "image", ImageError)
         with open(path, "rb") as file:
             head = file.read(foreign.HEAD_BYTES)
     except FileNotFoundError as error:
